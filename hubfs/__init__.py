@@ -1,0 +1,5 @@
+"""hubfs: the hub as a file system."""
+
+from importlib.metadata import version
+
+__version__ = version("hubfs")

@@ -1,0 +1,53 @@
+"""The one idea: everything readable is a Blob, and behaviour is added by wrapping."""
+
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Blob(Protocol):
+    """Immutable readable bytes.
+
+    Thread-safe, and stateless as far as a caller can tell. `key` names the bytes, identity included: equal keys mean
+    equal bytes, for ever. `size_bytes` is their number.
+    """
+
+    @property
+    def key(self) -> str:
+        """The name of these bytes, unique over all origins and versions."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes there are."""
+        ...
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """The bytes from `offset_bytes` on: exactly `size_bytes`, fewer only at the end, none past it.
+
+        Raises `Stale` when the origin changed, and any other `HubfsError` for what happened instead.
+        """
+        ...
+
+
+@runtime_checkable
+class ByteStream(Protocol):
+    """Bytes that can be read from the start to the end, as an archive is."""
+
+    @property
+    def url(self) -> str:
+        """Where the bytes come from, for messages: without credentials and without the query."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Says which bytes these are: made from a strong validator (ETag, generation), else unique to this object."""
+        ...
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yields all bytes once, from the first on; a broken transfer is resumed inside.
+
+        Each call starts anew. Closing the generator ends the transfer. Raises `Damaged` when fewer or more bytes came
+        than the origin announced, `Stale` when the origin changed, and any other `HubfsError` for what happened.
+        """
+        ...

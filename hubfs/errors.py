@@ -1,0 +1,77 @@
+"""What can go wrong, named by what happened. `hubfs.fuse.errnos` alone turns these into errno values.
+
+A message names the URL (without its query: signed URLs carry secrets there), the reason, and what the user
+can do where there is something to do.
+"""
+
+
+class HubfsError(Exception):
+    """Base of every error that hubfs raises on purpose."""
+
+
+class InvalidHandle(HubfsError):
+    """The text is not a handle that any hub could have."""
+
+
+class InvalidConfig(HubfsError):
+    """An option, an environment variable or the config file holds a value that cannot be used."""
+
+
+class MountFailed(HubfsError):
+    """The mount point cannot be used, or libfuse refused."""
+
+
+class NotFound(HubfsError):
+    """Base: the name does not exist."""
+
+
+class ModelNotFound(NotFound):
+    """The hub says that it has no such model."""
+
+
+class EntryNotFound(NotFound):
+    """The model has no entry of that path."""
+
+
+class NotADirectory(HubfsError):
+    """A directory was asked for; the entry is something else."""
+
+
+class IsADirectory(HubfsError):
+    """A file was asked for; the entry is a directory."""
+
+
+class NotASymlink(HubfsError):
+    """A symlink was asked for; the entry is something else."""
+
+
+class NoSuchAttribute(HubfsError):
+    """The entry has no extended attribute of that name."""
+
+
+class ReadOnly(HubfsError):
+    """Somebody tried to write."""
+
+
+class AccessDenied(HubfsError):
+    """The hub or the store says 401 or 403, also after one re-resolve."""
+
+
+class TimedOut(HubfsError):
+    """A connection, a reply or a transfer stalled for longer than its bound."""
+
+
+class Unavailable(HubfsError):
+    """The host was not found, refused, could not be reached, or keeps answering with a server error."""
+
+
+class Damaged(HubfsError):
+    """The bytes are not what they must be: truncated, corrupt, hostile, or HTML instead of bytes."""
+
+
+class Stale(HubfsError):
+    """The origin changed under an open file."""
+
+
+class Cancelled(HubfsError):
+    """The mount is going away; a wait or a transfer was given up for that."""

@@ -1,0 +1,70 @@
+"""A source: one model's entries, and the blobs behind them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from hubfs.blobs.blob import Blob
+from hubfs.hub.handle import Handle
+from hubfs.hub.resolver import Form
+
+
+class EntryKind(Enum):
+    """What an entry is; a model holds nothing else."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A path in a model. `path` is relative and POSIX, without `.` or `..`; the model root is the empty path."""
+
+    path: str
+    kind: EntryKind
+    size_bytes: int = 0
+
+
+class Source(Protocol):
+    """One model's entries → blobs. Its answers are the same for life.
+
+    Every method may wait for the network, with a bound, and raises `HubfsError` for what happened instead.
+    """
+
+    @property
+    def handle(self) -> Handle:
+        """Which model this is."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """Where the bytes come from, without credentials and query."""
+        ...
+
+    @property
+    def form(self) -> Form:
+        """How the hub hosts the model."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Says which bytes these are; a model that is fetched anew after damage has another one or the same bytes."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether every entry is known and nothing is left to verify before it is trusted."""
+        ...
+
+    def find(self, path: str) -> Entry:
+        """The entry at `path`, as soon as it is known. Raises `EntryNotFound` once it is known to be absent."""
+        ...
+
+    def entries(self) -> Sequence[Entry]:
+        """All entries, directories included, without the root; sorted by path."""
+        ...
+
+    def open(self, entry: Entry) -> Blob:
+        """The bytes of a file entry."""
+        ...
