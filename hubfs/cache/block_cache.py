@@ -1,30 +1,77 @@
 """The middle: what every reader reads through."""
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 BLOCK_SIZE_BYTES = 1 << 20
 """The cache unit. The kernel's largest read is 1 MiB, so an aligned read is one block, handed out without a copy."""
 
 
 def block_size_at(index: int, file_size_bytes: int) -> int:
-    """How many bytes block `index` of a file has: the last one may be short."""
+    """How many bytes block `index` of a file has: the last one may be short, and there is none past the end."""
     return max(0, min(BLOCK_SIZE_BYTES, file_size_bytes - index * BLOCK_SIZE_BYTES))
 
 
+def blocks_of(offset_bytes: int, size_bytes: int, file_size_bytes: int) -> range:
+    """The indexes of the blocks that a read touches; empty for a read of nothing or past the end."""
+    end_bytes = min(offset_bytes + size_bytes, file_size_bytes)
+    if offset_bytes >= end_bytes:
+        return range(0)
+    return range(offset_bytes // BLOCK_SIZE_BYTES, (end_bytes - 1) // BLOCK_SIZE_BYTES + 1)
+
+
+class CacheKey(NamedTuple):
+    """The file that a block belongs to.
+
+    `model` reads `<hub>/<handle>@<identity>`: another identity is another model, so bytes of different origins are
+    never mixed. `path` is the entry's path in it.
+    """
+
+    model: str
+    path: str
+
+
+@dataclass(frozen=True)
+class TierStats:
+    """How full a tier is, and how it served. Bytes and counts since the start of the daemon."""
+
+    used_bytes: int
+    limit_bytes: int
+    hits: int
+    misses: int
+
+
+Release = Callable[[], None]
+"""Ends a hold; calling it again does nothing."""
+
+
 class BlockCache(Protocol):
-    """Keeps blocks by blob key and index. Bounded in bytes.
+    """Keeps blocks by file and index. Bounded in bytes.
 
     Missing, corrupt and unreadable are all a miss, and no method ever raises for what the disk does.
     """
 
-    def get(self, key: str, index: int) -> bytes | None:
+    def get(self, key: CacheKey, index: int) -> bytes | None:
         """The block, verified, or None."""
         ...
 
-    def put(self, key: str, index: int, block: bytes) -> bool:
+    def put(self, key: CacheKey, index: int, block: bytes) -> bool:
         """Keeps the block if there is room. True if it will outlive the process (it is on disk)."""
         ...
 
-    def drop(self, prefix: str) -> None:
-        """Forgets every block whose key is `prefix` or lies below it (`prefix/…`)."""
+    def hold(self, model: str) -> Release:
+        """Says that `model` is in use: what a hold protects is not evicted from the disk, by no process."""
+        ...
+
+    def drop(self, model: str) -> None:
+        """Forgets everything of `model`."""
+        ...
+
+    def cached_bytes(self, model: str) -> int:
+        """How many bytes of `model` a reader would get without the origin (on disk, or in memory if no disk)."""
+        ...
+
+    def stats(self) -> dict[str, TierStats]:
+        """The tiers by name, the fastest first."""
         ...

@@ -1,6 +1,7 @@
 """Handles: the names of models."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hubfs.errors import InvalidHandle
@@ -52,7 +53,7 @@ class Handle:
         return handle
 
     @classmethod
-    def split(cls, segments: list[str]) -> tuple["Handle | None", list[str]]:
+    def split(cls, segments: Sequence[str]) -> tuple["Handle | None", Sequence[str]]:
         """Finds the handle at the start of a path: the handle (None while the path is too short) and what follows it.
 
         The first all-digit segment after a name segment is the version (true of every untyped handle of the public

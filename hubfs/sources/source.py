@@ -1,11 +1,13 @@
 """A source: one model's entries, and the blobs behind them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import PurePosixPath
 from typing import Protocol
 
 from hubfs.blobs.blob import Blob
+from hubfs.errors import HubfsError
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
 
@@ -24,6 +26,18 @@ class Entry:
     path: str
     kind: EntryKind
     size_bytes: int = 0
+
+
+ROOT = Entry("", EntryKind.DIRECTORY)
+"""The model root itself."""
+
+
+def with_parents(entry: Entry) -> Iterator[Entry]:
+    """The entry, and the directories above it: not every archive, and no bucket, has entries of their own for those."""
+    yield entry
+    for parent in PurePosixPath(entry.path).parents:
+        if parent.name:
+            yield Entry(str(parent), EntryKind.DIRECTORY)
 
 
 class Source(Protocol):
@@ -50,6 +64,16 @@ class Source(Protocol):
     @property
     def identity(self) -> str:
         """Says which bytes these are; a model that is fetched anew after damage has another one or the same bytes."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The model's name in the cache: `<hub>/<handle>@<identity>`."""
+        ...
+
+    @property
+    def failure(self) -> HubfsError | None:
+        """Why nothing of this source may be served any more, for good; None while all is well."""
         ...
 
     @property

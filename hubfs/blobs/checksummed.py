@@ -1,0 +1,86 @@
+"""Holds a blob against the crc32c that its store announced, whatever the order its blocks are read in."""
+
+import threading
+from collections.abc import Iterator
+
+from hubfs.blobs.blob import Blob
+from hubfs.blobs.crc32c import contribution, crc32c
+from hubfs.errors import Damaged
+
+
+class ChecksummedBlob:
+    """`blob`, watched: once every block of it has been read, the whole must have the crc32c `announced` by its store.
+
+    Belongs below the cache, which reads whole blocks: reads at a multiple of `block_size_bytes` are recorded, others
+    pass through. When the whole is wrong, the read that completed it raises `Damaged`, and so does every read that
+    ends later; a blob of one block is therefore verified before any of it is returned. A block that is read again
+    must be the same as the first time, so after the whole was right, every later block is verified by itself.
+
+    `_lock` guards `_crcs`, `_whole` and `_reason`. It is never held while reading or summing.
+    """
+
+    def __init__(self, blob: Blob, announced: int, block_size_bytes: int) -> None:
+        self._blob = blob
+        self._announced = announced
+        self._block_size_bytes = block_size_bytes
+        self._block_count = -(-blob.size_bytes // block_size_bytes)
+        self._lock = threading.Lock()
+        self._crcs: dict[int, int] = {}
+        self._whole = 0  # the xor of what the recorded blocks contribute
+        self._reason: str | None = None
+        self._record([])  # an empty blob is complete from the start
+
+    @property
+    def key(self) -> str:
+        """As the blob's."""
+        return self._blob.key
+
+    @property
+    def size_bytes(self) -> int:
+        """As the blob's."""
+        return self._blob.size_bytes
+
+    @property
+    def verified(self) -> bool:
+        """Whether every block has been read, and the whole is what the store announced."""
+        with self._lock:
+            return self._reason is None and len(self._crcs) == self._block_count
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """See `Blob`. Raises `Damaged` once the bytes are known not to be what the store announced."""
+        self._check()
+        data = self._blob.read_at(offset_bytes, size_bytes)
+        self._record(list(self._sums(offset_bytes, data)))
+        self._check()
+        return data
+
+    def _sums(self, offset_bytes: int, data: bytes) -> Iterator[tuple[int, int, int]]:
+        """Index, crc32c and contribution of every whole block in `data`."""
+        if offset_bytes % self._block_size_bytes:
+            return
+        for start in range(0, len(data), self._block_size_bytes):
+            block = data[start : start + self._block_size_bytes]
+            following_bytes = self.size_bytes - (offset_bytes + start + len(block))
+            if len(block) == self._block_size_bytes or following_bytes == 0:
+                crc = crc32c(block)
+                index = (offset_bytes + start) // self._block_size_bytes
+                yield index, crc, contribution(crc, following_bytes)
+
+    def _record(self, sums: list[tuple[int, int, int]]) -> None:
+        with self._lock:
+            for index, crc, contributed in sums:
+                if index not in self._crcs:
+                    self._crcs[index] = crc
+                    self._whole ^= contributed
+                elif self._crcs[index] != crc:
+                    self._reason = self._reason or f"block {index} was read twice, and differed"
+            if len(self._crcs) == self._block_count and self._whole != self._announced:
+                self._reason = self._reason or (
+                    f"its crc32c is {self._whole:08x}, and the store announced {self._announced:08x}"
+                )
+
+    def _check(self) -> None:
+        with self._lock:
+            reason = self._reason
+        if reason is not None:
+            raise Damaged(f"{self.key} is damaged: {reason}; unmount and mount again to fetch it anew")

@@ -1,0 +1,395 @@
+"""The one door to requests: replies and transfers over HTTP, and every foreign exception translated, once."""
+
+import http.client
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import requests
+import requests.adapters
+import urllib3
+from cachetools import TTLCache
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from hubfs import __version__
+from hubfs.blobs.http_object import ContentRange, HttpObject, content_length, retry_after_s
+from hubfs.blobs.open_sockets import OpenSockets
+from hubfs.blobs.retry import Busy, Permanent, RetryPolicy, retrying
+from hubfs.blobs.url import next_hop, origin_of, redacted, without_userinfo
+from hubfs.cancellation import Cancellation
+from hubfs.errors import AccessDenied, HubfsError, NotFound, TimedOut, Unavailable
+
+_log = logging.getLogger(__name__)
+
+_HEAD_BYTES = 512
+_MAX_REDIRECTS = 10
+_POOL_SIZE = 64
+_PROBE_TTL_S = 60.0
+_PROBES_KEPT = 1024
+_SMALL_BODY_BYTES = 16 * 1024
+_REDIRECTS = (301, 302, 303, 307, 308)
+_ANSWERS = (200, 206, 416)
+_SERVER_ERRORS = 500
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """How to talk to hosts.
+
+    `stall_timeout_s` bounds the wait for the next byte, not the transfer. `headers` are credentials: they go to
+    `credential_host` (host or host:port) over `credential_scheme` and to nobody else, whoever redirects there.
+    `verify` False accepts any certificate. Proxies, CA bundles and netrc come from the environment, as in requests.
+    """
+
+    connect_timeout_s: float = 10.0
+    stall_timeout_s: float = 30.0
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    verify: bool = True
+    credential_host: str | None = None
+    credential_scheme: str = "https"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    user_agent: str = f"hubfs/{__version__}"
+
+
+@dataclass(frozen=True)
+class HttpStats:
+    """What a client did so far; redirects count as requests of their own, bytes are those of bodies."""
+
+    requests: int
+    bytes_received: int
+
+
+@dataclass(frozen=True)
+class HttpReply:
+    """A reply as it came, with the start of its body. `url` is the one that answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str = field(repr=False)
+
+
+class Transfer:
+    """The body of one reply, read once, by one thread.
+
+    `url` is the one that answered, `size_bytes` the body's as announced (None if it was not), `redirect` where the
+    reply leads to, if it is a redirect.
+    """
+
+    def __init__(self, response: requests.Response, client: "HttpClient") -> None:
+        self._response = response
+        self._client = client
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self.url = response.url
+        self.content_range = ContentRange.parse(self.headers) if self.status == HTTPStatus.PARTIAL_CONTENT else None
+        self.size_bytes = content_length(self.headers)
+        if self.size_bytes is None and self.content_range:
+            self.size_bytes = self.content_range.end_bytes - self.content_range.start_bytes
+        self.redirect = self.headers.get("Location") if self.status in _REDIRECTS else None
+
+    def read(self, limit_bytes: int) -> bytes:
+        """The bytes that are there, at least one and at most `limit_bytes`; none at the end.
+
+        Raises `Unavailable` when the connection broke, `TimedOut` when it stalled, `Cancelled`.
+        """
+        with self._client.translated(self.url):
+            # As they came: decoding is for those who show pages. read1, because read would lose what it has when
+            # the connection breaks.
+            data: bytes = self._response.raw.read1(limit_bytes, decode_content=False) or b""
+        self._client.cancellation.check()
+        self._client.count(bytes_received=len(data))
+        return data
+
+    def read_up_to(self, limit_bytes: int) -> bytes:
+        """The next `limit_bytes`, fewer only at the end of the body. Raises as `read` does."""
+        parts = []
+        while limit_bytes > 0 and (part := self.read(limit_bytes)):
+            parts.append(part)
+            limit_bytes -= len(part)
+        return b"".join(parts)
+
+    def finish(self) -> None:
+        """Closes it, having read a small body, which keeps the connection for the next request."""
+        if self.size_bytes is not None and self.size_bytes <= _SMALL_BODY_BYTES:
+            self.read_up_to(self.size_bytes)
+        self.close()
+
+    def close(self) -> None:
+        """Gives up what was not read. The connection lives on if nothing was left."""
+        self._response.close()
+
+    def __enter__(self) -> "Transfer":  # noqa: PYI034 - Self came with Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class HttpClient:
+    """Requests to any number of hosts, from any number of threads, over connections that are kept.
+
+    `_lock` guards `_stats` and `_probes`; no I/O is done while it is held. A cancel shuts every socket down, so that
+    reads in flight end at once; a connection being made ends within `connect_timeout_s`.
+    """
+
+    def __init__(
+        self, settings: HttpSettings, cancellation: Cancellation, *, timer: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.settings = settings
+        self.cancellation = cancellation
+        self._credential_origin = settings.credential_host and origin_of(
+            f"{settings.credential_scheme}://{settings.credential_host}"
+        )
+        self._lock = threading.Lock()
+        self._stats = HttpStats(0, 0)
+        self._probes: TTLCache[object, HttpObject] = TTLCache(_PROBES_KEPT, _PROBE_TTL_S, timer=timer)
+        sockets = OpenSockets(cancellation)
+        self._session = requests.Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, _Adapter(sockets))
+        self._forget_callback = cancellation.on_cancel(sockets.shut_down)
+        # urllib3's debug lines print whole URLs, and the query of a signed one is a secret.
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
+        if not settings.verify:
+            _log.warning("certificates of https hosts are not verified")
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+    def close(self) -> None:
+        """Closes the connections that are idle."""
+        self._forget_callback()
+        self._session.close()
+
+    def stats(self) -> HttpStats:
+        """What was asked and received since the start."""
+        with self._lock:
+            return self._stats
+
+    def count(self, *, requests: int = 0, bytes_received: int = 0) -> None:
+        """Adds to the statistics."""
+        with self._lock:
+            self._stats = HttpStats(self._stats.requests + requests, self._stats.bytes_received + bytes_received)
+
+    def probe(self, url: str, headers: Mapping[str, str] = _NO_HEADERS, *, fresh: bool = False) -> HttpObject:
+        """What is behind `url`, from its first 512 bytes; retried; remembered for a minute unless `fresh`.
+
+        Raises `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`.
+        """
+        key = (url, frozenset(headers.items()))
+        with self._lock:
+            known = None if fresh else self._probes.get(key)
+        if known is None:
+            known = retrying(lambda: self._probe(url, headers), self.settings.retry, self.cancellation)
+            with self._lock:
+                self._probes[key] = known
+        return known
+
+    def _probe(self, url: str, headers: Mapping[str, str]) -> HttpObject:
+        with self.open(url, headers, extra={"Range": f"bytes=0-{_HEAD_BYTES - 1}"}) as transfer:
+            # 416 is how hosts say that an empty object has no first byte; its body is a page about that.
+            unsatisfiable = transfer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+            head = b"" if unsatisfiable else transfer.read_up_to(_HEAD_BYTES)
+            if transfer.content_range and transfer.content_range.start_bytes != 0:
+                raise Permanent(f"{redacted(url)} answered with another range than the one asked for")
+            found = HttpObject.of(url, transfer.url, transfer.status, transfer.headers, head)
+        if unsatisfiable and found.size_bytes:
+            raise Permanent(f"{redacted(url)} answered 416 though it has {found.size_bytes} bytes")
+        return found
+
+    def reply(
+        self,
+        url: str,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        max_body_bytes: int = 65536,
+        follow: Callable[[HttpReply], bool] = lambda _: False,
+    ) -> HttpReply:
+        """The reply itself, whatever its status, with at most `max_body_bytes` of its body; retried.
+
+        A redirect is followed if `follow` says so of the reply. Raises `AccessDenied`, `TimedOut`, `Unavailable` (429,
+        5xx and no answer at all).
+        """
+
+        def attempt() -> HttpReply:
+            for transfer in self._hops(url, headers, {}, url):
+                with transfer:
+                    error = _refusal(transfer)
+                    if isinstance(error, AccessDenied | Busy):
+                        raise error
+                    body = transfer.read_up_to(max_body_bytes)
+                reply = HttpReply(transfer.status, transfer.headers, body, transfer.url)
+                if transfer.redirect is None or not follow(reply):
+                    return reply
+            raise _endless(url)
+
+        return retrying(attempt, self.settings.retry, self.cancellation)
+
+    def open(
+        self,
+        url: str,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        *,
+        extra: Mapping[str, str] = _NO_HEADERS,
+        start: str | None = None,
+    ) -> Transfer:
+        """One attempt to get `url`: the reply with status 200, 206 or 416, redirects followed. To be closed.
+
+        `headers` may be secret and go only to the host of `url`; `extra` ones go along to every hop. `start` is a URL
+        that `url` is known to lead to. Raises `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`.
+        """
+        for transfer in self._hops(url, headers, extra, start or url):
+            if error := _refusal(transfer):
+                transfer.close()
+                raise error
+            if transfer.redirect is None:
+                return transfer
+            transfer.finish()
+        raise _endless(url)
+
+    def _hops(self, url: str, headers: Mapping[str, str], extra: Mapping[str, str], start: str) -> Iterator[Transfer]:
+        """The replies from `start` on, along the redirects. The caller closes each, and stops where none leads on."""
+        hop = start
+        with self.translated(url):
+            ours = origin_of(url)
+            secret = {**without_userinfo(url)[1], **headers}
+        for _ in range(_MAX_REDIRECTS + 1):
+            with self.translated(hop):
+                transfer = Transfer(self._send(hop, {**extra, **(secret if origin_of(hop) == ours else {})}), self)
+            yield transfer
+            hop = next_hop(hop, transfer.redirect or "")
+
+    def _send(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+        """One request. Session.send would follow redirects, or read a redirect's body to prepare for that: not used."""
+        self.cancellation.check()
+        settings = self.settings
+        chosen = {"User-Agent": settings.user_agent, "Accept": "*/*", "Accept-Encoding": "identity", **headers}
+        if origin_of(url) == self._credential_origin:
+            chosen.update(settings.headers)
+        # netrc must not replace what the user configured for this very host.
+        auth = _as_it_is if any(name.lower() == "authorization" for name in chosen) else None
+        request = self._session.prepare_request(requests.Request("GET", url, headers=chosen, auth=auth))
+        environment = self._session.merge_environment_settings(url, {}, stream=True, verify=settings.verify, cert=None)
+        verify = environment["verify"]
+        self.count(requests=1)
+        return self._session.get_adapter(url).send(
+            request,
+            stream=True,
+            timeout=(settings.connect_timeout_s, settings.stall_timeout_s),
+            verify=settings.verify if verify is None else verify,
+            cert=environment["cert"],
+            proxies=environment["proxies"],
+        )
+
+    @contextmanager
+    def translated(self, url: str) -> Iterator[None]:
+        """The one place where foreign exceptions become ours. Their texts hold whole URLs and are never shown."""
+        try:
+            yield
+        except HubfsError:
+            raise
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError, OSError) as error:
+            self.cancellation.check()
+            raise self._error_for(redacted(url), error) from error
+
+    def _error_for(self, url: str, error: Exception) -> HubfsError:
+        settings = self.settings
+        if isinstance(error, requests.ConnectTimeout):
+            return TimedOut(f"{url} could not be connected to within {settings.connect_timeout_s:g} s")
+        if isinstance(error, requests.Timeout | urllib3.exceptions.ReadTimeoutError):
+            return TimedOut(f"{url} sent nothing for {settings.stall_timeout_s:g} s")
+        cause, reason = _reason(error)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Permanent(
+                f"{url} shows a certificate that is not trusted ({cause.verify_message}): add its authority with "
+                "REQUESTS_CA_BUNDLE"
+            )
+        if isinstance(error, ValueError):
+            return Permanent(f"{url} cannot be requested: the URL or one of the headers to send is not well-formed")
+        through = " through the proxy" if isinstance(error, requests.exceptions.ProxyError) else ""
+        return Unavailable(f"{url} could not be read{through}: {reason}")
+
+
+def _endless(url: str) -> HubfsError:
+    return Permanent(f"{redacted(url)} redirects more than {_MAX_REDIRECTS} times")
+
+
+def _refusal(transfer: Transfer) -> HubfsError | None:
+    """The error that a reply's status means, None if it holds what was asked for or leads there."""
+    url, status = redacted(transfer.url), transfer.status
+    said = f"{url} answered {status}"
+    if transfer.redirect is not None or status in _ANSWERS:
+        return None
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+        return NotFound(f"{url} does not exist (status {status})")
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return AccessDenied(f"{url} refuses access (status {status}): configure credentials that this host accepts")
+    if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS) or status >= _SERVER_ERRORS:
+        return Busy(f"{said}: the host cannot serve it now", retry_after_s(transfer.headers))
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return Permanent(f"{said}: the proxy asks for credentials")
+    return Permanent(f"{said}, which hubfs cannot use")
+
+
+def _reason(error: BaseException) -> tuple[BaseException, str]:
+    """The deepest cause that says something, and what it says. Texts of requests and urllib3 are not used."""
+    cause, reason = error, "the connection failed"
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.strerror:
+            cause, reason = link, link.strerror
+        elif isinstance(link, http.client.HTTPException):
+            cause, reason = link, str(link) or type(link).__name__
+        link = link.__cause__ or link.__context__
+    return cause, reason
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """An `auth` that changes nothing; with it requests consults neither netrc nor the URL."""
+    return request
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """An adapter whose connections tell `sockets` about themselves."""
+
+    def __init__(self, sockets: OpenSockets) -> None:
+        self._pool_classes = _pool_classes(sockets)
+        super().__init__(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """As in requests, with connections of ours."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._pool_classes
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        """As in requests, with connections of ours, except through SOCKS, which brings its own."""
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = self._pool_classes
+        return manager
+
+
+def _pool_classes(sockets: OpenSockets) -> dict[str, type[HTTPConnectionPool]]:
+    class Connection(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            sockets.watch(self.sock)
+
+    class SecureConnection(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            sockets.watch(self.sock)
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = SecureConnection
+
+    return {"http": Pool, "https": SecurePool}

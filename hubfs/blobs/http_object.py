@@ -1,0 +1,112 @@
+"""What a reply says of the object behind a URL: pure reading of headers."""
+
+import email.utils
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timezone
+from http import HTTPStatus
+
+_CONTENT_RANGE = re.compile(r"\s*bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)\s*", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ContentRange:
+    """Which bytes a reply holds: `[start_bytes, end_bytes)` of `total_bytes` (None where the host does not know)."""
+
+    start_bytes: int
+    end_bytes: int
+    total_bytes: int | None
+
+    @classmethod
+    def parse(cls, headers: Mapping[str, str]) -> "ContentRange | None":
+        """Reads `Content-Range`; None if absent or not understood. `bytes */N` is the empty range of N bytes."""
+        match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+        if match is None:
+            return None
+        first, last, total = match.groups()
+        total_bytes = None if total == "*" else int(total)
+        return cls(0, 0, total_bytes) if first is None else cls(int(first), int(last) + 1, total_bytes)
+
+
+def content_length(headers: Mapping[str, str]) -> int | None:
+    """How many bytes the body was announced to have, if it was."""
+    text = headers.get("Content-Length", "")
+    # A chunked body says its own end; a Content-Length beside it means nothing (RFC 9112, 6.3).
+    return int(text) if text.isascii() and text.isdigit() and "Transfer-Encoding" not in headers else None
+
+
+def total_bytes(headers: Mapping[str, str]) -> int | None:
+    """The size of the object that a ranged reply is about, if the host knows it."""
+    content_range = ContentRange.parse(headers)
+    return None if content_range is None else content_range.total_bytes
+
+
+def strong_etag(headers: Mapping[str, str]) -> str | None:
+    """The ETag, unless it is weak: a weak one does not promise equal bytes."""
+    etag = headers.get("ETag", "").strip()
+    return etag if etag.startswith('"') else None
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """`Retry-After`, which comes as a number of seconds or as a date, in seconds from now."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        date = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    # RFC 9110: dates are in GMT, also where a "-0000" leaves that open
+    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp() - time.time())
+
+
+@dataclass(frozen=True)
+class HttpObject:
+    """The bytes behind a URL, as a reply described them.
+
+    `url` as asked, `final_url` after redirects (signed URLs appear here). `size_bytes` is None where the host does
+    not say. `etag` is a strong one or None. `head` holds the first 512 bytes, fewer only if there are no more.
+    """
+
+    url: str = field(repr=False)
+    final_url: str = field(repr=False)
+    size_bytes: int | None
+    etag: str | None
+    last_modified: str | None
+    accepts_ranges: bool
+    content_type: str
+    head: bytes
+
+    @classmethod
+    def of(cls, url: str, final_url: str, status: int, headers: Mapping[str, str], head: bytes) -> "HttpObject":
+        """Reads the reply to a ranged request from the first byte on."""
+        ranged = status != HTTPStatus.OK
+        return cls(
+            url=url,
+            final_url=final_url,
+            size_bytes=total_bytes(headers) if ranged else content_length(headers),
+            etag=strong_etag(headers),
+            last_modified=headers.get("Last-Modified"),
+            accepts_ranges=ranged,
+            content_type=headers.get("Content-Type", ""),
+            head=head,
+        )
+
+    @property
+    def validator(self) -> str | None:
+        """What `If-Range` may carry: the ETag, else the date of the last change."""
+        return self.etag or self.last_modified
+
+    def same_as(self, headers: Mapping[str, str], size_bytes: int | None) -> bool:
+        """Whether a reply with these headers, of an object of `size_bytes`, is about these very bytes.
+
+        What only one of the two names proves nothing and is passed over: some hosts name the ETag only now and then.
+        """
+        pairs = (
+            (self.etag, strong_etag(headers)),
+            (None if self.etag else self.last_modified, headers.get("Last-Modified")),
+            (self.size_bytes, size_bytes),
+        )
+        return all(ours == theirs for ours, theirs in pairs if ours is not None and theirs is not None)

@@ -1,0 +1,112 @@
+"""What is worth asking again, and how long to wait before."""
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from hubfs.blobs.blob import Blob
+from hubfs.cancellation import Cancellation
+from hubfs.errors import HubfsError, TimedOut, Unavailable
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Permanent(Unavailable):
+    """Asking again would get the same answer: a certificate that is not trusted, a redirect loop, a status of 4xx."""
+
+
+class Busy(Unavailable):
+    """The host answered that it cannot answer now. `retry_after_s` is the wait it asked for, if any, in seconds."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Exponential backoff with full jitter.
+
+    `attempts` counts the first one, too. A host's own wish (`Retry-After`) is honoured up to `retry_after_cap_s`.
+    """
+
+    attempts: int = 5
+    base_s: float = 0.2
+    cap_s: float = 5.0
+    retry_after_cap_s: float = 30.0
+
+    def delay_s(self, attempt: int, random: Callable[[], float]) -> float:
+        """Seconds to wait after the failure of attempt number `attempt` (from 1); `random` gives [0, 1)."""
+        doublings = min(attempt - 1, 60)  # beyond that the cap has long been reached, and floats end somewhere
+        return random() * min(self.cap_s, self.base_s * 2.0**doublings)
+
+
+class Retries:
+    """The attempts of one task: counts failures and waits between them. For one thread."""
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        cancellation: Cancellation,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._policy = policy
+        self._cancellation = cancellation
+        self._random = random
+        self._failures = 0
+
+    def progress(self) -> None:
+        """Something worked: the count starts anew."""
+        self._failures = 0
+
+    def wait_after(self, error: HubfsError) -> None:
+        """Waits before the next attempt. Raises `error` if it is not worth one, `Cancelled` on cancel."""
+        self._failures += 1
+        if (
+            not isinstance(error, TimedOut | Unavailable)
+            or isinstance(error, Permanent)
+            or self._failures >= self._policy.attempts
+        ):
+            raise error
+        delay_s = self._policy.delay_s(self._failures, self._random)
+        if isinstance(error, Busy) and error.retry_after_s is not None:
+            delay_s = max(delay_s, min(error.retry_after_s, self._policy.retry_after_cap_s))
+        _log.info("%s; asking again in %.1f s", error, delay_s)
+        self._cancellation.sleep(delay_s)
+
+
+def retrying(attempt: Callable[[], T], policy: RetryPolicy, cancellation: Cancellation) -> T:
+    """The result of `attempt`, asked again as `policy` says when it raises `TimedOut` or `Unavailable`."""
+    retries = Retries(policy, cancellation)
+    while True:
+        try:
+            return attempt()
+        except (TimedOut, Unavailable) as error:  # noqa: PERF203 - a request costs a thousand times more
+            retries.wait_after(error)
+
+
+class RetryingBlob:
+    """`blob`, with reads that failed for a passing reason asked again."""
+
+    def __init__(self, blob: Blob, policy: RetryPolicy, cancellation: Cancellation) -> None:
+        self._blob = blob
+        self._policy = policy
+        self._cancellation = cancellation
+
+    @property
+    def key(self) -> str:
+        """The wrapped blob's: the bytes are the same."""
+        return self._blob.key
+
+    @property
+    def size_bytes(self) -> int:
+        """The wrapped blob's."""
+        return self._blob.size_bytes
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """See `Blob`. Raises the last error once the attempts are used up."""
+        return retrying(lambda: self._blob.read_at(offset_bytes, size_bytes), self._policy, self._cancellation)

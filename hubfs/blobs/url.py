@@ -1,0 +1,52 @@
+"""URLs: what of them may be said aloud, whom they name, and where a redirect may lead."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
+
+from hubfs.blobs.retry import Permanent
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def redacted(url: str) -> str:
+    """`url` for messages: without userinfo, query and fragment, where secrets are."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(a text that is not a URL)"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def origin_of(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port: who gets the request. Raises `ValueError` for what is not a URL."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+
+
+def without_userinfo(url: str) -> tuple[str, Mapping[str, str]]:
+    """`url` without `user:password@`, and the header that says the same."""
+    parts = urlsplit(url)
+    userinfo, _, host = parts.netloc.rpartition("@")
+    if not userinfo:
+        return url, {}
+    user, _, password = userinfo.partition(":")
+    token = b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+    return urlunsplit(parts._replace(netloc=host)), {"Authorization": f"Basic {token}"}
+
+
+def next_hop(url: str, location: str) -> str:
+    """The URL that the reply of `url` redirects to. Raises `Permanent` where a redirect must not lead."""
+    try:
+        target = urldefrag(urljoin(url, location)).url
+        scheme, host, _ = origin_of(target)
+    except ValueError as error:
+        raise Permanent(f"{redacted(url)} redirects to a text that is not a URL") from error
+    if scheme not in _DEFAULT_PORTS or not host:
+        raise Permanent(f"{redacted(url)} redirects to {redacted(target)}, which is not an http(s) URL")
+    if scheme == "http" and urlsplit(url).scheme == "https":
+        raise Permanent(
+            f"{redacted(url)} redirects from https to {redacted(target)}: refused, because anybody on the way could "
+            "change what comes; ask the hub's operator for an https address"
+        )
+    return target

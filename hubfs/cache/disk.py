@@ -1,0 +1,295 @@
+"""The disk tier: survives restarts and kills, is shared by several mounts, and never fails a read."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cachetools import TTLCache
+
+from hubfs.cache import block_map
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, Release, TierStats
+from hubfs.cache.eviction import CachedModel, plan_eviction
+from hubfs.cache.layout import CacheLayout
+
+_log = logging.getLogger(__name__)
+
+_REST_S = 10.0
+"""After the disk refused (full, over budget with all models in use), it is not asked again for so long."""
+
+_TOUCH_S = 60.0
+"""A model's last use is written down at most this often."""
+
+
+@dataclass(frozen=True)
+class DiskSettings:
+    """`limit_bytes` bounds what the tier holds; `reserve_bytes` of the file system stay free whatever the limit."""
+
+    limit_bytes: int
+    reserve_bytes: int
+
+
+class DiskTier:
+    """A BlockCache on disk; see `CacheLayout` for the files.
+
+    Nothing about blocks is kept in memory, and no file stays open between calls, so several processes may use one
+    directory: a block is there if its record says so and its bytes match. Eviction takes whole models, never one that
+    any process holds (a shared flock, which a kill releases, too).
+
+    `_lock` guards the counters and `_resting_until_s`; it is never held across I/O. `_evicting` is held by the
+    one thread that makes room, over I/O, and only ever tried, never waited for.
+    """
+
+    def __init__(self, layout: CacheLayout, settings: DiskSettings) -> None:
+        self._layout = layout
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._evicting = threading.Lock()
+        self._used_bytes: int | None = None
+        self._resting_until_s = 0.0
+        self._hits = 0
+        self._misses = 0
+        self._touched: TTLCache[str, bool] = TTLCache(maxsize=10_000, ttl=_TOUCH_S)
+
+    def get(self, key: CacheKey, index: int) -> bytes | None:
+        """See `BlockCache`."""
+        block = None
+        try:
+            block = self._read(key, index)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            _log.warning("The disk cache cannot read %s: %s", key.path, error)
+        with self._lock:
+            if block is None:
+                self._misses += 1
+            else:
+                self._hits += 1
+            touch = block is not None and key.model not in self._touched
+            if touch:
+                self._touched[key.model] = True
+        if touch:
+            with contextlib.suppress(OSError):
+                os.utime(self._layout.in_use(key.model))
+        return block
+
+    def _read(self, key: CacheKey, index: int) -> bytes | None:
+        map_fd = os.open(self._layout.blocks(key), os.O_RDWR | os.O_CLOEXEC)
+        try:
+            record = block_map.read_record(map_fd, index)
+            if record is None:
+                return None
+            length_bytes, checksum = record
+            data_fd = os.open(self._layout.data(key), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                block = os.pread(data_fd, length_bytes, index * BLOCK_SIZE_BYTES)
+            finally:
+                os.close(data_fd)
+            if len(block) == length_bytes and block_map.crc32c(block) == checksum:
+                return block
+            _log.warning("Block %d of %s in the disk cache is corrupt; it is fetched again", index, key.path)
+            block_map.clear_record(map_fd, index)
+            return None
+        finally:
+            os.close(map_fd)
+
+    def put(self, key: CacheKey, index: int, block: bytes) -> bool:
+        """See `BlockCache`."""
+        if not self._has_room(len(block)):
+            return False
+        try:
+            written_bytes = self._write(key, index, block)
+        except OSError as error:
+            _log.warning("The disk cache cannot keep %s (%s); reads go on without it", key.path, error)
+            self._rest()
+            return False
+        with self._lock:
+            if self._used_bytes is not None:
+                self._used_bytes += written_bytes
+        return True
+
+    def _write(self, key: CacheKey, index: int, block: bytes) -> int:
+        """Writes data, then record. Returns the bytes that were new."""
+        checksum = block_map.crc32c(block)
+        map_fd = _open_for_writing(self._layout.blocks(key))
+        try:
+            if block_map.read_record(map_fd, index) == (len(block), checksum):
+                return 0
+            data_fd = _open_for_writing(self._layout.data(key))
+            try:
+                _pwrite_all(data_fd, block, index * BLOCK_SIZE_BYTES)
+            finally:
+                os.close(data_fd)
+            block_map.write_record(map_fd, index, len(block), checksum)
+        finally:
+            os.close(map_fd)
+        return len(block)
+
+    def hold(self, model: str) -> Release:
+        """See `BlockCache`."""
+        try:
+            fd = _open_for_writing(self._layout.in_use(model))
+        except OSError as error:
+            _log.warning("The disk cache cannot mark %s as in use: %s", model, error)
+            return lambda: None
+        holding = threading.Lock()
+
+        def release() -> None:
+            if holding.acquire(blocking=False):
+                os.close(fd)
+
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            os.utime(fd)
+        except OSError as error:  # an eviction holds it just now; what it takes is fetched again
+            _log.debug("%s is being evicted while it is opened: %s", model, error)
+        return release
+
+    def drop(self, model: str) -> None:
+        """See `BlockCache`. The model vanishes at once: it is renamed away, then deleted."""
+        try:
+            path = self._layout.model(model)
+            grave = self._layout.trash / uuid.uuid4().hex
+            path.rename(grave)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            _log.warning("The disk cache cannot drop %s: %s", model, error)
+            return
+        shutil.rmtree(grave, ignore_errors=True)
+        with self._lock:
+            self._used_bytes = None
+        with contextlib.suppress(OSError):
+            os.removedirs(path.parent)
+
+    def cached_bytes(self, model: str) -> int:
+        """See `BlockCache`: the sum of what the block maps commit to."""
+        total_bytes = 0
+        try:
+            for folder, _, names in os.walk(self._layout.model(model) / "blocks"):
+                for name in names:
+                    total_bytes += block_map.recorded_bytes((Path(folder) / name).read_bytes())
+        except OSError as error:
+            _log.debug("Cannot count what is cached of %s: %s", model, error)
+        return total_bytes
+
+    def stats(self) -> dict[str, TierStats]:
+        """See `BlockCache`."""
+        used_bytes = self._count_used_bytes()
+        with self._lock:
+            return {"disk": TierStats(used_bytes, self._settings.limit_bytes, self._hits, self._misses)}
+
+    def _has_room(self, size_bytes: int) -> bool:
+        with self._lock:
+            if time.monotonic() < self._resting_until_s:
+                return False
+        excess_bytes = self._excess_bytes(size_bytes)
+        if excess_bytes > 0:
+            # Other mounts may have evicted or added meanwhile: count anew before anything is thrown away.
+            with self._lock:
+                self._used_bytes = None
+            excess_bytes = self._excess_bytes(size_bytes)
+        if excess_bytes > 0:
+            self._make_room(excess_bytes)
+            excess_bytes = self._excess_bytes(size_bytes)
+        if excess_bytes > 0:
+            self._rest()
+        return excess_bytes <= 0
+
+    def _excess_bytes(self, size_bytes: int) -> int:
+        """How many bytes are too many once `size_bytes` more are kept: by the limit, or by what must stay free."""
+        try:
+            free = os.statvfs(self._layout.root)
+        except OSError:
+            return size_bytes
+        over_limit_bytes = self._count_used_bytes() + size_bytes - self._settings.limit_bytes
+        over_reserve_bytes = self._settings.reserve_bytes + size_bytes - free.f_bavail * free.f_frsize
+        return max(over_limit_bytes, over_reserve_bytes)
+
+    def _make_room(self, excess_bytes: int) -> None:
+        if not self._evicting.acquire(blocking=False):
+            return
+        try:
+            # A tenth more than is needed: eviction scans the directory, and is not to run for every block.
+            wanted_bytes = excess_bytes + self._settings.limit_bytes // 10
+            for model in plan_eviction(self._idle_models(), wanted_bytes):
+                with self._idle(model.model) as idle:
+                    if idle:
+                        _log.info("Evicting %s (%d bytes) from the disk cache", model.model, model.size_bytes)
+                        self.drop(model.model)
+        finally:
+            self._evicting.release()
+
+    @contextlib.contextmanager
+    def _idle(self, model: str) -> Iterator[bool]:
+        """Keeps others from beginning to hold `model`. False if anybody, of this process or another, holds it."""
+        try:
+            fd = _open_for_writing(self._layout.in_use(model))
+        except OSError:
+            yield False
+            return
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(fd)
+
+    def _idle_models(self) -> list[CachedModel]:
+        models = []
+        for model in self._layout.models():
+            with self._idle(model) as idle, contextlib.suppress(OSError):
+                if idle:
+                    used_at_s = self._layout.in_use(model).stat().st_mtime
+                    models.append(CachedModel(model, _disk_usage_bytes(self._layout.model(model)), used_at_s))
+        return models
+
+    def _count_used_bytes(self) -> int:
+        with self._lock:
+            used_bytes = self._used_bytes
+        if used_bytes is None:
+            used_bytes = _disk_usage_bytes(self._layout.models_root)
+            with self._lock:
+                self._used_bytes = used_bytes
+        return used_bytes
+
+    def _rest(self) -> None:
+        with self._lock:
+            self._resting_until_s = time.monotonic() + _REST_S
+
+
+def _open_for_writing(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o644)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o644)
+
+
+def _pwrite_all(fd: int, data: bytes, offset_bytes: int) -> None:
+    view = memoryview(data)
+    while view:
+        written_bytes = os.pwrite(fd, view, offset_bytes)
+        view = view[written_bytes:]
+        offset_bytes += written_bytes
+
+
+def _disk_usage_bytes(root: Path) -> int:
+    """What the files below `root` take on disk; holes in sparse files take nothing."""
+    total_bytes = 0
+    for folder, _, names in os.walk(root):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total_bytes += os.lstat(os.path.join(folder, name)).st_blocks * 512  # noqa: PTH118 - half the time of Path
+    return total_bytes

@@ -1,0 +1,65 @@
+"""What is known of models across restarts: their entries, as JSON beside their blocks."""
+
+import contextlib
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hubfs.cache.layout import CacheLayout
+
+_log = logging.getLogger(__name__)
+
+Index = Mapping[str, Any]
+
+
+class IndexStore:
+    """Loads and saves indexes; a broken or unreadable one is as good as none. No state, so no lock."""
+
+    def __init__(self, layout: CacheLayout) -> None:
+        self._layout = layout
+
+    def save(self, model: str, index: Index) -> None:
+        """Keeps the index of `model` (`<hub>/<handle>@<identity>`), at once or not at all; a failure is logged."""
+        path = self._layout.index(model)
+        temporary = path.with_name(f"index.json.{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(index), encoding="utf-8")
+            temporary.replace(path)
+        except OSError as error:
+            _log.warning("The disk cache cannot keep the index of %s: %s", model, error)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+    def load(self, hub_and_handle: str) -> Index | None:
+        """The newest index of a model, whichever its identity."""
+        folder, _, version = hub_and_handle.rpartition("/")
+        try:
+            candidates = sorted(
+                self._layout.model(folder).glob(f"{version}@*/index.json"),
+                key=lambda path: path.stat().st_mtime,
+                reverse=True,
+            )
+        except OSError:
+            return None
+        for path in candidates:
+            try:
+                index = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                _log.warning("The index %s is unreadable and is left aside: %s", path, error)
+                continue
+            if isinstance(index, dict):
+                return index
+        return None
+
+    def known(self, hub: str) -> Iterator[str]:
+        """The handles of all models of `hub` that have an index."""
+        try:
+            for model in self._layout.models(hub):
+                if self._layout.index(model).exists():
+                    yield re.sub(r"@[^/]*$", "", model).removeprefix(hub + "/")
+        except OSError as error:
+            _log.warning("Cannot list the disk cache: %s", error)

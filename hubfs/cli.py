@@ -1,0 +1,187 @@
+"""The command `hubfs`. Arguments are read here and nowhere else."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import click
+import platformdirs
+
+from hubfs import __version__, daemon, mount_table
+from hubfs.config import Config, load
+from hubfs.errors import HubfsError, InvalidHandle, ModelNotFound, MountFailed
+from hubfs.hub.handle import Handle
+from hubfs.serve.server import run as run_server
+from hubfs.status import as_text
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Group(click.Group):
+    """Says what went wrong in one line, and exits with 1; with 2 for arguments that cannot be understood."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HubfsError as error:
+            click.echo(f"hubfs: {' '.join(str(error).split())}", err=True)
+            ctx.exit(1)
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 failed (one line on stderr says why), 2 the arguments make no sense.",
+)
+@click.version_option(__version__, package_name="hubfs", message="%(version)s")
+def main() -> None:
+    r"""The hub as a file system.
+
+    \b
+    hubfs mount /mnt/tfhub
+    ls -l /mnt/tfhub/google/spice/2
+    python -c "import tensorflow as tf; tf.saved_model.load('/mnt/tfhub/google/spice/2')"
+    hubfs unmount /mnt/tfhub
+
+    Every model of the hub is a directory of ordinary read-only files. Only what is read is fetched, once, and kept in a
+    cache that survives restarts.
+    """
+
+
+@main.command()
+@click.argument("mountpoint", type=click.Path(path_type=Path))
+@click.option(
+    "--hub", metavar="URL", help="The hub: any http(s) host of the TF Hub protocol.  [default: https://tfhub.dev]"
+)
+@click.option(
+    "--format",
+    metavar="auto|compressed|uncompressed",
+    help="How to ask for models. auto asks for the uncompressed form (read by range from a bucket), and falls back to "
+    "the archive (extracted while it streams).  [default: auto]",
+)
+@click.option("--cache-dir", metavar="DIR", help="Where blocks are kept.  [default: the user's cache directory]")
+@click.option("--no-disk-cache", is_flag=True, default=None, help="Keep blocks in memory only; no file is written.")
+@click.option("--cache-size", metavar="SIZE", help="How large the disk cache may grow.  [default: 10GiB]")
+@click.option("--memory-size", metavar="SIZE", help="How large the memory cache may grow.  [default: 256MiB]")
+@click.option("--allow-other", is_flag=True, default=None, help="Let other users read the mount, too.")
+@click.option("--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
+@click.option("--config", metavar="FILE", help="A TOML file of settings, named as the options are.")
+@click.option("--log-file", metavar="FILE", help="Where the log goes.  [default: stderr with --foreground]")
+@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]")
+@click.option(
+    "-o", "mount_options", metavar="OPT[,OPT…]", multiple=True, help="Options for libfuse, as mount(8) has them."
+)
+@click.option("--ready-fd", type=int, hidden=True, help="Where the daemon says that its mount answers.")
+def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: Any) -> None:
+    """Mount a hub at MOUNTPOINT, an empty directory.
+
+    Returns once the mount answers. A mount whose daemon died is replaced. Every option can be given as HUBFS_<OPTION>
+    in the environment, too, and in the config file; a private hub's token as HUBFS_TOKEN.
+    """
+    try:
+        mountpoint = mountpoint.absolute()
+        config = load(flags)
+        if foreground:
+            daemon.run(config, mountpoint, lambda: _say(ready_fd, "ready"))
+            return
+        mount_table.prepare(mountpoint)
+        arguments = [*sys.argv[1:]]
+        log_file = config.log_file or _default_log_file(config, mountpoint)
+        if config.log_file is None and log_file is not None:
+            arguments += ["--log-file", str(log_file)]
+        daemon.spawn(arguments, log_file)
+    except HubfsError as error:
+        _say(ready_fd, " ".join(str(error).split()))
+        raise
+
+
+def _say(ready_fd: int | None, word: str) -> None:
+    if ready_fd is not None:
+        os.write(ready_fd, word.encode())
+        os.close(ready_fd)
+
+
+def _default_log_file(config: Config, mountpoint: Path) -> Path | None:
+    """A daemon without a disk cache writes no file at all; `hubfs status` shows its last problems."""
+    if config.cache_dir is None:
+        return None
+    return platformdirs.user_log_path("hubfs") / f"{str(mountpoint).strip('/').replace('/', '-') or 'root'}.log"
+
+
+@main.command()
+@click.argument("mountpoint", type=click.Path(path_type=Path))
+def unmount(mountpoint: Path) -> None:
+    """Unmount MOUNTPOINT; its daemon ends, what it cached stays."""
+    mount_table.unmount(mountpoint.absolute())
+
+
+@main.command()
+@click.argument("mountpoint", type=click.Path(path_type=Path), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
+def status(mountpoint: Path | None, *, as_json: bool) -> None:
+    """Show what is mounted at MOUNTPOINT (or everywhere): the hub, the cache, the models, and what went wrong."""
+    mountpoints = mount_table.mountpoints() if mountpoint is None else [mountpoint.absolute()]
+    statuses = [(where, mount_table.read_status(where)) for where in mountpoints]
+    described = [found or {"mountpoint": str(where), "dead": True} for where, found in statuses]
+    if as_json:
+        click.echo(json.dumps(described if mountpoint is None else described[0], indent=2))
+    elif not described:
+        click.echo("No hub is mounted.")
+    else:
+        for one in described:
+            click.echo(f"{one['mountpoint']}: dead; `hubfs mount` there replaces it" if "dead" in one else as_text(one))
+    if mountpoint is not None and "dead" in described[0]:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("handle")
+def resolve(handle: str) -> None:
+    r"""Print the path of HANDLE (google/spice/2, or its URL) below a mount.
+
+    \b
+    python serve.py --model_dir "$(hubfs resolve google/spice/2)"
+    """
+    hub, parsed = _parse_handle(handle)
+    mounted = [(where, found) for where in mount_table.mountpoints() if (found := mount_table.read_status(where))]
+    candidates = [where for where, found in mounted if hub is None or urlsplit(found["hub"]).netloc == hub]
+    if not candidates:
+        what = "No hub is mounted" if hub is None else f"{hub} is not mounted"
+        raise MountFailed(f"{what}; `hubfs mount MOUNTPOINT` does it")
+    for where in candidates:
+        path = where / str(parsed)
+        if path.is_dir():
+            click.echo(path)
+            return
+    raise ModelNotFound(f"{parsed} was not found below {', '.join(map(str, candidates))}; `hubfs status` may say why")
+
+
+def _parse_handle(text: str) -> tuple[str | None, Handle]:
+    """A handle, or its URL on a hub: the hub's host, if named, and the handle."""
+    if "://" not in text:
+        return None, Handle.parse(text.strip("/"))
+    url = urlsplit(text)
+    if not url.netloc:
+        raise InvalidHandle(f"{text!r} is neither a handle nor the URL of one")
+    return url.netloc, Handle.parse(url.path.strip("/"))
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8000, show_default=True, help="The port; 0 takes a free one.")
+@click.option("--bucket", metavar="gs://…", help="Where the same models are uncompressed: clients are sent there.")
+def serve(directory: Path, *, host: str, port: int, bucket: str | None) -> None:
+    """Serve DIRECTORY as a model hub.
+
+    DIRECTORY holds models as <publisher>/<name>/<version>/, each a SavedModel, or as <version>.tar.gz; move new
+    versions into place by rename. Archives of directories are built when first asked for, and take as much space in
+    TMPDIR. Stops on Ctrl-C.
+    """
+    run_server(
+        directory, host=host, port=port, bucket=bucket, on_ready=lambda url: click.echo(f"Serving {directory} at {url}")
+    )

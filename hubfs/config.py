@@ -1,0 +1,235 @@
+"""Settings: a flag beats the environment, which beats the config file, which beats the default.
+
+The environment is read here and nowhere else, once, and by the caller's mapping.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from hubfs.errors import InvalidConfig
+from hubfs.fuse.binding import FuseLibrary
+from hubfs.hub.resolver import Form
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_HUB = "https://tfhub.dev"
+DEFAULT_CONFIG_FILE = platformdirs.user_config_path("hubfs") / "config.toml"
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a mount needs to know; see `SETTINGS` for where each value comes from."""
+
+    hub: str = DEFAULT_HUB
+    form: Form | None = None  # None: uncompressed if the hub offers it, else compressed
+    cache_dir: Path | None = field(default_factory=lambda: platformdirs.user_cache_path("hubfs"))  # None: no disk
+    cache_size_bytes: int = 10 << 30
+    memory_size_bytes: int = 256 << 20
+    allow_other: bool = False
+    mount_options: Mapping[str, str | bool] = field(default_factory=dict)
+    log_file: Path | None = None
+    log_level: str = "INFO"
+    token: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    verify_certificates: bool = True
+    connect_timeout_s: float = 10.0
+    stall_timeout_s: float = 30.0
+    gcs_token: str = "anon"  # noqa: S105 - the name of a way to authenticate
+    gcs_endpoint_url: str | None = None
+    fuse_library: FuseLibrary = FuseLibrary.AUTO
+
+
+def parse_size(text: str) -> int:
+    """`512MiB`, `10GB`, `1.5g` or a number of bytes → bytes. Raises ValueError."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("it must read like 512MiB or 10GB")
+    number, prefix, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** _POWERS[prefix.lower()])
+
+
+def parse_time(text: str) -> float:
+    """`30s`, `5m`, `250ms` or a number of seconds → seconds. Raises ValueError."""
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("it must read like 30s or 5m")
+    number, unit = match.groups()
+    return float(number) * _SECONDS[(unit or "s").lower()]
+
+
+def parse_hub(text: str) -> str:
+    """The URL of a hub. Raises ValueError."""
+    url = urlsplit(text)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("it must be the http(s) URL of a hub, such as https://tfhub.dev")
+    return text.rstrip("/")
+
+
+def parse_form(text: str) -> Form | None:
+    """`auto`, `compressed`, `uncompressed`, in any case. Raises ValueError."""
+    if text.lower() == "auto":
+        return None
+    try:
+        return Form(text.lower())
+    except ValueError:
+        raise ValueError("it must be auto, compressed or uncompressed") from None
+
+
+def parse_flag(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a switch
+    """Yes or no. Raises ValueError."""
+    if isinstance(text, bool):
+        return text
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError("it must be true or false")
+
+
+def parse_options(texts: tuple[str, ...] | str) -> dict[str, str | bool]:
+    """What follows `-o`: `name`, `name=value`, several separated by commas. Raises ValueError."""
+    options: dict[str, str | bool] = {}
+    for part in ",".join([texts] if isinstance(texts, str) else texts).split(","):
+        name, equals, value = part.strip().partition("=")
+        if not name:
+            continue
+        if name in ("rw", "direct_io"):
+            raise ValueError(f"{name} is not possible: a hub is read-only, and TF Lite maps its files")
+        options[name] = value if equals else True
+    return options
+
+
+def parse_headers(value: str | Mapping[str, str]) -> dict[str, str]:
+    """A table of headers, or `Name: value` lines. Raises ValueError."""
+    if isinstance(value, Mapping):
+        return {str(name): str(text) for name, text in value.items()}
+    headers = {}
+    for line in value.splitlines():
+        name, colon, text = line.partition(":")
+        if not colon or not name.strip():
+            raise ValueError("it must read like 'Name: value'")
+        headers[name.strip()] = text.strip()
+    return headers
+
+
+def parse_cache_dir(text: str | Path) -> Path:
+    """A local directory. Raises ValueError."""
+    if "://" in str(text):
+        raise ValueError("it must be a local directory")
+    return Path(text).expanduser().absolute()
+
+
+def parse_level(text: str) -> str:
+    """A level of the logging module. Raises ValueError."""
+    if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ValueError("it must be debug, info, warning or error")
+    return text.upper()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a value comes from: the flag and the key of the config file (`name`), the environment, in this order."""
+
+    name: str
+    field: str
+    parse: Callable[[Any], Any]
+    environment: tuple[str, ...] = ()
+
+
+def _path(text: str | Path) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _no_certificates(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a switch
+    return not parse_flag(text)
+
+
+SETTINGS = (
+    Setting("hub", "hub", parse_hub, ("HUBFS_HUB",)),
+    Setting("format", "form", parse_form, ("HUBFS_FORMAT", "TFHUB_MODEL_LOAD_FORMAT")),
+    Setting("cache_dir", "cache_dir", parse_cache_dir, ("HUBFS_CACHE_DIR", "TFHUB_CACHE_DIR")),
+    Setting("cache_size", "cache_size_bytes", parse_size, ("HUBFS_CACHE_SIZE",)),
+    Setting("memory_size", "memory_size_bytes", parse_size, ("HUBFS_MEMORY_SIZE",)),
+    Setting("allow_other", "allow_other", parse_flag, ("HUBFS_ALLOW_OTHER",)),
+    Setting("mount_options", "mount_options", parse_options),
+    Setting("log_file", "log_file", _path, ("HUBFS_LOG_FILE",)),
+    Setting("log_level", "log_level", parse_level, ("HUBFS_LOG_LEVEL",)),
+    Setting("token", "token", str, ("HUBFS_TOKEN",)),
+    Setting("headers", "headers", parse_headers, ("HUBFS_HEADERS",)),
+    Setting("disable_cert_validation", "verify_certificates", _no_certificates, ("TFHUB_DISABLE_CERT_VALIDATION",)),
+    Setting("connect_timeout", "connect_timeout_s", parse_time, ("HUBFS_CONNECT_TIMEOUT",)),
+    Setting("stall_timeout", "stall_timeout_s", parse_time, ("HUBFS_STALL_TIMEOUT",)),
+    Setting("gcs_token", "gcs_token", str, ("HUBFS_GCS_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS")),
+    Setting("gcs_endpoint", "gcs_endpoint_url", str, ("STORAGE_EMULATOR_HOST",)),
+    Setting("fuse_library", "fuse_library", FuseLibrary, ("HUBFS_FUSE_LIBRARY",)),
+)
+
+
+def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Config:
+    """The config for these flags (by setting name; None is "not given"), this environment and the config file.
+
+    The config file is named by the flag `config` or `HUBFS_CONFIG`, else the user's, if it exists. Raises
+    `InvalidConfig` naming the value, where it came from and what it should look like.
+    """
+    named = flags.get("config") or environment.get("HUBFS_CONFIG")
+    table = _read_file(Path(named) if named else DEFAULT_CONFIG_FILE, must_exist=bool(named))
+    values = {}
+    for setting in SETTINGS:
+        for origin, value in _candidates(setting, flags, environment, table):
+            try:
+                values[setting.field] = setting.parse(value)
+            except (ValueError, TypeError) as error:
+                shown = "" if setting.name in ("token", "headers") else f" ({value!r})"
+                raise InvalidConfig(f"{origin}{shown} cannot be used: {error}") from None
+            break
+    if _no_disk_cache(flags, environment, table):
+        values["cache_dir"] = None
+    return Config(**values)
+
+
+def _candidates(
+    setting: Setting, flags: Mapping[str, Any], environment: Mapping[str, str], table: Mapping[str, Any]
+) -> list[tuple[str, Any]]:
+    found = [(f"--{setting.name.replace('_', '-')}", flags.get(setting.name))]
+    found += [(name, environment.get(name) or None) for name in setting.environment]
+    found += [(f"{setting.name!r} in the config file", table.get(setting.name))]
+    return [(origin, value) for origin, value in found if value not in (None, ())]
+
+
+def _no_disk_cache(flags: Mapping[str, Any], environment: Mapping[str, str], table: Mapping[str, Any]) -> bool:
+    if flags.get("no_disk_cache") and flags.get("cache_dir"):
+        raise InvalidConfig("--no-disk-cache and --cache-dir exclude each other")
+    if flags.get("no_disk_cache") or flags.get("cache_dir"):
+        return bool(flags.get("no_disk_cache"))
+    return parse_flag(environment.get("HUBFS_NO_DISK_CACHE") or table.get("no_disk_cache", False))
+
+
+def _read_file(path: Path, *, must_exist: bool) -> Mapping[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if must_exist:
+            raise InvalidConfig(f"The config file {path} does not exist") from None
+        return {}
+    except (OSError, ValueError) as error:
+        raise InvalidConfig(f"The config file {path} cannot be read: {error}") from None
+    unknown = table.keys() - {setting.name for setting in SETTINGS} - {"no_disk_cache"}
+    if unknown:
+        raise InvalidConfig(f"The config file {path} has unknown settings: {', '.join(sorted(unknown))}")
+    return table

@@ -1,0 +1,46 @@
+"""Chunks of any size in, exact numbers of bytes out: what gzip and tar read their headers with."""
+
+from collections.abc import Iterable
+
+
+class ByteReader:
+    """Reads `chunks` from the start to the end, and pulls the next one only when a byte of it is asked for.
+
+    Errors of `chunks` pass through. For one thread.
+    """
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._chunk = b""
+        self._used_bytes = 0
+        self._passed_bytes = 0
+
+    @property
+    def offset_bytes(self) -> int:
+        """How many bytes were read so far."""
+        return self._passed_bytes + self._used_bytes
+
+    def at_most(self, size_bytes: int) -> bytes:
+        """The next bytes, as many as are there without waiting for more: at least one, none only at the end."""
+        while self._used_bytes == len(self._chunk):
+            self._passed_bytes += self._used_bytes
+            self._used_bytes, self._chunk = 0, b""
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return b""
+            self._chunk = chunk
+        start = self._used_bytes
+        self._used_bytes = min(start + size_bytes, len(self._chunk))
+        return self._chunk[start : self._used_bytes]
+
+    def exactly(self, size_bytes: int) -> bytes:
+        """The next `size_bytes` bytes; fewer only at the end."""
+        parts = []
+        while size_bytes and (part := self.at_most(size_bytes)):
+            parts.append(part)
+            size_bytes -= len(part)
+        return b"".join(parts)
+
+    def give_back(self, size_bytes: int) -> None:
+        """Makes the last `size_bytes` bytes of the latest `at_most` unread again."""
+        self._used_bytes -= size_bytes

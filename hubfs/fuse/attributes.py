@@ -1,0 +1,58 @@
+"""Nodes → struct stat."""
+
+import os
+import stat
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from hubfs.tree.virtual_tree import Node, NodeKind
+
+FIXED_MTIME_NS = 946_684_800 * 10**9
+"""Versions are immutable, so their times are fixed: 2000-01-01T00:00:00Z, not the epoch, which `tar` and `make` take
+for "unknown"."""
+
+_MODES = {
+    NodeKind.DIRECTORY: stat.S_IFDIR | 0o555,
+    NodeKind.FILE: stat.S_IFREG | 0o444,
+    NodeKind.CONTROL: stat.S_IFREG | 0o444,
+}
+
+
+def inode(path: str) -> int:
+    """A stable inode number: the same path has the same one after every mount. 63 bits, never 0."""
+    return int.from_bytes(blake2b(path.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big") >> 1 or 1
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who mounted."""
+
+    uid: int
+    gid: int
+
+    @classmethod
+    def of_this_process(cls) -> "Owner":
+        """The user that the daemon runs as."""
+        return cls(os.getuid(), os.getgid())
+
+
+def mode_of(kind: NodeKind) -> int:
+    """File type and permissions."""
+    return _MODES[kind]
+
+
+def stat_of(path: str, node: Node, owner: Owner) -> dict[str, int]:
+    """The fields of struct stat, times in nanoseconds."""
+    return {
+        "st_mode": mode_of(node.kind),
+        "st_ino": inode(path),
+        "st_nlink": 2 if node.kind is NodeKind.DIRECTORY else 1,
+        "st_uid": owner.uid,
+        "st_gid": owner.gid,
+        "st_size": node.size_bytes,
+        "st_blocks": -(-node.size_bytes // 512),
+        "st_blksize": 1 << 20,
+        "st_atime": FIXED_MTIME_NS,
+        "st_mtime": FIXED_MTIME_NS,
+        "st_ctime": FIXED_MTIME_NS,
+    }

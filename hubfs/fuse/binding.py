@@ -1,0 +1,149 @@
+"""Which FUSE binding: the one file that knows mfusepy from fusepy, and libfuse 3 from libfuse 2."""
+
+import ctypes
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hubfs.errors import MountFailed
+
+_log = logging.getLogger(__name__)
+
+
+class FuseLibrary(Enum):
+    """Which libfuse to use; AUTO prefers 3, which reads 1 MiB at a time where libfuse 2 reads 128 KiB."""
+
+    AUTO = "auto"
+    LIBFUSE3 = "libfuse3"
+    LIBFUSE2 = "libfuse2"
+
+
+# The Python modules, and the sonames they are known to work with.
+_CANDIDATES = {
+    FuseLibrary.LIBFUSE3: ("mfusepy", ("libfuse3.so.4", "libfuse3.so.3")),
+    FuseLibrary.LIBFUSE2: ("fuse", ("libfuse.so.2",)),
+}
+
+_THREADS = 64
+"""Enough that readers who wait for an archive do not keep others from the cache (libfuse 3's default: 10)."""
+
+_READ_AHEAD_KIB = 1024
+"""The kernel's own read-ahead on libfuse 3, whose default of 128 KiB halves the throughput."""
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """For how long the kernel believes what it was told, in seconds.
+
+    Names and attributes may be believed for long, since what exists is immutable; that something does not exist, not.
+    """
+
+    entry_s: float = 86_400.0
+    attr_s: float = 86_400.0
+    negative_s: float = 5.0
+
+
+class Binding:
+    """A loaded binding: mounts `Operations`."""
+
+    def __init__(self, library: FuseLibrary, module: ModuleType, soname: str) -> None:
+        self._library = library
+        self._module = module
+        self.description = f"{module.__name__} on {soname}"
+
+    def serve(
+        self, operations: object, mountpoint: Path, *, options: Mapping[str, str | bool], timeouts: Timeouts
+    ) -> None:
+        """Mounts, answers the kernel until the file system is unmounted, and returns.
+
+        To be called from a thread that is not the main one: then neither binding touches the signal handlers. Raises
+        `MountFailed`.
+        """
+        fixed: dict[str, str | bool] = {
+            "foreground": True,
+            "ro": True,
+            "nosuid": True,
+            "nodev": True,
+            "default_permissions": True,
+            "use_ino": True,
+            "fsname": "hubfs",
+            "subtype": "hubfs",
+            "entry_timeout": str(timeouts.entry_s),
+            "attr_timeout": str(timeouts.attr_s),
+            "negative_timeout": str(timeouts.negative_s),
+        }
+        if self._library is FuseLibrary.LIBFUSE3:
+            operations = _ThreadedOperations(operations)
+            if self._module.fuse_version_minor >= 12:  # noqa: PLR2004 - the release that brought the option
+                fixed["max_threads"] = str(_THREADS)
+        else:
+            operations = _CallableOperations(operations)
+        try:
+            self._module.FUSE(operations, str(mountpoint), raw_fi=True, **{**fixed, **options})
+        except RuntimeError as error:
+            raise MountFailed(
+                f"{self.description} could not mount {mountpoint} (status {error}): "
+                "is /dev/fuse there, and may you use it? is every -o option one that libfuse knows?"
+            ) from error
+
+
+def load(preference: FuseLibrary) -> Binding:
+    """Imports the binding. Raises `MountFailed` when no libfuse that it may use is installed."""
+    wanted = [preference] if preference is not FuseLibrary.AUTO else [FuseLibrary.LIBFUSE3, FuseLibrary.LIBFUSE2]
+    for library in wanted:
+        module_name, sonames = _CANDIDATES[library]
+        for soname in sonames:
+            try:
+                ctypes.CDLL(soname)
+            except OSError:
+                continue
+            # Both modules choose their library while they are imported, and only by this variable: mfusepy takes
+            # libfuse 2 where both are installed.
+            os.environ["FUSE_LIBRARY_PATH"] = soname
+            return Binding(library, import_module(module_name), soname)
+    names = " or ".join(name for library in wanted for name in _CANDIDATES[library][1])
+    raise MountFailed(f"{names} is not installed; on Debian and Ubuntu: apt-get install fuse3")
+
+
+def raise_read_ahead(mountpoint: Path) -> None:
+    """Lets the kernel read ahead further, which needs root; without it reads are right, and slower."""
+    device = mountpoint.stat().st_dev
+    setting = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+    try:
+        if int(setting.read_text(encoding="ascii")) < _READ_AHEAD_KIB:
+            setting.write_text(str(_READ_AHEAD_KIB), encoding="ascii")
+    except (OSError, ValueError) as error:
+        _log.debug("Cannot raise the kernel's read-ahead: %s", error)
+
+
+class _Operations:
+    """Hands attributes through, so that the bindings find exactly the operations that there are."""
+
+    def __init__(self, operations: object) -> None:
+        self._operations = operations
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._operations, name)
+
+
+class _ThreadedOperations(_Operations):
+    """For mfusepy."""
+
+    def init_with_config(self, connection: Any, config: Any) -> None:  # noqa: ARG002 - mfusepy's signature
+        """Lets the kernel have more reads under way than its default of 12."""
+        if connection is not None:
+            connection.max_background = _THREADS
+            connection.congestion_threshold = _THREADS * 3 // 4
+
+
+class _CallableOperations(_Operations):
+    """For fusepy, which calls operations by name."""
+
+    def __call__(self, name: str, *args: Any) -> Any:
+        return getattr(self._operations, name)(*args) if hasattr(self._operations, name) else 0

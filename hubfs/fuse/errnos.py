@@ -1,0 +1,66 @@
+"""Errors → errno: one table, applied at one boundary."""
+
+import errno
+import functools
+import logging
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from hubfs import errors
+
+_log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ERRNOS: dict[type[errors.HubfsError], int] = {
+    errors.NotFound: errno.ENOENT,
+    errors.InvalidHandle: errno.ENOENT,
+    errors.NotADirectory: errno.ENOTDIR,
+    errors.IsADirectory: errno.EISDIR,
+    errors.NotASymlink: errno.EINVAL,
+    errors.NoSuchAttribute: errno.ENODATA,
+    errors.AccessDenied: errno.EACCES,
+    errors.ReadOnly: errno.EROFS,
+    errors.TimedOut: errno.ETIMEDOUT,
+    errors.Unavailable: errno.EHOSTUNREACH,
+    errors.Damaged: errno.EIO,
+    errors.Stale: errno.ESTALE,
+    errors.Cancelled: errno.EIO,
+}
+"""The first class of an error's ancestry that stands here decides."""
+
+_ORDINARY = (errors.NotFound, errors.NoSuchAttribute, errors.NotASymlink, errors.IsADirectory, errors.NotADirectory)
+
+
+def errno_of(error: errors.HubfsError) -> int:
+    """The errno of an error; EIO for one that the table does not know."""
+    return next((ERRNOS[kind] for kind in type(error).__mro__ if kind in ERRNOS), errno.EIO)
+
+
+def boundary(operation: Callable[P, R]) -> Callable[P, R]:
+    """Makes a FUSE operation raise nothing but OSErrors with an errno of the table.
+
+    Whatever the table does not know becomes EIO, with a traceback in the log: fusepy would pass a foreign OSError's
+    errno on to the reader, answer EINVAL for other exceptions, and end in NameError for an OSError without errno.
+    """
+
+    @functools.wraps(operation)
+    def translated(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return operation(*args, **kwargs)
+        except errors.HubfsError as error:
+            number = errno_of(error)
+            level = logging.DEBUG if isinstance(error, _ORDINARY) else logging.WARNING
+            _log.log(level, "%s %s: %s", operation.__name__, _path(args), error)
+            raise OSError(number, str(error)) from None
+        except Exception as error:  # noqa: BLE001 - the boundary: behind it is C
+            _log.exception("%s %s: unexpected error", operation.__name__, _path(args))
+            raise OSError(errno.EIO, repr(error)) from None
+
+    return translated
+
+
+def _path(args: tuple[object, ...]) -> object:
+    """Operations are methods whose first argument is the path."""
+    return args[1] if len(args) > 1 else ""

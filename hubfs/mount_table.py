@@ -1,0 +1,124 @@
+"""Which hubs are mounted on this machine, and taking them off."""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hubfs.errors import MountFailed
+
+_TABLE = Path("/proc/self/mounts")
+_TYPE = "fuse.hubfs"
+
+
+def mountpoints() -> list[Path]:
+    """Where hubs are mounted, dead mounts included."""
+    lines = [line.split(" ") for line in _TABLE.read_text(encoding="utf-8", errors="surrogateescape").splitlines()]
+    return [Path(_unescaped(fields[1])) for fields in lines if fields[2] == _TYPE]
+
+
+def _unescaped(text: str) -> str:
+    """The kernel writes blanks, tabs, newlines and backslashes as octal escapes."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def is_mounted(mountpoint: Path) -> bool:
+    """Whether a hub is mounted there, dead or alive."""
+    return mountpoint in mountpoints()
+
+
+def is_dead(mountpoint: Path) -> bool:
+    """Whether the daemon behind the mount point is gone."""
+    try:
+        mountpoint.stat()
+    except OSError as error:
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    return False
+
+
+def read_status(mountpoint: Path) -> Mapping[str, Any] | None:
+    """What the daemon says of itself, or None for a dead mount. Raises `MountFailed` where no hub is mounted."""
+    if not is_mounted(mountpoint):
+        raise MountFailed(f"No hub is mounted at {mountpoint}; `hubfs status` lists those that are")
+    try:
+        status = json.loads((mountpoint / ".hubfs" / "status.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return status if isinstance(status, dict) else None
+
+
+def prepare(mountpoint: Path) -> None:
+    """Sees to it that a hub can be mounted there; a dead mount is cleared. Raises `MountFailed`."""
+    if is_dead(mountpoint):
+        detach(mountpoint)
+    if is_mounted(mountpoint):
+        raise MountFailed(f"A hub is mounted at {mountpoint} already; `hubfs unmount {mountpoint}` takes it off")
+    if not mountpoint.exists():
+        raise MountFailed(f"{mountpoint} does not exist; make it first: mkdir -p {mountpoint}")
+    if not mountpoint.is_dir():
+        raise MountFailed(f"{mountpoint} is not a directory")
+    if any(mountpoint.iterdir()):
+        raise MountFailed(f"{mountpoint} is not empty; a mount would hide what is in it")
+
+
+def detach(mountpoint: Path) -> None:
+    """Takes the mount off even if it is dead or busy: open files keep it alive until they are closed."""
+    _run(mountpoint, ["-u", "-z"], ["-l"])
+
+
+def unmount(mountpoint: Path, timeout_s: float = 30.0) -> None:
+    """Takes the mount off and waits for its daemon to end.
+
+    Raises `MountFailed`, naming who uses it, when it is busy; and when the daemon does not end within `timeout_s`.
+    """
+    status = read_status(mountpoint)
+    if status is None:
+        detach(mountpoint)
+        return
+    reason = _run(mountpoint, ["-u"], [])
+    if is_mounted(mountpoint):
+        users = ", ".join(_users(mountpoint))
+        raise MountFailed(f"{mountpoint} cannot be unmounted: {f'in use by {users}' if users else reason}")
+    deadline_s = time.monotonic() + timeout_s
+    while Path(f"/proc/{status['pid']}").exists() and not _is_zombie(status["pid"]):
+        if time.monotonic() > deadline_s:
+            raise MountFailed(f"{mountpoint} is unmounted, but its daemon (process {status['pid']}) does not end")
+        time.sleep(0.02)
+
+
+def _run(mountpoint: Path, fusermount: list[str], umount: list[str]) -> str:
+    """Unmounts with whatever program there is; the last one's complaint."""
+    complaint = "neither fusermount3 nor umount is installed"
+    for command in (["fusermount3", *fusermount], ["fusermount", *fusermount], ["umount", *umount]):
+        if shutil.which(command[0]) is None:
+            continue
+        done = subprocess.run([*command, str(mountpoint)], capture_output=True, text=True, check=False)  # noqa: S603 - fixed programs
+        if done.returncode == 0:
+            return ""
+        complaint = done.stderr.strip()
+    return complaint
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def _users(mountpoint: Path) -> list[str]:
+    """Processes with an open file or their working directory below the mount point: `name (pid)`."""
+    users = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # ended meanwhile, or not ours to look at
+            links = [process / "cwd", *(process / "fd").iterdir()]
+            if any(Path(os.readlink(link)).is_relative_to(mountpoint) for link in links):  # noqa: PTH115 - no stat
+                users.append(f"{(process / 'comm').read_text(encoding='utf-8').strip()} ({process.name})")
+    return users

@@ -1,0 +1,101 @@
+"""What a mount says of itself: `/.hubfs/status.json`, and `hubfs status`."""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hubfs import __version__
+from hubfs.blobs.http import HttpClient
+from hubfs.cache.block_cache import BlockCache
+from hubfs.sources.models import KnownModel, Models
+
+_REMEMBERED = 20
+
+
+class RecentProblems(logging.Handler):
+    """Keeps the last warnings and errors of the log, for those who have no log file at hand."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._messages: deque[str] = deque(maxlen=_REMEMBERED)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remembers the message."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        self._messages.append(f"{stamp} {record.levelname} {record.getMessage()}")
+
+    def messages(self) -> list[str]:
+        """The oldest first."""
+        return list(self._messages)
+
+
+class Status:
+    """Reads everybody's figures when asked; keeps none."""
+
+    def __init__(
+        self,
+        *,
+        mountpoint: Path,
+        binding: str,
+        cache_dir: Path | None,
+        models: Models,
+        cache: BlockCache,
+        http: HttpClient,
+        problems: RecentProblems,
+    ) -> None:
+        self._mountpoint = mountpoint
+        self._binding = binding
+        self._cache_dir = cache_dir
+        self._models = models
+        self._cache = cache
+        self._http = http
+        self._problems = problems
+        self._started_s = time.monotonic()
+
+    def describe(self) -> dict[str, Any]:
+        """Everything, JSON-able. Sizes in bytes, times in seconds."""
+        return {
+            "version": __version__,
+            "mountpoint": str(self._mountpoint),
+            "hub": self._models.hub,
+            "pid": os.getpid(),
+            "binding": self._binding,
+            "uptime_s": round(time.monotonic() - self._started_s, 1),
+            "cache_dir": None if self._cache_dir is None else str(self._cache_dir),
+            "cache": {name: asdict(stats) for name, stats in self._cache.stats().items()},
+            "http": asdict(self._http.stats()),
+            "models": [self._model(known) for known in self._models.opened()],
+            "recent_problems": self._problems.messages(),
+        }
+
+    def _model(self, known: KnownModel) -> dict[str, Any]:
+        described: dict[str, Any] = {"handle": str(known.handle), "error": known.error}
+        if known.source is not None:
+            described |= {
+                "url": known.source.url,
+                "form": known.source.form.value,
+                "complete": known.source.complete,
+                "cached_bytes": self._cache.cached_bytes(known.source.model),
+            }
+        return described
+
+
+def as_text(status: Mapping[str, Any]) -> str:
+    """The same for people."""
+    daemon = f"up {status['uptime_s']:.0f} s, process {status['pid']}, {status['binding']}"
+    lines = [f"{status['mountpoint']}: {status['hub']} ({daemon})"]
+    for name, tier in status["cache"].items():
+        used_mib, limit_mib = tier["used_bytes"] / 2**20, tier["limit_bytes"] / 2**20
+        where = f" in {status['cache_dir']}" if name == "disk" else ""
+        lines.append(f"  {name}: {used_mib:.1f} of {limit_mib:.0f} MiB{where}")
+    for model in status["models"]:
+        state = f"{model['cached_bytes'] / 2**20:.1f} MiB cached, {model['form']}" if "form" in model else "unreadable"
+        lines.append(f"  {model['handle']}: {state}{', still streaming' if model.get('complete') is False else ''}")
+        if model["error"]:
+            lines.append(f"    {model['error']}")
+    return "\n".join(lines)
