@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from hubfs.blobs.retry import RetryingBlob, RetryPolicy
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.disk import DiskSettings, DiskTier
-from hubfs.cache.index_store import Index, IndexStore
+from hubfs.cache.index_store import Index, Indexes, IndexStore, NoIndexes
 from hubfs.cache.layout import CacheLayout
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.readahead import ReadAheadBlob, ReadAheadPolicy
@@ -69,25 +69,27 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
     # The middle: memory, then disk.
     memory = MemoryTier(config.memory_size_bytes)
     cache: BlockCache = memory
-    save_index, load_index, known_on_disk = _no_save, _no_load, _none_known
+    indexes: Indexes = NoIndexes()
     if config.cache_dir is not None:
         layout = _prepared(config.cache_dir)
         cache = TieredCache(memory, DiskTier(layout, _disk_settings(config, config.cache_dir)))
         indexes = IndexStore(layout)
-        save_index, load_index, known_on_disk = indexes.save, indexes.load, indexes.known
     fetches = ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch")
 
     # Models that a bucket holds: every object a blob, cached block by block.
     def cached(key: CacheKey, blob: Blob) -> Blob:
         return CachedBlob(RetryingBlob(blob, retry, cancellation), cache, key, pool=fetches, cancellation=cancellation)
 
+    def forget(source: Source) -> None:
+        cache.drop(source.model)
+
     def open_bucket(handle: Handle, location: Location) -> Source:
-        source = BucketSource.list(gcs, config.hub, handle, location.url, cached)
-        save_index(source.model, source.to_index())
+        source = BucketSource.list(gcs, config.hub, handle, location.url, cached, on_failure=forget)
+        indexes.save(source.model, source.to_index())
         return source
 
     def load_bucket(handle: Handle, index: Index) -> Source:
-        return BucketSource.from_index(gcs, config.hub, handle, index, cached)
+        return BucketSource.from_index(gcs, config.hub, handle, index, cached, on_failure=forget)
 
     # Models that an archive holds: one pass, which fills the same cache.
     archive_settings = ArchiveSettings(ahead_bytes=config.memory_size_bytes // 2)
@@ -103,7 +105,7 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
             cache=cache,
             cancellation=cancellation,
             settings=archive_settings,
-            on_complete=lambda source: save_index(source.model, source.to_index()),
+            on_complete=lambda source: indexes.save(source.model, source.to_index()),
         )
 
     def load_archive(handle: Handle, index: Index) -> Source:
@@ -119,7 +121,7 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
             cache=cache,
             cancellation=cancellation,
             settings=archive_settings,
-            on_complete=lambda source: save_index(source.model, source.to_index()),
+            on_complete=lambda source: indexes.save(source.model, source.to_index()),
         )
 
     # Names.
@@ -128,8 +130,8 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
         resolver,
         openers={Form.COMPRESSED: open_archive, Form.UNCOMPRESSED: open_bucket},
         loaders={Form.COMPRESSED: load_archive, Form.UNCOMPRESSED: load_bucket},
-        load_index=load_index,
-        known_on_disk=known_on_disk,
+        load_index=indexes.load,
+        known_on_disk=indexes.known,
         cancellation=cancellation,
         settings=ModelsSettings(),
     )
@@ -197,15 +199,3 @@ def _disk_settings(config: Config, cache_dir: Path) -> DiskSettings:
     file_system = os.statvfs(cache_dir)
     total_bytes = file_system.f_blocks * file_system.f_frsize
     return DiskSettings(config.cache_size_bytes, min(_RESERVE_BYTES, total_bytes // 20))
-
-
-def _no_save(_model: str, _index: Index) -> None:
-    """Without a disk nothing is kept."""
-
-
-def _no_load(_hub_and_handle: str) -> Index | None:
-    return None
-
-
-def _none_known(_hub: str) -> Iterator[str]:
-    return iter(())

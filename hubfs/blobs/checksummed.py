@@ -83,4 +83,4 @@ class ChecksummedBlob:
         with self._lock:
             reason = self._reason
         if reason is not None:
-            raise Damaged(f"{self.key} is damaged: {reason}; unmount and mount again to fetch it anew")
+            raise Damaged(f"{self.key} is damaged: {reason}; if it stays so, ask who keeps the bucket to store it anew")

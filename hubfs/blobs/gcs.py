@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import gcsfs.retry
 
 # Not `gcsfs.GCSFileSystem`: that name is a class which asks every bucket over gRPC first, and waits a minute for it.
 from gcsfs.core import GCSFileSystem
-from gcsfs.retry import HttpError, NonRetryableError
 from google.auth.exceptions import GoogleAuthError, TransportError
 
 from hubfs.blobs.retry import Busy, Permanent, RetryPolicy, retrying
@@ -280,7 +280,9 @@ async def _refuse(response: aiohttp.ClientResponse) -> None:
 
 # `asyncio.TimeoutError` and that of `concurrent.futures` are `TimeoutError` from Python 3.11 on, not in 3.10.
 _TIMEOUTS = (TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError)
-_CREDENTIALS = (HttpError, NonRetryableError, GoogleAuthError)
+# What gcsfs raises when credentials cannot be renewed; the second of the two is younger than the first.
+_RENEWAL = (gcsfs.retry.HttpError, getattr(gcsfs.retry, "NonRetryableError", gcsfs.retry.HttpError))
+_CREDENTIALS = (*_RENEWAL, GoogleAuthError)
 _FOREIGN = (aiohttp.ClientError, OSError, *_TIMEOUTS, *_CREDENTIALS)
 
 

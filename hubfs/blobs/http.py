@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import requests.adapters
@@ -18,13 +20,16 @@ from cachetools import TTLCache
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from hubfs import __version__
-from hubfs.blobs.http_object import ContentRange, HttpObject, content_length, retry_after_s
+from hubfs.blobs.http_object import ContentRange, HttpObject, content_length
+from hubfs.blobs.http_settings import HttpSettings
+from hubfs.blobs.http_status import REDIRECTS, refusal
 from hubfs.blobs.open_sockets import OpenSockets
-from hubfs.blobs.retry import Busy, Permanent, RetryPolicy, retrying
+from hubfs.blobs.retry import Busy, Permanent, retrying
 from hubfs.blobs.url import next_hop, origin_of, redacted, without_userinfo
 from hubfs.cancellation import Cancellation
-from hubfs.errors import AccessDenied, HubfsError, NotFound, TimedOut, Unavailable
+from hubfs.errors import AccessDenied, HubfsError, TimedOut, Unavailable
+
+__all__ = ["HttpClient", "HttpReply", "HttpSettings", "HttpStats", "Transfer"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,30 +38,9 @@ _MAX_REDIRECTS = 10
 _POOL_SIZE = 64
 _PROBE_TTL_S = 60.0
 _PROBES_KEPT = 1024
+_HOSTS_KEPT = 64
 _SMALL_BODY_BYTES = 16 * 1024
-_REDIRECTS = (301, 302, 303, 307, 308)
-_ANSWERS = (200, 206, 416)
-_SERVER_ERRORS = 500
 _NO_HEADERS: Mapping[str, str] = {}
-
-
-@dataclass(frozen=True)
-class HttpSettings:
-    """How to talk to hosts.
-
-    `stall_timeout_s` bounds the wait for the next byte, not the transfer. `headers` are credentials: they go to
-    `credential_host` (host or host:port) over `credential_scheme` and to nobody else, whoever redirects there.
-    `verify` False accepts any certificate. Proxies, CA bundles and netrc come from the environment, as in requests.
-    """
-
-    connect_timeout_s: float = 10.0
-    stall_timeout_s: float = 30.0
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    verify: bool = True
-    credential_host: str | None = None
-    credential_scheme: str = "https"
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    user_agent: str = f"hubfs/{__version__}"
 
 
 @dataclass(frozen=True)
@@ -81,7 +65,7 @@ class Transfer:
     """The body of one reply, read once, by one thread.
 
     `url` is the one that answered, `size_bytes` the body's as announced (None if it was not), `redirect` where the
-    reply leads to, if it is a redirect.
+    reply leads to, if it is a redirect, `refusal` the error that it means, if it is one.
     """
 
     def __init__(self, response: requests.Response, client: "HttpClient") -> None:
@@ -94,7 +78,8 @@ class Transfer:
         self.size_bytes = content_length(self.headers)
         if self.size_bytes is None and self.content_range:
             self.size_bytes = self.content_range.end_bytes - self.content_range.start_bytes
-        self.redirect = self.headers.get("Location") if self.status in _REDIRECTS else None
+        self.redirect = self.headers.get("Location") if self.status in REDIRECTS else None
+        self.refusal = None if self.redirect is not None else refusal(self.url, self.status, self.headers)
 
     def read(self, limit_bytes: int) -> bytes:
         """The bytes that are there, at least one and at most `limit_bytes`; none at the end.
@@ -154,6 +139,8 @@ class HttpClient:
         self._probes: TTLCache[object, HttpObject] = TTLCache(_PROBES_KEPT, _PROBE_TTL_S, timer=timer)
         sockets = OpenSockets(cancellation)
         self._session = requests.Session()
+        # Reading the environment takes as long as a small request, and the daemon's does not change.
+        self._environment = lru_cache(_HOSTS_KEPT)(self._read_environment)
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _Adapter(sockets))
         self._forget_callback = cancellation.on_cancel(sockets.shut_down)
@@ -220,9 +207,8 @@ class HttpClient:
         def attempt() -> HttpReply:
             for transfer in self._hops(url, headers, {}, url):
                 with transfer:
-                    error = _refusal(transfer)
-                    if isinstance(error, AccessDenied | Busy):
-                        raise error
+                    if isinstance(transfer.refusal, AccessDenied | Busy):
+                        raise transfer.refusal
                     body = transfer.read_up_to(max_body_bytes)
                 reply = HttpReply(transfer.status, transfer.headers, body, transfer.url)
                 if transfer.redirect is None or not follow(reply):
@@ -245,9 +231,9 @@ class HttpClient:
         that `url` is known to lead to. Raises `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`.
         """
         for transfer in self._hops(url, headers, extra, start or url):
-            if error := _refusal(transfer):
+            if transfer.refusal:
                 transfer.close()
-                raise error
+                raise transfer.refusal
             if transfer.redirect is None:
                 return transfer
             transfer.finish()
@@ -275,7 +261,8 @@ class HttpClient:
         # netrc must not replace what the user configured for this very host.
         auth = _as_it_is if any(name.lower() == "authorization" for name in chosen) else None
         request = self._session.prepare_request(requests.Request("GET", url, headers=chosen, auth=auth))
-        environment = self._session.merge_environment_settings(url, {}, stream=True, verify=settings.verify, cert=None)
+        parts = urlsplit(url)
+        environment = self._environment(f"{parts.scheme}://{parts.netloc}/")
         verify = environment["verify"]
         self.count(requests=1)
         return self._session.get_adapter(url).send(
@@ -285,6 +272,12 @@ class HttpClient:
             verify=settings.verify if verify is None else verify,
             cert=environment["cert"],
             proxies=environment["proxies"],
+        )
+
+    def _read_environment(self, host_url: str) -> Any:
+        """Proxies and CA bundle for a host, as requests finds them."""
+        return self._session.merge_environment_settings(
+            host_url, {}, stream=True, verify=self.settings.verify, cert=None
         )
 
     @contextmanager
@@ -318,23 +311,6 @@ class HttpClient:
 
 def _endless(url: str) -> HubfsError:
     return Permanent(f"{redacted(url)} redirects more than {_MAX_REDIRECTS} times")
-
-
-def _refusal(transfer: Transfer) -> HubfsError | None:
-    """The error that a reply's status means, None if it holds what was asked for or leads there."""
-    url, status = redacted(transfer.url), transfer.status
-    said = f"{url} answered {status}"
-    if transfer.redirect is not None or status in _ANSWERS:
-        return None
-    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-        return NotFound(f"{url} does not exist (status {status})")
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return AccessDenied(f"{url} refuses access (status {status}): configure credentials that this host accepts")
-    if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS) or status >= _SERVER_ERRORS:
-        return Busy(f"{said}: the host cannot serve it now", retry_after_s(transfer.headers))
-    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return Permanent(f"{said}: the proxy asks for credentials")
-    return Permanent(f"{said}, which hubfs cannot use")
 
 
 def _reason(error: BaseException) -> tuple[BaseException, str]:

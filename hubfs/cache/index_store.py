@@ -6,13 +6,44 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from hubfs.cache.layout import CacheLayout
 
 _log = logging.getLogger(__name__)
 
 Index = Mapping[str, Any]
+
+
+class Indexes(Protocol):
+    """Keeps indexes by model; see `IndexStore`."""
+
+    def save(self, model: str, index: Index) -> None:
+        """Keeps the index of `model`."""
+        ...
+
+    def load(self, hub_and_handle: str) -> Index | None:
+        """The newest index of a model."""
+        ...
+
+    def known(self, hub: str) -> Iterator[str]:
+        """The handles of all models of `hub` that have an index."""
+        ...
+
+
+class NoIndexes:
+    """What there is without a disk: nothing is kept."""
+
+    def save(self, model: str, index: Index) -> None:
+        """See `Indexes`."""
+
+    def load(self, hub_and_handle: str) -> Index | None:  # noqa: ARG002 - the protocol's signature
+        """See `Indexes`."""
+        return None
+
+    def known(self, hub: str) -> Iterator[str]:  # noqa: ARG002 - the protocol's signature
+        """See `Indexes`."""
+        return iter(())
 
 
 class IndexStore:

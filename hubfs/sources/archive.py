@@ -284,9 +284,7 @@ class ArchiveSource:
     def _open_pinned_stream(self) -> ByteStream:
         stream = self._open_stream()
         if stream.identity != self.identity:
-            raise Stale(
-                f"{self.url} is no longer what it was when {self.handle} was first read; it is fetched anew"
-            )
+            raise Stale(f"{self.url} is no longer what it was when {self.handle} was first read; it is fetched anew")
         return stream
 
     def _pass_by(self, stream: ByteStream) -> None:

@@ -1,0 +1,44 @@
+import random
+
+from hubfs.formats.byte_reader import ByteReader
+from tests.support.archives import Feed, in_chunks
+
+DATA = random.Random(5).randbytes(1000)
+
+
+def test_exact_reads_join_chunks_of_any_size():
+    for sizes in ((1,), (7, 300), (1000,), (0, 13)):
+        reader = ByteReader(in_chunks(DATA, *sizes))
+        assert [reader.exactly(size) for size in (10, 490, 500)] == [DATA[:10], DATA[10:500], DATA[500:]]
+        assert reader.exactly(10) == b""
+
+
+def test_an_exact_read_is_short_only_at_the_end():
+    reader = ByteReader(in_chunks(DATA, 64))
+    reader.exactly(990)
+    assert reader.exactly(11) == DATA[990:]
+    assert reader.offset_bytes == 1000
+
+
+def test_at_most_never_waits_for_more_than_the_first_byte():
+    feed = Feed([b"", b"abc", b"def"])
+    reader = ByteReader(feed)
+    assert feed.pulled == 0
+    assert reader.at_most(2) == b"ab"
+    assert reader.at_most(100) == b"c"
+    assert feed.pulled == 2
+    assert reader.at_most(100) == b"def"
+    assert reader.at_most(100) == b""
+
+
+def test_a_whole_chunk_is_handed_out_without_a_copy():
+    chunk = bytes(100)
+    assert ByteReader([chunk]).at_most(100) is chunk
+
+
+def test_bytes_that_were_given_back_are_read_again():
+    reader = ByteReader([b"abcdef", b"gh"])
+    assert reader.at_most(4) == b"abcd"
+    reader.give_back(3)
+    assert reader.offset_bytes == 1
+    assert reader.exactly(7) == b"bcdefgh"

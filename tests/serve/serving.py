@@ -1,0 +1,54 @@
+"""A hub host on a real socket, in a thread of the test's process."""
+
+import asyncio
+import os
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from hubfs.serve.app import make_app
+
+
+@contextmanager
+def serving(directory: Path, bucket: str | None = None) -> Iterator[str]:
+    """Yields the host's URL."""
+    loop = asyncio.new_event_loop()
+    runner = web.AppRunner(make_app(directory, bucket=bucket), shutdown_timeout=1)
+
+    async def start() -> str:
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return "http://{}:{}".format(*runner.addresses[0])
+
+    url = loop.run_until_complete(start())
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield url
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(30)
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+def write_model(root: Path, handle: str, seed: int = 1, size_bytes: int = 300_000) -> dict[str, bytes]:
+    """Writes a SavedModel's files with the times of a model that was written long ago; returns the files."""
+    rng = random.Random(seed)
+    files = {
+        "saved_model.pb": b"graph " * 3000 + rng.randbytes(1000),
+        "variables/variables.index": rng.randbytes(700),
+        "variables/variables.data-00000-of-00001": rng.randbytes(size_bytes),
+        "assets/vocab.txt": b"a\nb\n",
+    }
+    for n, (name, content) in enumerate(files.items()):
+        path = root / handle / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        os.utime(path, ns=(0, 1_600_000_000_000_000_000 + n * 1_234_567_891))
+    return files

@@ -1,0 +1,37 @@
+"""HTTP clients for tests: quick to try again and quick to give up."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from hubfs.blobs.http import HttpClient, HttpSettings
+from hubfs.blobs.retry import RetryPolicy
+from hubfs.cancellation import Cancellation
+
+QUICK = RetryPolicy(attempts=3, base_s=0.01, cap_s=0.02, retry_after_cap_s=0.2)
+NO_HEADERS: Mapping[str, str] = {}
+
+
+@contextmanager
+def http_client(
+    cancellation: Cancellation | None = None,
+    *,
+    stall_timeout_s: float = 5.0,
+    retry: RetryPolicy = QUICK,
+    verify: bool = True,
+    credential_host: str | None = None,
+    credential_scheme: str = "https",
+    headers: Mapping[str, str] = NO_HEADERS,
+) -> Iterator[HttpClient]:
+    settings = HttpSettings(
+        stall_timeout_s=stall_timeout_s,
+        retry=retry,
+        verify=verify,
+        credential_host=credential_host,
+        credential_scheme=credential_scheme,
+        headers=headers,
+    )
+    client = HttpClient(settings, cancellation or Cancellation())
+    try:
+        yield client
+    finally:
+        client.close()

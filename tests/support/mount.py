@@ -1,0 +1,164 @@
+"""The real command: `hubfs mount`, detached, as a user types it; always unmounted, and nothing left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sysconfig
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HUBFS = Path(sysconfig.get_path("scripts"), "hubfs")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a user has: a home, a temporary directory, an environment; and the commands he types there.
+
+    Variables of hubfs and of the client library that happen to be set where the tests run do not reach it.
+    """
+
+    root: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        return self.root / "home"
+
+    @property
+    def temp(self) -> Path:
+        return self.root / "temp"
+
+    def with_environment(self, **changes: str) -> "Machine":
+        """The same machine with other variables."""
+        return Machine(self.root, {**self.environment, **changes})
+
+    def hubfs(self, *arguments: str | Path, timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
+        """Runs one command to its end. A daemon that kept its output open would make this time out."""
+        for directory in (self.home, self.temp):
+            directory.mkdir(parents=True, exist_ok=True)
+        foreign = ("HUBFS_", "TFHUB_", "XDG_", "STORAGE_EMULATOR_HOST", "GOOGLE_")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        return subprocess.run(
+            [HUBFS, *arguments],
+            env={**inherited, "HOME": str(self.home), "TMPDIR": str(self.temp), **self.environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_s,
+        )
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A mounted hub."""
+
+    path: Path
+    machine: Machine
+    log_file: Path
+
+    def status(self) -> dict[str, Any]:
+        """What `hubfs status --json` says."""
+        done = self.machine.hubfs("status", self.path, "--json")
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(done.stdout))
+
+    def log(self) -> str:
+        """The log so far."""
+        return self.log_file.read_text()
+
+    def pids(self) -> list[int]:
+        """The daemon's processes."""
+        return processes_naming(self.path)
+
+    def kill(self) -> None:
+        """kill -9; returns when the process is gone. The mount stays, dead."""
+        for pid in self.pids():
+            os.kill(pid, signal.SIGKILL)
+        assert eventually(lambda: not self.pids()), "the daemon survived kill -9"
+
+    def error_of(self, path: Path) -> str:
+        """The xattr `user.hubfs.error`."""
+        return os.getxattr(path, "user.hubfs.error").decode()
+
+
+@contextmanager
+def mounted(
+    machine: Machine, mountpoint: Path, hub: str, *options: str | Path, timeout_s: float = 60
+) -> Iterator[Mount]:
+    """Mounts `hub` at `mountpoint` and unmounts it in the end. The daemon must be gone then."""
+    mountpoint.mkdir(parents=True, exist_ok=True)
+    log_file = mountpoint.with_name(f"{mountpoint.name}.log")
+    done = machine.hubfs(
+        *("mount", mountpoint, "--hub", hub, "--log-file", log_file, *options),
+        timeout_s=timeout_s,
+    )
+    try:
+        assert done.returncode == 0, f"hubfs mount ended with {done.returncode}: {done.stderr}"
+        yield Mount(mountpoint, machine, log_file)
+    except BaseException:
+        # Shown by pytest beside the failure.
+        print(log_file.read_text()[-20_000:] if log_file.exists() else f"no log at {log_file}")  # noqa: T201
+        raise
+    finally:
+        left_behind = _unmount(machine, mountpoint) if done.returncode == 0 else None
+        _clear(mountpoint)
+    assert not left_behind, left_behind
+
+
+def _unmount(machine: Machine, mountpoint: Path) -> str | None:
+    if not is_mounted(mountpoint):
+        return None
+    done = machine.hubfs("unmount", mountpoint)
+    if done.returncode:
+        return f"hubfs unmount ended with {done.returncode}: {done.stderr}"
+    if is_mounted(mountpoint):
+        return f"{mountpoint} is still mounted after hubfs unmount"
+    if not eventually(lambda: not processes_naming(mountpoint)):
+        return f"the daemon of {mountpoint} runs on after hubfs unmount"
+    return None
+
+
+def _clear(mountpoint: Path) -> None:
+    """Takes away by force what is left: a test that failed must not disturb the next."""
+    for pid in processes_naming(mountpoint):
+        os.kill(pid, signal.SIGKILL)
+    if is_mounted(mountpoint):
+        lazily = ["umount", "-l"] if os.geteuid() == 0 else ["fusermount3", "-uz"]
+        subprocess.run([*lazily, mountpoint], check=True, timeout=30, stdin=subprocess.DEVNULL)
+
+
+def is_mounted(mountpoint: Path) -> bool:
+    """Whether something is mounted there, alive or dead."""
+    # Spaces are written as \\040; a dead mount cannot be asked by stat.
+    wanted = str(mountpoint).replace(" ", "\\040")
+    return any(line.split(" ")[1] == wanted for line in Path("/proc/mounts").read_text().splitlines())
+
+
+def processes_naming(path: Path) -> list[int]:
+    """The living processes, ourselves apart, with `path` or something below it in their command line."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (process / "cmdline").read_text(errors="replace").split("\0")
+        except OSError:
+            continue  # it has just ended
+        names_it = any(argument == str(path) or argument.startswith(f"{path}/") for argument in arguments)
+        if names_it and int(process.name) != os.getpid():
+            found.append(int(process.name))
+    return found
+
+
+def eventually(condition: Callable[[], bool], timeout_s: float = 15) -> bool:
+    """Whether `condition` comes true in time."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(0.05)
+    return True

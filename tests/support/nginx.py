@@ -1,0 +1,133 @@
+"""nginx as a hub: archives with ranges and ETags, 303 answers for what is in a bucket, every byte counted."""
+
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_CONFIG = """
+daemon off;
+master_process off;
+pid {home}/nginx.pid;
+error_log {home}/error.log warn;
+events {{ worker_connections 512; }}
+http {{
+    log_format exact '$status $body_bytes_sent $request_method $request_uri';
+    access_log {home}/access.log exact;
+    client_body_temp_path {home}; proxy_temp_path {home}; fastcgi_temp_path {home};
+    uwsgi_temp_path {home}; scgi_temp_path {home};
+    default_type application/x-gzip;
+    limit_rate {bytes_per_s};
+    # $arg_NAME cannot name an argument with a hyphen.
+    map $args $suffix {{
+        default                      .html;
+        tf-hub-format=compressed     .tar.gz;
+        tf-hub-format=uncompressed   .uncompressed;
+    }}
+    server {{
+        listen 127.0.0.1:{port};
+        root {root};
+        location / {{
+            # `return 303 TEXT` would make a Location of the text; the protocol has it in the body.
+            error_page 418 =303 @uncompressed;
+            if ($suffix = .uncompressed) {{ return 418; }}
+            try_files $uri$suffix =404;
+        }}
+        location @uncompressed {{
+            default_type text/plain;
+            try_files $uri$suffix =404;
+        }}
+    }}
+}}
+"""
+
+_SETTLED = "/-/settled"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One line of the access log. `body_bytes` is what was sent of the body."""
+
+    status: int
+    body_bytes: int
+    method: str
+    target: str
+
+
+@dataclass(frozen=True)
+class NginxHub:
+    """A running hub; `root`, below `home`, holds `<handle>.tar.gz` and `<handle>.uncompressed`."""
+
+    url: str
+    home: Path
+    root: Path
+
+    def host_archive(self, handle: str, archive: Path) -> None:
+        """Serves `archive` as the compressed form of `handle`, in the place of what was served before."""
+        place = self.root / f"{handle}.tar.gz"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        place.symlink_to(archive)
+
+    def host_in_bucket(self, handle: str, bucket_url: str) -> None:
+        """Answers the question for the uncompressed form of `handle` with `gs://…`."""
+        place = self.root / f"{handle}.uncompressed"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(bucket_url)
+
+    def requests(self) -> list[Request]:
+        """Every request that was answered so far."""
+        # nginx logs a request after its last byte was sent; it is one process, and has done so once it answers this.
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=10)
+        with closing(connection):
+            connection.request("GET", _SETTLED)
+            connection.getresponse().read()
+        fields = (line.split(" ", 3) for line in (self.home / "access.log").read_text().splitlines())
+        found = [Request(int(status), int(size), method, target) for status, size, method, target in fields]
+        return [request for request in found if request.target != _SETTLED]
+
+    def body_bytes(self, handle: str) -> int:
+        """How many bytes of bodies were sent of `handle`, in either form."""
+        return sum(request.body_bytes for request in self.requests() if request.target.startswith(f"/{handle}?"))
+
+
+@contextmanager
+def nginx_hub(home: Path, *, bytes_per_s: int = 0) -> Iterator[NginxHub]:
+    """A hub on a free port, its files under `home`. `bytes_per_s` paces each connection; 0 does not."""
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert program, "nginx is missing: scripts/test installs it"
+    root = home / "root"
+    root.mkdir(parents=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = home / "nginx.conf"
+    config.write_text(_CONFIG.format(home=home, root=root, port=port, bytes_per_s=bytes_per_s))
+    server = subprocess.Popen(
+        [program, "-p", home, "-c", config, "-e", home / "error.log"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for(port, server, home / "error.log")
+        yield NginxHub(f"http://127.0.0.1:{port}", home, root)
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path, timeout_s: float = 10) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while server.poll() is None and time.monotonic() < deadline_s:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"nginx does not answer:\n{log.read_text() if log.exists() else 'no log'}")
