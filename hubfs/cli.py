@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 import click
 import platformdirs
 
-from hubfs import __version__, daemon, mount_table
+from hubfs import __version__, mount_table
 from hubfs.config import Config, load
 from hubfs.errors import HubfsError, InvalidHandle, ModelNotFound, MountFailed
 from hubfs.hub.handle import Handle
-from hubfs.serve.server import run as run_server
-from hubfs.status import as_text
+from hubfs.spawn import spawn
+from hubfs.status_text import as_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -86,6 +86,8 @@ def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: 
         mountpoint = mountpoint.absolute()
         config = load(flags)
         if foreground:
+            from hubfs import daemon  # noqa: PLC0415 - gcsfs takes 0.4 s to import, and only the daemon needs it
+
             daemon.run(config, mountpoint, lambda: _say(ready_fd, "ready"))
             return
         mount_table.prepare(mountpoint)
@@ -93,7 +95,7 @@ def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: 
         log_file = config.log_file or _default_log_file(config, mountpoint)
         if config.log_file is None and log_file is not None:
             arguments += ["--log-file", str(log_file)]
-        daemon.spawn(arguments, log_file)
+        spawn(arguments, log_file)
     except HubfsError as error:
         _say(ready_fd, " ".join(str(error).split()))
         raise
@@ -126,14 +128,13 @@ def status(mountpoint: Path | None, *, as_json: bool) -> None:
     """Show what is mounted at MOUNTPOINT (or everywhere): the hub, the cache, the models, and what went wrong."""
     mountpoints = mount_table.mountpoints() if mountpoint is None else [mountpoint.absolute()]
     statuses = [(where, mount_table.read_status(where)) for where in mountpoints]
-    described = [found or {"mountpoint": str(where), "dead": True} for where, found in statuses]
+    described = [found or {"mountpoint": str(where), "dead": mount_table.is_dead(where)} for where, found in statuses]
     if as_json:
         click.echo(json.dumps(described if mountpoint is None else described[0], indent=2))
     elif not described:
         click.echo("No hub is mounted.")
     else:
-        for one in described:
-            click.echo(f"{one['mountpoint']}: dead; `hubfs mount` there replaces it" if "dead" in one else as_text(one))
+        click.echo("\n".join(as_text(one) for one in described))
     if mountpoint is not None and "dead" in described[0]:
         sys.exit(1)
 
@@ -182,6 +183,8 @@ def serve(directory: Path, *, host: str, port: int, bucket: str | None) -> None:
     versions into place by rename. Archives of directories are built when first asked for, and take as much space in
     TMPDIR. Stops on Ctrl-C.
     """
-    run_server(
+    from hubfs.serve.server import run  # noqa: PLC0415 - aiohttp takes 0.1 s to import
+
+    run(
         directory, host=host, port=port, bucket=bucket, on_ready=lambda url: click.echo(f"Serving {directory} at {url}")
     )

@@ -6,8 +6,10 @@ The environment is read here and nowhere else, once, and by the caller's mapping
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -55,27 +57,30 @@ class Config:
     fuse_library: FuseLibrary = FuseLibrary.AUTO
 
 
-def parse_size(text: str) -> int:
+def parse_size(text: str | float) -> int:
     """`512MiB`, `10GB`, `1.5g` or a number of bytes → bytes. Raises ValueError."""
-    match = _SIZE.fullmatch(text.strip())
+    match = _SIZE.fullmatch(str(text).strip())
     if match is None:
         raise ValueError("it must read like 512MiB or 10GB")
     number, prefix, binary = match.groups()
-    return int(float(number) * (1024 if binary else 1000) ** _POWERS[prefix.lower()])
+    return int(Fraction(number) * (1024 if binary else 1000) ** _POWERS[prefix.lower()])
 
 
-def parse_time(text: str) -> float:
-    """`30s`, `5m`, `250ms` or a number of seconds → seconds. Raises ValueError."""
-    match = _TIME.fullmatch(text.strip())
+def parse_time(text: str | float) -> float:
+    """`30s`, `5m`, `250ms` or a number of seconds → seconds, more than 0. Raises ValueError."""
+    match = _TIME.fullmatch(str(text).strip())
     if match is None:
         raise ValueError("it must read like 30s or 5m")
     number, unit = match.groups()
-    return float(number) * _SECONDS[(unit or "s").lower()]
+    seconds_s = float(number) * _SECONDS[(unit or "s").lower()]
+    if not 0 < seconds_s < threading.TIMEOUT_MAX:
+        raise ValueError("it must be longer than 0 s, and not for ever")
+    return seconds_s
 
 
 def parse_hub(text: str) -> str:
     """The URL of a hub. Raises ValueError."""
-    url = urlsplit(text)
+    url = urlsplit(str(text))
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("it must be the http(s) URL of a hub, such as https://tfhub.dev")
     return text.rstrip("/")
@@ -83,10 +88,10 @@ def parse_hub(text: str) -> str:
 
 def parse_form(text: str) -> Form | None:
     """`auto`, `compressed`, `uncompressed`, in any case. Raises ValueError."""
-    if text.lower() == "auto":
+    if str(text).lower() == "auto":
         return None
     try:
-        return Form(text.lower())
+        return Form(str(text).lower())
     except ValueError:
         raise ValueError("it must be auto, compressed or uncompressed") from None
 
@@ -95,9 +100,9 @@ def parse_flag(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a switc
     """Yes or no. Raises ValueError."""
     if isinstance(text, bool):
         return text
-    if text.lower() in ("1", "true", "yes", "on"):
+    if str(text).lower() in ("1", "true", "yes", "on"):
         return True
-    if text.lower() in ("0", "false", "no", "off", ""):
+    if str(text).lower() in ("0", "false", "no", "off", ""):
         return False
     raise ValueError("it must be true or false")
 
@@ -105,6 +110,8 @@ def parse_flag(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a switc
 def parse_options(texts: tuple[str, ...] | str) -> dict[str, str | bool]:
     """What follows `-o`: `name`, `name=value`, several separated by commas. Raises ValueError."""
     options: dict[str, str | bool] = {}
+    if isinstance(texts, Mapping):
+        raise ValueError("it must read like 'name,name=value'")
     for part in ",".join([texts] if isinstance(texts, str) else texts).split(","):
         name, equals, value = part.strip().partition("=")
         if not name:
@@ -119,6 +126,8 @@ def parse_headers(value: str | Mapping[str, str]) -> dict[str, str]:
     """A table of headers, or `Name: value` lines. Raises ValueError."""
     if isinstance(value, Mapping):
         return {str(name): str(text) for name, text in value.items()}
+    if not isinstance(value, str):
+        raise ValueError("it must be a table, or read like 'Name: value'")
     headers = {}
     for line in value.splitlines():
         name, colon, text = line.partition(":")
@@ -137,9 +146,18 @@ def parse_cache_dir(text: str | Path) -> Path:
 
 def parse_level(text: str) -> str:
     """A level of the logging module. Raises ValueError."""
-    if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+    level = str(text).upper()
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise ValueError("it must be debug, info, warning or error")
-    return text.upper()
+    return level
+
+
+def parse_fuse_library(text: str) -> FuseLibrary:
+    """`auto`, `libfuse3` or `libfuse2`, in any case. Raises ValueError."""
+    try:
+        return FuseLibrary(str(text).lower())
+    except ValueError:
+        raise ValueError("it must be auto, libfuse3 or libfuse2") from None
 
 
 @dataclass(frozen=True)
@@ -177,7 +195,7 @@ SETTINGS = (
     Setting("stall_timeout", "stall_timeout_s", parse_time, ("HUBFS_STALL_TIMEOUT",)),
     Setting("gcs_token", "gcs_token", str, ("HUBFS_GCS_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS")),
     Setting("gcs_endpoint", "gcs_endpoint_url", str, ("STORAGE_EMULATOR_HOST",)),
-    Setting("fuse_library", "fuse_library", FuseLibrary, ("HUBFS_FUSE_LIBRARY",)),
+    Setting("fuse_library", "fuse_library", parse_fuse_library, ("HUBFS_FUSE_LIBRARY",)),
 )
 
 
@@ -195,12 +213,16 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
             try:
                 values[setting.field] = setting.parse(value)
             except (ValueError, TypeError) as error:
-                shown = "" if setting.name in ("token", "headers") else f" ({value!r})"
-                raise InvalidConfig(f"{origin}{shown} cannot be used: {error}") from None
+                raise InvalidConfig(f"{origin}{_shown(setting, value)} cannot be used: {error}") from None
             break
     if _no_disk_cache(flags, environment, table):
         values["cache_dir"] = None
     return Config(**values)
+
+
+def _shown(setting: Setting, value: object) -> str:
+    """The value, for a message: nothing of what is secret, and no `user:password@`."""
+    return "" if setting.name in ("token", "headers") else f" ({re.sub('//[^/]*@', '//', repr(value))})"
 
 
 def _candidates(
@@ -215,9 +237,19 @@ def _candidates(
 def _no_disk_cache(flags: Mapping[str, Any], environment: Mapping[str, str], table: Mapping[str, Any]) -> bool:
     if flags.get("no_disk_cache") and flags.get("cache_dir"):
         raise InvalidConfig("--no-disk-cache and --cache-dir exclude each other")
-    if flags.get("no_disk_cache") or flags.get("cache_dir"):
-        return bool(flags.get("no_disk_cache"))
-    return parse_flag(environment.get("HUBFS_NO_DISK_CACHE") or table.get("no_disk_cache", False))
+    for origin, value, directory in (
+        ("--no-disk-cache", flags.get("no_disk_cache"), flags.get("cache_dir")),
+        ("HUBFS_NO_DISK_CACHE", environment.get("HUBFS_NO_DISK_CACHE") or None, environment.get("HUBFS_CACHE_DIR")),
+        ("'no_disk_cache' in the config file", table.get("no_disk_cache"), None),
+    ):
+        if value is not None:
+            try:
+                return parse_flag(value)
+            except ValueError as error:
+                raise InvalidConfig(f"{origin} ({value!r}) cannot be used: {error}") from None
+        if directory:  # who names a directory beats those who, further down, want none
+            return False
+    return False
 
 
 def _read_file(path: Path, *, must_exist: bool) -> Mapping[str, Any]:

@@ -5,11 +5,9 @@ import logging
 import logging.handlers
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hubfs import mount_table
@@ -143,29 +141,3 @@ def _set_up_log(config: Config, problems: RecentProblems) -> None:
         handlers=handlers,
         force=True,
     )
-
-
-def spawn(arguments: Sequence[str], log_file: Path | None) -> None:
-    """Starts `hubfs ARGUMENTS… --foreground` as a daemon, and returns once its mount answers.
-
-    A new program, not a fork: threads and locks of libraries do not survive one. Raises `MountFailed` with what the
-    daemon said.
-    """
-    ready, tell = os.pipe()
-    try:
-        daemon = subprocess.Popen(  # noqa: S603 - this very program
-            [sys.executable, "-m", "hubfs", *arguments, "--foreground", "--ready-fd", str(tell)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=[tell],
-            start_new_session=True,
-        )
-    finally:
-        os.close(tell)
-    with os.fdopen(ready, encoding="utf-8", errors="replace") as pipe:
-        said = pipe.read().strip()  # ends when the daemon closes its end, or dies
-    if said == "ready":
-        return
-    log = f"; see {log_file}" if log_file is not None else ""
-    raise MountFailed(said or f"The daemon ended without a word (status {daemon.wait()}){log}")

@@ -44,7 +44,10 @@ def is_dead(mountpoint: Path) -> bool:
 
 
 def read_status(mountpoint: Path) -> Mapping[str, Any] | None:
-    """What the daemon says of itself, or None for a dead mount. Raises `MountFailed` where no hub is mounted."""
+    """What the daemon says of itself, or None if it is dead, or does not talk to this user.
+
+    Raises `MountFailed` where no hub is mounted.
+    """
     if not is_mounted(mountpoint):
         raise MountFailed(f"No hub is mounted at {mountpoint}; `hubfs status` lists those that are")
     try:
@@ -79,7 +82,7 @@ def unmount(mountpoint: Path, timeout_s: float = 30.0) -> None:
     Raises `MountFailed`, naming who uses it, when it is busy; and when the daemon does not end within `timeout_s`.
     """
     status = read_status(mountpoint)
-    if status is None:
+    if is_dead(mountpoint):
         detach(mountpoint)
         return
     reason = _run(mountpoint, ["-u"], [])
@@ -87,7 +90,7 @@ def unmount(mountpoint: Path, timeout_s: float = 30.0) -> None:
         users = ", ".join(_users(mountpoint))
         raise MountFailed(f"{mountpoint} cannot be unmounted: {f'in use by {users}' if users else reason}")
     deadline_s = time.monotonic() + timeout_s
-    while Path(f"/proc/{status['pid']}").exists() and not _is_zombie(status["pid"]):
+    while status is not None and Path(f"/proc/{status['pid']}").exists() and not _is_zombie(status["pid"]):
         if time.monotonic() > deadline_s:
             raise MountFailed(f"{mountpoint} is unmounted, but its daemon (process {status['pid']}) does not end")
         time.sleep(0.02)

@@ -6,7 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
@@ -105,7 +105,7 @@ class Transfer:
     def finish(self) -> None:
         """Closes it, having read a small body, which keeps the connection for the next request."""
         if self.size_bytes is not None and self.size_bytes <= _SMALL_BODY_BYTES:
-            self.read_up_to(self.size_bytes)
+            self.read_up_to(self.size_bytes or 1)  # the end has to be read even of nothing
         self.close()
 
     def close(self) -> None:
@@ -170,7 +170,7 @@ class HttpClient:
 
         Raises `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`.
         """
-        key = (url, frozenset(headers.items()))
+        key = _probe_key(url, headers)
         with self._lock:
             known = None if fresh else self._probes.get(key)
         if known is None:
@@ -178,6 +178,11 @@ class HttpClient:
             with self._lock:
                 self._probes[key] = known
         return known
+
+    def forget(self, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> None:
+        """What is behind `url` changed: the next probe asks."""
+        with self._lock:
+            self._probes.pop(_probe_key(url, headers), None)
 
     def _probe(self, url: str, headers: Mapping[str, str]) -> HttpObject:
         with self.open(url, headers, extra={"Range": f"bytes=0-{_HEAD_BYTES - 1}"}) as transfer:
@@ -232,7 +237,8 @@ class HttpClient:
         """
         for transfer in self._hops(url, headers, extra, start or url):
             if transfer.refusal:
-                transfer.close()
+                with suppress(TimedOut, Unavailable):
+                    transfer.finish()
                 raise transfer.refusal
             if transfer.redirect is None:
                 return transfer
@@ -255,9 +261,10 @@ class HttpClient:
         """One request. Session.send would follow redirects, or read a redirect's body to prepare for that: not used."""
         self.cancellation.check()
         settings = self.settings
-        chosen = {"User-Agent": settings.user_agent, "Accept": "*/*", "Accept-Encoding": "identity", **headers}
+        chosen = {"User-Agent": settings.user_agent, "Accept": "*/*", **headers}
         if origin_of(url) == self._credential_origin:
             chosen.update(settings.headers)
+        chosen["Accept-Encoding"] = "identity"
         # netrc must not replace what the user configured for this very host.
         auth = _as_it_is if any(name.lower() == "authorization" for name in chosen) else None
         request = self._session.prepare_request(requests.Request("GET", url, headers=chosen, auth=auth))
@@ -289,7 +296,7 @@ class HttpClient:
             raise
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError, OSError) as error:
             self.cancellation.check()
-            raise self._error_for(redacted(url), error) from error
+            raise self._error_for(redacted(url), error) from None  # a traceback would show the foreign text
 
     def _error_for(self, url: str, error: Exception) -> HubfsError:
         settings = self.settings
@@ -307,6 +314,10 @@ class HttpClient:
             return Permanent(f"{url} cannot be requested: the URL or one of the headers to send is not well-formed")
         through = " through the proxy" if isinstance(error, requests.exceptions.ProxyError) else ""
         return Unavailable(f"{url} could not be read{through}: {reason}")
+
+
+def _probe_key(url: str, headers: Mapping[str, str]) -> object:
+    return url, frozenset(headers.items())
 
 
 def _endless(url: str) -> HubfsError:

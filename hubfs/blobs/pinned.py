@@ -99,6 +99,7 @@ class PinnedObject:
             offset_bytes -= len(skipped)
 
     def _stale(self) -> Stale:
+        self._client.forget(self._url, self._headers)  # whoever opens it again gets what is there now
         return Stale(f"{redacted(self._url)} changed while it was being read: open the file again")
 
 

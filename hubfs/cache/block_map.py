@@ -43,8 +43,10 @@ def read_record(fd: int, index: int) -> tuple[int, int] | None:
 
 def write_record(fd: int, index: int, length_bytes: int, checksum: int) -> None:
     """Commits block `index`. A map of another format or block size is begun anew. May raise OSError."""
-    if os.pread(fd, len(_HEADER), 0) != _HEADER:
-        os.ftruncate(fd, 0)
+    header = os.pread(fd, len(_HEADER), 0)
+    if header != _HEADER:
+        if header:  # an empty map is not truncated: another writer may have begun it just now
+            os.ftruncate(fd, 0)
         os.pwrite(fd, _HEADER, 0)
     os.pwrite(fd, _record(index, length_bytes, checksum), _place(index))
 

@@ -1,14 +1,13 @@
 """The disk tier: survives restarts and kills, is shared by several mounts, and never fails a read."""
 
 import contextlib
-import fcntl
+import errno
 import logging
 import os
 import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from cachetools import TTLCache
 from hubfs.cache import block_map
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, Release, TierStats
 from hubfs.cache.eviction import CachedModel, plan_eviction
+from hubfs.cache.in_use import InUse, open_for_writing
 from hubfs.cache.layout import CacheLayout
 
 _log = logging.getLogger(__name__)
@@ -26,6 +26,15 @@ _REST_S = 10.0
 
 _TOUCH_S = 60.0
 """A model's last use is written down at most this often."""
+
+_COUNTS = 32
+"""What is on disk is counted anew each time that the tier kept this fraction of its limit: other mounts keep, too."""
+
+_PAGE_BYTES = 4096
+"""What file systems give space out by."""
+
+_OF_THE_FILE = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EILSEQ})
+"""What the disk refuses about one file, and about that file only."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +50,21 @@ class DiskTier:
 
     Nothing about blocks is kept in memory, and no file stays open between calls, so several processes may use one
     directory: a block is there if its record says so and its bytes match. Eviction takes whole models, never one that
-    any process holds (a shared flock, which a kill releases, too).
+    any process holds (see `InUse`).
 
-    `_lock` guards the counters and `_resting_until_s`; it is never held across I/O. `_evicting` is held by the
-    one thread that makes room, over I/O, and only ever tried, never waited for.
+    `_lock` guards every field below it; it is never held across I/O. `_evicting` is held by the one thread that makes
+    room, over I/O, and only ever tried, never waited for.
     """
 
     def __init__(self, layout: CacheLayout, settings: DiskSettings) -> None:
         self._layout = layout
         self._settings = settings
-        self._lock = threading.Lock()
+        self._in_use = InUse(layout)
         self._evicting = threading.Lock()
-        self._used_bytes: int | None = None
+        self._lock = threading.Lock()
+        self._used_bytes: int | None = None  # None: to be counted
+        self._kept_bytes = 0  # since that was counted
+        self._coming_bytes = 0  # of blocks that are being kept just now
         self._resting_until_s = 0.0
         self._hits = 0
         self._misses = 0
@@ -87,11 +99,7 @@ class DiskTier:
             if record is None:
                 return None
             length_bytes, checksum = record
-            data_fd = os.open(self._layout.data(key), os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                block = os.pread(data_fd, length_bytes, index * BLOCK_SIZE_BYTES)
-            finally:
-                os.close(data_fd)
+            block = _pread(self._layout.data(key), length_bytes, index * BLOCK_SIZE_BYTES)
             if len(block) == length_bytes and block_map.crc32c(block) == checksum:
                 return block
             _log.warning("Block %d of %s in the disk cache is corrupt; it is fetched again", index, key.path)
@@ -102,27 +110,38 @@ class DiskTier:
 
     def put(self, key: CacheKey, index: int, block: bytes) -> bool:
         """See `BlockCache`."""
-        if not self._has_room(len(block)):
-            return False
+        space_bytes = -(-len(block) // _PAGE_BYTES) * _PAGE_BYTES
+        with self._lock:
+            self._coming_bytes += space_bytes
         try:
-            written_bytes = self._write(key, index, block)
+            return self._has_room() and self._keep(key, index, block, space_bytes)
+        finally:
+            with self._lock:
+                self._coming_bytes -= space_bytes
+
+    def _keep(self, key: CacheKey, index: int, block: bytes, space_bytes: int) -> bool:
+        try:
+            new = self._write(key, index, block)
         except OSError as error:
             _log.warning("The disk cache cannot keep %s (%s); reads go on without it", key.path, error)
-            self._rest()
+            if error.errno not in _OF_THE_FILE:
+                self._rest()
             return False
         with self._lock:
-            if self._used_bytes is not None:
-                self._used_bytes += written_bytes
+            if new:
+                self._kept_bytes += space_bytes
+            if new and self._used_bytes is not None:
+                self._used_bytes += space_bytes
         return True
 
-    def _write(self, key: CacheKey, index: int, block: bytes) -> int:
-        """Writes data, then record. Returns the bytes that were new."""
+    def _write(self, key: CacheKey, index: int, block: bytes) -> bool:
+        """Writes data, then record. False if the block was there."""
         checksum = block_map.crc32c(block)
-        map_fd = _open_for_writing(self._layout.blocks(key))
+        map_fd = open_for_writing(self._layout.blocks(key))
         try:
             if block_map.read_record(map_fd, index) == (len(block), checksum):
-                return 0
-            data_fd = _open_for_writing(self._layout.data(key))
+                return False
+            data_fd = open_for_writing(self._layout.data(key))
             try:
                 _pwrite_all(data_fd, block, index * BLOCK_SIZE_BYTES)
             finally:
@@ -130,39 +149,25 @@ class DiskTier:
             block_map.write_record(map_fd, index, len(block), checksum)
         finally:
             os.close(map_fd)
-        return len(block)
+        return True
 
     def hold(self, model: str) -> Release:
         """See `BlockCache`."""
-        try:
-            fd = _open_for_writing(self._layout.in_use(model))
-        except OSError as error:
-            _log.warning("The disk cache cannot mark %s as in use: %s", model, error)
-            return lambda: None
-        holding = threading.Lock()
-
-        def release() -> None:
-            if holding.acquire(blocking=False):
-                os.close(fd)
-
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            os.utime(fd)
-        except OSError as error:  # an eviction holds it just now; what it takes is fetched again
-            _log.debug("%s is being evicted while it is opened: %s", model, error)
-        return release
+        return self._in_use.hold(model)
 
     def drop(self, model: str) -> None:
         """See `BlockCache`. The model vanishes at once: it is renamed away, then deleted."""
         try:
             path = self._layout.model(model)
             grave = self._layout.trash / uuid.uuid4().hex
+            self._layout.trash.mkdir(exist_ok=True)  # somebody may have tidied up
             path.rename(grave)
         except FileNotFoundError:
             return
         except OSError as error:
             _log.warning("The disk cache cannot drop %s: %s", model, error)
             return
+        self._in_use.forget(model)
         shutil.rmtree(grave, ignore_errors=True)
         with self._lock:
             self._used_bytes = None
@@ -186,69 +191,58 @@ class DiskTier:
         with self._lock:
             return {"disk": TierStats(used_bytes, self._settings.limit_bytes, self._hits, self._misses)}
 
-    def _has_room(self, size_bytes: int) -> bool:
+    def _has_room(self) -> bool:
+        """Whether what is coming fits, after an eviction if need be."""
         with self._lock:
             if time.monotonic() < self._resting_until_s:
                 return False
-        excess_bytes = self._excess_bytes(size_bytes)
+        excess_bytes = self._excess_bytes()
         if excess_bytes > 0:
             # Other mounts may have evicted or added meanwhile: count anew before anything is thrown away.
             with self._lock:
                 self._used_bytes = None
-            excess_bytes = self._excess_bytes(size_bytes)
+            excess_bytes = self._excess_bytes()
         if excess_bytes > 0:
-            self._make_room(excess_bytes)
-            excess_bytes = self._excess_bytes(size_bytes)
-        if excess_bytes > 0:
-            self._rest()
+            if not self._evicting.acquire(blocking=False):
+                return False  # there will be room soon
+            try:
+                self._make_room(excess_bytes)
+            finally:
+                self._evicting.release()
+            excess_bytes = self._excess_bytes()
+            if excess_bytes > 0:
+                self._rest()
         return excess_bytes <= 0
 
-    def _excess_bytes(self, size_bytes: int) -> int:
-        """How many bytes are too many once `size_bytes` more are kept: by the limit, or by what must stay free."""
+    def _excess_bytes(self) -> int:
+        """How many bytes are too many once what is coming is kept: by the limit, or by what must stay free."""
+        used_bytes = self._count_used_bytes()
+        with self._lock:
+            coming_bytes = self._coming_bytes
         try:
             free = os.statvfs(self._layout.root)
         except OSError:
-            return size_bytes
-        over_limit_bytes = self._count_used_bytes() + size_bytes - self._settings.limit_bytes
-        over_reserve_bytes = self._settings.reserve_bytes + size_bytes - free.f_bavail * free.f_frsize
+            return coming_bytes
+        over_limit_bytes = used_bytes + coming_bytes - self._settings.limit_bytes
+        over_reserve_bytes = self._settings.reserve_bytes + coming_bytes - free.f_bavail * free.f_frsize
         return max(over_limit_bytes, over_reserve_bytes)
 
     def _make_room(self, excess_bytes: int) -> None:
-        if not self._evicting.acquire(blocking=False):
-            return
-        try:
-            # A tenth more than is needed: eviction scans the directory, and is not to run for every block.
-            wanted_bytes = excess_bytes + self._settings.limit_bytes // 10
-            for model in plan_eviction(self._idle_models(), wanted_bytes):
-                with self._idle(model.model) as idle:
-                    if idle:
-                        _log.info("Evicting %s (%d bytes) from the disk cache", model.model, model.size_bytes)
-                        self.drop(model.model)
-        finally:
-            self._evicting.release()
-
-    @contextlib.contextmanager
-    def _idle(self, model: str) -> Iterator[bool]:
-        """Keeps others from beginning to hold `model`. False if anybody, of this process or another, holds it."""
-        try:
-            fd = _open_for_writing(self._layout.in_use(model))
-        except OSError:
-            yield False
-            return
-        try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                yield False
-            else:
-                yield True
-        finally:
-            os.close(fd)
+        """Held: `_evicting`."""
+        # A tenth more than is needed: eviction scans the directory, and is not to run for every block.
+        wanted_bytes = excess_bytes + self._settings.limit_bytes // 10
+        for model in plan_eviction(self._idle_models(), wanted_bytes):
+            with self._in_use.idle(model.model) as idle:
+                if idle:
+                    _log.info("Evicting %s (%d bytes) from the disk cache", model.model, model.size_bytes)
+                    self.drop(model.model)
 
     def _idle_models(self) -> list[CachedModel]:
         models = []
         for model in self._layout.models():
-            with self._idle(model) as idle, contextlib.suppress(OSError):
+            with self._in_use.idle(model) as idle:
+                pass  # not longer than to look: who wants to hold it meanwhile has to wait
+            with contextlib.suppress(OSError):
                 if idle:
                     used_at_s = self._layout.in_use(model).stat().st_mtime
                     models.append(CachedModel(model, _disk_usage_bytes(self._layout.model(model)), used_at_s))
@@ -256,11 +250,12 @@ class DiskTier:
 
     def _count_used_bytes(self) -> int:
         with self._lock:
-            used_bytes = self._used_bytes
-        if used_bytes is None:
-            used_bytes = _disk_usage_bytes(self._layout.models_root)
-            with self._lock:
-                self._used_bytes = used_bytes
+            if self._used_bytes is not None and self._kept_bytes <= self._settings.limit_bytes // _COUNTS:
+                return self._used_bytes
+            self._kept_bytes = 0
+        used_bytes = _disk_usage_bytes(self._layout.models_root)
+        with self._lock:
+            self._used_bytes = used_bytes
         return used_bytes
 
     def _rest(self) -> None:
@@ -268,13 +263,16 @@ class DiskTier:
             self._resting_until_s = time.monotonic() + _REST_S
 
 
-def _open_for_writing(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+def _pread(path: Path, size_bytes: int, offset_bytes: int) -> bytes:
+    """What is there of these bytes: none if the file is gone. Raises OSError."""
     try:
-        return os.open(path, flags, 0o644)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, flags, 0o644)
+        return b""
+    try:
+        return os.pread(fd, size_bytes, offset_bytes)
+    finally:
+        os.close(fd)
 
 
 def _pwrite_all(fd: int, data: bytes, offset_bytes: int) -> None:

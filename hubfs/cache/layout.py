@@ -11,6 +11,7 @@ trash/                  what is being deleted
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,9 +30,11 @@ class CacheLayout:
         self.trash = root / "trash"
 
     def prepare(self) -> None:
-        """Makes the directories. Raises OSError."""
+        """Makes the directories, and empties the trash, where a kill may have left something. Raises OSError."""
         self.models_root.mkdir(parents=True, exist_ok=True)
         self.trash.mkdir(exist_ok=True)
+        for left_over in self.trash.iterdir():
+            shutil.rmtree(left_over, ignore_errors=True)
         tag = self.root / "CACHEDIR.TAG"
         if not tag.exists():
             tag.write_text(_TAG, encoding="ascii")

@@ -81,7 +81,7 @@ class Binding:
         if self._library is FuseLibrary.LIBFUSE3:
             operations = _ThreadedOperations(operations)
             if self._module.fuse_version_minor >= 12:  # noqa: PLR2004 - the release that brought the option
-                fixed["max_threads"] = str(_THREADS)
+                fixed["max_threads"] = fixed["max_idle_threads"] = str(_THREADS)
         else:
             operations = _CallableOperations(operations)
         try:

@@ -30,7 +30,16 @@ ERRNOS: dict[type[errors.HubfsError], int] = {
 }
 """The first class of an error's ancestry that stands here decides."""
 
-_ORDINARY = (errors.NotFound, errors.NoSuchAttribute, errors.NotASymlink, errors.IsADirectory, errors.NotADirectory)
+_ORDINARY = (
+    errors.NotFound,
+    errors.NoSuchAttribute,
+    errors.NotASymlink,
+    errors.IsADirectory,
+    errors.NotADirectory,
+    errors.ReadOnly,
+    errors.Cancelled,
+)
+"""What happens on good days, too: worth a line for who debugs, not a warning."""
 
 
 def errno_of(error: errors.HubfsError) -> int:

@@ -10,9 +10,10 @@ from typing import Any
 from hubfs.blobs.blob import ByteStream
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
 from hubfs.cancellation import Cancellation
-from hubfs.errors import Cancelled, Damaged, EntryNotFound, HubfsError, Stale, TimedOut
+from hubfs.errors import Cancelled, Damaged, EntryNotFound, HubfsError, IsADirectory, Stale, TimedOut
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
+from hubfs.sources.archive_index import ArchiveIndex, PlacedEntry
 from hubfs.sources.archive_pass import BlockSeen, walk
 from hubfs.sources.member_blob import MemberBlob
 from hubfs.sources.source import ROOT, Entry, EntryKind, with_parents
@@ -57,6 +58,9 @@ class ArchiveSource:
     question that it must answer; again when a block is wanted that the cache has lost. A reader gets its block from the
     pass directly, so a cache that keeps nothing still makes progress.
 
+    `on_complete` is called when a whole pass was verified, before anybody is told so. After every one: what the cache
+    kept of an earlier one may have been evicted.
+
     `_condition` guards every field below it in `__init__`, and is notified whenever one changes; it is held for no I/O.
     """
 
@@ -91,7 +95,7 @@ class ArchiveSource:
         self._complete = False
         self._failure: HubfsError | None = None  # for good: damaged, or changed at the origin
         self._waiters: dict[tuple[str, int], _Waiter] = {}
-        self._askers = 0  # who waits for an entry, or for the end
+        self._questions: list[Callable[[], bool]] = []  # one per reader who waits: whether it is answered
         self._running = False
         self._pass_number = 0
         self._whole_passes = 0
@@ -103,35 +107,19 @@ class ArchiveSource:
     @classmethod
     def from_index(cls, handle: Handle, model: str, index: Mapping[str, Any], **collaborators: Any) -> "ArchiveSource":
         """A source that was complete before, without asking the network. Raises `Damaged` for a malformed index."""
-        try:
-            source = cls(handle, str(index["url"]), model, str(index["identity"]), **collaborators)
-            for item in index["entries"]:
-                entry = Entry(str(item["path"]), EntryKind(item["kind"]), int(item["size_bytes"]))
-                source._add(entry, int(item["start_bytes"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise Damaged(f"The cache's index of {handle} is malformed: {error!r}") from error
+        known = ArchiveIndex.from_json(handle, index)
+        source = cls(handle, known.url, model, known.identity, **collaborators)
+        for placed in known.entries:
+            source._add(placed.entry, placed.start_bytes)
         source._complete = True
         return source
 
     def to_index(self) -> dict[str, Any]:
         """What `from_index` needs, for JSON."""
         with self._condition:
-            return {
-                "handle": str(self.handle),
-                "form": self.form.value,
-                "url": self.url,
-                "identity": self.identity,
-                "entries": [
-                    {
-                        "path": entry.path,
-                        "kind": entry.kind.value,
-                        "size_bytes": entry.size_bytes,
-                        "start_bytes": self._starts_bytes.get(entry.path, 0),
-                    }
-                    for entry in self._entries.values()
-                    if entry is not ROOT
-                ],
-            }
+            entries = [entry for entry in self._entries.values() if entry is not ROOT]
+            placed = tuple(PlacedEntry(entry, self._starts_bytes.get(entry.path, 0)) for entry in entries)
+        return ArchiveIndex(self.handle, self.url, self.identity, placed).to_json()
 
     @property
     def complete(self) -> bool:
@@ -166,13 +154,13 @@ class ArchiveSource:
             )
 
     def open(self, entry: Entry) -> MemberBlob:
-        """See `Source`."""
+        """See `Source`: the same one every time."""
+        found = self.find(entry.path)
+        if found.kind is EntryKind.DIRECTORY:
+            raise IsADirectory(f"{self.handle}/{entry.path} is a directory")
+        blob = MemberBlob(CacheKey(self.model, found.path), found, self.read_block)
         with self._condition:
-            self._check()
-            blob = self._blobs.get(entry.path)
-            if blob is None:
-                blob = self._blobs[entry.path] = MemberBlob(CacheKey(self.model, entry.path), entry, self.read_block)
-            return blob
+            return self._blobs.setdefault(found.path, blob)
 
     def read_block(self, entry: Entry, index: int) -> bytes:
         """Block `index` of a file: out of the cache, else as soon as a pass comes by it."""
@@ -196,8 +184,11 @@ class ArchiveSource:
                     if not waiter.readers:
                         self._waiters.pop(place, None)
         with self._condition:
-            self._read_bytes = max(self._read_bytes, self._starts_bytes[entry.path] + index * BLOCK_SIZE_BYTES)
-            self._condition.notify_all()
+            self._check()
+            place_bytes = self._starts_bytes[entry.path] + index * BLOCK_SIZE_BYTES
+            if place_bytes <= self._position_bytes:  # what the cache has of what is still to come hurries no pass
+                self._read_bytes = max(self._read_bytes, place_bytes)
+                self._condition.notify_all()
         return block
 
     def _await(self, waiter: _Waiter, what: str) -> bytes:
@@ -211,17 +202,20 @@ class ArchiveSource:
     def _check(self) -> None:
         """Raises the failure, if there is one. Held: `_condition`."""
         if self._failure is not None:
-            raise self._failure
+            raise self._failure.with_traceback(None)  # raised again and again, it would keep every frame it passed
 
     def _ask(self, answered: Callable[[], bool], what: str) -> None:
         """Sees to it that a pass runs, and waits for `answered()` or a failure for good. Held: `_condition`.
 
         Raises what ended the pass, if that is nothing for good (the next question begins a new one).
         """
-        self._askers += 1
+        number = 0
+        self._questions.append(answered)
         try:
             while not answered() and self._failure is None:
                 if not self._running:
+                    if number == self._pass_number and self._pass_error is not None:
+                        raise self._pass_error
                     self._start_pass()
                 number, progress = self._pass_number, self._progress
                 try:
@@ -234,52 +228,60 @@ class ArchiveSource:
                 except TimedOut:
                     if self._progress == progress:
                         raise
-                if not self._running and self._pass_number == number and self._pass_error is not None:
-                    raise self._pass_error
         finally:
-            self._askers -= 1
+            self._questions.remove(answered)
 
     def _start_pass(self) -> None:
         """Held: `_condition`."""
+        # Started first: if the system has no thread to give, no pass is under way. It cannot end before this does.
+        threading.Thread(target=self._run_pass, name=f"pass {self.handle}", daemon=True).start()
         self._running = True
         self._pass_number += 1
         self._pass_error = None
         self._position_bytes = self._read_bytes = 0
-        threading.Thread(target=self._run_pass, name=f"pass {self.handle}", daemon=True).start()
 
     def _run_pass(self) -> None:
-        release = self._cache.hold(self.model)
-        error: HubfsError | None = None
-        finished = False
-        try:
-            self._pass_by(self._open_pinned_stream())
-            finished = True
-        except _Abandoned:
-            pass
-        except Damaged as damage:
-            error = Damaged(f"{self.url}: {damage}" if self.url not in str(damage) else str(damage))
-        except HubfsError as known:
-            error = known
-        except Exception as unexpected:  # noqa: BLE001 - nobody else sees what ends this thread
-            _log.exception("%s: unexpected error", self.url)
-            error = HubfsError(f"{self.url}: unexpected {unexpected!r}; the log has the traceback")
-        if isinstance(error, (Damaged, Stale)):
-            with self._condition:
-                self._failure = error
-            self._cache.drop(self.model)
-        with self._condition:
-            newly_complete = finished and not self._complete
-            self._complete = self._complete or finished
-            self._whole_passes += finished
-        if newly_complete:
-            self._on_complete(self)
-        release()
+        error = self._make_pass()
         if error is not None and not isinstance(error, Cancelled):
             _log.error("%s: %s", self.handle, error)
-        with self._condition:
-            self._pass_error = error
-            self._running = False
-            self._condition.notify_all()
+        try:
+            if isinstance(error, (Damaged, Stale)):
+                with self._condition:
+                    self._failure = error
+                self._cache.drop(self.model)
+        finally:
+            with self._condition:
+                self._pass_error = error
+                self._running = False
+                self._condition.notify_all()
+
+    def _make_pass(self) -> HubfsError | None:
+        """Makes one pass, and returns what ended it early, if that is an error. Never raises."""
+        try:
+            release = self._cache.hold(self.model)
+            try:
+                self._pass_by(self._open_pinned_stream())
+                self._tell_complete()
+            finally:
+                release()
+        except _Abandoned:
+            return None
+        except Damaged as damage:
+            return Damaged(f"{self.url}: {damage}" if self.url not in str(damage) else str(damage))
+        except HubfsError as known:
+            return known
+        except Exception as unexpected:  # noqa: BLE001 - nobody else sees what ends this thread
+            _log.exception("%s: unexpected error", self.url)
+            return HubfsError(f"{self.url}: unexpected {unexpected!r}; the log has the traceback")
+        return None
+
+    def _tell_complete(self) -> None:
+        try:
+            self._on_complete(self)
+        finally:
+            with self._condition:
+                self._complete = True
+                self._whole_passes += 1
 
     def _open_pinned_stream(self) -> ByteStream:
         stream = self._open_stream()
@@ -328,7 +330,7 @@ class ArchiveSource:
         idle_until_s = monotonic() + _IDLE_S
         with self._condition:
             while not self._wanted():
-                if self._askers and self._complete:
+                if self._waited_for():
                     raise _Abandoned  # all who wait want what came by before
                 if self._position_bytes - self._read_bytes <= self._settings.ahead_bytes:
                     return
@@ -339,11 +341,13 @@ class ArchiveSource:
 
     def _wanted(self) -> bool:
         """Whether somebody waits for something that is still to come. Held: `_condition`."""
-        if not self._askers:
-            return False
         if not self._complete:
-            return True  # only the end can tell; and it makes the model complete
+            return self._waited_for()  # only the end can tell; and it makes the model complete
         return any(
             waiter.block is None and self._starts_bytes[path] + index * BLOCK_SIZE_BYTES >= self._position_bytes
             for (path, index), waiter in self._waiters.items()
         )
+
+    def _waited_for(self) -> bool:
+        """Whether a question is open: a reader who has its answer may not have woken up yet. Held: `_condition`."""
+        return any(not answered() for answered in self._questions)

@@ -52,7 +52,8 @@ class KnownModel:
 class Models:
     """Finds sources, and keeps what was found: sources for life, "no such model" and damage for a while.
 
-    `_lock` guards `_sources`, `_missing` and `_errors`; it is never held while a hub is asked.
+    `_lock` guards `_sources`, `_missing`, `_errors` and `_failed_at_s`; it is never held while a hub is asked. A
+    source's own lock is taken under it (`failure`), never the other way round.
     """
 
     def __init__(
@@ -93,15 +94,18 @@ class Models:
         """
         with self._lock:
             source = self._current(handle)
-            missing = self._missing.get(handle)
         if source is not None:
             return source
-        if missing is not None:
-            raise missing
         return self._finding.run(handle, lambda: self._find(handle))
 
     def _current(self, handle: Handle) -> Source | None:
-        """The source, unless its failure is old enough to try again. Held: `_lock`."""
+        """The source, unless its failure is old enough to try again. Raises `ModelNotFound` if that holds still.
+
+        Held: `_lock`.
+        """
+        missing = self._missing.get(handle)
+        if missing is not None:
+            raise missing.with_traceback(None)  # raised again and again, it would keep every frame it passed
         source = self._sources.get(handle)
         if source is None or source.failure is None:
             return source
@@ -121,6 +125,7 @@ class Models:
         except ModelNotFound as error:
             with self._lock:
                 self._missing[handle] = error
+                self._errors.pop(handle, None)
             raise
         except HubfsError as error:
             with self._lock:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import PurePosixPath
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
@@ -18,7 +19,7 @@ from hubfs.errors import (
 )
 from hubfs.hub.handle import Handle
 from hubfs.sources.models import Models
-from hubfs.sources.source import EntryKind, Source
+from hubfs.sources.source import Entry, EntryKind, Source
 from hubfs.tree.snapshot import children
 
 CONTROL = ".hubfs"
@@ -74,7 +75,10 @@ class VirtualTree:
         self._controls = controls
 
     def stat(self, path: str) -> Node:
-        """What is at `path` (absolute, as FUSE gives it). Raises `NotFound`, and what kept the hub from answering."""
+        """What is at `path` (absolute, as FUSE gives it).
+
+        Raises `NotFound`, `NotADirectory` for a path below a file, and what kept the hub from answering.
+        """
         segments = _segments(path)
         if segments[:1] == [CONTROL]:
             return self._stat_control(segments)
@@ -84,7 +88,7 @@ class VirtualTree:
         source = self._models.get(handle)
         if not inner:
             return Node(NodeKind.DIRECTORY)
-        entry = source.find(inner)
+        entry = _find(source, inner)
         return Node(NodeKind.DIRECTORY if entry.kind is EntryKind.DIRECTORY else NodeKind.FILE, entry.size_bytes)
 
     def list(self, path: str) -> list[tuple[str, NodeKind]]:
@@ -99,7 +103,7 @@ class VirtualTree:
             names = [(name, NodeKind.DIRECTORY) for name in children(self._models.known(), tuple(segments))]
             return names if segments else [(CONTROL, NodeKind.DIRECTORY), *names]
         source = self._models.get(handle)
-        if inner and source.find(inner).kind is not EntryKind.DIRECTORY:
+        if inner and _find(source, inner).kind is not EntryKind.DIRECTORY:
             raise NotADirectory(path)
         prefix = f"{inner}/" if inner else ""
         return [
@@ -116,7 +120,7 @@ class VirtualTree:
                 raise IsADirectory(path)
             return OpenFile(MemoryBlob(path, self._controls[segments[1]]()), None, lambda: None)
         source, inner = self._inside(path, segments)
-        entry = source.find(inner)
+        entry = _find(source, inner)
         if entry.kind is EntryKind.DIRECTORY:
             raise IsADirectory(path)
         blob = source.open(entry)
@@ -128,7 +132,7 @@ class VirtualTree:
         raise NotASymlink(path)
 
     def attributes(self, path: str) -> dict[str, str]:
-        """The extended attributes `user.hubfs.*` of a path in a model; empty elsewhere. Asks no hub."""
+        """The extended attributes `user.hubfs.*` of a path in a model; empty elsewhere. Waits as `stat` of the model does."""
         segments = _segments(path)
         handle, _ = _split(segments) if segments[:1] != [CONTROL] else (None, "")
         if handle is None:
@@ -172,6 +176,14 @@ class VirtualTree:
         if handle is None or not inner:
             raise IsADirectory(path)
         return self._models.get(handle), inner
+
+
+def _find(source: Source, inner: str) -> Entry:
+    """The entry at `inner`. Raises `NotADirectory` as soon as a file is seen where the path goes on, else as `find`."""
+    for parent in reversed(PurePosixPath(inner).parents):
+        if source.find(str(parent) if parent.name else "").kind is not EntryKind.DIRECTORY:
+            raise NotADirectory(f"{source.handle}/{parent} is a file, and {inner!r} is below it")
+    return source.find(inner)
 
 
 def _segments(path: str) -> list[str]:

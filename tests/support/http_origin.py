@@ -306,8 +306,8 @@ class _Handler(BaseHTTPRequestHandler):
         for mark in marks:
             while position < min(mark, len(answer.body)):
                 piece = answer.body[position : min(position + _PIECE_BYTES, mark)]
+                origin.sent(path, len(piece))  # before the client can have it, so that a test that has it can count it
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if answer.chunked else piece)
-                origin.sent(path, len(piece))
                 position += len(piece)
                 if answer.bytes_per_s:
                     origin.wait(len(piece) / answer.bytes_per_s)

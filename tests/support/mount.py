@@ -1,5 +1,6 @@
 """The real command: `hubfs mount`, detached, as a user types it; always unmounted, and nothing left behind."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,10 +8,12 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+DEAD = "not connected|connection abort"
+"""What readers of a mount are told whose daemon is gone: ENOTCONN, or ECONNABORTED where the kernel has just noticed."""
 
 HUBFS = Path(sysconfig.get_path("scripts"), "hubfs")
 
@@ -74,7 +77,7 @@ class Mount:
 
     def pids(self) -> list[int]:
         """The daemon's processes."""
-        return processes_naming(self.path)
+        return _daemons(self.path)
 
     def kill(self) -> None:
         """kill -9; returns when the process is gone. The mount stays, dead."""
@@ -87,7 +90,7 @@ class Mount:
         return os.getxattr(path, "user.hubfs.error").decode()
 
 
-@contextmanager
+@contextlib.contextmanager
 def mounted(
     machine: Machine, mountpoint: Path, hub: str, *options: str | Path, timeout_s: float = 60
 ) -> Iterator[Mount]:
@@ -103,7 +106,7 @@ def mounted(
         yield Mount(mountpoint, machine, log_file)
     except BaseException:
         # Shown by pytest beside the failure.
-        print(log_file.read_text()[-20_000:] if log_file.exists() else f"no log at {log_file}")  # noqa: T201
+        print(log_file.read_text()[-20_000:] if log_file.exists() else f"no log at {log_file}")
         raise
     finally:
         left_behind = _unmount(machine, mountpoint) if done.returncode == 0 else None
@@ -119,14 +122,14 @@ def _unmount(machine: Machine, mountpoint: Path) -> str | None:
         return f"hubfs unmount ended with {done.returncode}: {done.stderr}"
     if is_mounted(mountpoint):
         return f"{mountpoint} is still mounted after hubfs unmount"
-    if not eventually(lambda: not processes_naming(mountpoint)):
+    if not eventually(lambda: not _daemons(mountpoint)):
         return f"the daemon of {mountpoint} runs on after hubfs unmount"
     return None
 
 
 def _clear(mountpoint: Path) -> None:
     """Takes away by force what is left: a test that failed must not disturb the next."""
-    for pid in processes_naming(mountpoint):
+    for pid in _daemons(mountpoint):
         os.kill(pid, signal.SIGKILL)
     if is_mounted(mountpoint):
         lazily = ["umount", "-l"] if os.geteuid() == 0 else ["fusermount3", "-uz"]
@@ -142,16 +145,22 @@ def is_mounted(mountpoint: Path) -> bool:
 
 def processes_naming(path: Path) -> list[int]:
     """The living processes, ourselves apart, with `path` or something below it in their command line."""
-    found = []
+    return [
+        pid
+        for pid, arguments in _command_lines()
+        if any(argument == str(path) or argument.startswith(f"{path}/") for argument in arguments)
+    ]
+
+
+def _daemons(mountpoint: Path) -> list[int]:
+    return [pid for pid, arguments in _command_lines() if "mount" in arguments and str(mountpoint) in arguments]
+
+
+def _command_lines() -> Iterator[tuple[int, list[str]]]:
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = (process / "cmdline").read_text(errors="replace").split("\0")
-        except OSError:
-            continue  # it has just ended
-        names_it = any(argument == str(path) or argument.startswith(f"{path}/") for argument in arguments)
-        if names_it and int(process.name) != os.getpid():
-            found.append(int(process.name))
-    return found
+        with contextlib.suppress(OSError):  # it has just ended
+            if int(process.name) != os.getpid():
+                yield int(process.name), (process / "cmdline").read_text(errors="replace").split("\0")
 
 
 def eventually(condition: Callable[[], bool], timeout_s: float = 15) -> bool:

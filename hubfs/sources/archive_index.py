@@ -1,0 +1,67 @@
+"""The index of an archive: what must be known to read it again without asking the network."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hubfs.errors import Damaged
+from hubfs.hub.handle import Handle
+from hubfs.hub.resolver import Form
+from hubfs.sources.source import Entry, EntryKind
+
+
+@dataclass(frozen=True)
+class PlacedEntry:
+    """An entry, and where its file begins, counted in bytes of files (0 for a directory)."""
+
+    entry: Entry
+    start_bytes: int
+
+
+@dataclass(frozen=True)
+class ArchiveIndex:
+    """All entries of the archive at `url`, in the order in which they came by, without the root."""
+
+    handle: Handle
+    url: str
+    identity: str
+    entries: tuple[PlacedEntry, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For `from_json`."""
+        return {
+            "handle": str(self.handle),
+            "form": Form.COMPRESSED.value,
+            "url": self.url,
+            "identity": self.identity,
+            "entries": [
+                {
+                    "path": placed.entry.path,
+                    "kind": placed.entry.kind.value,
+                    "size_bytes": placed.entry.size_bytes,
+                    "start_bytes": placed.start_bytes,
+                }
+                for placed in self.entries
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, handle: Handle, json: Mapping[str, Any]) -> "ArchiveIndex":
+        """Raises `Damaged` for what `to_json` would not have written for `handle`."""
+        try:
+            index = cls(handle, str(json["url"]), str(json["identity"]), tuple(_placed(json["entries"])))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise Damaged(f"The cache's index of {handle} is malformed: {error!r}") from error
+        if any(json.get(key) != value for key, value in index.to_json().items()):
+            raise Damaged(f"The cache's index of {handle} contradicts itself")
+        return index
+
+
+def _placed(items: Iterable[Mapping[str, Any]]) -> Iterable[PlacedEntry]:
+    seen = set()
+    for item in items:
+        path, size_bytes, start_bytes = str(item["path"]), int(item["size_bytes"]), int(item["start_bytes"])
+        if not path or path in seen or min(size_bytes, start_bytes) < 0:
+            raise ValueError(f"an impossible entry {path!r}")
+        seen.add(path)
+        yield PlacedEntry(Entry(path, EntryKind(item["kind"]), size_bytes), start_bytes)

@@ -1,0 +1,59 @@
+"""Starting the daemon in the background. Imports nothing of it: the command returns the sooner."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hubfs.errors import InvalidConfig, MountFailed
+
+# Not `-m hubfs`: that puts the current directory, whatever lies there, in front of the libraries.
+_WITHOUT_SCRIPT = "import sys; sys.path[:] = [path for path in sys.path if path]; from hubfs.cli import main; main()"
+
+
+def spawn(arguments: Sequence[str], log_file: Path | None) -> None:
+    """Starts `hubfs ARGUMENTS… --foreground` as a daemon, and returns once its mount answers.
+
+    A new program, not a fork: threads and locks of libraries do not survive one. What libfuse itself has to say goes to
+    the log file. Raises `MountFailed` with what the daemon said, `InvalidConfig` for a log file that cannot be written.
+    """
+    ready, tell = os.pipe()
+    try:
+        with _opened(log_file) as stderr:
+            daemon = subprocess.Popen(  # noqa: S603 - this very program
+                [sys.executable, *_program(), *arguments, "--foreground", "--ready-fd", str(tell)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                pass_fds=[tell],
+                start_new_session=True,
+            )
+    finally:
+        os.close(tell)
+    with os.fdopen(ready, encoding="utf-8", errors="replace") as pipe:
+        said = pipe.read().strip()  # ends when the daemon closes its end, or dies
+    if said != "ready":
+        log = f"; the log is in {log_file}" if log_file is not None else ""
+        raise MountFailed((said or f"The daemon ended without a word (status {daemon.wait()})") + log)
+
+
+def _program() -> list[str]:
+    """The running command once more, named in `ps` as people know it if it was started by its script."""
+    script = Path(sys.argv[0])
+    return [str(script.absolute())] if script.name == "hubfs" and script.is_file() else ["-c", _WITHOUT_SCRIPT]
+
+
+@contextlib.contextmanager
+def _opened(log_file: Path | None) -> Iterator[int]:
+    if log_file is None:
+        yield subprocess.DEVNULL
+        return
+    try:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        file = log_file.open("ab")
+    except OSError as error:
+        raise InvalidConfig(f"The log file {log_file} cannot be written: {error.strerror}") from None
+    with file:
+        yield file.fileno()

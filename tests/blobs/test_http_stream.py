@@ -1,0 +1,262 @@
+import random
+import threading
+import time
+
+import pytest
+
+from hubfs.blobs.blob import ByteStream
+from hubfs.blobs.http_stream import HttpStream
+from hubfs.cancellation import Cancellation
+from hubfs.errors import AccessDenied, Cancelled, Damaged, Stale, TimedOut, Unavailable
+from tests.support.http_clients import http_client
+from tests.support.http_origin import Answer, HttpOrigin, Request, Resource, cut, paced, redirect, stall, status
+
+PAYLOAD = random.Random(3).randbytes(3_000_000)
+DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
+
+
+@pytest.fixture
+def origin():
+    with HttpOrigin() as origin:
+        origin.put("/a", PAYLOAD, etag='"v1"')
+        yield origin
+
+
+@pytest.fixture
+def client():
+    with http_client(stall_timeout_s=0.4) as client:
+        yield client
+
+
+def test_a_stream_yields_all_bytes_once_and_again(origin, client) -> None:
+    stream = HttpStream(client, origin.url + "/a?hush")
+    assert isinstance(stream, ByteStream)
+    assert (stream.url, stream.size_bytes) == (origin.url + "/a", len(PAYLOAD))
+    assert b"".join(stream.chunks()) == PAYLOAD
+    assert b"".join(stream.chunks()) == PAYLOAD
+
+
+def test_the_origin_sends_each_byte_once(origin, client) -> None:
+    stream = HttpStream(client, origin.url + "/a")
+    origin.reset()
+    assert b"".join(stream.chunks()) == PAYLOAD
+    assert origin.body_bytes_sent() == len(PAYLOAD)
+
+
+def test_an_empty_stream_has_no_chunks(origin, client) -> None:
+    origin.put("/a", b"", etag='"v1"')
+    assert list(HttpStream(client, origin.url + "/a").chunks()) == []
+
+
+def test_chunks_are_worth_handling(origin, client) -> None:
+    chunks = list(HttpStream(client, origin.url + "/a").chunks())
+    assert all(256 * 1024 <= len(chunk) <= 1 << 20 for chunk in chunks[:-1])
+
+
+def test_bytes_of_a_slow_line_are_not_held_back(origin, client) -> None:
+    stream = HttpStream(client, origin.url + "/a")
+    origin.always("/a", paced(640_000))
+    started_s = time.monotonic()
+    chunks = stream.chunks()
+    assert PAYLOAD.startswith(next(chunks))
+    assert time.monotonic() - started_s < 0.35  # 256 KiB would have taken 0.4 s
+    chunks.close()
+
+
+def test_closing_the_generator_ends_the_transfer(origin, client) -> None:
+    stream = HttpStream(client, origin.url + "/a")
+    origin.always("/a", paced(1_000_000))
+    chunks = stream.chunks()
+    next(chunks)
+    chunks.close()
+    time.sleep(0.3)
+    sent = origin.body_bytes_sent("/a")
+    time.sleep(0.3)
+    assert origin.body_bytes_sent("/a") == sent < len(PAYLOAD)
+
+
+@pytest.mark.parametrize("breakage", [cut(after=1_000_000), cut(after=1_000_000, reset=True), stall(after=1_000_000)])
+def test_a_broken_transfer_goes_on_from_where_it_broke(origin, client, breakage) -> None:
+    stream = HttpStream(client, origin.url + "/a")
+    origin.reset()
+    origin.script("/a", breakage, breakage)
+    assert b"".join(stream.chunks()) == PAYLOAD
+    resumed = origin.requests[1].headers
+    assert (resumed["range"][:6], resumed["if-range"]) == ("bytes=", '"v1"')
+    assert origin.body_bytes_sent() < 1.1 * len(PAYLOAD)
+
+
+def test_attempts_count_anew_after_progress(origin, client) -> None:
+    stream = HttpStream(client, origin.url + "/a")
+    origin.reset()
+    origin.always("/a", cut(after=300_000))
+    assert b"".join(stream.chunks()) == PAYLOAD
+    assert len(origin.requests) == 10
+
+
+def test_a_stream_that_makes_no_progress_is_given_up(origin, client) -> None:
+    stream = HttpStream(client, origin.url + "/a")
+    origin.reset()
+    origin.script("/a", cut(after=1000))
+    origin.always("/a", cut(after=0))
+    chunks = stream.chunks()
+    assert next(chunks) == PAYLOAD[:1000]
+    with pytest.raises(Unavailable, match=rf"{origin.url}/a could not be read"):
+        next(chunks)
+    assert len(origin.requests) == 3
+
+
+def test_a_stream_that_stays_silent_times_out(origin, client) -> None:
+    stream = HttpStream(client, origin.url + "/a")
+    origin.always("/a", stall(after=0))
+    with pytest.raises(TimedOut):
+        list(stream.chunks())
+
+
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_busy_host_is_asked_again(origin, client, code: int) -> None:
+    stream = HttpStream(client, origin.url + "/a")
+    origin.script("/a", cut(after=500_000), status(code, {"Retry-After": "0"}))
+    assert b"".join(stream.chunks()) == PAYLOAD
+
+
+@pytest.mark.parametrize("virtues", [{"etag": '"v1"'}, {"last_modified": DATE}, {}])
+def test_a_host_without_ranges_is_read_from_the_start_again(origin, client, virtues) -> None:
+    origin.put("/a", PAYLOAD, ranges=False, **virtues)
+    stream = HttpStream(client, origin.url + "/a")
+    origin.script("/a", cut(after=1_500_000), cut(after=1_000), cut(after=2_500_000))
+    assert b"".join(stream.chunks()) == PAYLOAD
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"etag": '"v1"'}, {"etag": '"v2"'}),
+        ({"last_modified": DATE}, {"last_modified": "Wed, 21 Oct 2015 07:28:09 GMT"}),
+    ],
+)
+def test_what_changed_in_mid_stream_is_stale(origin, client, ranges, before, after) -> None:
+    origin.put("/a", PAYLOAD, ranges=ranges, **before)
+    stream = HttpStream(client, origin.url + "/a")
+    origin.script("/a", cut(after=1_000_000))
+    chunks = stream.chunks()
+    got = [next(chunks)]
+    origin.put("/a", PAYLOAD[::-1], ranges=ranges, **after)
+    with pytest.raises(Stale, match="changed"):
+        got.extend(chunks)
+    assert PAYLOAD.startswith(b"".join(got))
+
+
+def test_what_changed_before_the_first_byte_is_stale(origin, client) -> None:
+    stream = HttpStream(client, origin.url + "/a")
+    origin.put("/a", PAYLOAD[::-1], etag='"v2"')
+    with pytest.raises(Stale):
+        next(stream.chunks())
+
+
+def test_a_stream_that_says_neither_size_nor_version_is_read_but_not_resumed(origin, client) -> None:
+    origin.put("/a", PAYLOAD, ranges=False, chunked=True)
+    stream = HttpStream(client, origin.url + "/a")
+    assert stream.size_bytes is None
+    assert b"".join(stream.chunks()) == PAYLOAD
+    origin.script("/a", cut(after=1_000_000))
+    with pytest.raises(Unavailable):
+        list(stream.chunks())
+
+
+def test_a_chunked_stream_with_an_etag_is_resumed(origin, client) -> None:
+    origin.put("/a", PAYLOAD, ranges=False, chunked=True, etag='"v1"')
+    stream = HttpStream(client, origin.url + "/a")
+    origin.script("/a", cut(after=1_000_000))
+    assert b"".join(stream.chunks()) == PAYLOAD
+
+
+@pytest.mark.parametrize(("size", "reason"), [(2_000_000, "ended after 2000000 of 3000000"), (3_000_001, "more bytes")])
+def test_a_body_of_another_length_than_announced_is_damaged(origin, client, size: int, reason: str) -> None:
+    body = (PAYLOAD + b"!")[:size]
+
+    def lying(request: Request) -> Answer:
+        if request.headers.get("range") == "bytes=0-511":
+            return Resource(PAYLOAD, etag='"v1"')(request)
+        start = int(request.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        headers = {"ETag": '"v1"'}
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(PAYLOAD) - 1}/{len(PAYLOAD)}"
+        return Answer(206 if start else 200, headers, body[start:], chunked=True)
+
+    origin.route("/a", lying)
+    got: list[bytes] = []
+    with pytest.raises(Damaged, match=reason):
+        got.extend(HttpStream(client, origin.url + "/a").chunks())
+    assert got
+    assert PAYLOAD.startswith(b"".join(got))
+
+
+def test_a_signature_that_expires_in_mid_stream_is_renewed(origin, client) -> None:
+    good = [1]
+    resource = Resource(PAYLOAD, etag='"v1"')
+
+    def store(request: Request) -> Answer:
+        return resource(request) if request.query == f"signature={good[0]}" else Answer(403)
+
+    origin.route("/hub", lambda _: Answer(302, {"Location": f"/store?signature={good[0]}"}))
+    origin.route("/store", store)
+    stream = HttpStream(client, origin.url + "/hub")
+    origin.script("/store", cut(after=1_000_000))
+    chunks = stream.chunks()
+    got = next(chunks)
+    good[0] = 2
+    got += b"".join(chunks)
+    assert got == PAYLOAD
+    assert stream.url == origin.url + "/hub"
+    assert sum(request.path == "/hub" for request in origin.requests) == 2
+
+
+def test_a_refusal_in_mid_stream_is_access_denied(origin, client) -> None:
+    origin.route("/hub", redirect("/a"))
+    stream = HttpStream(client, origin.url + "/hub")
+    origin.script("/a", cut(after=1_000_000))
+    origin.always("/a", status(403))
+    with pytest.raises(AccessDenied):
+        list(stream.chunks())
+
+
+def test_opening_right_after_resolving_costs_no_second_probe(origin, client) -> None:
+    client.probe(origin.url + "/a")
+    HttpStream(client, origin.url + "/a")
+    assert len(origin.requests) == 1
+
+
+def test_a_cancel_ends_a_stalled_stream_at_once(origin) -> None:
+    cancellation = Cancellation()
+    with http_client(cancellation, stall_timeout_s=100) as client:
+        stream = HttpStream(client, origin.url + "/a")
+        origin.always("/a", stall(after=1_000_000))
+        timer = threading.Timer(0.3, cancellation.cancel)
+        timer.start()
+        started_s = time.monotonic()
+        with pytest.raises(Cancelled):
+            list(stream.chunks())
+        assert time.monotonic() - started_s < 2
+        timer.join()
+
+
+class TestIdentity:
+    def test_is_the_same_for_the_same_etag_wherever_it_is(self, origin, client) -> None:
+        origin.put("/b", PAYLOAD[:9], etag='"v1"')
+        origin.put("/c", PAYLOAD[:9], etag='"v2"')
+        a, b, c = (HttpStream(client, f"{origin.url}/{name}").identity for name in "abc")
+        assert a == b != c
+
+    def test_is_made_of_date_and_size_where_there_is_no_strong_etag(self, origin, client) -> None:
+        origin.put("/a", PAYLOAD, last_modified=DATE, etag='W/"v1"')
+        origin.put("/b", PAYLOAD, last_modified=DATE)
+        origin.put("/c", PAYLOAD[:9], last_modified=DATE)
+        a, b, c = (HttpStream(client, f"{origin.url}/{name}").identity for name in "abc")
+        assert a == b != c
+
+    def test_is_unique_where_the_host_names_no_version(self, origin, client) -> None:
+        origin.put("/a", PAYLOAD)
+        one, other = HttpStream(client, origin.url + "/a"), HttpStream(client, origin.url + "/a")
+        assert one.identity == one.identity != other.identity

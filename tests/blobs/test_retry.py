@@ -1,0 +1,126 @@
+import itertools
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hubfs.blobs.retry import Busy, Permanent, Retries, RetryingBlob, RetryPolicy, retrying
+from hubfs.cancellation import Cancellation
+from hubfs.errors import Cancelled, HubfsError, NotFound, Stale, TimedOut, Unavailable
+
+QUICK = RetryPolicy(attempts=4, base_s=0.001, cap_s=0.002)
+
+
+class Failing:
+    """Raises what it is given, one for each call; then succeeds."""
+
+    def __init__(self, *errors: HubfsError) -> None:
+        self.errors = iter(errors)
+        self.calls = 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if error := next(self.errors, None):
+            raise error
+        return "done"
+
+
+class FailingBlob:
+    key = "k"
+    size_bytes = 7
+
+    def __init__(self, attempt: Failing) -> None:
+        self.attempt = attempt
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        return f"{self.attempt()} {offset_bytes} {size_bytes}".encode()
+
+
+class Sleeps(Cancellation):
+    """Notes the sleeps instead of sleeping."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept_s: list[float] = []
+
+    def sleep(self, seconds_s: float) -> None:
+        self.check()
+        self.slept_s.append(seconds_s)
+
+
+@pytest.mark.parametrize("error", [TimedOut("slow"), Unavailable("away"), Busy("busy")])
+def test_a_passing_failure_is_asked_again(error: HubfsError) -> None:
+    attempt = Failing(error, error)
+    assert retrying(attempt, QUICK, Cancellation()) == "done"
+    assert attempt.calls == 3
+
+
+@pytest.mark.parametrize("error", [NotFound("x"), Stale("x"), Permanent("x")])
+def test_a_lasting_failure_is_not_asked_again(error: HubfsError) -> None:
+    attempt = Failing(error)
+    with pytest.raises(type(error)):
+        retrying(attempt, QUICK, Cancellation())
+    assert attempt.calls == 1
+
+
+def test_the_last_error_is_raised_once_the_attempts_are_used_up() -> None:
+    attempt = Failing(*(Unavailable(str(number)) for number in range(9)))
+    with pytest.raises(Unavailable, match="3"):
+        retrying(attempt, QUICK, Cancellation())
+    assert attempt.calls == QUICK.attempts
+
+
+def test_a_cancel_ends_the_wait_between_attempts() -> None:
+    cancellation = Cancellation()
+    cancellation.cancel()
+    started_s = time.monotonic()
+    with pytest.raises(Cancelled):
+        retrying(Failing(Unavailable("x")), RetryPolicy(base_s=1000, cap_s=1000), cancellation)
+    assert time.monotonic() - started_s < 5
+
+
+def test_progress_counts_attempts_anew() -> None:
+    retries = Retries(QUICK, Sleeps())
+    for _ in range(20):
+        retries.wait_after(Unavailable("x"))
+        retries.wait_after(Unavailable("x"))
+        retries.progress()
+
+
+def test_the_host_decides_the_wait_up_to_the_cap() -> None:
+    sleeps = Sleeps()
+    retries = Retries(RetryPolicy(attempts=9, base_s=1, cap_s=4, retry_after_cap_s=30), sleeps, random=lambda: 0.5)
+    for wish_s in (7.0, 0.0, 4000.0, None):
+        retries.wait_after(Busy("x", wish_s))
+    assert sleeps.slept_s == [7.0, 1.0, 30.0, 2.0]
+
+
+def test_the_delay_doubles_up_to_the_cap() -> None:
+    policy = RetryPolicy(base_s=0.2, cap_s=5.0)
+    delays_s = [policy.delay_s(attempt, lambda: 1.0) for attempt in range(1, 8)]
+    assert delays_s == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
+def test_the_delay_is_within_its_bounds(attempt: int, chance: float) -> None:
+    policy = RetryPolicy()
+    assert 0 <= policy.delay_s(attempt, lambda: chance) <= policy.cap_s
+
+
+def test_jitter_spreads_the_waits() -> None:
+    chances = itertools.cycle([0.1, 0.9])
+    assert RetryPolicy().delay_s(1, chances.__next__) != RetryPolicy().delay_s(1, chances.__next__)
+
+
+def test_a_retrying_blob_reads_what_the_blob_reads() -> None:
+    blob = RetryingBlob(FailingBlob(Failing(TimedOut("slow"))), QUICK, Cancellation())
+    assert (blob.key, blob.size_bytes) == ("k", 7)
+    assert blob.read_at(3, 4) == b"done 3 4"
+
+
+def test_a_retrying_blob_passes_on_what_is_not_worth_retrying() -> None:
+    attempt = Failing(Stale("changed"))
+    with pytest.raises(Stale, match="changed"):
+        RetryingBlob(FailingBlob(attempt), QUICK, Cancellation()).read_at(0, 1)
+    assert attempt.calls == 1
