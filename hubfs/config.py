@@ -81,7 +81,7 @@ def parse_time(text: str | float) -> float:
 def parse_hub(text: str) -> str:
     """The URL of a hub. Raises ValueError."""
     url = urlsplit(str(text))
-    if url.scheme not in ("http", "https") or not url.hostname:
+    if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
         raise ValueError("it must be the http(s) URL of a hub, such as https://tfhub.dev")
     return text.rstrip("/")
 
@@ -108,10 +108,10 @@ def parse_flag(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a switc
 
 
 def parse_options(texts: tuple[str, ...] | str) -> dict[str, str | bool]:
-    """What follows `-o`: `name`, `name=value`, several separated by commas. Raises ValueError."""
+    """What follows `-o`: `name`, `name=value`, several separated by commas. Raises ValueError and TypeError."""
     options: dict[str, str | bool] = {}
     if isinstance(texts, Mapping):
-        raise ValueError("it must read like 'name,name=value'")
+        raise TypeError("it must read like 'name,name=value'")
     for part in ",".join([texts] if isinstance(texts, str) else texts).split(","):
         name, equals, value = part.strip().partition("=")
         if not name:
@@ -123,25 +123,41 @@ def parse_options(texts: tuple[str, ...] | str) -> dict[str, str | bool]:
 
 
 def parse_headers(value: str | Mapping[str, str]) -> dict[str, str]:
-    """A table of headers, or `Name: value` lines. Raises ValueError."""
+    """A table of headers, or `Name: value` lines. Raises ValueError and TypeError."""
     if isinstance(value, Mapping):
-        return {str(name): str(text) for name, text in value.items()}
+        return {str(name): parse_token(text) for name, text in value.items()}
     if not isinstance(value, str):
-        raise ValueError("it must be a table, or read like 'Name: value'")
+        raise TypeError("it must be a table, or read like 'Name: value'")
     headers = {}
     for line in value.splitlines():
         name, colon, text = line.partition(":")
         if not colon or not name.strip():
             raise ValueError("it must read like 'Name: value'")
-        headers[name.strip()] = text.strip()
+        headers[name.strip()] = parse_token(text)
     return headers
 
 
+def parse_token(text: str) -> str:
+    """What can be the value of a header. Raises ValueError, which does not show it."""
+    value = str(text).strip()
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError("it must be one line of printable ASCII characters")
+    return value
+
+
 def parse_cache_dir(text: str | Path) -> Path:
-    """A local directory. Raises ValueError."""
+    """A local directory. Raises ValueError and TypeError."""
     if "://" in str(text):
         raise ValueError("it must be a local directory")
-    return Path(text).expanduser().absolute()
+    return parse_path(text)
+
+
+def parse_path(text: str | Path) -> Path:
+    """A local path, absolute from here on. Raises ValueError and TypeError."""
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("there is no such user") from None
 
 
 def parse_level(text: str) -> str:
@@ -170,10 +186,6 @@ class Setting:
     environment: tuple[str, ...] = ()
 
 
-def _path(text: str | Path) -> Path:
-    return Path(text).expanduser().absolute()
-
-
 def _no_certificates(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a switch
     return not parse_flag(text)
 
@@ -186,9 +198,9 @@ SETTINGS = (
     Setting("memory_size", "memory_size_bytes", parse_size, ("HUBFS_MEMORY_SIZE",)),
     Setting("allow_other", "allow_other", parse_flag, ("HUBFS_ALLOW_OTHER",)),
     Setting("mount_options", "mount_options", parse_options),
-    Setting("log_file", "log_file", _path, ("HUBFS_LOG_FILE",)),
+    Setting("log_file", "log_file", parse_path, ("HUBFS_LOG_FILE",)),
     Setting("log_level", "log_level", parse_level, ("HUBFS_LOG_LEVEL",)),
-    Setting("token", "token", str, ("HUBFS_TOKEN",)),
+    Setting("token", "token", parse_token, ("HUBFS_TOKEN",)),
     Setting("headers", "headers", parse_headers, ("HUBFS_HEADERS",)),
     Setting("disable_cert_validation", "verify_certificates", _no_certificates, ("TFHUB_DISABLE_CERT_VALIDATION",)),
     Setting("connect_timeout", "connect_timeout_s", parse_time, ("HUBFS_CONNECT_TIMEOUT",)),
@@ -228,7 +240,8 @@ def _shown(setting: Setting, value: object) -> str:
 def _candidates(
     setting: Setting, flags: Mapping[str, Any], environment: Mapping[str, str], table: Mapping[str, Any]
 ) -> list[tuple[str, Any]]:
-    found = [(f"--{setting.name.replace('_', '-')}", flags.get(setting.name))]
+    flag = "-o" if setting.name == "mount_options" else f"--{setting.name.replace('_', '-')}"
+    found = [(flag, flags.get(setting.name))]
     found += [(name, environment.get(name) or None) for name in setting.environment]
     found += [(f"{setting.name!r} in the config file", table.get(setting.name))]
     return [(origin, value) for origin, value in found if value not in (None, ())]

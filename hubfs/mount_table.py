@@ -31,7 +31,7 @@ def _unescaped(text: str) -> str:
 
 def is_mounted(mountpoint: Path) -> bool:
     """Whether a hub is mounted there, dead or alive."""
-    return mountpoint in mountpoints()
+    return Path(os.path.realpath(mountpoint)) in mountpoints()  # which raises nothing, whatever is there
 
 
 def is_dead(mountpoint: Path) -> bool:
@@ -63,17 +63,24 @@ def prepare(mountpoint: Path) -> None:
         detach(mountpoint)
     if is_mounted(mountpoint):
         raise MountFailed(f"A hub is mounted at {mountpoint} already; `hubfs unmount {mountpoint}` takes it off")
-    if not mountpoint.exists():
-        raise MountFailed(f"{mountpoint} does not exist; make it first: mkdir -p {mountpoint}")
-    if not mountpoint.is_dir():
-        raise MountFailed(f"{mountpoint} is not a directory")
-    if any(mountpoint.iterdir()):
+    try:
+        empty = not any(mountpoint.iterdir())
+    except FileNotFoundError:
+        raise MountFailed(f"{mountpoint} does not exist; make it first: mkdir -p {mountpoint}") from None
+    except NotADirectoryError:
+        raise MountFailed(f"{mountpoint} is not a directory") from None
+    except OSError as error:
+        raise MountFailed(f"{mountpoint} cannot be used: {error.strerror}") from None
+    if not empty:
         raise MountFailed(f"{mountpoint} is not empty; a mount would hide what is in it")
 
 
-def detach(mountpoint: Path) -> None:
-    """Takes the mount off even if it is dead or busy: open files keep it alive until they are closed."""
-    _run(mountpoint, ["-u", "-z"], ["-l"])
+def detach(mountpoint: Path) -> str:
+    """Takes the mount off even if it is dead or busy: open files keep it alive until they are closed.
+
+    Returns why that could not be done, else nothing.
+    """
+    return _run(mountpoint, ["-u", "-z"], ["-l"])
 
 
 def unmount(mountpoint: Path, timeout_s: float = 30.0) -> None:
@@ -83,7 +90,9 @@ def unmount(mountpoint: Path, timeout_s: float = 30.0) -> None:
     """
     status = read_status(mountpoint)
     if is_dead(mountpoint):
-        detach(mountpoint)
+        reason = detach(mountpoint)
+        if is_mounted(mountpoint):
+            raise MountFailed(f"{mountpoint} cannot be unmounted: {reason}")
         return
     reason = _run(mountpoint, ["-u"], [])
     if is_mounted(mountpoint):
@@ -118,6 +127,7 @@ def _is_zombie(pid: int) -> bool:
 
 def _users(mountpoint: Path) -> list[str]:
     """Processes with an open file or their working directory below the mount point: `name (pid)`."""
+    mountpoint = Path(os.path.realpath(mountpoint))
     users = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # ended meanwhile, or not ours to look at

@@ -58,10 +58,12 @@ class SingleFlight(Generic[K, V]):
             return await_result(flight, self._cancellation, self._timeout_s, str(key))
         assert mine is not None  # noqa: S101 - tells the type checker what the lines above did
         try:
-            mine.set_result(work())
+            try:
+                result = work()
+            finally:
+                with self._lock:  # before anybody hears of it, so that whoever tries again begins anew
+                    del self._flights[key]
+            mine.set_result(result)
         except BaseException as error:  # noqa: BLE001 - whatever happened belongs to all who wait
             mine.set_exception(error)
-        finally:
-            with self._lock:
-                del self._flights[key]
         return mine.result()

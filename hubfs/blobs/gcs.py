@@ -130,9 +130,10 @@ class GcsClient:
             # An object that was stored compressed is served as it is stored: that is what its size and crc32c are of.
             "Accept-Encoding": "gzip",
         }
-        url = self._fs.url(f"{obj.bucket}/{obj.name}", generation=obj.generation)
+        url = self._fs.url(f"{obj.bucket}/{obj.name}")
+        request = self._fs._call("GET", url, headers=headers, generation=obj.generation)  # noqa: SLF001 - behind the public `call`
         try:
-            reply, body = self._ask(self._fs._call("GET", url, headers=headers), obj.url, size_bytes)  # noqa: SLF001 - the coroutine behind the public `call`
+            reply, body = self._ask(request, obj.url, size_bytes)
         except NotFound as error:
             raise Stale(
                 f"{obj.url} was replaced or deleted since it was listed (generation {obj.generation})"

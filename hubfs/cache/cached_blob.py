@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 from hubfs.blobs.blob import Blob
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, block_size_at, blocks_of
 from hubfs.cancellation import Cancellation
-from hubfs.errors import Damaged
+from hubfs.errors import Cancelled, Damaged
 from hubfs.single_flight import await_result
 
 _RUN_BLOCKS = 8
@@ -115,9 +115,21 @@ class CachedBlob:
 
     def _start(self, run: range, claimed: dict[int, Future[bytes]]) -> None:
         try:
-            self._pool.submit(self._fetch, run, claimed)
+            task = self._pool.submit(self._fetch, run, claimed)
         except RuntimeError:  # the pool is shut down: the mount goes away, and the flights end with `Cancelled`
             self._fetch(run, claimed)
+            return
+        gone = Cancelled("the hub is being unmounted")
+        task.add_done_callback(lambda task: self._end(run, claimed, gone) if task.cancelled() else None)
+
+    def _end(self, run: range, claimed: dict[int, Future[bytes]], error: BaseException | None = None) -> None:
+        """Forgets the flights of a run; those that did not land end with `error`. Called once a run."""
+        with self._lock:  # first of all, so that whoever tries again after `error` begins anew
+            for index in run:
+                del self._flights[index]
+        for index in run:
+            if not claimed[index].done():
+                claimed[index].set_exception(error)
 
     def _fetch(self, run: range, claimed: dict[int, Future[bytes]]) -> None:
         """Carries out the flights of a run. Never raises: what happened is in the flights."""
@@ -132,14 +144,9 @@ class CachedBlob:
                     claimed[index].set_result(block)
             for part in runs_of(missing):
                 self._fetch_from_origin(part, claimed)
+            self._end(run, claimed)
         except BaseException as error:  # noqa: BLE001 - whatever happened belongs to the readers who wait
-            for index in run:
-                if not claimed[index].done():
-                    claimed[index].set_exception(error)
-        finally:
-            with self._lock:
-                for index in run:
-                    del self._flights[index]
+            self._end(run, claimed, error)
 
     def _fetch_from_origin(self, run: range, claimed: dict[int, Future[bytes]]) -> None:
         self._cancellation.check()

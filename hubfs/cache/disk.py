@@ -33,7 +33,7 @@ _COUNTS = 32
 _PAGE_BYTES = 4096
 """What file systems give space out by."""
 
-_OF_THE_FILE = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EILSEQ})
+_OF_THE_FILE = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EILSEQ})
 """What the disk refuses about one file, and about that file only."""
 
 
@@ -114,13 +114,15 @@ class DiskTier:
         with self._lock:
             self._coming_bytes += space_bytes
         try:
-            return self._has_room() and self._keep(key, index, block, space_bytes)
+            return self._keep(key, index, block, space_bytes)
         finally:
             with self._lock:
                 self._coming_bytes -= space_bytes
 
     def _keep(self, key: CacheKey, index: int, block: bytes, space_bytes: int) -> bool:
         try:
+            if not self._has_room():
+                return False
             new = self._write(key, index, block)
         except OSError as error:
             _log.warning("The disk cache cannot keep %s (%s); reads go on without it", key.path, error)
@@ -192,7 +194,7 @@ class DiskTier:
             return {"disk": TierStats(used_bytes, self._settings.limit_bytes, self._hits, self._misses)}
 
     def _has_room(self) -> bool:
-        """Whether what is coming fits, after an eviction if need be."""
+        """Whether what is coming fits, after an eviction if need be. Raises OSError."""
         with self._lock:
             if time.monotonic() < self._resting_until_s:
                 return False
@@ -215,14 +217,14 @@ class DiskTier:
         return excess_bytes <= 0
 
     def _excess_bytes(self) -> int:
-        """How many bytes are too many once what is coming is kept: by the limit, or by what must stay free."""
+        """How many bytes are too many once what is coming is kept: by the limit, or by what must stay free.
+
+        Raises OSError.
+        """
         used_bytes = self._count_used_bytes()
         with self._lock:
             coming_bytes = self._coming_bytes
-        try:
-            free = os.statvfs(self._layout.root)
-        except OSError:
-            return coming_bytes
+        free = os.statvfs(self._layout.root)
         over_limit_bytes = used_bytes + coming_bytes - self._settings.limit_bytes
         over_reserve_bytes = self._settings.reserve_bytes + coming_bytes - free.f_bavail * free.f_frsize
         return max(over_limit_bytes, over_reserve_bytes)
@@ -264,15 +266,17 @@ class DiskTier:
 
 
 def _pread(path: Path, size_bytes: int, offset_bytes: int) -> bytes:
-    """What is there of these bytes: none if the file is gone. Raises OSError."""
+    """What can be read of these bytes: none if the file is gone. Raises OSError if that is not the file's fault."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+        try:
+            return os.pread(fd, size_bytes, offset_bytes)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
         return b""
-    try:
-        return os.pread(fd, size_bytes, offset_bytes)
-    finally:
-        os.close(fd)
 
 
 def _pwrite_all(fd: int, data: bytes, offset_bytes: int) -> None:

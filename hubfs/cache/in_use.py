@@ -111,11 +111,14 @@ class InUse:
 def open_for_writing(path: Path) -> int:
     """A file descriptor of the file, which is made if need be, and its directories. Raises OSError."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    try:
-        return os.open(path, flags, 0o644)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, flags, 0o644)
+    for _ in range(_ATTEMPTS):
+        try:
+            return os.open(path, flags, 0o644)
+        except FileNotFoundError:  # noqa: PERF203 - the loop is for this
+            # An eviction may take the directories away again, at any moment.
+            with contextlib.suppress(FileNotFoundError, FileExistsError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, flags, 0o644)
 
 
 def _locked_shared(path: Path) -> int:

@@ -41,13 +41,19 @@ class ReadAheadPolicy:
         expected_bytes = max(end_bytes, window.expected_bytes)
         ahead_bytes = min(max(self.first_bytes, 2 * window.size_bytes), self.limit_bytes)
         # From the next block on: the one that the read ends in is fetched by the read itself.
-        start_bytes = max(window.fetched_bytes, -(-end_bytes // BLOCK_SIZE_BYTES) * BLOCK_SIZE_BYTES)
+        start_bytes = max(window.fetched_bytes, _block_end(end_bytes))
         stop_bytes = min(end_bytes + ahead_bytes, file_size_bytes)
         # Half a window at a time: many small requests would cost a round trip each.
         too_few = stop_bytes - start_bytes < ahead_bytes // 2 and stop_bytes < file_size_bytes
         if too_few or stop_bytes <= start_bytes:
             return Window(expected_bytes, ahead_bytes, window.fetched_bytes), None
+        stop_bytes = min(_block_end(stop_bytes), file_size_bytes)  # whole blocks are fetched: none is asked for twice
         return Window(expected_bytes, ahead_bytes, stop_bytes), range(start_bytes, stop_bytes)
+
+
+def _block_end(offset_bytes: int) -> int:
+    """The first block boundary that is not before `offset_bytes`."""
+    return -(-offset_bytes // BLOCK_SIZE_BYTES) * BLOCK_SIZE_BYTES
 
 
 class ReadAheadBlob:

@@ -40,10 +40,10 @@ class ArchiveSettings:
 class _Waiter:
     """Readers of one block that has not come by yet. Guarded by the source's condition."""
 
-    def __init__(self, whole_passes: int) -> None:
+    def __init__(self, passes_made: int) -> None:
         self.readers = 0
         # A pass under way may be past the block already; the one after it must come by.
-        self.hopeless_after = whole_passes + 2
+        self.hopeless_after = passes_made + 2
         self.block: bytes | None = None
 
 
@@ -98,10 +98,10 @@ class ArchiveSource:
         self._questions: list[Callable[[], bool]] = []  # one per reader who waits: whether it is answered
         self._running = False
         self._pass_number = 0
-        self._whole_passes = 0
+        self._passes_made = 0  # without an error: to the end, or as far as anybody wanted
         self._pass_error: HubfsError | None = None  # how pass number `_pass_number` ended, if it did and badly
         self._position_bytes = 0  # how far this pass is, counted as in `_starts_bytes`
-        self._read_bytes = 0  # the furthest that a reader has read since this pass began
+        self._read_bytes = 0  # where the furthest block begins that a reader has read behind this pass
         self._progress = 0  # grows with every block, over all passes
 
     @classmethod
@@ -173,7 +173,7 @@ class ArchiveSource:
             with self._condition:
                 waiter = self._waiters.get(place)
                 if waiter is None:
-                    waiter = self._waiters[place] = _Waiter(self._whole_passes)
+                    waiter = self._waiters[place] = _Waiter(self._passes_made)
                 waiter.readers += 1
             try:
                 # Again, now that no block can go by unseen: it may have between the first look and the registration.
@@ -186,17 +186,17 @@ class ArchiveSource:
         with self._condition:
             self._check()
             place_bytes = self._starts_bytes[entry.path] + index * BLOCK_SIZE_BYTES
-            if place_bytes <= self._position_bytes:  # what the cache has of what is still to come hurries no pass
+            if place_bytes <= self._position_bytes:  # what the cache had of what is still to come hurries no pass
                 self._read_bytes = max(self._read_bytes, place_bytes)
                 self._condition.notify_all()
         return block
 
     def _await(self, waiter: _Waiter, what: str) -> bytes:
         with self._condition:
-            self._ask(lambda: waiter.block is not None or self._whole_passes >= waiter.hopeless_after, what)
+            self._ask(lambda: waiter.block is not None or self._passes_made >= waiter.hopeless_after, what)
             self._check()
             if waiter.block is None:
-                raise Damaged(f"{self.url}: a whole pass over the archive did not come by {what}")
+                raise Damaged(f"{self.url}: the archive no longer holds all of {what}")
             return waiter.block
 
     def _check(self) -> None:
@@ -211,6 +211,7 @@ class ArchiveSource:
         """
         number = 0
         self._questions.append(answered)
+        self._condition.notify_all()  # the pass may be waiting to be wanted
         try:
             while not answered() and self._failure is None:
                 if not self._running:
@@ -252,6 +253,7 @@ class ArchiveSource:
         finally:
             with self._condition:
                 self._pass_error = error
+                self._passes_made += error is None
                 self._running = False
                 self._condition.notify_all()
 
@@ -281,7 +283,6 @@ class ArchiveSource:
         finally:
             with self._condition:
                 self._complete = True
-                self._whole_passes += 1
 
     def _open_pinned_stream(self) -> ByteStream:
         stream = self._open_stream()
@@ -297,9 +298,9 @@ class ArchiveSource:
                 self._cancellation.check()
                 if isinstance(seen, BlockSeen):
                     kept &= self._cache.put(CacheKey(self.model, seen.path), seen.index, seen.block)
-                    self._deliver(seen)
                     if not kept:
-                        self._pace()
+                        self._pace(len(seen.block))
+                    self._deliver(seen)
                 else:
                     with self._condition:
                         self._add(seen.entry, self._position_bytes)
@@ -310,9 +311,11 @@ class ArchiveSource:
                 close()
 
     def _add(self, entry: Entry, start_bytes: int) -> None:
-        """Held: `_condition` (or nobody else knows the source yet)."""
-        if entry.kind is EntryKind.FILE:
-            self._starts_bytes[entry.path] = start_bytes
+        """Raises `Damaged` if the archive changed unnoticed. Held: `_condition` (or nobody else knows the source)."""
+        if self._complete and self._entries.get(entry.path) != entry:
+            raise Damaged(f"the archive holds something else than it did: {entry.path!r} is new")
+        if entry.kind is EntryKind.FILE and self._starts_bytes.setdefault(entry.path, start_bytes) != start_bytes:
+            raise Damaged(f"the archive holds something else than it did: {entry.path!r} was elsewhere")
         for known in with_parents(entry):
             self._entries.setdefault(known.path, known)
 
@@ -325,14 +328,14 @@ class ArchiveSource:
             self._progress += 1
             self._condition.notify_all()
 
-    def _pace(self) -> None:
-        """Waits while the readers are more than `ahead_bytes` behind, and nobody waits for more."""
+    def _pace(self, block_bytes: int) -> None:
+        """Waits while the block in hand is more than `ahead_bytes` ahead of the readers, and nobody waits for it."""
         idle_until_s = monotonic() + _IDLE_S
         with self._condition:
             while not self._wanted():
                 if self._waited_for():
                     raise _Abandoned  # all who wait want what came by before
-                if self._position_bytes - self._read_bytes <= self._settings.ahead_bytes:
+                if self._position_bytes + block_bytes - self._read_bytes <= self._settings.ahead_bytes:
                     return
                 if monotonic() >= idle_until_s:
                     raise _Abandoned

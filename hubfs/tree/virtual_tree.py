@@ -16,6 +16,7 @@ from hubfs.errors import (
     NoSuchAttribute,
     NotADirectory,
     NotASymlink,
+    NotFound,
 )
 from hubfs.hub.handle import Handle
 from hubfs.sources.models import Models
@@ -132,19 +133,23 @@ class VirtualTree:
         raise NotASymlink(path)
 
     def attributes(self, path: str) -> dict[str, str]:
-        """The extended attributes `user.hubfs.*` of a path in a model; empty elsewhere. Waits as `stat` of the model does."""
+        """The extended attributes `user.hubfs.*` of a path in a model; empty elsewhere.
+
+        Waits for the hub where nobody asked for the model before. Raises `NotFound` where there is no such model.
+        """
         segments = _segments(path)
         handle, _ = _split(segments) if segments[:1] != [CONTROL] else (None, "")
         if handle is None:
             return {}
         attributes = {"user.hubfs.handle": str(handle)}
-        error = self._models.error(handle)
-        if error is not None:
-            attributes["user.hubfs.error"] = error
         try:
             source = self._models.get(handle)
+        except NotFound:
+            raise
         except HubfsError as unreadable:
             return {**attributes, "user.hubfs.error": str(unreadable)}
+        if source.failure is not None:
+            attributes["user.hubfs.error"] = str(source.failure)
         return {
             **attributes,
             "user.hubfs.url": source.url,
@@ -168,6 +173,8 @@ class VirtualTree:
                 return Node(NodeKind.DIRECTORY)
             case [_, name] if name in self._controls:
                 return Node(NodeKind.CONTROL, len(self._controls[name]()))
+            case [_, name, *_] if name in self._controls:
+                raise NotADirectory(f"{CONTROL}/{name} is a file, and {'/'.join(segments)} is below it")
             case _:
                 raise EntryNotFound(f"There is no {'/'.join(segments)}")
 

@@ -376,15 +376,16 @@ def test_a_new_process_needs_no_second_to_list(server: GcsServer) -> None:
     script = (
         "import sys, time; from hubfs.blobs.gcs import *; from hubfs.cancellation import Cancellation\n"
         "began_s = time.monotonic(); client = GcsClient(GcsSettings(endpoint_url=sys.argv[1]), Cancellation())\n"
-        "client.list('bucket', 'm/'); client.close(); print(time.monotonic() - began_s, 'grpc' in str(type(client)))"
+        "client.list('bucket', 'm/'); client.close(); print(time.monotonic() - began_s)"
     )
     run = subprocess.run(
-        [sys.executable, "-W", "error::ResourceWarning", "-c", script, server.url],
+        # Google's libraries warn of every Python that is about to lose their support.
+        [sys.executable, "-W", "error::ResourceWarning", "-W", "ignore::FutureWarning", "-c", script, server.url],
         check=True,
         capture_output=True,
         text=True,
         timeout=60,
         env=dict(os.environ),
     )
-    assert float(run.stdout.split()[0]) < 5
+    assert float(run.stdout) < 5
     assert run.stderr == ""

@@ -85,7 +85,15 @@ def read_report(report: Path, models: Sequence[Path]) -> list[dict[str, Any]]:
 
 def _output(command: Sequence[str | Path], cwd: Path, timeout_s: float) -> str:
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd=cwd, timeout=timeout_s
+        command,
+        # saved_model_cli prints sets: in one order every time, if their hashes are the same every time.
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        timeout=timeout_s,
     )
     assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stderr[-4000:]}"
     return done.stdout

@@ -1,0 +1,116 @@
+# What scripts/test and scripts/demo need on a fresh Debian or Ubuntu; sourced by them, from the root of the checkout.
+# Everything is reused when it is up to date. pip and apt are used as they are configured.
+# shellcheck shell=bash
+
+root=$PWD
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 DEBIAN_FRONTEND=noninteractive
+
+# TensorFlow brings a gigabyte along and has wheels for fewer versions of Python than hubfs runs on, so it lives apart.
+# tensorflow_hub imports pkg_resources, which setuptools dropped in 81.
+tensorflow=("tensorflow-cpu==2.21.*" "setuptools<81")
+# Without their dependencies: tf_keras asks for the package `tensorflow`, the same files as tensorflow-cpu once more.
+tensorflow_extras=("tensorflow_hub==0.16.*" "tf_keras==2.21.*")
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "error: $*"; exit 1; }
+
+has_library() { python3 -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1])' "$1" 2>/dev/null; }
+has_program() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }
+
+# first_known NAME|NAME… prints the first that apt can install: names differ between releases.
+first_known() {
+    local names package
+    IFS='|' read -ra names <<<"$1"
+    for package in "${names[@]}"; do
+        if [[ $(apt-cache policy "$package" 2>/dev/null) == *"Candidate: "[^\(]* ]]; then
+            echo "$package"
+            return
+        fi
+    done
+    fail "apt knows no package $1"
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+system_packages() {
+    has_program python3 || fail "python3 is missing: install Python 3.10 or newer"
+    local missing=()
+    if ! has_program fusermount3 || ! { has_library libfuse3.so.3 || has_library libfuse3.so.4; }; then missing+=(fuse3); fi
+    has_library libfuse.so.2 || missing+=("libfuse2t64|libfuse2")
+    has_program nginx || missing+=("nginx-light|nginx")
+    if ! has_program gcc || [ ! -e /usr/include/stdio.h ]; then missing+=(gcc libc6-dev); fi
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    if [ ${#missing[@]} -gt 0 ]; then
+        say "installing system packages: ${missing[*]}"
+        has_program apt-get || fail "this script installs packages with apt-get; here, install by hand: ${missing[*]}"
+        [ "$(id -u)" = 0 ] || has_program sudo || fail "run as root, or install sudo: packages are missing: ${missing[*]}"
+        as_root apt-get update -qq
+        local packages=() names
+        for names in "${missing[@]}"; do
+            packages+=("$(first_known "$names")")
+        done
+        as_root apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null </dev/null
+    fi
+    [ -e /dev/fuse ] || fail "there is no /dev/fuse: load the fuse module, or in a container pass --device /dev/fuse --cap-add SYS_ADMIN"
+}
+
+# python_between LOWEST HIGHEST prints the interpreters of 3.LOWEST … 3.HIGHEST that run here, the default one first.
+python_between() {
+    local name
+    for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do
+        "$name" -c "import sys, ensurepip, venv; sys.exit(not (3, $1) <= sys.version_info[:2] <= (3, $2))" \
+            >/dev/null 2>&1 && echo "$name"
+    done
+    return 0
+}
+
+# is_ready DIRECTORY STAMP: the virtual environment there was finished with this STAMP, and still runs.
+is_ready() {
+    [ "$(cat "$1/stamp" 2>/dev/null)" = "$2" ] && "$1/bin/python" -c '' 2>/dev/null
+}
+
+# new_environment DIRECTORY PYTHON
+new_environment() {
+    say "making $1 with $("$2" --version)"
+    "$2" -m venv --clear "$1"
+}
+
+install_into() {
+    local directory=$1
+    shift
+    "$directory/bin/python" -m pip install -qq "$@" </dev/null
+}
+
+hubfs_environment() {
+    local pythons stamp
+    mapfile -t pythons < <(python_between 10 99)
+    [ ${#pythons[@]} -gt 0 ] || fail "hubfs needs Python 3.10 or newer with the venv module; there is only $(python3 --version)"
+    stamp="$root $(sha256sum <pyproject.toml)"
+    is_ready .venv "$stamp" && return
+    new_environment .venv "${pythons[0]}"
+    install_into .venv --editable '.[test]' || fail "the installation of hubfs failed, see above"
+    echo "$stamp" >.venv/stamp
+}
+
+tensorflow_environment() {
+    local pythons python stamp="$root ${tensorflow[*]} ${tensorflow_extras[*]}"
+    is_ready .venv-tensorflow "$stamp" && return
+    mapfile -t pythons < <(python_between 10 13)
+    for python in "${pythons[@]}"; do
+        if new_environment .venv-tensorflow "$python" && install_into .venv-tensorflow "${tensorflow[@]}" &&
+            install_into .venv-tensorflow --no-deps "${tensorflow_extras[@]}"; then
+            echo "$stamp" >.venv-tensorflow/stamp
+            return
+        fi
+    done
+    fail "TensorFlow could not be installed: it needs a Python from 3.10 to 3.13 with the venv module, on the PATH as" \
+        "python3 or python3.N; tried: ${pythons[*]:-none, for there is none}"
+}
+
+setup() {
+    system_packages
+    hubfs_environment
+    tensorflow_environment
+}

@@ -1,0 +1,64 @@
+"""Disk tiers for tests, here and in other processes."""
+
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
+from hubfs.cache.disk import DiskSettings, DiskTier
+from hubfs.cache.layout import CacheLayout
+from tests.support.paths import ROOT
+
+PLENTY_BYTES = 1 << 30
+MODEL = "tfhub.dev/google/spice/2@abc"
+KEY = CacheKey(MODEL, "variables/variables.data")
+
+
+def tier(root: Path, limit_bytes: int = PLENTY_BYTES, reserve_bytes: int = 0) -> DiskTier:
+    """A tier on `root` as a daemon that starts now would have it."""
+    layout = CacheLayout(root)
+    layout.prepare()
+    return DiskTier(layout, DiskSettings(limit_bytes, reserve_bytes))
+
+
+def block_of(seed: int, size_bytes: int = BLOCK_SIZE_BYTES) -> bytes:
+    """A block of noise; another seed gives another."""
+    return random.Random(seed).randbytes(size_bytes)
+
+
+def data_file(root: Path, key: CacheKey = KEY) -> Path:
+    """Where the file's blocks lie."""
+    return CacheLayout(root).data(key)
+
+
+def map_file(root: Path, key: CacheKey = KEY) -> Path:
+    """Where its block map lies."""
+    return CacheLayout(root).blocks(key)
+
+
+_HEAD = """
+import sys
+from pathlib import Path
+from tests.cache.disk_kit import *
+cache = tier(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+"""
+
+
+@contextmanager
+def another_process(root: Path, program: str, limit_bytes: int = PLENTY_BYTES) -> Iterator["subprocess.Popen[str]"]:
+    """Runs `program`, which has a tier on the same directory as `cache`; it is killed afterwards."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HEAD + program, str(root), str(limit_bytes)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -1,0 +1,77 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from hubfs.cache.index_store import IndexStore
+from hubfs.cache.layout import CacheLayout
+
+HANDLE = "127.0.0.1:8080%2Fhub/google/my.model/2"
+INDEX = {"form": "compressed", "entries": [["a/\udc80b", 5], ["ü", 1]]}
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> CacheLayout:
+    layout = CacheLayout(tmp_path)
+    layout.prepare()
+    return layout
+
+
+def test_what_was_saved_is_loaded_after_a_restart(layout: CacheLayout) -> None:
+    IndexStore(layout).save(f"{HANDLE}@abc", INDEX)
+    assert IndexStore(layout).load(HANDLE) == INDEX
+
+
+def test_what_was_never_saved_is_none(layout: CacheLayout) -> None:
+    store = IndexStore(layout)
+    store.save(f"{HANDLE}2@abc", INDEX)
+    assert store.load(HANDLE) is None
+    assert store.load("no/such/model/1") is None
+    assert store.load("../../x/1") is None
+
+
+def test_the_newest_identity_wins(layout: CacheLayout) -> None:
+    store = IndexStore(layout)
+    for age_s, identity in ((1, "b"), (3, "c"), (2, "a")):
+        store.save(f"{HANDLE}@{identity}", {"identity": identity})
+        os.utime(layout.index(f"{HANDLE}@{identity}"), (1e9 - age_s, 1e9 - age_s))
+    assert store.load(HANDLE) == {"identity": "b"}
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"form": ', b"[1]", b"\xff\xfe", b"null"])
+def test_a_broken_index_is_left_aside_for_an_older_one(layout: CacheLayout, damage: bytes) -> None:
+    store = IndexStore(layout)
+    store.save(f"{HANDLE}@new", INDEX)
+    layout.index(f"{HANDLE}@new").write_bytes(damage)
+    assert store.load(HANDLE) is None
+    store.save(f"{HANDLE}@old", INDEX)
+    os.utime(layout.index(f"{HANDLE}@old"), (1, 1))
+    assert store.load(HANDLE) == INDEX
+
+
+def test_a_failure_leaves_the_index_that_was_there_and_nothing_else(
+    layout: CacheLayout, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = IndexStore(layout)
+    store.save(f"{HANDLE}@abc", INDEX)
+
+    def full(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.replace", full)
+        store.save(f"{HANDLE}@abc", {"other": 1})
+    assert "No space left" in caplog.text
+    assert store.load(HANDLE) == INDEX
+    assert [path.name for path in layout.model(f"{HANDLE}@abc").iterdir()] == ["index.json"]
+
+
+def test_knows_the_handles_of_one_hub(layout: CacheLayout) -> None:
+    store = IndexStore(layout)
+    store.save("tfhub.dev/google/spice/2@a", INDEX)
+    store.save("tfhub.dev/google/deep/name/1@b", INDEX)
+    store.save("other.org/google/spice/3@c", INDEX)
+    layout.model("tfhub.dev/google/without/1@d").mkdir(parents=True)
+    assert sorted(store.known("tfhub.dev")) == ["google/deep/name/1", "google/spice/2"]
+    assert list(store.known("nobody.org")) == []

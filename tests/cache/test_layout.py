@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from hubfs.cache.block_cache import CacheKey
+from hubfs.cache.layout import CacheLayout
+
+NAMES = ["tfhub.dev/google/spice/2@abc", "127.0.0.1:8080%2Fhub/a/b.c_d/e-f/1@0f", "gs:%2F%2Fbucket/a/b/3@9"]
+
+
+def test_prepare_makes_the_directories_and_tells_backup_programs_so(tmp_path: Path) -> None:
+    layout = CacheLayout(tmp_path / "not" / "there")
+    layout.prepare()
+    layout.prepare()
+    assert sorted(path.name for path in layout.root.iterdir()) == ["CACHEDIR.TAG", "models", "trash"]
+    tag = (layout.root / "CACHEDIR.TAG").read_text(encoding="ascii")
+    assert tag.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
+
+
+def test_models_are_listed_as_they_are_named(tmp_path: Path) -> None:
+    layout = CacheLayout(tmp_path)
+    for name in NAMES:
+        (layout.model(name) / "data" / "user@example").mkdir(parents=True)
+    assert sorted(layout.models()) == sorted(NAMES)
+    assert list(layout.models("tfhub.dev")) == NAMES[:1]
+    assert list(layout.models("tfhub.dev/google")) == NAMES[:1]
+    assert list(layout.models("nobody")) == []
+
+
+def test_the_files_of_a_model_lie_below_it(tmp_path: Path) -> None:
+    layout = CacheLayout(tmp_path)
+    key = CacheKey(NAMES[1], "variables/data of 1")
+    for path in (layout.index(key.model), layout.in_use(key.model), layout.data(key), layout.blocks(key)):
+        assert path.is_relative_to(layout.model(key.model))
+    assert layout.data(key).relative_to(layout.model(key.model)).as_posix() == "data/variables/data of 1"
+
+
+@pytest.mark.parametrize("name", ["", "/", "a//b", "a/../b", "../a", ".", "a/.", "a\0b", "/a"])
+def test_a_name_that_would_lead_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    layout = CacheLayout(tmp_path)
+    with pytest.raises(OSError, match="not a path inside the cache"):
+        layout.model(name)
+    with pytest.raises(OSError, match="not a path inside the cache"):
+        layout.data(CacheKey(NAMES[0], name))

@@ -1,0 +1,84 @@
+"""What the tests share: the order of their layers, real servers, mounts, and the check that nothing is left behind."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from tests.support.models import pack, small_model
+from tests.support.mount import Machine, Mount, eventually, mounted, processes_naming
+from tests.support.origin import Origin, running_origin
+from tests.support.paths import ROOT
+
+LAYERS = ("mounted", "semantics", "faults", "tensorflow")
+"""The slow folders, from the quicker to the slower; everything else runs before them."""
+
+SMALL = "noise/small/1"
+"""The handle of a model of seeded noise, for tests of bytes."""
+
+BINDINGS = ("libfuse3", "libfuse2")
+FORMS = ("compressed", "uncompressed")
+
+MountHub = Callable[..., AbstractContextManager[Mount]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def layer(item: pytest.Item) -> int:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        return LAYERS.index(folder) + 1 if folder in LAYERS else 0
+
+    items.sort(key=layer)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Every server and daemon of the tests names a path below the temporary directory in its command line."""
+    base = tmp_path_factory.getbasetemp()
+    yield
+    assert eventually(lambda: not processes_naming(base), 5), f"processes were left behind: {processes_naming(base)}"
+    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if f" {base}/" in line]
+    assert not mounts, f"mounts were left behind: {mounts}"
+
+
+@pytest.fixture(params=BINDINGS)
+def binding(request: pytest.FixtureRequest) -> str:
+    """Which libfuse serves the mount."""
+    return str(request.param)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, binding: str) -> Machine:
+    """A user's machine with nothing on it yet."""
+    return Machine(tmp_path / "machine", {"HUBFS_FUSE_LIBRARY": binding})
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of SMALL."""
+    return small_model(tmp_path_factory.mktemp("small") / "model")
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory, small: Path) -> Iterator[Origin]:
+    """A hub that hosts SMALL in both forms."""
+    home = tmp_path_factory.mktemp("origin")
+    with running_origin(home, {SMALL: small}, {SMALL: pack(small, home / "small.tar.gz")}) as origin:
+        yield origin
+
+
+@pytest.fixture(params=FORMS)
+def origin(request: pytest.FixtureRequest, servers: Origin) -> Origin:
+    """The servers, asked for either hosting form."""
+    return servers.asked_for(str(request.param))
+
+
+@pytest.fixture
+def mount(tmp_path: Path, machine: Machine) -> MountHub:
+    """`with mount(origin, *options) as mounted_hub:` runs `hubfs mount` on this machine, always at the same place."""
+
+    def mount_hub(origin: Origin, *options: str | Path) -> AbstractContextManager[Mount]:
+        user = machine.with_environment(**origin.environment)
+        return mounted(user, tmp_path / "hub", origin.url, "--format", origin.form, *options)
+
+    return mount_hub

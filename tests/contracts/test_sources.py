@@ -1,0 +1,73 @@
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pytest
+
+from hubfs.blobs.gcs import GcsClient, GcsSettings
+from hubfs.blobs.http_stream import HttpStream
+from hubfs.cache.memory import MemoryTier
+from hubfs.cancellation import Cancellation
+from hubfs.hub.resolver import Form
+from hubfs.sources.archive import ArchiveSettings, ArchiveSource
+from hubfs.sources.bucket import BucketSource
+from hubfs.sources.naming import model_name
+from hubfs.sources.source import Source
+from tests.contracts.source_contract import HANDLE, SourceContract
+from tests.support.archives import gzipped, tar_of
+from tests.support.gcs_server import GcsServer, gcs_server
+from tests.support.http_clients import http_client
+from tests.support.http_origin import HttpOrigin
+
+HUB = "https://hub.example"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[GcsServer]:
+    with gcs_server() as server:
+        server.create_bucket("models")
+        yield server
+
+
+class TestArchiveSource(SourceContract):
+    form = Form.COMPRESSED
+    memory_size_bytes = 64 << 20
+
+    @contextmanager
+    def source_of(self, files: Mapping[str, bytes]) -> Iterator[Source]:
+        archive = gzipped(tar_of(files), level=1)
+        with HttpOrigin() as origin, http_client() as client:
+            origin.put("/model", archive, etag=f'"{hash(archive)}"')
+            stream = HttpStream(client, f"{origin.url}/model?tf-hub-format=compressed")
+            yield ArchiveSource(
+                HANDLE,
+                stream.url,
+                model_name(HUB, HANDLE, stream.identity),
+                stream.identity,
+                open_stream=lambda: stream,
+                cache=MemoryTier(self.memory_size_bytes),
+                cancellation=client.cancellation,
+                settings=ArchiveSettings(ahead_bytes=self.memory_size_bytes // 2),
+                on_complete=lambda _: None,
+            )
+
+
+class TestArchiveSourceWithoutMemory(TestArchiveSource):
+    memory_size_bytes = 0
+
+
+class TestBucketSource(SourceContract):
+    form = Form.UNCOMPRESSED
+
+    @pytest.fixture(autouse=True)
+    def _server(self, server: GcsServer) -> None:
+        self.server = server
+
+    @contextmanager
+    def source_of(self, files: Mapping[str, bytes]) -> Iterator[Source]:
+        for path, data in files.items():
+            self.server.upload("models", f"spice/2/{path}", data)
+        client = GcsClient(GcsSettings(endpoint_url=self.server.url), Cancellation())
+        try:
+            yield BucketSource.list(client, HUB, HANDLE, "gs://models/spice/2", lambda _, blob: blob)
+        finally:
+            client.close()

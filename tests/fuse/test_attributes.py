@@ -1,0 +1,52 @@
+import os
+import stat
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hubfs.fuse.attributes import FIXED_MTIME_NS, Owner, inode, mode_of, stat_of
+from hubfs.tree.virtual_tree import Node, NodeKind
+
+OWNER = Owner(uid=12, gid=34)
+
+
+@given(st.text())
+def test_inodes_fit_and_are_never_zero(path: str) -> None:
+    assert 0 < inode(path.encode("utf-8", "replace").decode()) < 1 << 63
+
+
+def test_inodes_are_the_same_in_every_version_of_the_program() -> None:
+    assert inode("/google/spice/2/saved_model.pb") == 2377322789600578075
+    assert inode("/not\udcffutf-8") != inode("/not\udcfeutf-8")
+
+
+def test_inodes_of_many_paths_differ() -> None:
+    assert len({inode(f"/a/b/{number}") for number in range(20_000)}) == 20_000
+
+
+@pytest.mark.parametrize("kind", NodeKind)
+def test_nothing_can_be_written_or_run_and_everybody_may_read(kind: NodeKind) -> None:
+    found = stat_of("/x", Node(kind, 5), OWNER)
+    mode = found["st_mode"]
+    assert mode == mode_of(kind)
+    assert stat.S_ISDIR(mode) is (kind is NodeKind.DIRECTORY)
+    assert stat.S_ISREG(mode) is (kind is not NodeKind.DIRECTORY)
+    assert stat.S_IMODE(mode) == (0o555 if kind is NodeKind.DIRECTORY else 0o444)
+    assert (found["st_uid"], found["st_gid"]) == (12, 34)
+
+
+@pytest.mark.parametrize(("size_bytes", "blocks"), [(0, 0), (1, 1), (512, 1), (513, 2), (5 << 40, 5 << 31)])
+def test_sizes_are_in_bytes_and_blocks_of_512(size_bytes: int, blocks: int) -> None:
+    found = stat_of("/x", Node(NodeKind.FILE, size_bytes), OWNER)
+    assert (found["st_size"], found["st_blocks"], found["st_nlink"]) == (size_bytes, blocks, 1)
+
+
+def test_times_are_fixed() -> None:
+    found = stat_of("/x", Node(NodeKind.FILE), OWNER)
+    assert {found[name] for name in ("st_atime", "st_mtime", "st_ctime")} == {FIXED_MTIME_NS}
+    assert FIXED_MTIME_NS > 0
+
+
+def test_the_owner_is_who_mounted() -> None:
+    assert Owner.of_this_process() == Owner(os.getuid(), os.getgid())

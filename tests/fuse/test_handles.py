@@ -1,0 +1,76 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from hubfs.blobs.memory import MemoryBlob
+from hubfs.errors import Stale
+from hubfs.fuse.handles import OpenFiles
+from hubfs.tree.virtual_tree import OpenFile
+
+
+class File(OpenFile):
+    """Counts its releases."""
+
+    def __init__(self, pages_of: object | None) -> None:
+        self.released: list[bool] = []
+        super().__init__(MemoryBlob("k", b"x"), pages_of, lambda: self.released.append(True))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+
+def test_numbers_are_never_used_twice_and_find_their_file() -> None:
+    files = OpenFiles()
+    one, two = File(None), File(None)
+    numbers = [files.add("/a", one)[0], files.add("/a", two)[0]]
+    assert files[numbers[0]] is one
+    assert files[numbers[1]] is two
+    files.remove(numbers[0])
+    assert files.add("/a", File(None))[0] not in numbers
+    assert 0 not in numbers
+
+
+def test_a_number_that_is_not_open_is_stale() -> None:
+    files = OpenFiles()
+    number, _ = files.add("/a", File(None))
+    files.remove(number)
+    with pytest.raises(Stale):
+        files[number]
+
+
+def test_release_releases_once() -> None:
+    files = OpenFiles()
+    file = File(None)
+    number, _ = files.add("/a", file)
+    assert len(files) == 1
+    files.remove(number)
+    files.remove(number)
+    assert file.released == [True]
+    assert len(files) == 0
+
+
+def test_the_kernels_pages_hold_for_the_same_source_only() -> None:
+    files = OpenFiles()
+    first, second = object(), object()
+
+    def kept(path: str, source: object | None) -> bool:
+        return files.add(path, File(source))[1]
+
+    assert [kept("/a", first), kept("/a", first), kept("/b", first)] == [False, True, False]
+    assert [kept("/a", second), kept("/a", second), kept("/a", first)] == [False, True, False]
+    assert [kept("/c", None), kept("/c", None)] == [False, False]
+
+
+def test_is_thread_safe() -> None:
+    files = OpenFiles()
+
+    def cycle(_: int) -> bool:
+        file = File(None)
+        number, _ = files.add("/a", file)
+        same = files[number] is file
+        files.remove(number)
+        return same and file.released == [True]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(cycle, range(500)))
+    assert len(files) == 0

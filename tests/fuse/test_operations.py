@@ -1,0 +1,281 @@
+"""FUSE's questions, asked without mounting: the tree is real, over models that are in memory."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from hubfs.blobs.blob import Blob
+from hubfs.blobs.memory import MemoryBlob
+from hubfs.cache.memory import MemoryTier
+from hubfs.errors import Damaged, EntryNotFound, HubfsError, ModelNotFound, Unavailable
+from hubfs.fuse.attributes import Owner, inode
+from hubfs.fuse.operations import Operations
+from hubfs.hub.handle import Handle
+from hubfs.hub.resolver import Form
+from hubfs.sources.models import Models
+from hubfs.sources.source import ROOT as MODEL_ROOT
+from hubfs.sources.source import Entry, EntryKind
+from hubfs.tree.virtual_tree import VirtualTree
+
+ROOT = "/google/spice/2"
+FILES = {"saved_model.pb": b"graph" * 100, "variables/variables.index": b"index"}
+
+
+class MemorySource:
+    """A Source whose files are FILES."""
+
+    handle = Handle.parse(ROOT[1:])
+    url = "https://hub/google/spice/2"
+    form = Form.COMPRESSED
+    identity = "i"
+    model = "hub/google/spice/2@i"
+    failure: HubfsError | None = None
+    complete = True
+
+    def entries(self) -> Sequence[Entry]:
+        files = [Entry(path, EntryKind.FILE, len(data)) for path, data in FILES.items()]
+        return sorted([*files, Entry("variables", EntryKind.DIRECTORY)], key=lambda entry: entry.path)
+
+    def find(self, path: str) -> Entry:
+        if self.failure is not None:
+            raise self.failure
+        for entry in (MODEL_ROOT, *self.entries()):
+            if entry.path == path:
+                return entry
+        raise EntryNotFound(path)
+
+    def open(self, entry: Entry) -> Blob:
+        return MemoryBlob(entry.path, FILES[entry.path])
+
+
+class OneModel:
+    """What the tree needs of Models, for one source; other models are missing, `down` ones unreachable."""
+
+    def __init__(self) -> None:
+        self.source = MemorySource()
+
+    def get(self, handle: Handle) -> MemorySource:
+        if handle.publisher == "down":
+            raise Unavailable("no route to the hub")
+        if handle != self.source.handle:
+            raise ModelNotFound(f"no {handle}")
+        return self.source
+
+    def error(self, _handle: Handle) -> str | None:
+        return str(self.source.failure) if self.source.failure else None
+
+    def known(self) -> list[Handle]:
+        return [self.source.handle]
+
+
+class Cache(MemoryTier):
+    """Counts holds and releases."""
+
+    def __init__(self) -> None:
+        super().__init__(1 << 20)
+        self.held: list[str] = []
+        self.released: list[str] = []
+
+    def hold(self, model: str) -> Callable[[], None]:
+        self.held.append(model)
+        return lambda: self.released.append(model)
+
+
+@pytest.fixture
+def models() -> OneModel:
+    return OneModel()
+
+
+@pytest.fixture
+def cache() -> Cache:
+    return Cache()
+
+
+@pytest.fixture
+def operations(models: OneModel, cache: Cache) -> Operations:
+    tree = VirtualTree(
+        cast("Models", models), cache, read_ahead=lambda blob: blob, controls={"version": lambda: b"1.2.3\n"}
+    )
+    return Operations(tree, Owner(1, 2))
+
+
+def opened(operations: Operations, path: str, flags: int = os.O_RDONLY) -> Any:
+    info = SimpleNamespace(flags=flags, fh=0, keep_cache=0, direct_io=0)
+    assert operations.open(path, info) == 0
+    return info
+
+
+def errno_of(operation: Callable[..., object], *args: object) -> int | None:
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno is what is looked at
+        operation(*args)
+    return caught.value.errno
+
+
+def test_getattr_tells_directories_from_files(operations: Operations) -> None:
+    for path in ("/", "/google", "/google/spice", ROOT, f"{ROOT}/variables", "/.hubfs"):
+        assert stat.S_ISDIR(operations.getattr(path)["st_mode"])
+    found = operations.getattr(f"{ROOT}/saved_model.pb")
+    assert stat.S_ISREG(found["st_mode"])
+    assert found["st_size"] == 500
+    assert operations.getattr("/.hubfs/version")["st_size"] == 6
+
+
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [
+        ("/google/spice/3", errno.ENOENT),
+        (f"{ROOT}/nothing", errno.ENOENT),
+        ("/.git", errno.ENOENT),
+        ("/.hubfs/nothing", errno.ENOENT),
+        ("/down/x/1", errno.EHOSTUNREACH),
+    ],
+)
+def test_getattr_of_what_is_not_there(operations: Operations, path: str, number: int) -> None:
+    assert errno_of(operations.getattr, path) == number
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/", [".hubfs", "google"]),
+        ("/google", ["spice"]),
+        (ROOT, ["saved_model.pb", "variables"]),
+        (f"{ROOT}/variables", ["variables.index"]),
+        ("/.hubfs", ["version"]),
+    ],
+)
+def test_readdir_gives_names_types_and_the_inodes_that_getattr_gives(
+    operations: Operations, path: str, names: list[str]
+) -> None:
+    dot, dot_dot, *entries = operations.readdir(path, 0)
+    assert [name for name, _, _ in entries] == names
+    for name, attributes, offset in entries:
+        found = operations.getattr(f"{path.rstrip('/')}/{name}")
+        assert offset == 0
+        assert attributes == {"st_mode": found["st_mode"], "st_ino": found["st_ino"]}
+    assert (dot[0], dot[1]["st_ino"]) == (".", inode(path))
+    assert (dot_dot[0], dot_dot[1]["st_ino"]) == ("..", inode(os.path.dirname(path)))  # noqa: PTH120 - paths are texts
+
+
+def test_readdir_of_a_file_is_refused(operations: Operations) -> None:
+    assert errno_of(operations.readdir, f"{ROOT}/saved_model.pb", 0) == errno.ENOTDIR
+    assert errno_of(operations.readdir, "/.hubfs/version", 0) == errno.ENOTDIR
+
+
+def test_read_gives_the_bytes(operations: Operations) -> None:
+    info = opened(operations, f"{ROOT}/saved_model.pb")
+    assert operations.read("ignored", 10, 495, info) == b"graph"
+    assert operations.read("ignored", 10, 500, info) == b""
+    assert operations.read("ignored", 1000, 0, info) == FILES["saved_model.pb"]
+
+
+def test_the_kernel_keeps_its_pages_while_the_source_is_the_same(operations: Operations, models: OneModel) -> None:
+    path = f"{ROOT}/saved_model.pb"
+    assert [bool(opened(operations, path).keep_cache) for _ in range(3)] == [False, True, True]
+    models.source = MemorySource()  # the model was fetched anew
+    assert [bool(opened(operations, path).keep_cache) for _ in range(2)] == [False, True]
+    assert not opened(operations, path).direct_io  # TF Lite maps files
+
+
+def test_control_files_are_read_past_the_page_cache(operations: Operations) -> None:
+    for _ in range(2):
+        info = opened(operations, "/.hubfs/version")
+        assert info.direct_io
+        assert not info.keep_cache
+        assert operations.read("ignored", 100, 0, info) == b"1.2.3\n"
+
+
+def test_release_ends_the_hold_once(operations: Operations, cache: Cache) -> None:
+    info = opened(operations, f"{ROOT}/saved_model.pb")
+    assert operations.open_files == 1
+    assert (cache.held, cache.released) == ([MemorySource.model], [])
+    for _ in range(2):
+        assert operations.release("ignored", info) == 0
+    assert cache.released == [MemorySource.model]
+    assert operations.open_files == 0
+    assert errno_of(operations.read, "ignored", 1, 0, info) == errno.ESTALE
+
+
+def test_an_open_that_fails_leaves_nothing_open(operations: Operations, models: OneModel, cache: Cache) -> None:
+    assert errno_of(operations.open, ROOT, SimpleNamespace(flags=0)) == errno.EISDIR
+    assert errno_of(operations.open, f"{ROOT}/variables", SimpleNamespace(flags=0)) == errno.EISDIR
+    models.source.failure = Damaged("https://hub/google/spice/2: crc")
+    assert errno_of(operations.open, f"{ROOT}/saved_model.pb", SimpleNamespace(flags=0)) == errno.EIO
+    assert operations.open_files == 0
+    assert cache.held == cache.released
+
+
+@pytest.mark.parametrize("flags", [os.O_WRONLY, os.O_RDWR, os.O_TRUNC, os.O_APPEND, os.O_WRONLY | os.O_CREAT])
+def test_opening_to_write_is_refused(operations: Operations, flags: int) -> None:
+    assert errno_of(operations.open, f"{ROOT}/saved_model.pb", SimpleNamespace(flags=flags)) == errno.EROFS
+    assert operations.open_files == 0
+
+
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_NONBLOCK, os.O_CLOEXEC, os.O_DIRECT, os.O_NOFOLLOW])
+def test_other_flags_do_not_matter(operations: Operations, flags: int) -> None:
+    opened(operations, f"{ROOT}/saved_model.pb", flags)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("chmod", (0o777,)),
+        ("chown", (0, 0)),
+        ("create", (0o644, None)),
+        ("fallocate", (0, 0, 10, None)),
+        ("link", ("/source",)),
+        ("mkdir", (0o755,)),
+        ("mknod", (0o644, 0)),
+        ("removexattr", ("user.x",)),
+        ("rename", ("/new",)),
+        ("rmdir", ()),
+        ("setxattr", ("user.x", b"v", 0)),
+        ("symlink", ("/source",)),
+        ("truncate", (0,)),
+        ("unlink", ()),
+        ("utimens", ((1, 1),)),
+        ("write", (b"data", 0, None)),
+    ],
+)
+@pytest.mark.parametrize("path", [f"{ROOT}/saved_model.pb", "/google/spice/3", "/"])
+def test_every_write_is_refused(operations: Operations, path: str, name: str, args: tuple[object, ...]) -> None:
+    assert errno_of(getattr(operations, name), path, *args) == errno.EROFS
+
+
+def test_access_allows_reading_and_searching(operations: Operations) -> None:
+    file = f"{ROOT}/saved_model.pb"
+    assert operations.access(file, os.F_OK) == operations.access(file, os.R_OK) == 0
+    assert operations.access(ROOT, os.R_OK | os.X_OK) == 0
+    assert errno_of(operations.access, file, os.W_OK) == errno.EROFS
+    assert errno_of(operations.access, file, os.X_OK) == errno.EACCES
+    assert errno_of(operations.access, f"{ROOT}/nothing", os.R_OK) == errno.ENOENT
+
+
+def test_there_are_no_symlinks(operations: Operations) -> None:
+    assert errno_of(operations.readlink, f"{ROOT}/saved_model.pb") == errno.EINVAL
+    assert errno_of(operations.readlink, f"{ROOT}/nothing") == errno.ENOENT
+
+
+def test_the_file_system_has_no_room(operations: Operations) -> None:
+    found = operations.statfs("/")
+    assert found["f_bsize"] > 0
+    assert not any(found.get(name) for name in ("f_bfree", "f_bavail", "f_ffree", "f_favail"))
+    assert found["f_namemax"] == 255
+
+
+def test_attributes_are_listed_and_read(operations: Operations, models: OneModel) -> None:
+    names = operations.listxattr(f"{ROOT}/saved_model.pb")
+    assert names == sorted(names)
+    assert operations.getxattr(ROOT, "user.hubfs.handle") == b"google/spice/2"
+    assert "user.hubfs.error" not in names
+    assert {name for name in names if operations.getxattr(ROOT, name)} == set(names)
+    assert errno_of(operations.getxattr, ROOT, "user.hubfs.error") == errno.ENODATA
+    assert errno_of(operations.getxattr, ROOT, "security.capability") == errno.ENODATA
+    assert operations.listxattr("/") == []
+    models.source.failure = Damaged("https://hub/google/spice/2: crc")
+    assert operations.getxattr(ROOT, "user.hubfs.error") == b"https://hub/google/spice/2: crc"

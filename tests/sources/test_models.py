@@ -1,0 +1,285 @@
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from hubfs.blobs.blob import Blob
+from hubfs.cancellation import Cancellation
+from hubfs.errors import (
+    AccessDenied,
+    Damaged,
+    HubfsError,
+    ModelNotFound,
+    NotFound,
+    Stale,
+    Unavailable,
+)
+from hubfs.hub.handle import Handle
+from hubfs.hub.resolver import Form, Location
+from hubfs.sources.models import KnownModel, Models, ModelsSettings
+from hubfs.sources.source import Entry
+
+HUB = "https://hub.example"
+SPICE = Handle.parse("google/spice/2")
+YAMNET = Handle.parse("google/yamnet/1")
+
+
+class FakeSource:
+    """A source that is only held, never read."""
+
+    url = "https://hub.example/x"
+    identity = "i"
+    model = "m"
+    complete = True
+
+    def __init__(self, handle: Handle, form: Form) -> None:
+        self.handle = handle
+        self.form = form
+        self.failure: HubfsError | None = None
+
+    def find(self, path: str) -> Entry:
+        raise NotImplementedError
+
+    def entries(self) -> Sequence[Entry]:
+        raise NotImplementedError
+
+    def open(self, entry: Entry) -> Blob:
+        raise NotImplementedError
+
+
+@dataclass
+class Hub:
+    """A resolver, the openers behind it, a cache's indexes and a clock, all counting what they are asked."""
+
+    hub: str = HUB
+    forms: dict[Handle, Form] = field(default_factory=lambda: {SPICE: Form.COMPRESSED, YAMNET: Form.UNCOMPRESSED})
+    asked: list[tuple[Handle, Form | None]] = field(default_factory=list)
+    opened: list[tuple[Handle, Form]] = field(default_factory=list)
+    trouble: list[HubfsError] = field(default_factory=list)
+    refusals: dict[Form, HubfsError] = field(default_factory=dict)
+    indexes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    on_disk: list[str] = field(default_factory=list)
+    now_s: float = 1000.0
+    before_answer: Callable[[], object] = lambda: None
+
+    def resolve(self, handle: Handle, form: Form | None = None) -> Location:
+        self.asked.append((handle, form))
+        self.before_answer()
+        if self.trouble:
+            raise self.trouble.pop(0)
+        if handle not in self.forms:
+            raise ModelNotFound(f"{HUB}/{handle}: no such model")
+        return Location(f"{HUB}/{handle}", form or self.forms[handle])
+
+    def open(self, handle: Handle, location: Location) -> FakeSource:
+        self.opened.append((handle, location.form))
+        if location.form in self.refusals:
+            raise self.refusals[location.form]
+        return FakeSource(handle, location.form)
+
+    def load(self, handle: Handle, index: Mapping[str, Any]) -> FakeSource:
+        if "damaged" in index:
+            raise Damaged("malformed")
+        return FakeSource(handle, Form(index["form"]))
+
+    def known(self, hub: str) -> Iterator[str]:
+        assert hub == "hub.example"
+        return iter(self.on_disk)
+
+
+@pytest.fixture
+def hub() -> Hub:
+    return Hub()
+
+
+@pytest.fixture
+def models(hub: Hub) -> Models:
+    return Models(
+        hub,
+        openers=dict.fromkeys(Form, hub.open),
+        loaders=dict.fromkeys(Form, hub.load),
+        load_index=hub.indexes.get,
+        known_on_disk=hub.known,
+        cancellation=Cancellation(),
+        settings=ModelsSettings(negative_ttl_s=10, failure_ttl_s=30, timeout_s=20),
+        timer=lambda: hub.now_s,
+    )
+
+
+def test_a_source_is_found_once_and_kept(models: Models, hub: Hub) -> None:
+    source = models.get(SPICE)
+    assert source.form is Form.COMPRESSED
+    hub.now_s += 1e6
+    assert models.get(SPICE) is source
+    assert hub.asked == [(SPICE, None)]
+    assert models.get(YAMNET).form is Form.UNCOMPRESSED
+    assert models.hub == HUB
+
+
+@pytest.mark.parametrize("handle", [SPICE, Handle.parse("no/such/1")])
+def test_sixteen_who_ask_at_once_ask_the_hub_once(models: Models, hub: Hub, handle: Handle) -> None:
+    everybody = threading.Barrier(16)
+    hub.before_answer = lambda: threading.Event().wait(0.2)
+
+    def get() -> object:
+        everybody.wait(10)
+        try:
+            return models.get(handle)
+        except ModelNotFound as error:
+            return error
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = {future.result(10) for future in [pool.submit(get) for _ in range(16)]}
+    assert len(answers) == 1
+    assert len(hub.asked) == 1
+
+
+def test_one_slow_model_does_not_hold_up_another(models: Models, hub: Hub) -> None:
+    answer = threading.Event()
+    hub.before_answer = lambda: hub.asked[-1][0] == SPICE and answer.wait(10)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(models.get, SPICE)
+        assert models.get(YAMNET).handle == YAMNET
+        assert models.known() == [YAMNET]
+        assert not slow.done()
+        answer.set()
+        assert slow.result(10).handle == SPICE
+
+
+def test_no_such_model_is_believed_for_a_while(models: Models, hub: Hub) -> None:
+    missing = Handle.parse("no/such/1")
+    for _ in range(3):
+        with pytest.raises(ModelNotFound, match="no/such/1"):
+            models.get(missing)
+        hub.now_s += 3
+    assert len(hub.asked) == 1
+    hub.forms[missing] = Form.COMPRESSED
+    hub.now_s += 2
+    assert models.get(missing).handle == missing
+    assert len(hub.asked) == 2
+
+
+def test_no_such_model_is_no_error_to_show(models: Models, hub: Hub) -> None:
+    missing = Handle.parse("no/such/1")
+    hub.trouble = [Unavailable("hub.example: no route")]
+    with pytest.raises(Unavailable):
+        models.get(missing)
+    assert models.error(missing) == "hub.example: no route"
+    with pytest.raises(ModelNotFound):
+        models.get(missing)
+    assert models.error(missing) is None
+    assert models.opened() == []
+
+
+def test_a_not_found_that_is_raised_often_does_not_grow(models: Models) -> None:
+    for _ in range(100):
+        with pytest.raises(ModelNotFound) as caught:
+            models.get(Handle.parse("no/such/1"))
+    assert len(caught.traceback) < 10
+
+
+def test_an_unreachable_hub_is_asked_again_at_once(models: Models, hub: Hub) -> None:
+    hub.trouble = [Unavailable("hub.example: no route")]
+    with pytest.raises(Unavailable):
+        models.get(SPICE)
+    assert models.opened() == [KnownModel(SPICE, None, "hub.example: no route")]
+    assert models.known() == []
+    source = models.get(SPICE)
+    assert models.error(SPICE) is None
+    assert models.opened() == [KnownModel(SPICE, source, None)]
+
+
+@pytest.mark.parametrize("failure", [Damaged("wrong CRC"), Stale("changed")])
+def test_a_failed_source_is_given_for_a_while_and_then_made_anew(models: Models, hub: Hub, failure: HubfsError) -> None:
+    failed = models.get(SPICE)
+    assert isinstance(failed, FakeSource)
+    failed.failure = failure
+    assert models.get(SPICE) is failed
+    assert models.error(SPICE) == str(failure)
+    assert models.opened() == [KnownModel(SPICE, failed, str(failure))]
+    hub.now_s += 29
+    assert models.get(SPICE) is failed
+    hub.now_s += 1
+    anew = models.get(SPICE)
+    assert anew is not failed
+    assert anew.failure is None
+    assert models.error(SPICE) is None
+    assert len(hub.asked) == 2
+    assert isinstance(anew, FakeSource)
+    anew.failure = failure
+    assert models.get(SPICE) is anew
+    hub.now_s += 31
+    assert models.get(SPICE) not in (anew, failed)
+
+
+@pytest.mark.parametrize("refusal", [AccessDenied("gs://b: 403"), ModelNotFound("gs://b: empty"), NotFound("gone")])
+def test_a_bucket_that_refuses_leaves_the_archive(
+    models: Models, hub: Hub, refusal: HubfsError, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.refusals[Form.UNCOMPRESSED] = refusal
+    assert models.get(YAMNET).form is Form.COMPRESSED
+    assert hub.asked == [(YAMNET, None), (YAMNET, Form.COMPRESSED)]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert str(refusal) in caplog.text
+    assert models.error(YAMNET) is None
+
+
+def test_a_bucket_that_refuses_is_the_error_when_there_is_no_archive(models: Models, hub: Hub) -> None:
+    hub.refusals[Form.UNCOMPRESSED] = AccessDenied("gs://b: 403")
+
+    def second_question_fails() -> None:
+        if len(hub.asked) == 2:
+            hub.trouble.append(ModelNotFound("no archive"))
+
+    hub.before_answer = second_question_fails
+    with pytest.raises(AccessDenied, match="gs://b: 403"):
+        models.get(YAMNET)
+    assert models.error(YAMNET) == "gs://b: 403"
+
+
+def test_a_bucket_that_cannot_be_reached_is_not_answered_by_the_archive(models: Models, hub: Hub) -> None:
+    hub.refusals[Form.UNCOMPRESSED] = Unavailable("gs://b: no route")
+    with pytest.raises(Unavailable):
+        models.get(YAMNET)
+    assert hub.opened == [(YAMNET, Form.UNCOMPRESSED)]
+
+
+def test_an_archive_that_refuses_is_not_asked_for_twice(models: Models, hub: Hub) -> None:
+    hub.refusals[Form.COMPRESSED] = AccessDenied("403")
+    with pytest.raises(AccessDenied):
+        models.get(SPICE)
+    assert hub.opened == [(SPICE, Form.COMPRESSED)]
+
+
+@pytest.mark.parametrize("form", Form)
+def test_an_index_spares_the_hub(models: Models, hub: Hub, form: Form) -> None:
+    hub.indexes["hub.example/google/spice/2"] = {"form": form.value}
+    assert models.get(SPICE).form is form
+    assert not hub.asked
+    assert not hub.opened
+
+
+@pytest.mark.parametrize(
+    "index", [{}, {"form": "zip"}, {"form": None}, {"form": []}, {"form": "compressed", "damaged": 1}]
+)
+def test_a_broken_index_is_left_aside(
+    models: Models, hub: Hub, index: Mapping[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.indexes["hub.example/google/spice/2"] = index
+    assert models.get(SPICE).form is Form.COMPRESSED
+    assert len(hub.asked) == 1
+    assert "google/spice/2" in caplog.text
+
+
+def test_known_are_those_that_were_found_and_those_in_the_cache(models: Models, hub: Hub) -> None:
+    hub.on_disk = ["google/spice/2", "google/bert/deep/name/7", "not a handle", "google/noversion", ""]
+    assert models.known() == [Handle.parse("google/bert/deep/name/7"), SPICE]
+    models.get(YAMNET)
+    with pytest.raises(ModelNotFound):
+        models.get(Handle.parse("no/such/1"))
+    assert models.known() == [Handle.parse("google/bert/deep/name/7"), SPICE, YAMNET]
+    assert hub.asked[0] == (YAMNET, None)

@@ -1,0 +1,136 @@
+"""A stream that stops, fails and counts as a test says, and sources that read it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from hubfs.cache.block_cache import BlockCache, CacheKey, Release, TierStats
+from hubfs.cache.memory import MemoryTier
+from hubfs.cancellation import Cancellation
+from hubfs.hub.handle import Handle
+from hubfs.sources.archive import ArchiveSettings, ArchiveSource
+from hubfs.sources.naming import model_name
+
+HUB = "https://hub.example"
+HANDLE = Handle.parse("google/spice/2")
+URL = f"{HUB}/{HANDLE}"
+MIB = 1 << 20
+
+
+class ScriptedStream:
+    """`data` as a ByteStream. Counts over all transfers: how many began and ended, and how far any of them came."""
+
+    url = URL
+
+    def __init__(self, data: bytes, *, identity: str = "v1", chunk_bytes: int = 1 << 16) -> None:
+        self.identity = identity
+        self.data = data
+        self._chunk_bytes = chunk_bytes
+        self._condition = threading.Condition()
+        self._gate_bytes = len(data)
+        self._errors: list[tuple[int, Exception]] = []
+        self.transfers = 0
+        self.closed = 0
+        self.pulled_bytes = 0
+
+    def pause_at(self, offset_bytes: int) -> None:
+        """No byte from `offset_bytes` on comes until it is moved on."""
+        with self._condition:
+            self._gate_bytes = offset_bytes
+            self._condition.notify_all()
+
+    def resume(self) -> None:
+        self.pause_at(len(self.data))
+
+    def fail_at(self, offset_bytes: int, *errors: Exception) -> None:
+        """The next transfers raise these at `offset_bytes`, one each."""
+        with self._condition:
+            self._errors += [(offset_bytes, error) for error in errors]
+
+    def chunks(self) -> Iterator[bytes]:
+        with self._condition:
+            self.transfers += 1
+            end_bytes, error = self._errors.pop(0) if self._errors else (len(self.data), None)
+        offset_bytes = 0
+        try:
+            while offset_bytes < end_bytes:
+                with self._condition:
+                    moved_on = self._condition.wait_for(lambda start=offset_bytes: self._gate_bytes > start, 60)
+                    assert moved_on, "the test left the stream paused"
+                    stop_bytes = min(offset_bytes + self._chunk_bytes, end_bytes, self._gate_bytes)
+                    self.pulled_bytes = max(self.pulled_bytes, stop_bytes)
+                chunk = self.data[offset_bytes:stop_bytes]
+                offset_bytes = stop_bytes
+                yield chunk
+            if error is not None:
+                raise error
+        finally:
+            with self._condition:
+                self.closed += 1
+
+
+class NoCache:
+    """A BlockCache that keeps nothing."""
+
+    def get(self, key: CacheKey, index: int) -> bytes | None:
+        return None
+
+    def put(self, key: CacheKey, index: int, block: bytes) -> bool:
+        return False
+
+    def hold(self, model: str) -> Release:
+        return lambda: None
+
+    def drop(self, model: str) -> None:
+        pass
+
+    def cached_bytes(self, model: str) -> int:
+        return 0
+
+    def stats(self) -> dict[str, TierStats]:
+        return {}
+
+
+class Desk:
+    """Makes sources, and remembers what they told; `close` ends what they still do."""
+
+    def __init__(self) -> None:
+        self.cancellation = Cancellation()
+        self.completed: list[ArchiveSource] = []
+        self._streams: list[ScriptedStream] = []
+
+    def stream(self, data: bytes, **options: Any) -> ScriptedStream:
+        self._streams.append(ScriptedStream(data, **options))
+        return self._streams[-1]
+
+    def collaborators(
+        self, stream: ScriptedStream, cache: BlockCache | None = None, ahead_bytes: int = 8 * MIB
+    ) -> dict[str, Any]:
+        return {
+            "open_stream": lambda: stream,
+            "cache": cache if cache is not None else MemoryTier(64 * MIB),
+            "cancellation": self.cancellation,
+            "settings": ArchiveSettings(ahead_bytes=ahead_bytes),
+            "on_complete": self.completed.append,
+        }
+
+    def source(
+        self,
+        stream: ScriptedStream,
+        cache: BlockCache | None = None,
+        ahead_bytes: int = 8 * MIB,
+        **overrides: Callable[..., Any],
+    ) -> ArchiveSource:
+        collaborators = self.collaborators(stream, cache, ahead_bytes) | overrides
+        return ArchiveSource(HANDLE, URL, model_name(HUB, HANDLE, "v1"), "v1", **collaborators)
+
+    def close(self) -> None:
+        self.cancellation.cancel()
+        for stream in self._streams:
+            stream.resume()
+
+
+def read(source: ArchiveSource, path: str) -> bytes:
+    """All bytes of a file."""
+    entry = source.find(path)
+    return source.open(entry).read_at(0, entry.size_bytes)
