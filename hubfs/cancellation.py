@@ -1,10 +1,13 @@
 """The one signal that ends every wait: set once, when the mount goes away."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 
 from hubfs.errors import Cancelled, TimedOut
+
+_log = logging.getLogger(__name__)
 
 
 class Cancellation:
@@ -31,7 +34,7 @@ class Cancellation:
             callbacks = list(self._callbacks.values())
             self._callbacks.clear()
         for callback in callbacks:
-            callback()
+            _run(callback)
 
     def check(self) -> None:
         """Raises `Cancelled` once `cancel` was called."""
@@ -73,3 +76,10 @@ class Cancellation:
             if remaining_s <= 0:
                 raise TimedOut(f"waited {timeout_s:g} s for {what}")
             condition.wait(min(remaining_s, 0.25))
+
+
+def _run(callback: Callable[[], None]) -> None:
+    try:
+        callback()
+    except Exception:
+        _log.exception("A callback of a cancel failed; the others run")

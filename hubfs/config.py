@@ -38,7 +38,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 class Config:
     """Everything that a mount needs to know; see `SETTINGS` for where each value comes from."""
 
-    hub: str = DEFAULT_HUB
+    hub: str = field(default=DEFAULT_HUB, repr=False)  # it may hold credentials
     form: Form | None = None  # None: uncompressed if the hub offers it, else compressed
     cache_dir: Path | None = field(default_factory=lambda: platformdirs.user_cache_path("hubfs"))  # None: no disk
     cache_size_bytes: int = 10 << 30

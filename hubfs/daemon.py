@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hubfs import mount_table
+from hubfs.blobs.url import redacted
 from hubfs.config import Config
 from hubfs.errors import InvalidConfig, MountFailed
 from hubfs.fuse.attributes import Owner
@@ -45,11 +46,11 @@ def run(config: Config, mountpoint: Path, on_ready: Callable[[], None]) -> None:
     with _signals_set(done):
         server.start()
         server.wait_until_ready()
-        _log.info("%s is mounted at %s (%s)", config.hub, mountpoint, binding.description)
+        _log.info("%s is mounted at %s (%s)", redacted(config.hub), mountpoint, binding.description)
         on_ready()
         done.wait()
     server.stop()
-    _log.info("%s is unmounted from %s", config.hub, mountpoint)
+    _log.info("%s is unmounted from %s", redacted(config.hub), mountpoint)
 
 
 class _Server(threading.Thread):

@@ -16,6 +16,7 @@ from hubfs.errors import MountFailed
 
 _TABLE = Path("/proc/self/mounts")
 _TYPE = "fuse.hubfs"
+_PATIENCE_S = 30.0
 
 
 def mountpoints() -> list[Path]:
@@ -37,7 +38,7 @@ def is_mounted(mountpoint: Path) -> bool:
 def is_dead(mountpoint: Path) -> bool:
     """Whether the daemon behind the mount point is gone."""
     try:
-        mountpoint.stat()
+        os.statvfs(mountpoint)  # not stat, which the kernel answers out of its cache though nobody is there any more
     except OSError as error:
         return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     return False
@@ -111,7 +112,13 @@ def _run(mountpoint: Path, fusermount: list[str], umount: list[str]) -> str:
     for command in (["fusermount3", *fusermount], ["fusermount", *fusermount], ["umount", *umount]):
         if shutil.which(command[0]) is None:
             continue
-        done = subprocess.run([*command, str(mountpoint)], capture_output=True, text=True, check=False)  # noqa: S603 - fixed programs
+        try:
+            done = subprocess.run(  # noqa: S603 - fixed programs
+                [*command, str(mountpoint)], capture_output=True, text=True, check=False, timeout=_PATIENCE_S
+            )
+        except subprocess.TimeoutExpired:
+            complaint = f"{command[0]} did not end within {_PATIENCE_S:g} s"
+            continue
         if done.returncode == 0:
             return ""
         complaint = done.stderr.strip()

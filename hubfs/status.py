@@ -25,8 +25,13 @@ class RecentProblems(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Remembers the message."""
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - a malformed call of a library must not end in whoever logs
+            self.handleError(record)
+            return
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
-        self._messages.append(f"{stamp} {record.levelname} {record.getMessage()}")
+        self._messages.append(f"{stamp} {record.levelname} {message}")
 
     def messages(self) -> list[str]:
         """The oldest first."""

@@ -26,7 +26,7 @@ class Window:
 
 @dataclass(frozen=True)
 class ReadAheadPolicy:
-    """The window begins at `first_bytes`, doubles with each sequential read, and ends at `limit_bytes` (0: none)."""
+    """The window begins at `first_bytes`, doubles whenever half of it was read, and ends at `limit_bytes` (0: none)."""
 
     first_bytes: int = BLOCK_SIZE_BYTES
     limit_bytes: int = 32 * BLOCK_SIZE_BYTES
@@ -39,15 +39,16 @@ class ReadAheadPolicy:
         if abs(offset_bytes - window.expected_bytes) > _SLACK_BYTES:
             return Window(expected_bytes=end_bytes, fetched_bytes=end_bytes), None
         expected_bytes = max(end_bytes, window.expected_bytes)
-        ahead_bytes = min(max(self.first_bytes, 2 * window.size_bytes), self.limit_bytes)
         # From the next block on: the one that the read ends in is fetched by the read itself.
         start_bytes = max(window.fetched_bytes, _block_end(end_bytes))
-        stop_bytes = min(end_bytes + ahead_bytes, file_size_bytes)
-        # Half a window at a time: many small requests would cost a round trip each.
-        too_few = stop_bytes - start_bytes < ahead_bytes // 2 and stop_bytes < file_size_bytes
-        if too_few or stop_bytes <= start_bytes:
-            return Window(expected_bytes, ahead_bytes, window.fetched_bytes), None
-        stop_bytes = min(_block_end(stop_bytes), file_size_bytes)  # whole blocks are fetched: none is asked for twice
+        # A window at a time, however small the reads are: many small requests would cost a round trip each.
+        if start_bytes - end_bytes > max(self.first_bytes, window.size_bytes) // 2:
+            return Window(expected_bytes, window.size_bytes, window.fetched_bytes), None
+        ahead_bytes = min(max(self.first_bytes, 2 * window.size_bytes), self.limit_bytes)
+        # Whole blocks are fetched: none is asked for twice.
+        stop_bytes = min(_block_end(end_bytes + ahead_bytes), file_size_bytes) if ahead_bytes else start_bytes
+        if stop_bytes <= start_bytes:
+            return Window(expected_bytes, window.size_bytes, window.fetched_bytes), None
         return Window(expected_bytes, ahead_bytes, stop_bytes), range(start_bytes, stop_bytes)
 
 

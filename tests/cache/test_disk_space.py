@@ -113,6 +113,22 @@ def test_a_held_model_is_not_evicted(tmp_path: Path) -> None:
     assert cache.get(key(1), 0) is None
 
 
+def test_a_hold_that_began_after_a_drop_protects_what_was_fetched_anew(tmp_path: Path) -> None:
+    cache = tier(tmp_path, 2 * BLOCK_SIZE_BYTES + SLACK_BYTES)
+    before = cache.hold(model(1))
+    cache.put(key(1), 0, BLOCK)
+    cache.drop(model(1))  # it was damaged; a reader still has it open
+    after = cache.hold(model(1))
+    cache.put(key(1), 0, BLOCK)
+    before()
+    CacheLayout(tmp_path).in_use(model(1)).touch()
+    used_at(tmp_path, 1, 1)
+    cache.put(key(2), 0, BLOCK)
+    cache.put(key(3), 0, BLOCK)
+    assert cache.get(key(1), 0) == BLOCK
+    after()
+
+
 def test_when_all_that_is_there_is_in_use_nothing_is_kept_and_nothing_lost(tmp_path: Path) -> None:
     cache = tier(tmp_path, 2 * BLOCK_SIZE_BYTES + SLACK_BYTES)
     release = cache.hold(model(1))

@@ -1,3 +1,4 @@
+import fcntl
 import os
 import threading
 import time
@@ -102,6 +103,25 @@ def test_who_comes_while_a_model_is_being_evicted_holds_what_comes_after_it(layo
         assert idle
         layout.model(MODEL).rename(layout.trash / "grave")
         release = use.hold(MODEL)
+    assert not is_idle(layout)
+    release()
+
+
+def test_a_model_that_is_evicted_between_open_and_lock_is_locked_where_it_is_now(
+    layout: CacheLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+    evicted = []
+
+    def flock_too_late(fd: int, operation: int) -> None:
+        if not evicted:
+            evicted.append(layout.model(MODEL).rename(layout.trash / "grave"))
+        flock(fd, operation)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fcntl.flock", flock_too_late)
+        release = InUse(layout).hold(MODEL)
+    assert evicted
     assert not is_idle(layout)
     release()
 

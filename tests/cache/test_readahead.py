@@ -79,13 +79,23 @@ def test_random_reads_fetch_nothing_ahead(offsets: list[int], size_bytes: int) -
 
 
 @given(size_bytes=st.sampled_from([128 * KIB, 512 * KIB, MIB]))
-def test_the_window_doubles_with_each_sequential_read_up_to_the_limit(size_bytes: int) -> None:
+def test_the_window_doubles_up_to_the_limit_however_small_the_reads_are(size_bytes: int) -> None:
     policy, window = ReadAheadPolicy(), Window()
     sizes = []
-    for offset, size in sequential(0, 10 * size_bytes, size_bytes):
+    for offset, size in sequential(0, 200 * MIB, size_bytes):
+        window, plan = policy.plan(window, offset, size, 1 << 40)
+        if plan is not None:
+            sizes.append(window.size_bytes // MIB)
+    assert sizes[:6] == [1, 2, 4, 8, 16, 32]
+    assert set(sizes[6:]) == {32}
+
+
+@given(size_bytes=st.sampled_from([128 * KIB, 512 * KIB, MIB]))
+def test_no_more_is_fetched_ahead_than_twice_what_was_read_and_a_little(size_bytes: int) -> None:
+    policy, window = ReadAheadPolicy(), Window()
+    for offset, size in sequential(0, 20 * MIB, size_bytes):
         window, _ = policy.plan(window, offset, size, 1 << 40)
-        sizes.append(window.size_bytes // MIB)
-    assert sizes == [1, 2, 4, 8, 16, 32, 32, 32, 32, 32]
+        assert window.fetched_bytes - (offset + size) <= 2 * (offset + size) + 2 * MIB
 
 
 def test_a_sequential_reader_finds_everything_asked_for_before_it_gets_there() -> None:

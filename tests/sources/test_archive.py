@@ -212,6 +212,30 @@ def test_an_index_says_everything_without_a_transfer(desk: Desk) -> None:
     assert stream.transfers == 0
 
 
+class MissesOnce(MemoryTier):
+    """Every block comes in just after a reader looked for it."""
+
+    def __init__(self) -> None:
+        super().__init__(64 * MIB)
+        self._looked: set[tuple[CacheKey, int]] = set()
+
+    def get(self, key: CacheKey, index: int) -> bytes | None:
+        if (key, index) in self._looked:
+            return super().get(key, index)
+        self._looked.add((key, index))
+        return None
+
+
+def test_a_block_that_comes_in_while_a_reader_looks_is_not_missed(desk: Desk) -> None:
+    cache = MissesOnce()
+    first = desk.source(desk.stream(tar_of(FILES)), cache)
+    first.entries()
+    stream = desk.stream(tar_of(FILES))
+    again = ArchiveSource.from_index(HANDLE, first.model, first.to_index(), **desk.collaborators(stream, cache))
+    assert {path: read(again, path) for path in FILES} == FILES
+    assert stream.transfers == 0
+
+
 def loaded(desk: Desk, archive: bytes = b"", identity: str = "v1") -> ArchiveSource:
     """A source that was complete before, of whose bytes the cache has lost everything; its stream is now this."""
     first = desk.source(desk.stream(tar_of(FILES)))

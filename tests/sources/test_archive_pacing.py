@@ -84,6 +84,17 @@ def test_reading_in_order_through_no_cache_takes_one_pass(desk: Desk, stream: Sc
     assert stream.transfers == 1
 
 
+def test_a_pass_that_waits_for_its_readers_hears_of_a_question_at_once(desk: Desk, stream: ScriptedStream) -> None:
+    source = desk.source(stream, NoCache(), 0)
+    waited_s = 0.0
+    for path, index in BLOCKS:
+        time.sleep(0.02)  # the pass has gone to sleep again
+        began_s = time.monotonic()
+        check(source, path, index * MIB, MIB)
+        waited_s += time.monotonic() - began_s
+    assert waited_s < 0.08 * len(BLOCKS)
+
+
 def test_reading_as_tensorflow_does_takes_few_passes(source: ArchiveSource, stream: ScriptedStream) -> None:
     check_ascending(source, "saved_model.pb", 512 * 1024)
     index_bytes = len(FILES["variables/variables.index"])
