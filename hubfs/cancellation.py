@@ -81,5 +81,5 @@ class Cancellation:
 def _run(callback: Callable[[], None]) -> None:
     try:
         callback()
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it is, the other callbacks end waits, too
         _log.exception("A callback of a cancel failed; the others run")

@@ -30,6 +30,7 @@ DEFAULT_CONFIG_FILE = platformdirs.user_config_path("hubfs") / "config.toml"
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", re.IGNORECASE)
+_LEAST_MEMORY_BYTES = 8 << 20
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -64,6 +65,14 @@ def parse_size(text: str | float) -> int:
         raise ValueError("it must read like 512MiB or 10GB")
     number, prefix, binary = match.groups()
     return int(Fraction(number) * (1024 if binary else 1000) ** _POWERS[prefix.lower()])
+
+
+def parse_memory_size(text: str) -> int:
+    """As `parse_size`; not less than readers need who go through an archive together. Raises ValueError."""
+    size_bytes = parse_size(text)
+    if size_bytes < _LEAST_MEMORY_BYTES:
+        raise ValueError(f"it must be at least {_LEAST_MEMORY_BYTES >> 20}MiB")
+    return size_bytes
 
 
 def parse_time(text: str | float) -> float:
@@ -195,7 +204,7 @@ SETTINGS = (
     Setting("format", "form", parse_form, ("HUBFS_FORMAT", "TFHUB_MODEL_LOAD_FORMAT")),
     Setting("cache_dir", "cache_dir", parse_cache_dir, ("HUBFS_CACHE_DIR", "TFHUB_CACHE_DIR")),
     Setting("cache_size", "cache_size_bytes", parse_size, ("HUBFS_CACHE_SIZE",)),
-    Setting("memory_size", "memory_size_bytes", parse_size, ("HUBFS_MEMORY_SIZE",)),
+    Setting("memory_size", "memory_size_bytes", parse_memory_size, ("HUBFS_MEMORY_SIZE",)),
     Setting("allow_other", "allow_other", parse_flag, ("HUBFS_ALLOW_OTHER",)),
     Setting("mount_options", "mount_options", parse_options),
     Setting("log_file", "log_file", parse_path, ("HUBFS_LOG_FILE",)),

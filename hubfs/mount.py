@@ -133,7 +133,7 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
         load_index=indexes.load,
         known_on_disk=indexes.known,
         cancellation=cancellation,
-        settings=ModelsSettings(),
+        settings=ModelsSettings(fall_back=config.form is None),
     )
     status = Status(
         mountpoint=mountpoint,

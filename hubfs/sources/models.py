@@ -33,11 +33,13 @@ class ModelsSettings:
 
     `negative_ttl_s`: for how long "no such model" is believed. `failure_ttl_s`: for how long a damaged model stays
     damaged before it is fetched anew. `timeout_s` bounds the wait for another reader who is finding the same model.
+    `fall_back`: whether the archive is asked for where the bucket that the hub names cannot be read.
     """
 
     negative_ttl_s: float = 10.0
     failure_ttl_s: float = 30.0
     timeout_s: float = 300.0
+    fall_back: bool = True
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ class Models:
         try:
             return self._openers[location.form](handle, location)
         except (NotFound, AccessDenied) as refused:
-            if location.form is Form.COMPRESSED:
+            if location.form is Form.COMPRESSED or not self._settings.fall_back:
                 raise
             # The hub names a bucket that does not let us in (or is gone): the archive may still be there.
             _log.warning("%s: %s; asking for the compressed form", handle, refused)

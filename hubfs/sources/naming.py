@@ -7,10 +7,13 @@ from hubfs.hub.handle import Handle
 
 
 def hub_label(hub: str) -> str:
-    """The hub's name in the cache: `tfhub.dev`, `127.0.0.1:8080%2Fprefix`. One path segment, without '@'."""
+    """The hub's name in the cache: `tfhub.dev`, `example.com%2Fprefix`. One path segment, without '@'.
+
+    The scheme is part of it, but for https: what came unprotected is not taken for what came protected.
+    """
     parts = urlsplit(hub)
     name = parts.netloc.rpartition("@")[2] + parts.path.rstrip("/")
-    return quote(name if parts.scheme in ("http", "https") else f"{parts.scheme}://{name}", safe=":")
+    return quote(name if parts.scheme == "https" else f"{parts.scheme}://{name}", safe=":")
 
 
 def model_name(hub: str, handle: Handle, identity: str) -> str:

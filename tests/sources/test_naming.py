@@ -12,11 +12,11 @@ SPICE = Handle.parse("google/spice/2")
     [
         ("https://tfhub.dev", "tfhub.dev"),
         ("https://tfhub.dev/", "tfhub.dev"),
-        ("http://127.0.0.1:8080", "127.0.0.1:8080"),
-        ("http://127.0.0.1:8080/a/prefix/", "127.0.0.1:8080%2Fa%2Fprefix"),
+        ("http://127.0.0.1:8080", "http:%2F%2F127.0.0.1:8080"),
+        ("http://127.0.0.1:8080/a/prefix/", "http:%2F%2F127.0.0.1:8080%2Fa%2Fprefix"),
         ("https://user:secret@hub.example/x", "hub.example%2Fx"),
         ("https://hub.example/a@b", "hub.example%2Fa%40b"),
-        ("http://[::1]:80", "%5B::1%5D:80"),
+        ("http://[::1]:80", "http:%2F%2F%5B::1%5D:80"),
         ("gs://bucket/prefix", "gs:%2F%2Fbucket%2Fprefix"),
     ],
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 DEAD = "not connected|connection abort"
-"""What readers of a mount are told whose daemon is gone: ENOTCONN, or ECONNABORTED where the kernel has just noticed."""
+"""What readers of a mount are told whose daemon is gone: ENOTCONN, or ECONNABORTED if the kernel has just noticed."""
 
 HUBFS = Path(sysconfig.get_path("scripts"), "hubfs")
 
