@@ -31,7 +31,9 @@ class CacheLayout:
 
     def prepare(self) -> None:
         """Makes the directories, and empties the trash, where a kill may have left something. Raises OSError."""
-        self.models_root.mkdir(parents=True, exist_ok=True)
+        # Private hubs: what is cached is for who mounted. A directory that exists keeps the mode that it has.
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.models_root.mkdir(exist_ok=True)
         self.trash.mkdir(exist_ok=True)
         for left_over in self.trash.iterdir():
             shutil.rmtree(left_over, ignore_errors=True)
