@@ -6,15 +6,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import click
 import platformdirs
 
-from hubfs import __version__, mount_table
+from hubfs import __version__, catalog_command, locate, mount_table
 from hubfs.config import Config, load
-from hubfs.errors import HubfsError, InvalidHandle, ModelNotFound, MountFailed
-from hubfs.hub.handle import Handle
+from hubfs.errors import HubfsError
 from hubfs.spawn import spawn
 from hubfs.status_text import as_text
 
@@ -55,7 +53,9 @@ def main() -> None:
 @main.command()
 @click.argument("mountpoint", type=click.Path(path_type=Path))
 @click.option(
-    "--hub", metavar="URL", help="The hub: any http(s) host of the TF Hub protocol.  [default: https://tfhub.dev]"
+    "--hub",
+    metavar="URL",
+    help="The hub: any http(s) host of the TF Hub protocol, or gs://bucket/prefix.  [default: https://tfhub.dev]",
 )
 @click.option(
     "--format",
@@ -63,7 +63,13 @@ def main() -> None:
     help="How to ask for models. auto asks for the uncompressed form (read by range from a bucket), and falls back to "
     "the archive (extracted while it streams).  [default: auto]",
 )
-@click.option("--cache-dir", metavar="DIR", help="Where blocks are kept.  [default: the user's cache directory]")
+@click.option(
+    "--cache-dir",
+    metavar="DIR|URL",
+    help="Where blocks are kept.  [default: the user's cache directory]  A URL (gs://…) adds a second level that a "
+    "fleet shares behind it.",
+)
+@click.option("--catalog", metavar="FILE", help="Which handles exist, for listings: see `hubfs catalog import`.")
 @click.option("--no-disk-cache", is_flag=True, default=None, help="Keep blocks in memory only; no file is written.")
 @click.option("--cache-size", metavar="SIZE", help="How large the disk cache may grow.  [default: 10GiB]")
 @click.option("--memory-size", metavar="SIZE", help="How large the memory cache may grow.  [default: 256MiB]")
@@ -141,34 +147,41 @@ def status(mountpoint: Path | None, *, as_json: bool) -> None:
 
 @main.command()
 @click.argument("handle")
-def resolve(handle: str) -> None:
-    r"""Print the path of HANDLE (google/spice/2, or its URL) below a mount.
+@click.option("--gcs", is_flag=True, help="Print the gs:// folder instead, for TPU workers, which cannot see a mount.")
+@click.option("--hub", metavar="URL", help="With --gcs: the hub to ask.  [default: as for mount]")
+def resolve(handle: str, *, gcs: bool, hub: str | None) -> None:
+    r"""Print the path of HANDLE (google/spice/2, or its URL) below a mount. Without a version: of the latest.
 
     \b
     python serve.py --model_dir "$(hubfs resolve google/spice/2)"
     """
-    hub, parsed = _parse_handle(handle)
-    mounted = [(where, found) for where in mount_table.mountpoints() if (found := mount_table.read_status(where))]
-    candidates = [where for where, found in mounted if hub is None or urlsplit(found["hub"]).netloc == hub]
-    if not candidates:
-        what = "No hub is mounted" if hub is None else f"{hub} is not mounted"
-        raise MountFailed(f"{what}; `hubfs mount MOUNTPOINT` does it")
-    for where in candidates:
-        path = where / str(parsed)
-        if path.is_dir():
-            click.echo(path)
-            return
-    raise ModelNotFound(f"{parsed} was not found below {', '.join(map(str, candidates))}; `hubfs status` may say why")
+    if not gcs:
+        click.echo(locate.below_a_mount(handle))
+        return
+    from hubfs.mount import gcs_folder  # noqa: PLC0415 - gcsfs takes 0.4 s to import
+
+    click.echo(gcs_folder(load({"hub": hub}), handle))
 
 
-def _parse_handle(text: str) -> tuple[str | None, Handle]:
-    """A handle, or its URL on a hub: the hub's host, if named, and the handle."""
-    if "://" not in text:
-        return None, Handle.parse(text.strip("/"))
-    url = urlsplit(text)
-    if not url.netloc:
-        raise InvalidHandle(f"{text!r} is neither a handle nor the URL of one")
-    return url.netloc, Handle.parse(url.path.strip("/"))
+@main.group()
+def catalog() -> None:
+    """Which handles exist: catalogue files, for `hubfs mount --catalog`. See docs/CATALOGUE.md."""
+
+
+@catalog.command("import")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="[default: catalog.jsonl]")
+def catalog_import(directory: Path, *, output: Path | None) -> None:
+    """Make a catalogue file of DIRECTORY, a checkout of a hub's documentation repository."""
+    click.echo(catalog_command.import_documentation(directory, output or Path("catalog.jsonl")))
+
+
+@catalog.command("ls")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+def catalog_ls(file: Path | None) -> None:
+    """Show what is in the catalogue FILE (by default the one that `hubfs mount` would use), one handle a line."""
+    for line in catalog_command.lines(file or load({}).catalog):
+        click.echo(line)
 
 
 @main.command()

@@ -42,6 +42,9 @@ class Config:
     hub: str = field(default=DEFAULT_HUB, repr=False)  # it may hold credentials
     form: Form | None = None  # None: uncompressed if the hub offers it, else compressed
     cache_dir: Path | None = field(default_factory=lambda: platformdirs.user_cache_path("hubfs"))  # None: no disk
+    shared_cache_url: str | None = field(default=None, repr=False)  # a second level behind memory and disk
+    extracted_dir: Path | None = None  # where tensorflow_hub keeps what it extracted
+    catalog: Path | None = None
     cache_size_bytes: int = 10 << 30
     memory_size_bytes: int = 256 << 20
     allow_other: bool = False
@@ -90,8 +93,10 @@ def parse_time(text: str | float) -> float:
 def parse_hub(text: str) -> str:
     """The URL of a hub. Raises ValueError."""
     url = urlsplit(str(text))
+    if url.scheme == "gs" and url.netloc:
+        return text.rstrip("/")
     if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
-        raise ValueError("it must be the http(s) URL of a hub, such as https://tfhub.dev")
+        raise ValueError("it must be the http(s) URL of a hub, such as https://tfhub.dev, or gs://bucket/prefix")
     return text.rstrip("/")
 
 
@@ -154,11 +159,16 @@ def parse_token(text: str) -> str:
     return value
 
 
-def parse_cache_dir(text: str | Path) -> Path:
-    """A local directory. Raises ValueError and TypeError."""
-    if "://" in str(text):
-        raise ValueError("it must be a local directory")
-    return parse_path(text)
+def _is_url(value: object) -> bool:
+    return "://" in str(value)
+
+
+def _is_local(value: object) -> bool:
+    return not _is_url(value)
+
+
+def _anything(_value: object) -> bool:
+    return True
 
 
 def parse_path(text: str | Path) -> Path:
@@ -187,12 +197,16 @@ def parse_fuse_library(text: str) -> FuseLibrary:
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a value comes from: the flag and the key of the config file (`name`), the environment, in this order."""
+    """Where a value comes from: the flag and the key of the config file (`name`), the environment, in this order.
+
+    `accepts`: which of the values are this setting's; `--cache-dir` takes directories and URLs, which mean two things.
+    """
 
     name: str
     field: str
     parse: Callable[[Any], Any]
     environment: tuple[str, ...] = ()
+    accepts: Callable[[Any], bool] = _anything
 
 
 def _no_certificates(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a switch
@@ -202,7 +216,10 @@ def _no_certificates(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a
 SETTINGS = (
     Setting("hub", "hub", parse_hub, ("HUBFS_HUB",)),
     Setting("format", "form", parse_form, ("HUBFS_FORMAT", "TFHUB_MODEL_LOAD_FORMAT")),
-    Setting("cache_dir", "cache_dir", parse_cache_dir, ("HUBFS_CACHE_DIR", "TFHUB_CACHE_DIR")),
+    Setting("cache_dir", "cache_dir", parse_path, ("HUBFS_CACHE_DIR", "TFHUB_CACHE_DIR"), _is_local),
+    Setting("cache_dir", "shared_cache_url", str, ("HUBFS_CACHE_DIR", "TFHUB_CACHE_DIR"), _is_url),
+    Setting("extracted_dir", "extracted_dir", parse_path, ("TFHUB_CACHE_DIR",), _is_local),
+    Setting("catalog", "catalog", parse_path, ("HUBFS_CATALOG",)),
     Setting("cache_size", "cache_size_bytes", parse_size, ("HUBFS_CACHE_SIZE",)),
     Setting("memory_size", "memory_size_bytes", parse_memory_size, ("HUBFS_MEMORY_SIZE",)),
     Setting("allow_other", "allow_other", parse_flag, ("HUBFS_ALLOW_OTHER",)),
@@ -253,11 +270,11 @@ def _candidates(
     found = [(flag, flags.get(setting.name))]
     found += [(name, environment.get(name) or None) for name in setting.environment]
     found += [(f"{setting.name!r} in the config file", table.get(setting.name))]
-    return [(origin, value) for origin, value in found if value not in (None, ())]
+    return [(origin, value) for origin, value in found if value not in (None, ()) and setting.accepts(value)]
 
 
 def _no_disk_cache(flags: Mapping[str, Any], environment: Mapping[str, str], table: Mapping[str, Any]) -> bool:
-    if flags.get("no_disk_cache") and flags.get("cache_dir"):
+    if flags.get("no_disk_cache") and flags.get("cache_dir") and _is_local(flags["cache_dir"]):
         raise InvalidConfig("--no-disk-cache and --cache-dir exclude each other")
     for origin, value, directory in (
         ("--no-disk-cache", flags.get("no_disk_cache"), flags.get("cache_dir")),
@@ -269,7 +286,7 @@ def _no_disk_cache(flags: Mapping[str, Any], environment: Mapping[str, str], tab
                 return parse_flag(value)
             except ValueError as error:
                 raise InvalidConfig(f"{origin} ({value!r}) cannot be used: {error}") from None
-        if directory:  # who names a directory beats those who, further down, want none
+        if directory and _is_local(directory):  # who names a directory beats those who, further down, want none
             return False
     return False
 

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from hubfs import mount_table
@@ -39,7 +40,7 @@ def run(config: Config, mountpoint: Path, on_ready: Callable[[], None]) -> None:
     _set_up_log(config, problems)
     mount_table.prepare(mountpoint)
     binding = load(config.fuse_library)
-    mount = assemble(config, mountpoint, binding.description, problems)
+    mount = assemble(_without_mounts(config, mountpoint), mountpoint, binding.description, problems)
     os.chdir("/")  # a daemon must not keep the directory busy that it was started in
     done = threading.Event()
     server = _Server(binding, mount, mountpoint, config, done)
@@ -51,6 +52,26 @@ def run(config: Config, mountpoint: Path, on_ready: Callable[[], None]) -> None:
         done.wait()
     server.stop()
     _log.info("%s is unmounted from %s", redacted(config.hub), mountpoint)
+
+
+def _without_mounts(config: Config, mountpoint: Path) -> Config:
+    """The config, with no directory of its own on a mount: a daemon that waits for itself waits for ever.
+
+    `TFHUB_CACHE_DIR` may well name one, for the programs that read from the mount: it is ignored then. Raises
+    `InvalidConfig` for a cache directory that somebody named for this daemon.
+    """
+    mounts = [Path(os.path.realpath(mount)) for mount in (mountpoint, *mount_table.mountpoints())]
+
+    def is_on_a_mount(directory: Path | None) -> bool:
+        return directory is not None and any(map(Path(os.path.realpath(directory)).is_relative_to, mounts))
+
+    if is_on_a_mount(config.cache_dir) and config.cache_dir != config.extracted_dir:
+        raise InvalidConfig(f"The cache directory {config.cache_dir} is on a mount of hubfs; --cache-dir names another")
+    if is_on_a_mount(config.extracted_dir):
+        kept = Config().cache_dir if config.cache_dir == config.extracted_dir else config.cache_dir
+        _log.warning("TFHUB_CACHE_DIR is ignored: %s is on a mount of hubfs", config.extracted_dir)
+        return replace(config, cache_dir=kept, extracted_dir=None)
+    return config
 
 
 class _Server(threading.Thread):

@@ -9,31 +9,37 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hubfs import __version__
-from hubfs.blobs.blob import Blob
 from hubfs.blobs.gcs import GcsClient, GcsSettings
 from hubfs.blobs.http import HttpClient, HttpSettings
-from hubfs.blobs.http_stream import HttpStream
-from hubfs.blobs.retry import RetryingBlob, RetryPolicy
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
+from hubfs.blobs.object_store import ObjectStoreSettings
+from hubfs.blobs.retry import RetryPolicy
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.disk import DiskSettings, DiskTier
-from hubfs.cache.index_store import Index, Indexes, IndexStore, NoIndexes
+from hubfs.cache.index_store import Indexes, IndexStore, NoIndexes
 from hubfs.cache.layout import CacheLayout
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.readahead import ReadAheadBlob, ReadAheadPolicy
+from hubfs.cache.shared_cache import SharedCache
+from hubfs.cache.shared_indexes import CombinedIndexes
+from hubfs.cache.shared_over import OverShared
+from hubfs.cache.shared_turns import NoTurns, Turns
 from hubfs.cache.tiered import TieredCache
 from hubfs.cancellation import Cancellation
-from hubfs.config import Config
-from hubfs.errors import InvalidConfig
+from hubfs.config import DEFAULT_HUB, Config
+from hubfs.errors import InvalidConfig, InvalidHandle
+from hubfs.hub import catalog_document
+from hubfs.hub.gcs import GcsResolver
 from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form, Location
+from hubfs.hub.resolver import Form, Resolver
 from hubfs.hub.tfhub import TfhubResolver
-from hubfs.sources.archive import ArchiveSettings, ArchiveSource
-from hubfs.sources.bucket import BucketSource
+from hubfs.locate import handle_on, is_versioned
+from hubfs.sources.archive import ArchiveSettings
+from hubfs.sources.factory import SourceFactory
 from hubfs.sources.models import Models, ModelsSettings
-from hubfs.sources.naming import model_name
-from hubfs.sources.source import Source
 from hubfs.status import RecentProblems, Status
+from hubfs.tree.catalog_provider import CatalogProvider, Fetch
+from hubfs.tree.tfhub_modules import TfhubModules
 from hubfs.tree.virtual_tree import VirtualTree
 
 _FETCHES = 8
@@ -59,81 +65,60 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
     # Bytes: the two doors.
     retry = RetryPolicy()
     http = HttpClient(_http_settings(config, retry), cancellation)
-    gcs = GcsClient(
-        GcsSettings(
-            endpoint_url=config.gcs_endpoint_url, token=config.gcs_token, timeout_s=config.stall_timeout_s, retry=retry
-        ),
-        cancellation,
-    )
+    gcs = GcsClient(_gcs_settings(config, retry), cancellation)
 
-    # The middle: memory, then disk.
+    # The middle: memory, then disk, then what a fleet shares.
     memory = MemoryTier(config.memory_size_bytes)
     cache: BlockCache = memory
-    indexes: Indexes = NoIndexes()
+    disk: DiskTier | None = None
+    local_indexes: Indexes = NoIndexes()
     if config.cache_dir is not None:
         layout = _prepared(config.cache_dir)
-        cache = TieredCache(memory, DiskTier(layout, _disk_settings(config, config.cache_dir)))
-        indexes = IndexStore(layout)
+        disk = DiskTier(layout, _disk_settings(config, config.cache_dir))
+        cache = TieredCache(memory, disk)
+        local_indexes = IndexStore(layout)
+    indexes: Indexes = local_indexes
+    turns: Turns = NoTurns()
+    shared = None
+    if config.shared_cache_url is not None:
+        shared = SharedCache.open(config.shared_cache_url, _store_settings(config, retry), cancellation, disk)
+        cache = OverShared(memory, shared.tier) if disk is None else TieredCache(memory, OverShared(disk, shared.tier))
+        indexes, turns = CombinedIndexes(local_indexes, shared.indexes), shared.turns
     fetches = ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch")
 
-    # Models that a bucket holds: every object a blob, cached block by block.
-    def cached(key: CacheKey, blob: Blob) -> Blob:
-        return CachedBlob(RetryingBlob(blob, retry, cancellation), cache, key, pool=fetches, cancellation=cancellation)
-
-    def forget(source: Source) -> None:
-        cache.drop(source.model)
-
-    def open_bucket(handle: Handle, location: Location) -> Source:
-        source = BucketSource.list(gcs, config.hub, handle, location.url, cached, on_failure=forget)
-        indexes.save(source.model, source.to_index())
-        return source
-
-    def load_bucket(handle: Handle, index: Index) -> Source:
-        return BucketSource.from_index(gcs, config.hub, handle, index, cached, on_failure=forget)
-
-    # Models that an archive holds: one pass, which fills the same cache.
-    archive_settings = ArchiveSettings(ahead_bytes=config.memory_size_bytes // 2)
-
-    def open_archive(handle: Handle, location: Location) -> Source:
-        stream = HttpStream(http, location.url, location.headers)
-        return ArchiveSource(
-            handle,
-            stream.url,
-            model_name(config.hub, handle, stream.identity),
-            stream.identity,
-            open_stream=lambda: stream,
-            cache=cache,
-            cancellation=cancellation,
-            settings=archive_settings,
-            on_complete=lambda source: indexes.save(source.model, source.to_index()),
-        )
-
-    def load_archive(handle: Handle, index: Index) -> Source:
-        def open_stream() -> HttpStream:
-            location = resolver.resolve(handle, Form.COMPRESSED)
-            return HttpStream(http, location.url, location.headers)
-
-        return ArchiveSource.from_index(
-            handle,
-            model_name(config.hub, handle, str(index.get("identity"))),
-            index,
-            open_stream=open_stream,
-            cache=cache,
-            cancellation=cancellation,
-            settings=archive_settings,
-            on_complete=lambda source: indexes.save(source.model, source.to_index()),
-        )
+    # Sources: by form, what wraps what.
+    resolver = _resolver(config, http, gcs)
+    factory = SourceFactory(
+        resolver,
+        http=http,
+        gcs=gcs,
+        cache=cache,
+        indexes=indexes,
+        pool=fetches,
+        retry=retry,
+        cancellation=cancellation,
+        archive_settings=ArchiveSettings(ahead_bytes=config.memory_size_bytes // 2),
+        turns=turns,
+        extracted_dir=config.extracted_dir,
+    )
 
     # Names.
-    resolver = TfhubResolver(http, config.hub, config.form)
     models = Models(
         resolver,
-        openers={Form.COMPRESSED: open_archive, Form.UNCOMPRESSED: open_bucket},
-        loaders={Form.COMPRESSED: load_archive, Form.UNCOMPRESSED: load_bucket},
+        openers=factory.openers,
+        loaders=factory.loaders,
         load_index=indexes.load,
-        known_on_disk=indexes.known,
+        load_extracted=factory.extracted,
+        known_on_disk=local_indexes.known,  # a listing asks no store
         cancellation=cancellation,
         settings=ModelsSettings(fall_back=config.form is None),
+    )
+    catalog = CatalogProvider(
+        cancellation, file=config.catalog, fetch=_document_fetcher(config, http), hub=resolver.hub
+    )
+    modules = TfhubModules(
+        [DEFAULT_HUB, resolver.hub],
+        lambda: [*catalog.current(refresh=True).handles(), *(str(handle) for handle in models.known())],
     )
     status = Status(
         mountpoint=mountpoint,
@@ -156,15 +141,64 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
             "status.json": lambda: json.dumps(status.describe(), indent=2).encode() + b"\n",
             "version": lambda: __version__.encode() + b"\n",
         },
+        catalog=catalog,
+        modules=modules,
     )
 
     def close() -> None:
+        if shared is not None:
+            shared.flush()  # before the cancel, which ends what is being written
         cancellation.cancel()
         fetches.shutdown(wait=False, cancel_futures=True)
         http.close()
         gcs.close()
+        if shared is not None:
+            shared.close()
 
     return Mount(tree, cancellation, close)
+
+
+def gcs_folder(config: Config, text: str) -> str:
+    """The `gs://` folder of a handle, or of a name's latest version, or of the URL of either on the hub.
+
+    Raises `ModelNotFound` where the hub names no bucket, `InvalidHandle`, and what kept the hub from answering.
+    """
+    cancellation, retry = Cancellation(), RetryPolicy()
+    http = HttpClient(_http_settings(config, retry), cancellation)
+    gcs = GcsClient(_gcs_settings(config, retry), cancellation)
+    try:
+        resolver = _resolver(config, http, gcs)
+        name = handle_on(resolver.hub, text)
+        if name is None:
+            raise InvalidHandle(f"{text} is not a handle of {resolver.hub}; --hub names another hub")
+        handle = Handle.parse(name if is_versioned(name) else f"{name}/{resolver.latest(name)}")
+        return resolver.resolve(handle, Form.UNCOMPRESSED).url
+    finally:
+        http.close()
+        gcs.close()
+
+
+def _resolver(config: Config, http: HttpClient, gcs: GcsClient) -> Resolver:
+    if config.hub.startswith("gs://"):
+        return GcsResolver(gcs, config.hub, config.form)
+    return TfhubResolver(http, config.hub, config.form)
+
+
+def _document_fetcher(config: Config, http: HttpClient) -> Fetch | None:
+    """Asks for the hub's catalogue document; a bucket lists itself."""
+    if config.hub.startswith("gs://"):
+        return None
+    return lambda etag: catalog_document.fetch(http, config.hub, etag=etag)
+
+
+def _store_settings(config: Config, retry: RetryPolicy) -> ObjectStoreSettings:
+    return ObjectStoreSettings(endpoint_url=config.gcs_endpoint_url, token=config.gcs_token, retry=retry)
+
+
+def _gcs_settings(config: Config, retry: RetryPolicy) -> GcsSettings:
+    return GcsSettings(
+        endpoint_url=config.gcs_endpoint_url, token=config.gcs_token, timeout_s=config.stall_timeout_s, retry=retry
+    )
 
 
 def _http_settings(config: Config, retry: RetryPolicy) -> HttpSettings:
@@ -177,7 +211,7 @@ def _http_settings(config: Config, retry: RetryPolicy) -> HttpSettings:
         stall_timeout_s=config.stall_timeout_s,
         retry=retry,
         verify=config.verify_certificates,
-        credential_host=hub.netloc.rpartition("@")[2],
+        credential_host=hub.netloc.rpartition("@")[2] if hub.scheme != "gs" else None,
         credential_scheme=hub.scheme,
         headers=headers,
     )

@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 DEBIAN_FRONTEND=noninterac
 
 # TensorFlow brings a gigabyte along and has wheels for fewer versions of Python than hubfs runs on, so it lives apart.
 # tensorflow_hub imports pkg_resources, which setuptools dropped in 81.
-tensorflow=("tensorflow-cpu==2.21.*" "setuptools<81")
+tensorflow=("tensorflow-cpu==2.21.*" "setuptools<81" "ai-edge-litert==2.3.*")
 # Without their dependencies: tf_keras asks for the package `tensorflow`, the same files as tensorflow-cpu once more.
 tensorflow_extras=("tensorflow_hub==0.16.*" "tf_keras==2.21.*")
 
@@ -41,6 +41,7 @@ system_packages() {
     has_library libfuse.so.2 || missing+=("libfuse2t64|libfuse2")
     has_program nginx || missing+=("nginx-light|nginx")
     if ! has_program gcc || [ ! -e /usr/include/stdio.h ]; then missing+=(gcc libc6-dev); fi
+    if ! has_program node || ! has_program npm; then missing+=(nodejs npm); fi
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     if [ ${#missing[@]} -gt 0 ]; then
         say "installing system packages: ${missing[*]}"

@@ -15,22 +15,25 @@ from hubfs.hub.resolver import Form
 SECRET = "s3cr3t"
 
 # For each setting three texts, and what becomes of them.
-EXAMPLES: Mapping[str, tuple[tuple[str, Any], ...]] = {
-    "hub": (("https://a.org", "https://a.org"), ("http://b:8/x/", "http://b:8/x"), ("https://c.org", "https://c.org")),
-    "format": (("compressed", Form.COMPRESSED), ("UNCOMPRESSED", Form.UNCOMPRESSED), ("AUTO", None)),
+EXAMPLES: Mapping[str, tuple[tuple[str, Any], ...]] = {  # by field
+    "hub": (("https://a.org", "https://a.org"), ("http://b:8/x/", "http://b:8/x"), ("gs://c/p/", "gs://c/p")),
+    "form": (("compressed", Form.COMPRESSED), ("UNCOMPRESSED", Form.UNCOMPRESSED), ("AUTO", None)),
     "cache_dir": tuple((f"/c/{name}", Path(f"/c/{name}")) for name in "abc"),
-    "cache_size": (("1GiB", 1 << 30), ("10GB", 10**10), ("77", 77)),
-    "memory_size": (("64MiB", 64 << 20), ("8MiB", 8 << 20), ("1g", 10**9)),
+    "shared_cache_url": (("gs://a/b", "gs://a/b"), ("s3://c", "s3://c"), ("memory://d", "memory://d")),
+    "extracted_dir": tuple((f"/e/{name}", Path(f"/e/{name}")) for name in "abc"),
+    "catalog": tuple((f"/k/{name}.tsv", Path(f"/k/{name}.tsv")) for name in "abc"),
+    "cache_size_bytes": (("1GiB", 1 << 30), ("10GB", 10**10), ("77", 77)),
+    "memory_size_bytes": (("64MiB", 64 << 20), ("8MiB", 8 << 20), ("1g", 10**9)),
     "allow_other": (("true", True), ("no", False), ("1", True)),
     "log_file": tuple((f"/l/{name}", Path(f"/l/{name}")) for name in "abc"),
     "log_level": (("debug", "DEBUG"), ("Warning", "WARNING"), ("ERROR", "ERROR")),
     "token": (("one", "one"), (" two\n", "two"), ("three", "three")),
     "headers": (("A: b", {"A": "b"}), ("C: d\nE: f:g", {"C": "d", "E": "f:g"}), ("H:i", {"H": "i"})),
-    "disable_cert_validation": (("true", False), ("0", True), ("yes", False)),
-    "connect_timeout": (("5s", 5.0), ("250ms", 0.25), ("2m", 120.0)),
-    "stall_timeout": (("1h", 3600.0), ("7", 7.0), ("1.5s", 1.5)),
+    "verify_certificates": (("true", False), ("0", True), ("yes", False)),
+    "connect_timeout_s": (("5s", 5.0), ("250ms", 0.25), ("2m", 120.0)),
+    "stall_timeout_s": (("1h", 3600.0), ("7", 7.0), ("1.5s", 1.5)),
     "gcs_token": tuple((name, name) for name in ("anon", "cloud", "/key.json")),
-    "gcs_endpoint": tuple((f"http://{name}:1", f"http://{name}:1") for name in "abc"),
+    "gcs_endpoint_url": tuple((f"http://{name}:1", f"http://{name}:1") for name in "abc"),
     "fuse_library": (
         ("libfuse2", FuseLibrary.LIBFUSE2),
         ("LIBFUSE3", FuseLibrary.LIBFUSE3),
@@ -52,19 +55,18 @@ def written(path: Path, **table: str) -> Path:
 
 
 def test_every_setting_has_an_example_and_a_field_of_its_own() -> None:
-    assert {setting.name for setting in SETTINGS} == set(EXAMPLES)
     fields = [setting.field for setting in SETTINGS]
     assert len(fields) == len(set(fields))
-    assert set(fields) == set(Config.__dataclass_fields__)
+    assert set(fields) == set(Config.__dataclass_fields__) == set(EXAMPLES)
 
 
 def test_without_anything_the_defaults_hold() -> None:
     assert load({}, {}) == Config()
 
 
-@pytest.mark.parametrize("setting", ORDINARY, ids=lambda setting: setting.name)
+@pytest.mark.parametrize("setting", ORDINARY, ids=lambda setting: setting.field)
 def test_flag_beats_environment_beats_file_beats_default(setting: config.Setting, tmp_path: Path) -> None:
-    (flag, from_flag), (variable, from_variable), (line, from_line) = EXAMPLES[setting.name]
+    (flag, from_flag), (variable, from_variable), (line, from_line) = EXAMPLES[setting.field]
     file = written(tmp_path / "c.toml", **{setting.name: line})
     environment = {"HUBFS_CONFIG": str(file)}
     assert getattr(load({}, {}), setting.field) == getattr(Config(), setting.field)
@@ -75,10 +77,10 @@ def test_flag_beats_environment_beats_file_beats_default(setting: config.Setting
     assert getattr(load({setting.name: flag}, environment), setting.field) == from_flag
 
 
-@pytest.mark.parametrize("setting", ORDINARY, ids=lambda setting: setting.name)
+@pytest.mark.parametrize("setting", ORDINARY, ids=lambda setting: setting.field)
 def test_our_own_variable_beats_those_of_others(setting: config.Setting) -> None:
     for stronger, weaker in zip(setting.environment, setting.environment[1:], strict=False):
-        (one, expected), (other, _), _ = EXAMPLES[setting.name]
+        (one, expected), (other, _), _ = EXAMPLES[setting.field]
         assert getattr(load({}, {weaker: other, stronger: one}), setting.field) == expected
 
 
@@ -101,7 +103,8 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
 BAD = {
     "hub": ("gs:/x", "ftp://x", "tfhub.dev", "https://", "http://x:port", "http://x:0", "http://[::1"),
     "format": ("zip", "COMPRESSED,UNCOMPRESSED"),
-    "cache_dir": ("gs://bucket/x", "~nobody-has-this-name/x"),
+    "cache_dir": ("~nobody-has-this-name/x",),
+    "catalog": ("~nobody-has-this-name/x",),
     "cache_size": ("many", "-1", "10 GB 5", "1e6", "inf"),
     "memory_size": ("ten", "0", "7MiB"),
     "allow_other": ("maybe", "2"),
@@ -119,7 +122,7 @@ BAD = {
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in BAD.items() for text in texts])
 def test_a_bad_value_is_named_with_its_origin_and_the_reason(name: str, text: str) -> None:
-    (setting,) = (setting for setting in SETTINGS if setting.name == name)
+    setting = next(setting for setting in SETTINGS if setting.name == name)
     flag = "-o" if name == "mount_options" else f"--{name.replace('_', '-')}"
     with pytest.raises(InvalidConfig, match=rf"^{flag}\b.* cannot be used: \w.*") as caught:
         load({name: text}, {})
@@ -177,6 +180,45 @@ def test_a_config_can_be_printed_without_its_secrets() -> None:
     assert SECRET not in repr(found)
 
 
+class TestCacheDirectory:
+    """`--cache-dir` and its variables name directories and URLs, which mean two things, and the library's directory."""
+
+    @pytest.mark.parametrize(
+        ("flags", "environment", "directory", "url", "extracted"),
+        [
+            ({"cache_dir": "gs://b/x"}, {}, None, "gs://b/x", None),
+            ({}, {"TFHUB_CACHE_DIR": "gs://b/x"}, None, "gs://b/x", None),
+            ({}, {"HUBFS_CACHE_DIR": "gs://b/x", "TFHUB_CACHE_DIR": "/t"}, "/t", "gs://b/x", "/t"),
+            ({"cache_dir": "/c"}, {"HUBFS_CACHE_DIR": "gs://b/x"}, "/c", "gs://b/x", None),
+            ({"cache_dir": "/c"}, {"TFHUB_CACHE_DIR": "/t"}, "/c", None, "/t"),
+            ({}, {"TFHUB_CACHE_DIR": "/t"}, "/t", None, "/t"),
+            ({"cache_dir": Path("/c")}, {}, "/c", None, None),
+            ({"cache_dir": "gs://b/flag"}, {"HUBFS_CACHE_DIR": "gs://b/x"}, None, "gs://b/flag", None),
+        ],
+    )
+    def test_directories_and_urls_are_told_apart(
+        self,
+        flags: dict[str, Any],
+        environment: dict[str, str],
+        directory: str | None,
+        url: str | None,
+        extracted: str | None,
+    ) -> None:
+        found = load(flags, environment)
+        assert found.cache_dir == (Config().cache_dir if directory is None else Path(directory))
+        assert found.shared_cache_url == url
+        assert found.extracted_dir == (None if extracted is None else Path(extracted))
+
+    def test_a_fleet_may_share_without_a_disk(self) -> None:
+        found = load({"no_disk_cache": True, "cache_dir": "gs://b/x"}, {})
+        assert (found.cache_dir, found.shared_cache_url) == (None, "gs://b/x")
+
+    def test_what_a_url_holds_is_not_shown(self) -> None:
+        found = load({"cache_dir": f"ftp://user:{SECRET}@host/x"}, {})
+        assert found.shared_cache_url == f"ftp://user:{SECRET}@host/x"
+        assert SECRET not in repr(found)
+
+
 class TestNoDiskCache:
     @pytest.mark.parametrize(
         ("flags", "environment", "file", "disk"),
@@ -188,6 +230,8 @@ class TestNoDiskCache:
             ({"cache_dir": "/b"}, {"HUBFS_NO_DISK_CACHE": "1"}, {"no_disk_cache": "1"}, "/b"),
             ({}, {"HUBFS_CACHE_DIR": "/c"}, {"no_disk_cache": "1"}, "/c"),
             ({}, {"HUBFS_NO_DISK_CACHE": "0", "HUBFS_CACHE_DIR": "/c"}, {"no_disk_cache": "1"}, "/c"),
+            ({"cache_dir": "gs://b"}, {"HUBFS_NO_DISK_CACHE": "1", "HUBFS_CACHE_DIR": "/c"}, {}, None),
+            ({}, {"HUBFS_CACHE_DIR": "gs://b"}, {"no_disk_cache": "1"}, None),
         ],
     )
     def test_who_is_nearer_to_the_user_decides(

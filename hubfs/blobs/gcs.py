@@ -1,16 +1,15 @@
 """The one door to gcsfs: listings and ranged reads of Google Cloud Storage, and of emulators of it."""
 
 import asyncio
-import base64
 import concurrent.futures
 import json
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import gcsfs.retry
@@ -19,15 +18,20 @@ import gcsfs.retry
 from gcsfs.core import GCSFileSystem
 from google.auth.exceptions import GoogleAuthError, TransportError
 
+from hubfs.blobs.gcs_object import OBJECT_FIELDS, GcsFolder, GcsObject, object_of, page_of
+from hubfs.blobs.gcs_read import PendingRead, PendingReply, Reply
 from hubfs.blobs.retry import Busy, Permanent, RetryPolicy, retrying
 from hubfs.blobs.url import redacted
 from hubfs.cancellation import Cancellation
-from hubfs.errors import AccessDenied, Damaged, HubfsError, InvalidConfig, NotFound, Stale, TimedOut, Unavailable
+from hubfs.errors import AccessDenied, Damaged, HubfsError, InvalidConfig, NotFound, TimedOut, Unavailable
+
+__all__ = ["GcsBlob", "GcsClient", "GcsFolder", "GcsObject", "GcsSettings", "GcsStats"]
 
 _OBJECTS_PER_PAGE = 1000
 _MAX_PAGES = 200
 _SLOWEST_BYTES_PER_S = 32 << 10
-_FIELDS = "nextPageToken,items(name,size,generation,crc32c,md5Hash)"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,28 +48,6 @@ class GcsSettings:
     project: str | None = None
     timeout_s: float = 30.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-
-
-@dataclass(frozen=True)
-class GcsObject:
-    """An object as the store listed it: `generation` pins its bytes, `crc32c` and `md5` (hex) are of all of them."""
-
-    bucket: str
-    name: str
-    size_bytes: int
-    generation: str
-    crc32c: int | None = None
-    md5: str | None = None
-
-    @property
-    def url(self) -> str:
-        """`gs://bucket/name`."""
-        return f"gs://{self.bucket}/{self.name}"
-
-    @property
-    def key(self) -> str:
-        """`gs://bucket/name#generation`: names the bytes, for ever."""
-        return f"{self.url}#{self.generation}"
 
 
 @dataclass(frozen=True)
@@ -94,14 +76,17 @@ class GcsClient:
     `_lock` guards `_requests`, `_bytes_received` and `_closed`; it is taken last.
     """
 
+    access = "read_only"
+    """The scope that the credentials are asked for."""
+
     def __init__(self, settings: GcsSettings, cancellation: Cancellation) -> None:
-        self._settings = settings
-        self._cancellation = cancellation
+        self.settings = settings
+        self.cancellation = cancellation
         self._lock = threading.Lock()
         self._requests = 0
         self._bytes_received = 0
         self._closed = False
-        self._fs = _file_system(settings)
+        self._fs = _file_system(settings, self.access)
 
     def list(self, bucket: str, prefix: str) -> Sequence[GcsObject]:
         """All objects whose name starts with `prefix`, by name: one listing, of as many pages as it takes.
@@ -109,15 +94,25 @@ class GcsClient:
         Raises `NotFound` when there is no such bucket, `AccessDenied`, `TimedOut`, `Unavailable`; `Damaged` for an
         answer that is no listing.
         """
-        objects: list[GcsObject] = []
-        token: str | None = None
-        for _ in range(_MAX_PAGES):
-            page = partial(self._page, bucket, prefix, token)
-            found, token = retrying(page, self._settings.retry, self._cancellation)
-            objects.extend(found)
-            if not token:
-                return objects
-        raise Damaged(f"gs://{bucket}/{prefix} has more than {_MAX_PAGES * _OBJECTS_PER_PAGE} objects: not a model")
+        return self._listing(bucket, prefix, None).objects
+
+    def folder(self, bucket: str, prefix: str) -> GcsFolder:
+        """What is directly below `prefix`, which ends in '/' (or is empty, for the bucket's root).
+
+        Without that slash, the names that begin with `prefix`, up to their next slash. Raises as `list` does.
+        """
+        return self._listing(bucket, prefix, "/")
+
+    def stat(self, bucket: str, name: str) -> GcsObject:
+        """The object as it is now. Raises `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`, `Damaged`."""
+
+        def attempt() -> GcsObject:
+            url = f"gs://{bucket}/{name}"
+            request = self._fs._call("GET", "b/{}/o/{}", bucket, name, fields=OBJECT_FIELDS)  # noqa: SLF001 - as in `begin_read`
+            _, body = self._finish(self._begin(request, url), url, 0)
+            return _understood(lambda: object_of(bucket, body), url, "the description of an object")
+
+        return retrying(attempt, self.settings.retry, self.cancellation)
 
     def read(self, obj: GcsObject, offset_bytes: int, size_bytes: int) -> bytes:
         """`size_bytes` bytes from `offset_bytes` on, which must lie in the object, of this very generation.
@@ -125,6 +120,10 @@ class GcsClient:
         One attempt. Raises `Stale` when that generation is gone, `Damaged` when other bytes came than were asked for,
         and `AccessDenied`, `TimedOut`, `Unavailable`.
         """
+        return self.begin_read(obj, offset_bytes, size_bytes).result()
+
+    def begin_read(self, obj: GcsObject, offset_bytes: int, size_bytes: int) -> PendingRead:
+        """Begins what `read` does, and waits for nothing. Raises `Unavailable` after `close`."""
         headers = {
             "Range": f"bytes={offset_bytes}-{offset_bytes + size_bytes - 1}",
             # An object that was stored compressed is served as it is stored: that is what its size and crc32c are of.
@@ -132,17 +131,8 @@ class GcsClient:
         }
         url = self._fs.url(f"{obj.bucket}/{obj.name}")
         request = self._fs._call("GET", url, headers=headers, generation=obj.generation)  # noqa: SLF001 - behind the public `call`
-        try:
-            reply, body = self._ask(request, obj.url, size_bytes)
-        except NotFound as error:
-            raise Stale(
-                f"{obj.url} was replaced or deleted since it was listed (generation {obj.generation})"
-            ) from error
-        if reply.get("X-Goog-Generation", obj.generation) != obj.generation:
-            raise Stale(f"{obj.url} was replaced since it was listed (generation {obj.generation})")
-        if len(body) != size_bytes:
-            raise Damaged(f"{obj.url}: asked for {size_bytes} bytes at {offset_bytes}, the store sent {len(body)}")
-        return body
+        future = self._begin(request, obj.url)
+        return PendingRead(obj, offset_bytes, size_bytes, future, lambda: self._finish(future, obj.url, size_bytes))
 
     def stats(self) -> GcsStats:
         """The counts so far."""
@@ -159,39 +149,54 @@ class GcsClient:
         closing = asyncio.run_coroutine_threadsafe(session.close(), self._fs.loop)
         concurrent.futures.wait([closing], 2)
 
-    def _page(self, bucket: str, prefix: str, token: str | None) -> tuple[Sequence[GcsObject], str | None]:
-        url = f"gs://{bucket}/{prefix}"
-        parameters = {"prefix": prefix, "pageToken": token, "maxResults": _OBJECTS_PER_PAGE, "fields": _FIELDS}
-        request = self._fs._call("GET", "b/{}/o", bucket, **parameters)  # noqa: SLF001 - as in `read`
-        _, body = self._ask(request, url, 0)
-        try:
-            page = json.loads(body)
-            return [_object(bucket, item) for item in page.get("items", ())], page.get("nextPageToken")
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise Damaged(
-                f"{url}: the answer is not a listing of a bucket; does the endpoint speak for GCS?"
-            ) from error
+    def _listing(self, bucket: str, prefix: str, delimiter: str | None) -> GcsFolder:
+        objects: list[GcsObject] = []
+        prefixes: list[str] = []
+        token: str | None = None
+        for _ in range(_MAX_PAGES):
+            attempt = partial(self._page, bucket, prefix, delimiter, token)
+            page, token = retrying(attempt, self.settings.retry, self.cancellation)
+            objects.extend(page.objects)
+            prefixes.extend(page.prefixes)
+            if not token:
+                return GcsFolder(objects, prefixes)
+        what = "a folder of a hub" if delimiter else "a model"
+        raise Damaged(f"gs://{bucket}/{prefix} has more than {_MAX_PAGES * _OBJECTS_PER_PAGE} objects: not {what}")
 
-    def _ask(
-        self, request: Coroutine[Any, Any, tuple[Mapping[str, str], bytes]], url: str, size_bytes: int
-    ) -> tuple[Mapping[str, str], bytes]:
-        """Runs `request` on the event loop and waits: as long as bytes come, but not for ever."""
+    def _page(self, bucket: str, prefix: str, delimiter: str | None, token: str | None) -> tuple[GcsFolder, str | None]:
+        url = f"gs://{bucket}/{prefix}"
+        parameters = {
+            "prefix": prefix,
+            "delimiter": delimiter,
+            "pageToken": token,
+            "maxResults": _OBJECTS_PER_PAGE,
+            "fields": f"nextPageToken,prefixes,items({OBJECT_FIELDS})",
+        }
+        request = self._fs._call("GET", "b/{}/o", bucket, **parameters)  # noqa: SLF001 - as in `begin_read`
+        _, body = self._finish(self._begin(request, url), url, 0)
+        return _understood(lambda: page_of(bucket, body), url, "a listing of a bucket")
+
+    def _begin(self, request: Coroutine[Any, Any, Reply], url: str) -> PendingReply:
+        """Runs `request` on the event loop."""
         with self._lock:
             closed = self._closed
             self._requests += 1
         if closed:
             request.close()
             raise Unavailable(f"{url}: the connection to the store was closed")
-        bound_s = self._settings.timeout_s + size_bytes / _SLOWEST_BYTES_PER_S
-        future = asyncio.run_coroutine_threadsafe(request, self._fs.loop)
-        forget = self._cancellation.on_cancel(lambda: _give_up(future))
+        return asyncio.run_coroutine_threadsafe(request, self._fs.loop)
+
+    def _finish(self, future: PendingReply, url: str, size_bytes: int) -> Reply:
+        """Waits for a reply with so many bytes: as long as bytes come, but not for ever."""
+        bound_s = self.settings.timeout_s + size_bytes / _SLOWEST_BYTES_PER_S
+        forget = self.cancellation.on_cancel(lambda: _give_up(future))
         try:
             reply, body = future.result(bound_s)
         except concurrent.futures.CancelledError as error:
-            self._cancellation.check()
+            self.cancellation.check()
             raise Unavailable(f"{url}: the request was given up") from error
         except _FOREIGN as error:
-            raise _translated(error, url, self._settings) from error
+            raise _translated(error, url, self.settings) from error
         finally:
             forget()
             _give_up(future)
@@ -223,12 +228,20 @@ class GcsBlob:
         return self._client.read(self._object, offset_bytes, size_bytes) if size_bytes > 0 else b""
 
 
-def _give_up(future: "concurrent.futures.Future[Any]") -> None:
+def _give_up(future: PendingReply) -> None:
     """Ends the request behind `future` and whoever waits for it; does nothing to one that is done. Does not block."""
     future.cancel()
 
 
-def _file_system(settings: GcsSettings) -> _FileSystem:
+def _understood(read: Callable[[], T], url: str, what: str) -> T:
+    """What `read` makes of an answer. Raises `Damaged` when it is not `what` it should be."""
+    try:
+        return read()
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise Damaged(f"{url}: the answer is not {what}; does the endpoint speak for GCS?") from error
+
+
+def _file_system(settings: GcsSettings, access: str) -> _FileSystem:
     token = settings.token or "anon"
     # gcsfs would take any other text for a bearer token, and send it away to ask when it expires.
     if token not in ("anon", "google_default") and not Path(token).is_file():
@@ -239,7 +252,7 @@ def _file_system(settings: GcsSettings) -> _FileSystem:
     try:
         return _FileSystem(
             project=settings.project or "",
-            access="read_only",
+            access=access,
             token=token,
             endpoint_url=endpoint_url,
             # Names may hold '#' and '?': they are names here, and the generation travels beside them.
@@ -307,23 +320,10 @@ def _answered(error: aiohttp.ClientResponseError, url: str, settings: GcsSetting
         return NotFound(f"{url}: {said}")
     if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return AccessDenied(
-            f"{url}: {said} to credentials {settings.token or 'anon'!r}; configure ones that may read it"
+            f"{url}: {said} to credentials {settings.token or 'anon'!r}; configure ones that may read it "
+            "(HUBFS_GCS_TOKEN: google_default, or the path of a credentials file)"
         )
     if error.status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS) or error.status >= 500:  # noqa: PLR2004 - the class of server errors
         wish = error.headers.get("Retry-After", "") if error.headers else ""
         return Busy(f"{url}: {said}", float(wish) if wish.isdecimal() else None)
     return Permanent(f"{url}: {said}")
-
-
-def _object(bucket: str, item: Mapping[str, Any]) -> GcsObject:
-    crc32c, md5 = item.get("crc32c"), item.get("md5Hash")
-    if not isinstance(item["name"], str):
-        raise TypeError("a name is a text")
-    return GcsObject(
-        bucket=bucket,
-        name=item["name"],
-        size_bytes=int(item["size"]),
-        generation=str(int(item["generation"])),
-        crc32c=int.from_bytes(base64.b64decode(crc32c, validate=True), "big") if crc32c else None,
-        md5=base64.b64decode(md5, validate=True).hex() if md5 else None,
-    )

@@ -1,12 +1,10 @@
-"""The one door to requests: replies and transfers over HTTP, and every foreign exception translated, once."""
+"""The door to requests: replies and transfers over HTTP; no foreign exception comes out of it."""
 
-import http.client
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
@@ -14,12 +12,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import requests.adapters
 import urllib3
 from cachetools import TTLCache
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from hubfs.blobs.http_adapter import WatchedAdapter
+from hubfs.blobs.http_errors import translated
 from hubfs.blobs.http_object import ContentRange, HttpObject, content_length
 from hubfs.blobs.http_settings import HttpSettings
 from hubfs.blobs.http_status import REDIRECTS, refusal
@@ -35,7 +32,6 @@ _log = logging.getLogger(__name__)
 
 _HEAD_BYTES = 512
 _MAX_REDIRECTS = 10
-_POOL_SIZE = 64
 _PROBE_TTL_S = 60.0
 _PROBES_KEPT = 1024
 _HOSTS_KEPT = 64
@@ -142,7 +138,7 @@ class HttpClient:
         # Reading the environment takes as long as a small request, and the daemon's does not change.
         self._environment = lru_cache(_HOSTS_KEPT)(self._read_environment)
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _Adapter(sockets))
+            self._session.mount(scheme, WatchedAdapter(sockets))
         self._forget_callback = cancellation.on_cancel(sockets.shut_down)
         # urllib3's debug lines print whole URLs, and the query of a signed one is a secret.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
@@ -287,33 +283,9 @@ class HttpClient:
             host_url, {}, stream=True, verify=self.settings.verify, cert=None
         )
 
-    @contextmanager
-    def translated(self, url: str) -> Iterator[None]:
-        """The one place where foreign exceptions become ours. Their texts hold whole URLs and are never shown."""
-        try:
-            yield
-        except HubfsError:
-            raise
-        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError, OSError) as error:
-            self.cancellation.check()
-            raise self._error_for(redacted(url), error) from None  # a traceback would show the foreign text
-
-    def _error_for(self, url: str, error: Exception) -> HubfsError:
-        settings = self.settings
-        if isinstance(error, requests.ConnectTimeout):
-            return TimedOut(f"{url} could not be connected to within {settings.connect_timeout_s:g} s")
-        if isinstance(error, requests.Timeout | urllib3.exceptions.ReadTimeoutError):
-            return TimedOut(f"{url} sent nothing for {settings.stall_timeout_s:g} s")
-        cause, reason = _reason(error)
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return Permanent(
-                f"{url} shows a certificate that is not trusted ({cause.verify_message}): add its authority with "
-                "REQUESTS_CA_BUNDLE"
-            )
-        if isinstance(error, ValueError):
-            return Permanent(f"{url} cannot be requested: the URL or one of the headers to send is not well-formed")
-        through = " through the proxy" if isinstance(error, requests.exceptions.ProxyError) else ""
-        return Unavailable(f"{url} could not be read{through}: {reason}")
+    def translated(self, url: str) -> AbstractContextManager[None]:
+        """Foreign exceptions that come of asking `url` are raised as ours."""
+        return translated(url, self.settings, self.cancellation)
 
 
 def _probe_key(url: str, headers: Mapping[str, str]) -> object:
@@ -324,59 +296,6 @@ def _endless(url: str) -> HubfsError:
     return Permanent(f"{redacted(url)} redirects more than {_MAX_REDIRECTS} times")
 
 
-def _reason(error: BaseException) -> tuple[BaseException, str]:
-    """The deepest cause that says something, and what it says. Texts of requests and urllib3 are not used."""
-    cause, reason = error, "the connection failed"
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, OSError) and link.strerror:
-            cause, reason = link, link.strerror
-        elif isinstance(link, http.client.HTTPException):
-            cause, reason = link, str(link) or type(link).__name__
-        link = link.__cause__ or link.__context__
-    return cause, reason
-
-
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """An `auth` that changes nothing; with it requests consults neither netrc nor the URL."""
     return request
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """An adapter whose connections tell `sockets` about themselves."""
-
-    def __init__(self, sockets: OpenSockets) -> None:
-        self._pool_classes = _pool_classes(sockets)
-        super().__init__(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """As in requests, with connections of ours."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pool_classes
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        """As in requests, with connections of ours, except through SOCKS, which brings its own."""
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        if not proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = self._pool_classes
-        return manager
-
-
-def _pool_classes(sockets: OpenSockets) -> dict[str, type[HTTPConnectionPool]]:
-    class Connection(HTTPConnection):
-        def connect(self) -> None:
-            super().connect()
-            sockets.watch(self.sock)
-
-    class SecureConnection(HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            sockets.watch(self.sock)
-
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Connection
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = SecureConnection
-
-    return {"http": Pool, "https": SecurePool}

@@ -3,9 +3,12 @@
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
+from contextlib import ExitStack
 
 from hubfs.blobs.blob import Blob
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, block_size_at, blocks_of
+from hubfs.cache.shared_layout import place_of
+from hubfs.cache.shared_turns import NoTurns, Turns
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, Damaged
 from hubfs.single_flight import await_result
@@ -48,18 +51,27 @@ def slice_blocks(blocks: list[bytes], first_index: int, offset_bytes: int, size_
 class CachedBlob:
     """Wraps `blob`: reads come from `cache`; what is missing is fetched once, whoever asks, and kept.
 
-    Reads of the wrapped blob begin at block boundaries and cover whole blocks. `_lock` guards `_flights` (the fetches
+    Reads of the wrapped blob begin at block boundaries and cover whole blocks. With `turns`, one daemon of a fleet
+    fetches a block and the others find it in the shared cache. `_lock` guards `_flights` (the fetches
     under way, by block); it is never held across I/O or a wait.
     """
 
     def __init__(
-        self, blob: Blob, cache: BlockCache, cache_key: CacheKey, *, pool: Executor, cancellation: Cancellation
+        self,
+        blob: Blob,
+        cache: BlockCache,
+        cache_key: CacheKey,
+        *,
+        pool: Executor,
+        cancellation: Cancellation,
+        turns: Turns | None = None,
     ) -> None:
         self._blob = blob
         self._cache = cache
         self._cache_key = cache_key
         self._pool = pool
         self._cancellation = cancellation
+        self._turns = turns or NoTurns()
         self._lock = threading.Lock()
         self._flights: dict[int, Future[bytes]] = {}
 
@@ -135,18 +147,38 @@ class CachedBlob:
         """Carries out the flights of a run. Never raises: what happened is in the flights."""
         try:
             # Between the look into the cache and the claim another reader's fetch may have ended.
-            missing = []
-            for index in run:
-                block = self._cache.get(self._cache_key, index)
-                if block is None:
-                    missing.append(index)
-                else:
-                    claimed[index].set_result(block)
+            missing = self._hand_out(run, claimed)
             for part in runs_of(missing):
-                self._fetch_from_origin(part, claimed)
+                self._fetch_in_turn(part, claimed)
             self._end(run, claimed)
         except BaseException as error:  # noqa: BLE001 - whatever happened belongs to the readers who wait
             self._end(run, claimed, error)
+
+    def _hand_out(self, indexes: Iterable[int], claimed: dict[int, Future[bytes]]) -> list[int]:
+        """Gives the flights what the cache has by now; returns the blocks that it has not."""
+        missing = []
+        for index in indexes:
+            if claimed[index].done():
+                continue
+            block = self._cache.get(self._cache_key, index)
+            if block is None:
+                missing.append(index)
+            else:
+                claimed[index].set_result(block)
+        return missing
+
+    def _fetch_in_turn(self, run: range, claimed: dict[int, Future[bytes]]) -> None:
+        """Fetches what another daemon is not fetching already, and waits for the rest."""
+        with ExitStack() as turns:
+            # In ascending order, so that no two daemons wait for each other.
+            for file, number in sorted({place_of(self._cache_key, index) for index in (run.start, run.stop - 1)}):
+                turns.enter_context(
+                    self._turns.turn(
+                        self._cache_key.model, f"{file}.{number}", lambda: not self._hand_out(run, claimed)
+                    )
+                )
+            for part in runs_of(index for index in run if not claimed[index].done()):
+                self._fetch_from_origin(part, claimed)
 
     def _fetch_from_origin(self, run: range, claimed: dict[int, Future[bytes]]) -> None:
         self._cancellation.check()

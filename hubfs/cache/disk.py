@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cachetools import TTLCache
 
+from hubfs.blobs.crc32c import crc32c
 from hubfs.cache import block_map
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, Release, TierStats
 from hubfs.cache.eviction import CachedModel, plan_eviction
@@ -100,7 +101,7 @@ class DiskTier:
                 return None
             length_bytes, checksum = record
             block = _pread(self._layout.data(key), length_bytes, index * BLOCK_SIZE_BYTES)
-            if len(block) == length_bytes and block_map.crc32c(block) == checksum:
+            if len(block) == length_bytes and crc32c(block) == checksum:
                 return block
             _log.warning("Block %d of %s in the disk cache is corrupt; it is fetched again", index, key.path)
             block_map.clear_record(map_fd, index)
@@ -138,7 +139,7 @@ class DiskTier:
 
     def _write(self, key: CacheKey, index: int, block: bytes) -> bool:
         """Writes data, then record. False if the block was there."""
-        checksum = block_map.crc32c(block)
+        checksum = crc32c(block)
         map_fd = open_for_writing(self._layout.blocks(key))
         try:
             if block_map.read_record(map_fd, index) == (len(block), checksum):

@@ -15,6 +15,7 @@ _MODES = {
     NodeKind.DIRECTORY: stat.S_IFDIR | 0o555,
     NodeKind.FILE: stat.S_IFREG | 0o444,
     NodeKind.CONTROL: stat.S_IFREG | 0o444,
+    NodeKind.SYMLINK: stat.S_IFLNK | 0o777,
 }
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from hubfs.errors import InvalidHandle
 
@@ -28,11 +29,25 @@ def is_version(text: str) -> bool:
     return _VERSION.fullmatch(text) is not None
 
 
+COLLECTION = "collection"
+"""The segment after the publisher that makes a path one of a collection, which is no model."""
+
+
+class Kind(Enum):
+    """What a model is; the value is the segment after the publisher that says so."""
+
+    MODEL = ""  # a SavedModel or a TF1 Hub module: the hub tells them apart by their files alone
+    LITE = "lite-model"
+    TFJS = "tfjs-model"
+    CORAL = "coral-model"
+
+
 @dataclass(frozen=True, order=True)
 class Handle:
     """A versioned model: `google/spice/2` has publisher `google`, name `spice`, version `2`.
 
-    `name` may have slashes. `version` keeps its text, so that `Handle.parse(str(handle)) == handle`.
+    `name` may have slashes, and begins with the kind's segment if it has one: `google/lite-model/spice/1` has name
+    `lite-model/spice`. `version` keeps its text, so that `Handle.parse(str(handle)) == handle`.
     """
 
     publisher: str
@@ -42,29 +57,53 @@ class Handle:
     def __str__(self) -> str:
         return f"{self.publisher}/{self.name}/{self.version}"
 
+    @property
+    def kind(self) -> Kind:
+        """What the model is, by its name."""
+        return _kind_of([self.publisher, *self.name.split("/")])
+
     @classmethod
     def parse(cls, text: str) -> "Handle":
-        """Reads `publisher/name/version`. Raises `InvalidHandle`."""
-        handle, rest = cls.split(text.split("/"))
-        if handle is None or rest:
-            raise InvalidHandle(
-                f"{text!r} is not a versioned handle: it must read PUBLISHER/NAME/VERSION, such as google/spice/2"
-            )
-        return handle
+        """Reads `publisher/name/version`: the last segment is the version. Raises `InvalidHandle`."""
+        publisher, *name, version = text.split("/") if text.count("/") > 1 else ("", "", "")
+        handle = cls(publisher, "/".join(name), version)
+        named = name[1:] if handle.kind is not Kind.MODEL else name
+        if is_publisher(publisher) and named and all(map(is_name_segment, name)) and is_version(version):
+            return handle
+        raise InvalidHandle(
+            f"{text!r} is not a versioned handle: it must read PUBLISHER/NAME/VERSION, such as google/spice/2"
+        )
 
     @classmethod
-    def split(cls, segments: Sequence[str]) -> tuple["Handle | None", Sequence[str]]:
-        """Finds the handle at the start of a path: the handle (None while the path is too short) and what follows it.
+    def candidates(cls, segments: Sequence[str]) -> "list[tuple[Handle, Sequence[str]]]":
+        """The handles that the start of a path may be, the shortest first, each with what follows it.
 
-        The first all-digit segment after a name segment is the version (true of every untyped handle of the public
-        catalogue). Raises `InvalidHandle` for a path that cannot lead to a model.
+        Empty while the path is too short to reach a version. An untyped path has at most one: its first all-digit
+        segment after a name segment is the version (true of every untyped handle of the public catalogue). A typed one
+        (`lite-model`, …) may have numbers inside its name; since no versioned URL is an ancestor of another, at most
+        one of its candidates is a model. Raises `InvalidHandle` for a path that cannot lead to a model.
         """
+        found: list[tuple[Handle, Sequence[str]]] = []
+        kind = _kind_of(segments)
+        first_name = 1 if kind is Kind.MODEL else 2
         for position, segment in enumerate(segments):
             if position == 0:
                 if not is_publisher(segment):
                     raise InvalidHandle(f"{segment!r} cannot be a publisher: lower-case letters, digits and '-'")
-            elif position >= 2 and is_version(segment):  # noqa: PLR2004 - publisher and one name segment come first
-                return cls(segments[0], "/".join(segments[1:position]), segment), segments[position + 1 :]
+            elif position > first_name and is_version(segment):
+                rest = segments[position + 1 :]
+                found.append((cls(segments[0], "/".join(segments[1:position]), segment), rest))
+                if kind is Kind.MODEL:
+                    break
             elif not is_name_segment(segment):
+                if found:
+                    break  # a file's name in a model, and no part of a longer name
                 raise InvalidHandle(f"{segment!r} cannot be part of a model's name: letters, digits, '_', '.', '-'")
-        return None, []
+        return found
+
+
+def _kind_of(segments: Sequence[str]) -> Kind:
+    try:
+        return Kind(segments[1]) if len(segments) > 1 else Kind.MODEL
+    except ValueError:
+        return Kind.MODEL

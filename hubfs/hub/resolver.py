@@ -1,6 +1,6 @@
 """What a hub answers: where a model's bytes are, and in which form."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -13,15 +13,18 @@ class Form(Enum):
 
     COMPRESSED = "compressed"
     UNCOMPRESSED = "uncompressed"
+    FILE = "file"  # the model is one file
+    FILES = "files"  # every file has a URL of its own
 
 
 @dataclass(frozen=True)
 class Location:
     """Where a model's bytes are, and in which form; holding one fetches nothing.
 
-    `url` is an `http(s)` URL that answers with the archive (the hub's own, redirects not yet followed, so that a
-    signed URL which expired is found anew), or `gs://bucket/prefix`. `headers` are needed to fetch it; they may be
-    secret and are never part of a message.
+    By form, `url` is: COMPRESSED, the URL of the archive; UNCOMPRESSED, `gs://bucket/prefix`; FILE, the URL of the
+    file; FILES, the model's URL, to which `/<path>?tfjs-format=file` is added. HTTP URLs are the hub's own, not yet
+    redirected, so that a signed URL which expired is found anew; an archive's may be `gs://bucket/object`, too.
+    `headers` are needed to fetch it; they may be secret and are never part of a message.
     """
 
     url: str
@@ -43,4 +46,19 @@ class Resolver(Protocol):
         Raises `ModelNotFound` when the hub says so (the message says what was tried), `AccessDenied`, `TimedOut`,
         `Unavailable`.
         """
+        ...
+
+    def latest(self, name: str) -> str:
+        """The version that the unversioned `name` (`google/spice`) stands for now. Remembers nothing.
+
+        Raises `ModelNotFound` when the hub has no version of it, and what `resolve` raises.
+        """
+        ...
+
+    def versions(self, name: str) -> Sequence[str]:
+        """The versions of `name` that the hub is known to have, ascending; perhaps not all, perhaps none."""
+        ...
+
+    def children(self, folder: str) -> Sequence[str] | None:
+        """The names directly below `folder` ("" for the root) that the hub lists; None for a hub that lists nothing."""
         ...

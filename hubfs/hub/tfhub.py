@@ -1,21 +1,17 @@
-"""The TF-Hub protocol: one question per hosting form, asked of an HTTP host."""
+"""A hub of the TF-Hub protocol on an HTTP host."""
 
 import re
-import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hubfs.blobs.http import HttpClient, HttpReply
-from hubfs.blobs.http_object import HttpObject
 from hubfs.blobs.url import origin_of, redacted, without_userinfo
-from hubfs.errors import Damaged, InvalidConfig, ModelNotFound, NotFound
+from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Location
+from hubfs.hub.tfhub_questions import Question, bucket_in, questions
+from hubfs.hub.tfhub_versions import count_up, shown_in
 
-_REDIRECTS = range(300, 400)
-_GZIP_MAGIC = b"\x1f\x8b"
-_HTML_TYPES = ("text/html", "application/xhtml+xml")
-_HTML_STARTS = (b"<!doctype html", b"<html", b"<head")
-_GS_URL = re.compile(r"""gs://[^\s"'<>/]+[^\s"'<>]*""")
+_HEAD_BYTES = 512  # tells a page from a model
 
 
 class TfhubResolver:
@@ -42,39 +38,78 @@ class TfhubResolver:
         return redacted(self._hub_url)
 
     def resolve(self, handle: Handle, form: Form | None = None) -> Location:
-        """See `Resolver`. Raises `Damaged`, too, when the hub sends something that is neither archive nor HTML."""
-        wanted = form or self._form
+        """See `Resolver`. Raises `Damaged`, too, when the hub sends something that is neither the model nor HTML."""
         tried = []
-        for candidate, ask in ((Form.UNCOMPRESSED, self._uncompressed), (Form.COMPRESSED, self._compressed)):
-            if wanted in (None, candidate):
-                answer = ask(f"{self._hub_url}/{handle}?tf-hub-format={candidate.value}")
-                if isinstance(answer, Location):
-                    return answer
-                tried.append(f"{candidate.value}: {answer}")
+        for question in questions(handle.kind, form or self._form):
+            answer = self._ask(question, str(handle))
+            if isinstance(answer, Location):
+                return answer
+            tried.append(f"{question.form.value}: {answer}")
         raise ModelNotFound(f"{self.hub} has no model {handle} ({'; '.join(tried)})")
 
-    def _uncompressed(self, url: str) -> Location | str:
-        """The bucket that the hub names, or why it names none."""
-        reply = self._client.reply(url, self._headers, follow=lambda reply: _bucket_in(reply) is None)
-        bucket_url = _bucket_in(reply)
-        if bucket_url is None:
-            return f"{redacted(reply.url)} answered {reply.status} without naming a gs:// address"
-        return Location(bucket_url, Form.UNCOMPRESSED)
+    def latest(self, name: str) -> str:
+        """See `Resolver`: as the hub resolves the unversioned URL, which is asked once for each form until one answers.
 
-    def _compressed(self, url: str) -> Location | str:
-        """Where the archive is, or why there is none."""
+        The version is read from the redirects. A hub that answers without showing it is asked for its versions, as
+        `versions` does. Raises `InvalidHandle` for a name that no model can have.
+        """
+        tried = []
+        for question in self._questions(name):
+            reply, shown = self._unversioned(question, name)
+            if shown is not None:
+                return shown
+            if question.is_answered_by(reply):
+                found = self._count_up([question], name, None)
+                if found:
+                    return found[-1]
+                tried.append(f"{question.form.value}: it has one, and no version of it was found by counting up from 1")
+            else:
+                tried.append(f"{question.form.value}: {redacted(reply.url)} answered {reply.status} without a model")
+        raise ModelNotFound(f"{self.hub} has no version of {name} ({'; '.join(tried)})")
+
+    def versions(self, name: str) -> Sequence[str]:
+        """See `Resolver`: found by counting up to the latest version; see `hubfs.hub.tfhub_versions` for its bounds.
+
+        Costs a request for each version that is tried, two on a hub that does not answer the unversioned URL. What
+        does not let us in, or is damaged, is none. Raises `InvalidHandle` for a name that no model can have.
+        """
+        asked = self._questions(name)
+        last = None
+        for question in asked:
+            reply, last = self._unversioned(question, name)
+            if last is not None or question.is_answered_by(reply):
+                asked = [question]
+                break
+        return self._count_up(asked, name, last)
+
+    def children(self, folder: str) -> None:  # noqa: ARG002 - the protocol's signature
+        """See `Resolver`: the protocol of these hubs has no listing."""
+        return
+
+    def _questions(self, name: str) -> Sequence[Question]:
+        return questions(Handle.parse(f"{name}/1").kind, self._form)
+
+    def _ask(self, question: Question, path: str) -> Location | str:
+        return question.ask(self._client, f"{self._hub_url}/{path}", self._headers)
+
+    def _count_up(self, asked: Sequence[Question], name: str, last: str | None) -> Sequence[str]:
+        return count_up(lambda version: any(self._has(question, f"{name}/{version}") for question in asked), last)
+
+    def _has(self, question: Question, path: str) -> bool:
         try:
-            found = self._client.probe(url, self._headers)
-        except NotFound as error:
-            return str(error)
-        if _is_html(found):
-            return f"{redacted(found.final_url)} answered with a page for people"
-        if not _is_archive(found.head):
-            raise Damaged(
-                f"{redacted(found.final_url)} answered with something that is neither a tar.gz nor a tar archive "
-                f"(type {found.content_type or 'unknown'}, size {found.size_bytes}): report it to the hub's operator"
-            )
-        return Location(url, Form.COMPRESSED, self._headers)
+            return isinstance(self._ask(question, path), Location)
+        except (AccessDenied, Damaged):
+            return False
+
+    def _unversioned(self, question: Question, name: str) -> tuple[HttpReply, str | None]:
+        """The reply to the unversioned URL, and the version that it or a redirect on the way shows."""
+
+        def leads_on(reply: HttpReply) -> bool:
+            return shown_in(reply, name) is None and bucket_in(reply) is None
+
+        url = f"{self._hub_url}/{name}{question.suffix}"
+        reply = self._client.reply(url, self._headers, max_body_bytes=_HEAD_BYTES, follow=leads_on)
+        return reply, shown_in(reply, name)
 
 
 def _is_hub_url(url: str) -> bool:
@@ -83,30 +118,3 @@ def _is_hub_url(url: str) -> bool:
     except ValueError:
         return False
     return scheme in ("http", "https") and bool(host) and not re.search(r"[?#\s]", url)
-
-
-def _bucket_in(reply: HttpReply) -> str | None:
-    """The gs:// address in a redirect; the body is what the protocol speaks of, so it counts before `Location`."""
-    if reply.status not in _REDIRECTS:
-        return None
-    for text in (reply.body.decode("utf-8", "replace"), reply.headers.get("Location", "")):
-        if match := _GS_URL.search(text):
-            return match.group().rstrip("/")
-    return None
-
-
-def _is_html(found: HttpObject) -> bool:
-    media_type = found.content_type.partition(";")[0].strip().lower()
-    start = found.head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    return media_type in _HTML_TYPES or start.startswith(_HTML_STARTS)
-
-
-def _is_archive(head: bytes) -> bool:
-    if head.startswith(_GZIP_MAGIC):
-        return True
-    try:
-        # checks the header's checksum, which every tar has, of whichever age
-        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
-    except tarfile.HeaderError:
-        return False
-    return True

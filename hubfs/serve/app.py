@@ -3,23 +3,28 @@
 import asyncio
 import re
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from aiohttp import hdrs, web
 
 from hubfs.errors import Cancelled, EntryNotFound, HubfsError, InvalidConfig, InvalidHandle, ModelNotFound, NotFound
-from hubfs.hub.handle import Handle
-from hubfs.serve.archive_response import ArchiveResponse
+from hubfs.hub.catalog_document import NAME as CATALOG_DOCUMENT
+from hubfs.hub.handle import Handle, Kind, is_version
 from hubfs.serve.archives import Archives
+from hubfs.serve.catalog_document import CatalogDocument
 from hubfs.serve.listing import list_members, list_packed
-from hubfs.serve.models import Model, ModelDirectory
+from hubfs.serve.models import WHOLE, Model, ModelDirectory
 from hubfs.serve.page import HEADERS, error_page, list_page, model_page
+from hubfs.serve.resumable import ResumableFile
 
 _ARCHIVES = web.AppKey("archives", Archives)
 _BUCKET = re.compile(r"gs://[a-z\d][\w.-]*(/[^\s?#]*)?", re.ASCII)
-_COMPRESSED = "tf-hub-format=compressed"
 _UNCOMPRESSED = "tf-hub-format=uncompressed"
+_TFJS_FILE = "tfjs-format=file"
+_ARCHIVE_TYPE = "application/x-gzip"
+_FILE_TYPE = "application/octet-stream"
 _RETRY_AFTER_S = 5
 
 
@@ -49,6 +54,7 @@ def make_app(directory: Path, *, bucket: str | None = None) -> web.Application:
 
     app.cleanup_ctx.append(life)
     app.on_shutdown.append(give_up_builds)
+    app.router.add_get(f"/{CATALOG_DOCUMENT}", CatalogDocument(models).reply)
     app.router.add_get("/{path:.*}", _Host(models, bucket).reply)
     return app
 
@@ -75,31 +81,51 @@ class _Host:
     async def _reply(self, request: web.Request) -> web.StreamResponse:
         path = request.path.removeprefix("/").removesuffix("/")
         segments = path.split("/") if path else []
-        handle, rest = Handle.split(segments)  # its grammar has no `..` and nothing hidden
-        if handle is None:
+        found = await asyncio.to_thread(self._models.at, segments)  # the grammar has no `..` and nothing hidden
+        if found is None:
             return await self._reply_unversioned(request, segments)
+        model, rest = found
         if rest:
-            raise EntryNotFound(f"this hub has nothing at {path}: it serves models whole, ask for {handle}")
-        model = await asyncio.to_thread(self._models.find, handle)
+            return await self._reply_file(request, model, rest)
         asked = _asked(request)
         if asked is None:
             return _page(await asyncio.to_thread(self._describe, model, f"{request.scheme}://{request.host}"))
-        if asked == _COMPRESSED:
-            return ArchiveResponse(await request.app[_ARCHIVES].archive_of(model))
-        if asked != _UNCOMPRESSED:
-            raise ModelNotFound(f"this hub has no {asked} of {handle}: ask for {_COMPRESSED}")
+        if asked == WHOLE[model.handle.kind]:
+            whole = await request.app[_ARCHIVES].archive_of(model)
+            return ResumableFile(whole, _ARCHIVE_TYPE if whole.suffix == ".gz" else _FILE_TYPE)
+        return self._reply_uncompressed(asked, model.handle)
+
+    def _reply_uncompressed(self, asked: str, handle: Handle) -> web.StreamResponse:
+        whole = WHOLE[handle.kind]
+        if asked != _UNCOMPRESSED or handle.kind is not Kind.MODEL:
+            raise ModelNotFound(f"this hub has no {asked} of {handle}: ask for {whole}")
         if self._bucket is None:
-            raise ModelNotFound(f"this hub has {handle} compressed only (no --bucket): ask for {_COMPRESSED}")
+            raise ModelNotFound(f"this hub has {handle} compressed only (no --bucket): ask for {whole}")
         location = f"{self._bucket}/{handle}"
         return web.Response(status=303, text=location, headers={hdrs.LOCATION: location})
 
+    async def _reply_file(self, request: web.Request, model: Model, rest: Sequence[str]) -> web.StreamResponse:
+        """A file of a TF.js model, the one kind whose files have URLs of their own."""
+        handle, inside = model.handle, "/".join(rest)
+        if handle.kind is not Kind.TFJS:
+            raise EntryNotFound(f"this hub has nothing at {handle}/{inside}: it serves such models whole")
+        if _asked(request) != _TFJS_FILE:
+            raise EntryNotFound(f"this hub has nothing at {handle}/{inside} but files: ask for {_TFJS_FILE}")
+        path = await asyncio.to_thread(self._models.file, model, rest)
+        return ResumableFile(path, "application/json" if path.suffix == ".json" else _FILE_TYPE)
+
     async def _reply_unversioned(self, request: web.Request, segments: list[str]) -> web.StreamResponse:
         """Sends a model's name to its latest version; shows people what is below any other path."""
-        if len(segments) > 1:
-            versions = await asyncio.to_thread(self._models.versions, segments[0], "/".join(segments[1:]))
+        # The path of a TF.js model's file follows the name, and nothing tells where that ends but its versions.
+        shortest = 2 if _asked(request) == _TFJS_FILE else max(2, len(segments))
+        for end in range(len(segments), shortest - 1, -1):
+            if end < len(segments) and is_version(segments[end]):
+                break  # a version that is not here, and not a file of the latest one
+            versions = await asyncio.to_thread(self._models.versions, segments[0], "/".join(segments[1:end]))
             if versions:
                 query = request.rel_url.raw_query_string
-                location = f"/{versions[-1]}" + (f"?{query}" if query else "")
+                path = "/".join([str(versions[-1]), *map(quote, segments[end:])])
+                location = f"/{path}" + (f"?{query}" if query else "")
                 return web.Response(status=302, text=location, headers={hdrs.LOCATION: location})
         if _asked(request) is None:
             below = await asyncio.to_thread(self._models.below, segments)

@@ -6,17 +6,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubfs.errors import ModelNotFound
-from hubfs.hub.handle import Handle, is_name_segment, is_publisher, is_version
+from hubfs.errors import EntryNotFound, ModelNotFound
+from hubfs.hub.handle import Handle, Kind, is_name_segment, is_publisher, is_version
 
 _log = logging.getLogger(__name__)
 _ARCHIVE_SUFFIX = ".tar.gz"
-_SHORTEST_NAME = 2  # publisher and one name segment
+_LITE_SUFFIX = ".tflite"
+_LITE_KINDS = (Kind.LITE, Kind.CORAL)
+_TFJS_MANIFEST = "model.json"
+
+WHOLE = {
+    Kind.MODEL: "tf-hub-format=compressed",
+    Kind.TFJS: "tfjs-format=compressed",
+    Kind.LITE: "lite-format=tflite",
+    Kind.CORAL: "lite-format=tflite",
+}
+"""The query that the protocol downloads a whole model by."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model of the directory. `path` is the directory of its files, or its archive when `packed`."""
+    """A model of the directory. `path` is the directory of its files; when `packed`, its archive or its one file."""
 
     handle: Handle
     path: Path
@@ -26,9 +36,13 @@ class Model:
 class ModelDirectory:
     """`<publisher>/<name…>/<version>/` directories and `<publisher>/<name…>/<version>.tar.gz` archives below `root`.
 
-    A directory that holds nothing is no model; where both exist, the directory is served. Nothing is remembered
-    between calls, so what appears while serving is seen at once (rename a version into place: half of one is served
-    as half). What a symlink leads to outside of `root` does not exist here. All methods read the disk.
+    A directory that holds nothing is no model; where both exist, the directory is served. A TF Lite or Coral model is
+    `<version>/model.tflite`, or the only other `.tflite` file there, or `<version>.tflite`. The directory of a TF.js
+    model holds `model.json`; one with a number for a name that does not is a part of a longer name.
+
+    Nothing is remembered between calls, so what appears while serving is seen at once (rename a version into place:
+    half of one is served as half). What a symlink leads to outside of `root` does not exist here. All methods read
+    the disk.
     """
 
     def __init__(self, root: Path) -> None:
@@ -48,9 +62,32 @@ class ModelDirectory:
             raise ModelNotFound(f"this hub has no model {handle}: {hint}")
         return model
 
+    def at(self, segments: Sequence[str]) -> tuple[Model, Sequence[str]] | None:
+        """The model that a path begins with, and what follows; None if it may be a model's name without a version.
+
+        Raises `InvalidHandle` for what cannot be either, and `ModelNotFound` as `find` does.
+        """
+        candidates = Handle.candidates(segments)
+        for handle, rest in candidates:
+            if handle.kind is Kind.MODEL:
+                return self.find(handle), rest
+            model = self._model(handle)
+            if model is not None:
+                return model, rest
+        return None
+
+    def file(self, model: Model, segments: Sequence[str]) -> Path:
+        """The file at a path in a model's directory. Raises `EntryNotFound`."""
+        path = model.path.joinpath(*segments)
+        inside = not model.packed and {"", ".", ".."}.isdisjoint(segments) and "\0" not in "".join(segments)
+        if inside and self.holds(path) and _is_file(path):
+            return path
+        raise EntryNotFound(f"this hub has no file {'/'.join(segments)} in {model.handle}")
+
     def versions(self, publisher: str, name: str) -> list[Handle]:
         """The model's versions, oldest first, by number."""
-        texts = {entry.removesuffix(_ARCHIVE_SUFFIX) for entry in _names(self.root / publisher / name)}
+        suffix = _LITE_SUFFIX if Handle(publisher, name, "").kind in _LITE_KINDS else _ARCHIVE_SUFFIX
+        texts = {entry.removesuffix(suffix) for entry in _names(self.root / publisher / name)}
         handles = (Handle(publisher, name, text) for text in texts if is_version(text))
         return sorted(filter(self._model, handles), key=_age)
 
@@ -60,28 +97,48 @@ class ModelDirectory:
 
     def _model(self, handle: Handle) -> Model | None:
         path = self.root / str(handle)
-        if self.holds(path) and _names(path):
+        names = _names(path) if self.holds(path) else []
+        packed = path.with_name(handle.version + _ARCHIVE_SUFFIX)
+        if handle.kind in _LITE_KINDS:
+            lite = [name for name in names if name.endswith(_LITE_SUFFIX)]
+            if f"model{_LITE_SUFFIX}" in lite:
+                packed = path / f"model{_LITE_SUFFIX}"
+            else:
+                packed = path / lite[0] if len(lite) == 1 else path.with_name(handle.version + _LITE_SUFFIX)
+        elif names and (handle.kind is Kind.MODEL or _TFJS_MANIFEST in names):
             return Model(handle, path, packed=False)
-        archive = path.with_name(handle.version + _ARCHIVE_SUFFIX)
-        if self.holds(archive) and os.path.isfile(archive):  # noqa: PTH113 - false for over-long names; Path raises
-            return Model(handle, archive, packed=True)
-        return None
+        return Model(handle, packed, packed=True) if self.holds(packed) and _is_file(packed) else None
 
     def _walk(self, segments: tuple[str, ...], ancestors: frozenset[str]) -> Iterator[Handle]:
         directory = self.root.joinpath(*segments)
         real = os.path.realpath(directory)
         if real in ancestors or not self.holds(directory):  # a symlink to where we came from, or out of here
             return
-        named = len(segments) >= _SHORTEST_NAME
-        if named:
-            yield from self.versions(segments[0], "/".join(segments[1:]))
+        named = _is_named(segments)
+        versions = self.versions(segments[0], "/".join(segments[1:])) if named else []
+        yield from versions
+        roots = {handle.version for handle in versions}
         for name in _names(directory):
-            if (is_name_segment(name) if segments else is_publisher(name)) and not (named and is_version(name)):
+            ends = named and is_version(name) and (name in roots or not _is_typed(segments))
+            if (is_name_segment(name) if segments else is_publisher(name)) and not ends:
                 yield from self._walk((*segments, name), ancestors | {real})
 
 
 def _age(handle: Handle) -> tuple[str, str, int, str]:
     return handle.publisher, handle.name, int(handle.version), handle.version
+
+
+def _is_typed(segments: Sequence[str]) -> bool:
+    return Handle(segments[0], "/".join(segments[1:]), "").kind is not Kind.MODEL
+
+
+def _is_named(segments: Sequence[str]) -> bool:
+    """Whether these are a publisher and a name, which has a segment of its own besides the one of its kind."""
+    return len(segments) > 1 and len(segments) > 1 + _is_typed(segments)
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 - false for over-long names; Path raises
 
 
 def _names(directory: Path) -> list[str]:

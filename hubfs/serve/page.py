@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from string import Template
 from urllib.parse import quote
 
-from hubfs.hub.handle import Handle
+from hubfs.hub.handle import Handle, Kind
 from hubfs.serve.listing import Member
+from hubfs.serve.models import WHOLE
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8881; --dim: #595959; --link: #0b57d0 }
@@ -64,23 +65,22 @@ def model_page(handle: Handle, versions: Sequence[Handle], files: Sequence[Membe
         if not file.is_directory
     )
     total = size_text(sum(file.size_bytes for file in files))
-    mount = (
-        f"$ hubfs mount /mnt/tfhub --hub {hub}\n$ ls /mnt/tfhub/{handle}\n$ python\n"
-        ">>> import tensorflow as tf\n"
-        f">>> model = tf.saved_model.load('/mnt/tfhub/{handle}')"
-    )
-    load = f">>> import tensorflow_hub as hub\n>>> model = hub.load('{hub}/{handle}')"
-    fetch = f"$ curl -fL '{hub}/{handle}?tf-hub-format=compressed' | tar xz"
+    mount = f"$ hubfs mount /mnt/tfhub --hub {hub}\n$ ls /mnt/tfhub/{handle}\n{_use_files(handle)}"
+    load = _use_url(handle, hub)
+    query = WHOLE[handle.kind]
+    is_archive = query.endswith("compressed")
+    fetch = f"$ curl -fL '{hub}/{handle}?{query}' {'| tar xz' if is_archive else '-o model.tflite'}"
+    whole = "archive (tar.gz)" if is_archive else "file"
     newest = versions[-1] if versions else handle
     others = [other for other in reversed(versions) if other != handle]
     note = "" if newest == handle else f"<p>There is a newer version: {_link(newest, f'version {newest.version}')}.</p>"
     body = (
         f"<p>Version {_e(handle.version)} of a model on this hub.</p>{note}"
         f"<h2>Read it as files</h2>{_code(mount)}"
-        f"<h2>Load it by its URL</h2>{_code(load)}"
+        f"{f'<h2>Load it by its URL</h2>{_code(load)}' if load else ''}"
         f"<h2>Download it</h2>{_code(fetch)}"
-        f'<p><a href="{_href(str(handle))}?tf-hub-format=compressed">Download the archive (tar.gz)</a></p>'
-        f"<h2>Files</h2><table><caption>{'The archive' if packed else 'All files'}, {total}</caption>"
+        f'<p><a href="{_href(str(handle))}?{query}">Download the {whole}</a></p>'
+        f"<h2>Files</h2><table><caption>{'The archive' if packed and is_archive else 'All files'}, {total}</caption>"
         f'<thead><tr><th scope="col">Name</th><th scope="col">Size</th></tr></thead><tbody>{rows}</tbody></table>'
     )
     if others:
@@ -125,6 +125,30 @@ def size_text(size_bytes: int) -> str:
             break
         size, unit = size / 1000, larger
     return f"{size:.0f} {unit}" if unit == "bytes" or size >= 9.95 else f"{size:.1f} {unit}"  # noqa: PLR2004 - as above
+
+
+def _use_files(handle: Handle) -> str:
+    root = f"/mnt/tfhub/{handle}"
+    if handle.kind is Kind.TFJS:
+        return (
+            "$ node\n> const tf = require('@tensorflow/tfjs-node')\n"
+            f"> const model = await tf.loadGraphModel('file://{root}/model.json')"
+        )
+    if handle.kind is Kind.MODEL:
+        return f"$ python\n>>> import tensorflow as tf\n>>> model = tf.saved_model.load('{root}')"
+    return (
+        "$ python\n>>> from ai_edge_litert.interpreter import Interpreter\n"
+        f">>> interpreter = Interpreter('{root}/model.tflite')"
+    )
+
+
+def _use_url(handle: Handle, hub: str) -> str | None:
+    """How a program loads the model by its URL; None where no library does."""
+    if handle.kind is Kind.TFJS:
+        return f"const model = await tf.loadGraphModel('{hub}/{handle}', {{fromTFHub: true}})"
+    if handle.kind is Kind.MODEL:
+        return f">>> import tensorflow_hub as hub\n>>> model = hub.load('{hub}/{handle}')"
+    return None
 
 
 def _page(heading: str, segments: Sequence[str], body: str) -> str:

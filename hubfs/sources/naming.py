@@ -11,6 +11,8 @@ def hub_label(hub: str) -> str:
 
     The scheme is part of it, but for https: what came unprotected is not taken for what came protected.
     """
+    if hub.startswith("gs://"):  # '?' and '#' are characters of its prefix
+        return quote(hub.rstrip("/"), safe=":")
     parts = urlsplit(hub)
     name = parts.netloc.rpartition("@")[2] + parts.path.rstrip("/")
     return quote(name if parts.scheme == "https" else f"{parts.scheme}://{name}", safe=":")

@@ -7,10 +7,6 @@ from hubfs.hub.handle import Handle
 
 def children(handles: Iterable[Handle], folder: tuple[str, ...]) -> list[str]:
     """The names directly below `folder` (path segments), for a tree of these handles; sorted."""
-    depth = len(folder)
-    names = set()
-    for handle in handles:
-        segments = str(handle).split("/")
-        if len(segments) > depth and tuple(segments[:depth]) == folder:
-            names.add(segments[depth])
-    return sorted(names)
+    prefix = "".join(f"{segment}/" for segment in folder)
+    below = (text.removeprefix(prefix) for handle in handles if (text := str(handle)).startswith(prefix))
+    return sorted({path.partition("/")[0] for path in below})

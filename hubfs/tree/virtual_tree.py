@@ -1,6 +1,6 @@
 """Paths below the mount point → directories, files and their bytes. Knows neither FUSE nor errno."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
@@ -11,20 +11,40 @@ from hubfs.cache.block_cache import BlockCache, Release
 from hubfs.errors import (
     EntryNotFound,
     HubfsError,
-    InvalidHandle,
     IsADirectory,
+    ModelNotFound,
     NoSuchAttribute,
     NotADirectory,
     NotASymlink,
     NotFound,
 )
-from hubfs.hub.handle import Handle
+from hubfs.hub.handle import is_version
 from hubfs.sources.models import Models
 from hubfs.sources.source import Entry, EntryKind, Source
+from hubfs.tree.catalog_provider import CatalogProvider
+from hubfs.tree.places import (
+    CONTROL,
+    LATEST,
+    README,
+    Ambiguous,
+    Collection,
+    CollectionLink,
+    Control,
+    Folder,
+    InModel,
+    Latest,
+    NotInCatalogue,
+    Readme,
+    Settled,
+    is_name,
+    is_typed,
+    place_of,
+)
 from hubfs.tree.snapshot import children
+from hubfs.tree.tfhub_modules import TfhubModules
 
-CONTROL = ".hubfs"
-"""The directory of control files in the root; no publisher can have this name."""
+MODULES = "tfhub_modules"
+"""The control directory that looks like tensorflow_hub's cache directory."""
 
 
 class NodeKind(Enum):
@@ -32,12 +52,17 @@ class NodeKind(Enum):
 
     DIRECTORY = "directory"
     FILE = "file"
+    SYMLINK = "symlink"
     CONTROL = "control"  # a file whose content is made when it is opened
 
 
 @dataclass(frozen=True)
 class Node:
-    """What `stat` tells. `size_bytes` of a control file is what it had just now."""
+    """What `stat` tells.
+
+    `size_bytes` of a control file is what it had just now; of a symlink, its target's length, but 0 ("not known", as in
+    /proc) of one that moves: the kernel believes a size for longer than the target holds.
+    """
 
     kind: NodeKind
     size_bytes: int = 0
@@ -59,6 +84,10 @@ class OpenFile:
 ReadAhead = Callable[[Blob], Blob]
 """Makes one reader's view of a blob."""
 
+Names = list[tuple[str, NodeKind]]
+
+_DIRECTORY = Node(NodeKind.DIRECTORY)
+
 
 class VirtualTree:
     """The name space. Stateless but for its collaborators; every method may wait for the network, with a bound.
@@ -68,67 +97,90 @@ class VirtualTree:
     """
 
     def __init__(
-        self, models: Models, cache: BlockCache, *, read_ahead: ReadAhead, controls: Mapping[str, Callable[[], bytes]]
+        self,
+        models: Models,
+        cache: BlockCache,
+        *,
+        read_ahead: ReadAhead,
+        controls: Mapping[str, Callable[[], bytes]],
+        catalog: CatalogProvider,
+        modules: TfhubModules,
     ) -> None:
         self._models = models
         self._cache = cache
         self._read_ahead = read_ahead
         self._controls = controls
+        self._catalog = catalog
+        self._modules = modules
 
     def stat(self, path: str) -> Node:
         """What is at `path` (absolute, as FUSE gives it).
 
         Raises `NotFound`, `NotADirectory` for a path below a file, and what kept the hub from answering.
         """
-        segments = _segments(path)
-        if segments[:1] == [CONTROL]:
-            return self._stat_control(segments)
-        handle, inner = _split(segments)
-        if handle is None:
-            return Node(NodeKind.DIRECTORY)
-        source = self._models.get(handle)
-        if not inner:
-            return Node(NodeKind.DIRECTORY)
-        entry = _find(source, inner)
-        return Node(NodeKind.DIRECTORY if entry.kind is EntryKind.DIRECTORY else NodeKind.FILE, entry.size_bytes)
+        match self._place(path):
+            case Control(segments):
+                return self._stat_control(segments)
+            case Folder() | Collection():
+                return _DIRECTORY
+            case Latest(name):
+                self._models.latest(name)
+                return Node(NodeKind.SYMLINK)
+            case CollectionLink(target):
+                return Node(NodeKind.SYMLINK, len(target))
+            case Readme(_, text):
+                return Node(NodeKind.CONTROL, len(text))
+            case InModel(handle, inner):
+                source = self._models.get(handle)
+                return _node_of(_find(source, inner)) if inner else _DIRECTORY
 
-    def list(self, path: str) -> list[tuple[str, NodeKind]]:
+    def list(self, path: str) -> Names:
         """The names in a directory, sorted, and what they are. In a model, waits until all entries are known."""
-        segments = _segments(path)
-        if segments[:1] == [CONTROL]:
-            if self._stat_control(segments).kind is not NodeKind.DIRECTORY:
+        match self._place(path):
+            case Control(segments):
+                return self._list_control(segments)
+            case Folder(segments):
+                return self._list_folder(segments)
+            case Collection(links, folders):
+                return sorted(
+                    {**dict.fromkeys(links, NodeKind.SYMLINK), **dict.fromkeys(folders, NodeKind.DIRECTORY)}.items(),
+                    key=_name,
+                )
+            case InModel(handle, inner):
+                return _list_model(self._models.get(handle), inner)
+            case _:
                 raise NotADirectory(path)
-            return [(name, NodeKind.CONTROL) for name in sorted(self._controls)]
-        handle, inner = _split(segments)
-        if handle is None:
-            names = [(name, NodeKind.DIRECTORY) for name in children(self._models.known(), tuple(segments))]
-            return names if segments else [(CONTROL, NodeKind.DIRECTORY), *names]
-        source = self._models.get(handle)
-        if inner and _find(source, inner).kind is not EntryKind.DIRECTORY:
-            raise NotADirectory(path)
-        prefix = f"{inner}/" if inner else ""
-        return [
-            (name, NodeKind.DIRECTORY if entry.kind is EntryKind.DIRECTORY else NodeKind.FILE)
-            for entry in source.entries()
-            if entry.path.startswith(prefix) and "/" not in (name := entry.path.removeprefix(prefix))
-        ]
 
     def open(self, path: str) -> OpenFile:
         """Opens a file for reading. The caller calls `release` when done."""
-        segments = _segments(path)
-        if segments[:1] == [CONTROL]:
-            if self._stat_control(segments).kind is NodeKind.DIRECTORY:
+        match self._place(path):
+            case Control(segments):
+                if self._stat_control(segments).kind is NodeKind.DIRECTORY:
+                    raise IsADirectory(path)
+                return OpenFile(MemoryBlob(path, self._control(segments)), None, _nothing)
+            case Readme(_, text):
+                return OpenFile(MemoryBlob(path, text), None, _nothing)
+            case InModel(handle, inner) if inner:
+                source = self._models.get(handle)
+                entry = _find(source, inner)
+                if entry.kind is EntryKind.DIRECTORY:
+                    raise IsADirectory(path)
+                blob = source.open(entry)
+                return OpenFile(self._read_ahead(blob), source, self._cache.hold(source.model))
+            case _:
                 raise IsADirectory(path)
-            return OpenFile(MemoryBlob(path, self._controls[segments[1]]()), None, lambda: None)
-        source, inner = self._inside(path, segments)
-        entry = _find(source, inner)
-        if entry.kind is EntryKind.DIRECTORY:
-            raise IsADirectory(path)
-        blob = source.open(entry)
-        return OpenFile(self._read_ahead(blob), source, self._cache.hold(source.model))
 
     def readlink(self, path: str) -> str:
-        """The target of a symlink. There are none yet: raises `NotASymlink` for whatever exists."""
+        """The target of a symlink, relative. Raises `NotASymlink` for whatever else exists."""
+        match self._place(path):
+            case Latest(name):
+                return self._models.latest(name)
+            case CollectionLink(target):
+                return target
+            case Control((name, module)) if name == MODULES:
+                link = self._modules.target(module)
+                if link is not None:
+                    return link
         self.stat(path)
         raise NotASymlink(path)
 
@@ -137,13 +189,12 @@ class VirtualTree:
 
         Waits for the hub where nobody asked for the model before. Raises `NotFound` where there is no such model.
         """
-        segments = _segments(path)
-        handle, _ = _split(segments) if segments[:1] != [CONTROL] else (None, "")
-        if handle is None:
+        place = self._place(path)
+        if not isinstance(place, InModel):
             return {}
-        attributes = {"user.hubfs.handle": str(handle)}
+        attributes = {"user.hubfs.handle": str(place.handle)}
         try:
-            source = self._models.get(handle)
+            source = self._models.get(place.handle)
         except NotFound:
             raise
         except HubfsError as unreadable:
@@ -167,22 +218,108 @@ class VirtualTree:
         except KeyError:
             raise NoSuchAttribute(f"{path} has no attribute {name}") from None
 
-    def _stat_control(self, segments: Sequence[str]) -> Node:
+    def _place(self, path: str) -> Settled:
+        """What the path is; which of several candidates is the model, the hub is asked if nothing known tells."""
+        try:
+            place = place_of(path, self._catalog.current(refresh=False))
+        except NotInCatalogue:  # which may be for want of having asked for the hub's
+            place = place_of(path, self._catalog.current(refresh=True))
+        if not isinstance(place, Ambiguous):
+            return place
+        for is_known in (self._models.found, self._models.has):  # what is in memory before what is on disk
+            for candidate in place.candidates:
+                if is_known(candidate.handle):
+                    return candidate
+        if children(self._models.known(), place.segments):
+            return Folder(place.segments)
+        for candidate in place.candidates:
+            try:
+                self._models.get(candidate.handle)
+            except ModelNotFound:
+                continue
+            return candidate
+        if place.otherwise is None:
+            raise EntryNotFound(f"{self._models.hub} has no model at {path}")
+        return place.otherwise
+
+    def _list_folder(self, segments: tuple[str, ...]) -> Names:
+        catalog = self._catalog.current(refresh=True)
+        folder = "/".join(segments)
+        listed = self._models.children(folder)
+        known = self._models.known()
+        names = {*children(known, segments), *catalog.children(segments), *(listed or ())}
+        versions = {*catalog.versions(folder), *(one.version for one in known if str(one) == f"{folder}/{one.version}")}
+        if is_name(segments):
+            if listed is not None and not is_typed(segments):
+                versions.update(filter(is_version, listed))
+            elif listed is not None or not catalog.children(segments):
+                # The catalogue does not know; and of numbers below a typed name, a listing does not tell versions.
+                versions.update(self._models.versions(folder))
+        found = dict.fromkeys(names | versions, NodeKind.DIRECTORY)
+        if versions:
+            found[LATEST] = NodeKind.SYMLINK
+        if catalog.documentation(folder) is not None:
+            found[README] = NodeKind.CONTROL
+        if not segments:
+            found[CONTROL] = NodeKind.DIRECTORY
+        return sorted(found.items(), key=_name)
+
+    def _stat_control(self, segments: tuple[str, ...]) -> Node:
         match segments:
-            case [_]:
-                return Node(NodeKind.DIRECTORY)
-            case [_, name] if name in self._controls:
-                return Node(NodeKind.CONTROL, len(self._controls[name]()))
-            case [_, name, *_] if name in self._controls:
+            case () | (_,) if segments in ((), (MODULES,)):
+                return _DIRECTORY
+            case (folder, name) if folder == MODULES:
+                target = self._modules.target(name)
+                if target is not None:
+                    return Node(NodeKind.SYMLINK, len(target))
+                return Node(NodeKind.CONTROL, len(self._control(segments)))
+            case (name,) if name in self._controls:
+                return Node(NodeKind.CONTROL, len(self._control(segments)))
+            case (name, *_) if name in self._controls:
                 raise NotADirectory(f"{CONTROL}/{name} is a file, and {'/'.join(segments)} is below it")
             case _:
-                raise EntryNotFound(f"There is no {'/'.join(segments)}")
+                raise EntryNotFound(f"There is no {CONTROL}/{'/'.join(segments)}")
 
-    def _inside(self, path: str, segments: Sequence[str]) -> tuple[Source, str]:
-        handle, inner = _split(segments)
-        if handle is None or not inner:
-            raise IsADirectory(path)
-        return self._models.get(handle), inner
+    def _list_control(self, segments: tuple[str, ...]) -> Names:
+        if not segments:
+            controls = [*((name, NodeKind.CONTROL) for name in self._controls), (MODULES, NodeKind.DIRECTORY)]
+            return sorted(controls, key=_name)
+        if segments == (MODULES,):
+            return []  # 2,800 hashes tell nobody anything; each is there for who asks
+        self._stat_control(segments)
+        raise NotADirectory("/".join(segments))
+
+    def _control(self, segments: tuple[str, ...]) -> bytes:
+        """The content of a control file. Raises `EntryNotFound`."""
+        if segments[0] == MODULES:
+            text = self._modules.descriptor(segments[1])
+            if text is None:
+                raise EntryNotFound(f"No handle that is known here has the name {segments[1]}")
+            return text
+        return self._controls[segments[0]]()
+
+
+def _nothing() -> None:
+    """Nothing to release."""
+
+
+def _name(named: tuple[str, NodeKind]) -> str:
+    return named[0]
+
+
+def _node_of(entry: Entry) -> Node:
+    return Node(NodeKind.DIRECTORY if entry.kind is EntryKind.DIRECTORY else NodeKind.FILE, entry.size_bytes)
+
+
+def _list_model(source: Source, inner: str) -> Names:
+    if inner and _find(source, inner).kind is not EntryKind.DIRECTORY:
+        raise NotADirectory(f"{source.handle}/{inner}")
+    prefix = f"{inner}/" if inner else ""
+    return [
+        (name, _node_of(entry).kind)
+        for entry in source.entries()
+        if entry.path.startswith(prefix) and "/" not in (name := entry.path.removeprefix(prefix))
+    ]
 
 
 def _find(source: Source, inner: str) -> Entry:
@@ -191,16 +328,3 @@ def _find(source: Source, inner: str) -> Entry:
         if source.find(str(parent) if parent.name else "").kind is not EntryKind.DIRECTORY:
             raise NotADirectory(f"{source.handle}/{parent} is a file, and {inner!r} is below it")
     return source.find(inner)
-
-
-def _segments(path: str) -> list[str]:
-    return [segment for segment in path.split("/") if segment]
-
-
-def _split(segments: Sequence[str]) -> tuple[Handle | None, str]:
-    """The handle that a path leads to, and the path in the model. Raises `EntryNotFound` for names no hub can have."""
-    try:
-        handle, inner = Handle.split(segments)
-    except InvalidHandle as error:
-        raise EntryNotFound(str(error)) from None
-    return handle, "/".join(inner)

@@ -14,7 +14,7 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from hubfs.blobs.gcs import GcsBlob, GcsClient, GcsObject, GcsSettings
+from hubfs.blobs.gcs import GcsBlob, GcsClient, GcsFolder, GcsObject, GcsSettings
 from hubfs.blobs.retry import RetryingBlob, RetryPolicy
 from hubfs.cancellation import Cancellation
 from hubfs.errors import (
@@ -96,6 +96,42 @@ def test_a_bucket_that_does_not_exist_is_not_found(client: GcsClient) -> None:
         client.list("nobucket", "a/")
 
 
+def test_a_folder_is_what_is_directly_below(client: GcsClient, server: GcsServer) -> None:
+    for name in ("f/", "f/a", "f/b/1", "f/b/2/deep", "f/c d?/1", "fa", "f/b.txt"):
+        server.upload("bucket", name, b"x")
+    server.reset()
+    folder = client.folder("bucket", "f/")
+    assert [obj.name for obj in folder.objects] == ["f/", "f/a", "f/b.txt"]
+    assert folder.prefixes == ["f/b/", "f/c d?/"]
+    assert client.folder("bucket", "f/b").prefixes == ["f/b/"]
+    assert [obj.name for obj in client.folder("bucket", "f/b").objects] == ["f/b.txt"]
+    assert "f/" in client.folder("bucket", "").prefixes
+    assert client.folder("bucket", "nothing/") == GcsFolder([], [])
+    assert len(server.listings) == len(server.requests) == 5
+
+
+def test_an_object_is_asked_for_by_name(client: GcsClient, server: GcsServer) -> None:
+    listed = the_object(client)
+    server.reset()
+    assert client.stat("bucket", "m/1/data") == listed
+    assert len(server.requests) == 1
+    assert not server.downloads
+    server.spoil(Fault(status=503))
+    assert client.stat("bucket", "m/1/data") == listed
+    for bucket, name in (("bucket", "m/1/dat"), ("nobucket", "m/1/data")):
+        with pytest.raises(NotFound, match=f"gs://{bucket}/{name}: the store answered 404"):
+            client.stat(bucket, name)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"name": "o", "size": "1", "generation": "x"}'])
+def test_a_description_that_cannot_be_understood_is_damaged(cancellation: Cancellation, body: bytes) -> None:
+    with one_answer(body) as address:
+        client = GcsClient(GcsSettings(endpoint_url=address), cancellation)
+        with pytest.raises(Damaged, match="gs://bucket/o: the answer is not the description of an object"):
+            client.stat("bucket", "o")
+        client.close()
+
+
 STRANGE = [
     "with space",
     "h#sh",
@@ -117,6 +153,7 @@ def test_a_name_may_hold_any_character(client: GcsClient, server: GcsServer, nam
     obj = the_object(client, f"strange/{name}")
     assert obj.name == f"strange/{name}"
     assert client.read(obj, 2, 7) == data[2:9]
+    assert client.stat("bucket", obj.name) == obj
     assert server.sent_bytes(f"bucket/strange/{name}") == 7
 
 
@@ -316,6 +353,14 @@ def test_a_listing_without_end_is_given_up(cancellation: Cancellation) -> None:
         client.close()
 
 
+def test_a_listing_of_prefixes_that_are_no_texts_is_damaged(cancellation: Cancellation) -> None:
+    with one_answer(b'{"prefixes": [5]}') as address:
+        client = GcsClient(GcsSettings(endpoint_url=address), cancellation)
+        with pytest.raises(Damaged, match="not a listing"):
+            client.folder("bucket", "a/")
+        client.close()
+
+
 def test_a_store_that_ignores_the_range_is_damaged(cancellation: Cancellation) -> None:
     with one_answer(b"0123456789") as address:
         client = GcsClient(GcsSettings(endpoint_url=address), cancellation)
@@ -389,3 +434,19 @@ def test_a_new_process_needs_no_second_to_list(server: GcsServer) -> None:
     )
     assert float(run.stdout) < 5
     assert run.stderr == ""
+
+
+def test_a_read_that_was_begun_goes_on_by_itself_and_can_be_given_up(client: GcsClient, server: GcsServer) -> None:
+    obj = the_object(client)
+    pending = client.begin_read(obj, 5, 10)
+    deadline_s = time.monotonic() + 5
+    while not pending.done and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert (pending.offset_bytes, pending.size_bytes, pending.end_bytes) == (5, 10, 15)
+    assert pending.result() == DATA[5:15]
+    server.spoil(Fault(stall_s=3))
+    pending = client.begin_read(obj, 5, 10)
+    pending.give_up()
+    pending.give_up()
+    with pytest.raises(Unavailable, match="given up"):
+        pending.result()

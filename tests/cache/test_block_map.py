@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hubfs.cache.block_map import clear_record, crc32c, read_record, recorded_bytes, write_record
+from hubfs.blobs.crc32c import crc32c
+from hubfs.cache.block_map import clear_record, read_record, recorded_bytes, write_record
 
 
 @pytest.fixture

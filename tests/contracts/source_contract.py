@@ -46,7 +46,7 @@ class SourceContract:
     def test_says_what_it_is(self, source: Source) -> None:
         assert source.handle == HANDLE
         assert source.form is self.form
-        assert source.url.partition("://")[0] in ("http", "https", "gs")
+        assert source.url.partition("://")[0] in ("http", "https", "gs", "file")
         assert "?" not in source.url
         assert source.identity
         assert source.model.partition("@")[0].endswith(f"/{HANDLE}")

@@ -27,12 +27,15 @@ def test_inodes_of_many_paths_differ() -> None:
 
 @pytest.mark.parametrize("kind", NodeKind)
 def test_nothing_can_be_written_or_run_and_everybody_may_read(kind: NodeKind) -> None:
+    # Of symlinks the permissions of what they lead to count; everybody else shows all of them as given.
+    permissions = {NodeKind.DIRECTORY: 0o555, NodeKind.SYMLINK: 0o777}
     found = stat_of("/x", Node(kind, 5), OWNER)
     mode = found["st_mode"]
     assert mode == mode_of(kind)
     assert stat.S_ISDIR(mode) is (kind is NodeKind.DIRECTORY)
-    assert stat.S_ISREG(mode) is (kind is not NodeKind.DIRECTORY)
-    assert stat.S_IMODE(mode) == (0o555 if kind is NodeKind.DIRECTORY else 0o444)
+    assert stat.S_ISLNK(mode) is (kind is NodeKind.SYMLINK)
+    assert stat.S_ISREG(mode) is (kind in (NodeKind.FILE, NodeKind.CONTROL))
+    assert stat.S_IMODE(mode) == permissions.get(kind, 0o444)
     assert (found["st_uid"], found["st_gid"]) == (12, 34)
 
 

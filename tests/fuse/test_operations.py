@@ -1,9 +1,11 @@
 """FUSE's questions, asked without mounting: the tree is real, over models that are in memory."""
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,6 +14,7 @@ import pytest
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.cache.memory import MemoryTier
+from hubfs.cancellation import Cancellation
 from hubfs.errors import Damaged, EntryNotFound, HubfsError, ModelNotFound, Unavailable
 from hubfs.fuse.attributes import Owner, inode
 from hubfs.fuse.operations import Operations
@@ -20,10 +23,21 @@ from hubfs.hub.resolver import Form
 from hubfs.sources.models import Models
 from hubfs.sources.source import ROOT as MODEL_ROOT
 from hubfs.sources.source import Entry, EntryKind
+from hubfs.tree.catalog import CatalogEntry, CatalogKind
+from hubfs.tree.catalog_file import to_json_lines
+from hubfs.tree.catalog_provider import CatalogProvider
+from hubfs.tree.tfhub_modules import TfhubModules
 from hubfs.tree.virtual_tree import VirtualTree
 
 ROOT = "/google/spice/2"
 FILES = {"saved_model.pb": b"graph" * 100, "variables/variables.index": b"index"}
+CATALOG = (
+    CatalogEntry(CatalogKind.MODULE, "google/spice/2", documentation="# Spice\n"),
+    CatalogEntry(CatalogKind.COLLECTION, "google/collection/pitch", members=("google/spice",)),
+)
+LINK = "/google/collection/pitch/google_spice_2"
+MODULE = f"/.hubfs/tfhub_modules/{hashlib.sha1(b'https://tfhub.dev/google/spice/2').hexdigest()}"
+UNKNOWN_MODULE = f"/.hubfs/tfhub_modules/{hashlib.sha1(b'https://tfhub.dev/google/nothing/1').hexdigest()}"
 
 
 class MemorySource:
@@ -56,8 +70,11 @@ class MemorySource:
 class OneModel:
     """What the tree needs of Models, for one source; other models are missing, `down` ones unreachable."""
 
+    hub = "https://hub"
+
     def __init__(self) -> None:
         self.source = MemorySource()
+        self.newest = "2"
 
     def get(self, handle: Handle) -> MemorySource:
         if handle.publisher == "down":
@@ -66,8 +83,21 @@ class OneModel:
             raise ModelNotFound(f"no {handle}")
         return self.source
 
-    def error(self, _handle: Handle) -> str | None:
-        return str(self.source.failure) if self.source.failure else None
+    def has(self, handle: Handle) -> bool:
+        return handle == self.source.handle
+
+    def latest(self, name: str) -> str:
+        if name.startswith("down/"):
+            raise Unavailable("no route to the hub")
+        if name != "google/spice":
+            raise ModelNotFound(f"no {name}")
+        return self.newest
+
+    def versions(self, name: str) -> Sequence[str]:
+        return ("2",) if name == "google/spice" else ()
+
+    def children(self, _folder: str) -> None:
+        return None
 
     def known(self) -> list[Handle]:
         return [self.source.handle]
@@ -97,9 +127,17 @@ def cache() -> Cache:
 
 
 @pytest.fixture
-def operations(models: OneModel, cache: Cache) -> Operations:
+def operations(models: OneModel, cache: Cache, tmp_path: Path) -> Operations:
+    file = tmp_path / "catalog.jsonl"
+    file.write_text(to_json_lines(CATALOG), encoding="ascii")
+    catalog = CatalogProvider(Cancellation(), file=file)
     tree = VirtualTree(
-        cast("Models", models), cache, read_ahead=lambda blob: blob, controls={"version": lambda: b"1.2.3\n"}
+        cast("Models", models),
+        cache,
+        read_ahead=lambda blob: blob,
+        controls={"version": lambda: b"1.2.3\n"},
+        catalog=catalog,
+        modules=TfhubModules(["https://tfhub.dev"], lambda: catalog.current(refresh=True).handles()),
     )
     return Operations(tree, Owner(1, 2))
 
@@ -133,6 +171,12 @@ def test_getattr_tells_directories_from_files(operations: Operations) -> None:
         ("/.git", errno.ENOENT),
         ("/.hubfs/nothing", errno.ENOENT),
         ("/down/x/1", errno.EHOSTUNREACH),
+        ("/down/x/latest", errno.EHOSTUNREACH),
+        ("/google/nothing/latest", errno.ENOENT),
+        ("/google/nothing/README.md", errno.ENOENT),
+        ("/google/collection/nothing", errno.ENOENT),
+        (UNKNOWN_MODULE, errno.ENOENT),
+        (f"{MODULE}.lock", errno.ENOENT),
     ],
 )
 def test_getattr_of_what_is_not_there(operations: Operations, path: str, number: int) -> None:
@@ -143,10 +187,14 @@ def test_getattr_of_what_is_not_there(operations: Operations, path: str, number:
     ("path", "names"),
     [
         ("/", [".hubfs", "google"]),
-        ("/google", ["spice"]),
+        ("/google", ["collection", "spice"]),
+        ("/google/spice", ["2", "README.md", "latest"]),
+        ("/google/collection", ["pitch"]),
+        ("/google/collection/pitch", ["google_spice_2"]),
         (ROOT, ["saved_model.pb", "variables"]),
         (f"{ROOT}/variables", ["variables.index"]),
-        ("/.hubfs", ["version"]),
+        ("/.hubfs", ["tfhub_modules", "version"]),
+        ("/.hubfs/tfhub_modules", []),
     ],
 )
 def test_readdir_gives_names_types_and_the_inodes_that_getattr_gives(
@@ -256,7 +304,51 @@ def test_access_allows_reading_and_searching(operations: Operations) -> None:
     assert errno_of(operations.access, f"{ROOT}/nothing", os.R_OK) == errno.ENOENT
 
 
-def test_there_are_no_symlinks(operations: Operations) -> None:
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [("/google/spice/latest", "2"), (LINK, "../../../google/spice/2"), (MODULE, "../../google/spice/2")],
+)
+def test_symlinks_lead_to_the_model(operations: Operations, path: str, target: str) -> None:
+    found = operations.getattr(path)
+    assert stat.S_ISLNK(found["st_mode"])
+    assert operations.readlink(path) == target
+    assert os.path.normpath(f"{os.path.dirname(path)}/{target}") == ROOT  # noqa: PTH120 - paths are texts
+    assert operations.listxattr(path) == []
+
+
+def test_the_size_of_a_symlink_is_its_targets_length_unless_it_moves(operations: Operations, models: OneModel) -> None:
+    assert operations.getattr(LINK)["st_size"] == len("../../../google/spice/2")
+    before = operations.getattr("/google/spice/latest")
+    models.newest = "10"
+    assert operations.readlink("/google/spice/latest") == "10"
+    assert operations.getattr("/google/spice/latest") == before  # which the kernel believes for a day
+    assert before["st_size"] == 0
+
+
+def test_a_move_of_latest_leaves_open_files_alone(operations: Operations, models: OneModel) -> None:
+    info = opened(operations, f"{ROOT}/saved_model.pb")
+    models.newest = "3"
+    assert operations.readlink("/google/spice/latest") == "3"
+    assert operations.read("ignored", 10, 495, info) == b"graph"
+
+
+def test_documentation_is_read_past_the_page_cache(operations: Operations) -> None:
+    path = "/google/spice/README.md"
+    assert operations.getattr(path)["st_size"] == 8
+    info = opened(operations, path)
+    assert info.direct_io
+    assert operations.read("ignored", 100, 0, info) == b"# Spice\n"
+
+
+@pytest.mark.parametrize("name", ["create", "mkdir"])
+def test_nothing_is_made_among_the_modules(operations: Operations, name: str) -> None:
+    assert errno_of(getattr(operations, name), f"{MODULE}.lock", 0o644) == errno.EROFS
+
+
+def test_these_are_no_symlinks(operations: Operations) -> None:
+    for path in ("/", "/google", ROOT, "/.hubfs/version", "/google/spice/README.md", "/google/collection/pitch"):
+        assert errno_of(operations.readlink, path) == errno.EINVAL
+    assert errno_of(operations.readlink, UNKNOWN_MODULE) == errno.ENOENT
     assert errno_of(operations.readlink, f"{ROOT}/saved_model.pb") == errno.EINVAL
     assert errno_of(operations.readlink, f"{ROOT}/nothing") == errno.ENOENT
 

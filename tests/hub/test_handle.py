@@ -1,9 +1,12 @@
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hubfs.errors import InvalidHandle
-from hubfs.hub.handle import Handle, is_name_segment, is_publisher, is_version
+from hubfs.hub.handle import Handle, Kind, is_name_segment, is_publisher, is_version
+from tests.support.paths import ROOT
+
+CATALOGUE = ROOT.parent / "shared" / "catalogue" / "handles.tsv"
 
 REAL = [
     ("google/spice/2", Handle("google", "spice", "2")),
@@ -77,21 +80,68 @@ def test_what_no_hub_could_have_is_refused_by_name(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "handle", "rest"),
+    ("path", "candidates"),
     [
-        ("", None, []),
-        ("google", None, []),
-        ("google/imagenet/mobilenet", None, []),
-        ("google/spice/2", "google/spice/2", []),
-        ("google/spice/2/variables/variables.index", "google/spice/2", ["variables", "variables.index"]),
-        ("google/spice/2/.hidden", "google/spice/2", [".hidden"]),
-        ("google/7/2", "google/7/2", []),
-        ("google/spice/2/3", "google/spice/2", ["3"]),
+        ("", []),
+        ("google", []),
+        ("google/imagenet/mobilenet", []),
+        ("google/spice/2", [("google/spice/2", [])]),
+        ("google/spice/2/variables/variables.index", [("google/spice/2", ["variables", "variables.index"])]),
+        ("google/spice/2/.hidden", [("google/spice/2", [".hidden"])]),
+        ("google/7/2", [("google/7/2", [])]),
+        ("google/spice/2/3", [("google/spice/2", ["3"])]),
+        ("google/lite-model/1", []),
+        ("google/lite-model/7/1", [("google/lite-model/7/1", [])]),
+        (
+            "google/tfjs-model/spice/2/default/1/model.json",
+            [
+                ("google/tfjs-model/spice/2", ["default", "1", "model.json"]),
+                ("google/tfjs-model/spice/2/default/1", ["model.json"]),
+            ],
+        ),
+        ("google/coral-model/x/1/.hidden/2", [("google/coral-model/x/1", [".hidden", "2"])]),
+        ("google/tfjs-model/x/1/a b/2", [("google/tfjs-model/x/1", ["a b", "2"])]),
     ],
 )
-def test_a_path_is_split_at_its_version(path: str, handle: str | None, rest: list[str]) -> None:
-    found, left = Handle.split(path.split("/") if path else [])
-    assert (None if found is None else str(found), left) == (handle, rest)
+def test_a_path_may_begin_with_these_handles(path: str, candidates: list[tuple[str, list[str]]]) -> None:
+    found = Handle.candidates(path.split("/") if path else [])
+    assert [(str(handle), [*rest]) for handle, rest in found] == candidates
+
+
+@pytest.mark.parametrize("path", ["Google/spice/2", "google/.git/2", "google/a b", "google/tfjs-model/.x/1", "a//1"])
+def test_a_path_that_cannot_lead_to_a_model_is_refused(path: str) -> None:
+    with pytest.raises(InvalidHandle):
+        Handle.candidates(path.split("/"))
+
+
+@given(publishers, st.sampled_from(Kind), names, versions)
+def test_a_handle_is_a_candidate_of_every_path_in_it(publisher: str, kind: Kind, name: str, version: str) -> None:
+    handle = Handle(publisher, f"{kind.value}/{name}" if kind.value else name, version)
+    assume(handle.kind is kind)
+    assert (handle, ["a", "b.bin"]) in Handle.candidates([*str(handle).split("/"), "a", "b.bin"])
+
+
+_KINDS = {"Module": Kind.MODEL, "Lite": Kind.LITE, "Tfjs": Kind.TFJS, "Coral": Kind.CORAL}
+
+
+@pytest.mark.skipif(not CATALOGUE.exists(), reason="the list of real handles is not beside this checkout")
+def test_every_real_handle_parses_prints_back_and_has_its_kind() -> None:
+    rows = [line.split("\t") for line in CATALOGUE.read_text().splitlines()]
+    models = [(kind, text) for kind, text in rows if kind in _KINDS]
+    assert len(models) > 1000
+    for kind, text in models:
+        handle = Handle.parse(text)
+        assert (str(handle), handle.kind) == (text, _KINDS[kind])
+        assert [candidate for candidate, rest in Handle.candidates(text.split("/")) if not rest] == [handle]
+
+
+@pytest.mark.skipif(not CATALOGUE.exists(), reason="the list of real handles is not beside this checkout")
+def test_no_real_handle_is_mistaken_for_another_one() -> None:
+    rows = [line.split("\t") for line in CATALOGUE.read_text().splitlines()]
+    models = {text for kind, text in rows if kind in _KINDS}
+    for text in models:
+        candidates = Handle.candidates([*text.split("/"), "variables", "1"])
+        assert [str(handle) for handle, _ in candidates if str(handle) in models] == [text]
 
 
 def test_the_grammar_of_the_parts() -> None:

@@ -78,6 +78,7 @@ def resolver(origin, client) -> TfhubResolver:
 
 def assert_is_resolver(resolver: Resolver) -> None:
     assert callable(resolver.resolve)
+    assert resolver.children("") is None
 
 
 class TestUncompressed:

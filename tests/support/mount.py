@@ -112,7 +112,7 @@ def mounted(
         raise
     finally:
         left_behind = _unmount(machine, mountpoint) if done.returncode == 0 else None
-        _clear(mountpoint)
+        clear(mountpoint)
     assert not left_behind, left_behind
 
 
@@ -129,7 +129,7 @@ def _unmount(machine: Machine, mountpoint: Path) -> str | None:
     return None
 
 
-def _clear(mountpoint: Path) -> None:
+def clear(mountpoint: Path) -> None:
     """Takes away by force what is left: a test that failed must not disturb the next."""
     for pid in _daemons(mountpoint):
         os.kill(pid, signal.SIGKILL)

@@ -34,6 +34,7 @@ http {{
         listen 127.0.0.1:{port};
         root {root};
         location / {{
+            {redirects}
             # `return 303 TEXT` would make a Location of the text; the protocol has it in the body.
             error_page 418 =303 @uncompressed;
             if ($suffix = .uncompressed) {{ return 418; }}
@@ -98,8 +99,11 @@ class NginxHub:
 
 
 @contextmanager
-def nginx_hub(home: Path, *, bytes_per_s: int = 0) -> Iterator[NginxHub]:
-    """A hub on a free port, its files under `home`. `bytes_per_s` paces each connection; 0 does not."""
+def nginx_hub(home: Path, *, bytes_per_s: int = 0, versions: int = 0) -> Iterator[NginxHub]:
+    """A hub on a free port, its files under `home`. `bytes_per_s` paces each connection; 0 does not.
+
+    Names without a version are redirected to the newest archive of so many `versions`; 0 answers 404.
+    """
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     assert program, "nginx is missing: scripts/test installs it"
     root = home / "root"
@@ -108,7 +112,11 @@ def nginx_hub(home: Path, *, bytes_per_s: int = 0) -> Iterator[NginxHub]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     config = home / "nginx.conf"
-    config.write_text(_CONFIG.format(home=home, root=root, port=port, bytes_per_s=bytes_per_s))
+    redirects = " ".join(
+        f"if (-f $document_root$uri/{version}.tar.gz) {{ return 302 $uri/{version}?$args; }}"
+        for version in range(versions, 0, -1)
+    )
+    config.write_text(_CONFIG.format(home=home, root=root, port=port, bytes_per_s=bytes_per_s, redirects=redirects))
     server = subprocess.Popen(
         [program, "-p", home, "-c", config, "-e", home / "error.log"],
         stdin=subprocess.DEVNULL,

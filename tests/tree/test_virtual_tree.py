@@ -3,14 +3,10 @@ from typing import Any
 
 import pytest
 
-from hubfs.blobs.blob import Blob
-from hubfs.cache.block_cache import Release
-from hubfs.cache.memory import MemoryTier
 from hubfs.errors import (
     AccessDenied,
     Damaged,
     EntryNotFound,
-    HubfsError,
     IsADirectory,
     ModelNotFound,
     NoSuchAttribute,
@@ -19,13 +15,11 @@ from hubfs.errors import (
     NotFound,
     Unavailable,
 )
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form, Location
 from hubfs.sources.archive import ArchiveSource
-from hubfs.sources.models import Models, ModelsSettings
 from hubfs.tree.virtual_tree import Node, NodeKind, VirtualTree
 from tests.support.archives import gzipped, model_files, tar_of
-from tests.support.streams import HUB, MIB, Desk
+from tests.support.streams import HUB, Desk
+from tests.support.tree_hub import TreeHub
 
 FILES = model_files()
 ARCHIVES = {
@@ -37,89 +31,33 @@ ARCHIVES = {
 DIRECTORY = Node(NodeKind.DIRECTORY)
 
 
-class Holds(MemoryTier):
-    """Knows who holds what."""
-
-    def __init__(self) -> None:
-        super().__init__(64 * MIB)
-        self.held: list[str] = []
-
-    def hold(self, model: str) -> Release:
-        self.held.append(model)
-        return lambda: self.held.remove(model)
-
-
-class Hub:
-    """A resolver of ARCHIVES, and a tree of what it has."""
-
-    hub = HUB
-
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.asked: list[str] = []
-        self.trouble: dict[str, HubfsError] = {"private/model/1": AccessDenied(f"{HUB}/private/model/1: 403")}
-        self.on_disk: list[str] = []
-        self.cache = Holds()
-        self.read_ahead: list[Blob] = []
-        self.status = b"{}"
-        self.now_s = 0.0
-        models = Models(
-            self,
-            openers={Form.COMPRESSED: self.open},
-            loaders={},
-            load_index=lambda _: None,
-            known_on_disk=lambda _: iter(self.on_disk),
-            cancellation=desk.cancellation,
-            settings=ModelsSettings(),
-            timer=lambda: self.now_s,
-        )
-        self.tree = VirtualTree(
-            models,
-            self.cache,
-            read_ahead=self.view,
-            controls={"status.json": lambda: self.status, "version": lambda: b"0.1.0\n"},
-        )
-
-    def resolve(self, handle: Handle, form: Form | None = None) -> Location:
-        self.asked.append(str(handle))
-        if str(handle) in self.trouble:
-            raise self.trouble[str(handle)]
-        if str(handle) not in ARCHIVES:
-            raise ModelNotFound(f"{HUB}/{handle}: no such model")
-        return Location(f"{HUB}/{handle}", Form.COMPRESSED)
-
-    def open(self, handle: Handle, location: Location) -> ArchiveSource:
-        stream = self.desk.stream(ARCHIVES[str(handle)])
-        collaborators = self.desk.collaborators(stream, self.cache)
-        return ArchiveSource(handle, location.url, f"{handle}@v1", "v1", **collaborators)
-
-    def view(self, blob: Blob) -> Blob:
-        self.read_ahead.append(blob)
-        return blob
-
-
 @pytest.fixture
-def hub() -> Iterator[Hub]:
+def hub() -> Iterator[TreeHub]:
     desk = Desk()
-    yield Hub(desk)
+    hub = TreeHub(desk, ARCHIVES)
+    hub.trouble["private/model/1"] = AccessDenied(f"{HUB}/private/model/1: 403")
+    yield hub
     desk.close()
 
 
 @pytest.fixture
-def tree(hub: Hub) -> VirtualTree:
+def tree(hub: TreeHub) -> VirtualTree:
     return hub.tree
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/google", "/google/spice", "/google/spice/deeper", "/nobody/knows/this", "/a/1", "//google//spice/"]
 )
-def test_a_directory_that_could_lead_to_a_model_exists_without_asking(hub: Hub, tree: VirtualTree, path: str) -> None:
+def test_a_directory_that_could_lead_to_a_model_exists_without_asking(
+    hub: TreeHub, tree: VirtualTree, path: str
+) -> None:
     assert tree.stat(path) == DIRECTORY
-    tree.list(path)
     assert tree.attributes(path) == {}
     with pytest.raises(IsADirectory):
         tree.open(path)
     assert not hub.asked
+    tree.list(path)
+    assert not [question for question in hub.asked if not question.startswith("versions ")]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +79,7 @@ def test_a_directory_that_could_lead_to_a_model_exists_without_asking(hub: Hub, 
         "/google/spice/@eaDir/1/x",
     ],
 )
-def test_a_name_that_no_hub_has_costs_no_question(hub: Hub, tree: VirtualTree, path: str) -> None:
+def test_a_name_that_no_hub_has_costs_no_question(hub: TreeHub, tree: VirtualTree, path: str) -> None:
     questions: list[Callable[[str], Any]] = [tree.stat, tree.list, tree.open, tree.readlink, tree.attributes]
     for question in questions:
         with pytest.raises(EntryNotFound):
@@ -149,7 +87,7 @@ def test_a_name_that_no_hub_has_costs_no_question(hub: Hub, tree: VirtualTree, p
     assert not hub.asked
 
 
-def test_a_model_root_exists_if_the_hub_says_so(hub: Hub, tree: VirtualTree) -> None:
+def test_a_model_root_exists_if_the_hub_says_so(hub: TreeHub, tree: VirtualTree) -> None:
     assert tree.stat("/google/spice/2") == DIRECTORY
     for question in (tree.stat, tree.list, tree.attributes):
         with pytest.raises(ModelNotFound):
@@ -192,7 +130,7 @@ def test_a_path_that_goes_on_below_a_file_meets_no_directory(tree: VirtualTree, 
             question(path)
 
 
-def test_listings_name_what_is_directly_below(hub: Hub, tree: VirtualTree) -> None:
+def test_listings_name_what_is_directly_below(hub: TreeHub, tree: VirtualTree) -> None:
     directory, file = NodeKind.DIRECTORY, NodeKind.FILE
     assert tree.list("/google/spice/2") == [
         ("assets", directory),
@@ -210,20 +148,21 @@ def test_listings_name_what_is_directly_below(hub: Hub, tree: VirtualTree) -> No
             tree.list(path)
 
 
-def test_above_the_models_a_listing_names_what_is_known(hub: Hub, tree: VirtualTree) -> None:
+def test_above_the_models_a_listing_names_what_is_known(hub: TreeHub, tree: VirtualTree) -> None:
     assert tree.list("/") == [(".hubfs", NodeKind.DIRECTORY)]
     tree.stat("/google/spice/10")
     with pytest.raises(ModelNotFound):
         tree.stat("/google/other/10")
     hub.on_disk = ["google/spice/deeper/name/1", "deepmind/biggan/7"]
+    hub.now_s += 11  # another mount cached these: the disk is looked at again
     names = {path: [name for name, kind in tree.list(path)] for path in ("/", "/google", "/google/spice", "/nobody")}
     assert names == {
         "/": [".hubfs", "deepmind", "google"],
         "/google": ["spice"],
-        "/google/spice": ["10", "deeper"],
+        "/google/spice": ["10", "2", "deeper", "latest"],
         "/nobody": [],
     }
-    assert hub.asked == ["google/spice/10", "google/other/10"]
+    assert hub.asked == ["google/spice/10", "google/other/10", "versions google/spice"]
 
 
 def test_looking_up_never_lists(tree: VirtualTree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +188,7 @@ def test_listing_never_looks_up_what_it_lists(tree: VirtualTree, monkeypatch: py
     assert looked_up == ["", "variables"]
 
 
-def test_an_open_file_reads_and_is_held_until_it_is_released(hub: Hub, tree: VirtualTree) -> None:
+def test_an_open_file_reads_and_is_held_until_it_is_released(hub: TreeHub, tree: VirtualTree) -> None:
     tree.list("/google/spice/2")
     hub.cache.held.clear()
     first, second = (tree.open("/google/spice/2/assets/vocab.txt") for _ in range(2))
@@ -271,14 +210,18 @@ def test_a_directory_cannot_be_opened_as_a_file(tree: VirtualTree, path: str) ->
 @pytest.mark.parametrize(
     "path", ["/", "/google", "/google/spice/2", "/google/spice/2/saved_model.pb", "/.hubfs/version"]
 )
-def test_there_are_no_symlinks(tree: VirtualTree, path: str) -> None:
+def test_these_are_no_symlinks(tree: VirtualTree, path: str) -> None:
     with pytest.raises(NotASymlink):
         tree.readlink(path)
 
 
-def test_controls_are_made_when_they_are_asked_for(hub: Hub, tree: VirtualTree) -> None:
+def test_controls_are_made_when_they_are_asked_for(hub: TreeHub, tree: VirtualTree) -> None:
     assert tree.stat("/.hubfs") == DIRECTORY
-    assert tree.list("/.hubfs") == [("status.json", NodeKind.CONTROL), ("version", NodeKind.CONTROL)]
+    assert tree.list("/.hubfs") == [
+        ("status.json", NodeKind.CONTROL),
+        ("tfhub_modules", NodeKind.DIRECTORY),
+        ("version", NodeKind.CONTROL),
+    ]
     assert tree.stat("/.hubfs/version") == Node(NodeKind.CONTROL, 6)
     file = tree.open("/.hubfs/status.json")
     hub.status = b'{"a": 1}'
@@ -307,9 +250,7 @@ def test_attributes_of_a_healthy_model(tree: VirtualTree) -> None:
     assert tree.attribute("/google/spice/2", "user.hubfs.form") == "compressed"
 
 
-def test_a_damaged_model_says_why_until_it_is_fetched_anew(
-    hub: Hub, tree: VirtualTree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_model_says_why_until_it_is_fetched_anew(hub: TreeHub, tree: VirtualTree) -> None:
     with pytest.raises(Damaged):
         tree.list("/broken/model/1")
     assert tree.stat("/broken/model/1") == DIRECTORY
@@ -318,14 +259,14 @@ def test_a_damaged_model_says_why_until_it_is_fetched_anew(
         for ask in (tree.stat, tree.open):
             with pytest.raises(Damaged, match=f"{HUB}/broken/model/1"):
                 ask(path)
-    monkeypatch.setitem(ARCHIVES, "broken/model/1", ARCHIVES["google/spice/2"])
+    hub.archives["broken/model/1"] = ARCHIVES["google/spice/2"]
     hub.now_s += 31
     assert len(tree.list("/broken/model/1")) == 4
     with pytest.raises(NoSuchAttribute):
         tree.attribute("/broken/model/1", "user.hubfs.error")
 
 
-def test_a_model_that_cannot_be_had_says_why(hub: Hub, tree: VirtualTree) -> None:
+def test_a_model_that_cannot_be_had_says_why(hub: TreeHub, tree: VirtualTree) -> None:
     hub.trouble["google/spice/2"] = Unavailable(f"{HUB}: no route")
     for path, reason, kind in (
         ("/private/model/1", "403", AccessDenied),
@@ -345,7 +286,7 @@ def test_a_missing_model_has_no_attributes(tree: VirtualTree) -> None:
 
 
 @pytest.mark.parametrize("name", ["security.selinux", "security.capability", "system.posix_acl_access", "user.other"])
-def test_attributes_of_others_are_answered_without_looking(hub: Hub, tree: VirtualTree, name: str) -> None:
+def test_attributes_of_others_are_answered_without_looking(hub: TreeHub, tree: VirtualTree, name: str) -> None:
     with pytest.raises(NoSuchAttribute):
         tree.attribute("/google/spice/2", name)
     assert not hub.asked

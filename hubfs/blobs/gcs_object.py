@@ -1,0 +1,79 @@
+"""What a bucket holds, as the store describes it."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+OBJECT_FIELDS = "name,size,generation,crc32c,md5Hash"
+"""What has to be asked for to know a `GcsObject`."""
+
+
+@dataclass(frozen=True)
+class GcsObject:
+    """An object as the store listed it: `generation` pins its bytes, `crc32c` and `md5` (hex) are of all of them."""
+
+    bucket: str
+    name: str
+    size_bytes: int
+    generation: str
+    crc32c: int | None = None
+    md5: str | None = None
+
+    @property
+    def url(self) -> str:
+        """`gs://bucket/name`."""
+        return f"gs://{self.bucket}/{self.name}"
+
+    @property
+    def key(self) -> str:
+        """`gs://bucket/name#generation`: names the bytes, for ever."""
+        return f"{self.url}#{self.generation}"
+
+
+@dataclass(frozen=True)
+class GcsFolder:
+    """What is directly below a prefix: objects, and the prefixes (ending in '/') that more objects share."""
+
+    objects: Sequence[GcsObject]
+    prefixes: Sequence[str]
+
+
+def bucket_and_name(url: str) -> tuple[str, str]:
+    """`gs://bucket/name` → bucket and name, which may be empty. Raises `ValueError`.
+
+    Not read as a URL: '#', '?' and '%' are characters of names.
+    """
+    bucket, _, name = url.removeprefix("gs://").partition("/")
+    if not url.startswith("gs://") or not bucket:
+        raise ValueError("not the URL of a bucket: it must read gs://BUCKET/NAME")
+    return bucket, name
+
+
+def object_of(bucket: str, body: bytes) -> GcsObject:
+    """Reads the store's description of one object. Raises as `json.loads` does, `TypeError`, `KeyError`."""
+    return _object(bucket, json.loads(body))
+
+
+def page_of(bucket: str, body: bytes) -> tuple[GcsFolder, str | None]:
+    """Reads a page of a listing, and the token of the next. Raises as `object_of` does, and `AttributeError`."""
+    page = json.loads(body)
+    prefixes = page.get("prefixes", ())
+    if not all(isinstance(prefix, str) for prefix in prefixes):
+        raise TypeError("a prefix is a text")
+    return GcsFolder([_object(bucket, item) for item in page.get("items", ())], prefixes), page.get("nextPageToken")
+
+
+def _object(bucket: str, item: Mapping[str, Any]) -> GcsObject:
+    crc32c, md5 = item.get("crc32c"), item.get("md5Hash")
+    if not isinstance(item["name"], str):
+        raise TypeError("a name is a text")
+    return GcsObject(
+        bucket=bucket,
+        name=item["name"],
+        size_bytes=int(item["size"]),
+        generation=str(int(item["generation"])),
+        crc32c=int.from_bytes(base64.b64decode(crc32c, validate=True), "big") if crc32c else None,
+        md5=base64.b64decode(md5, validate=True).hex() if md5 else None,
+    )

@@ -1,0 +1,60 @@
+"""Foreign exceptions of HTTP requests → ours: the one place where that happens."""
+
+import http.client
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import requests
+import urllib3
+
+from hubfs.blobs.http_settings import HttpSettings
+from hubfs.blobs.retry import Permanent
+from hubfs.blobs.url import redacted
+from hubfs.cancellation import Cancellation
+from hubfs.errors import HubfsError, TimedOut, Unavailable
+
+
+@contextmanager
+def translated(url: str, settings: HttpSettings, cancellation: Cancellation) -> Iterator[None]:
+    """What is raised inside, while `url` is asked, comes out as `HubfsError`; as `Cancelled` after a cancel.
+
+    Texts of foreign exceptions hold whole URLs and are never shown.
+    """
+    try:
+        yield
+    except HubfsError:
+        raise
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError, OSError) as error:
+        cancellation.check()
+        raise _error_for(redacted(url), error, settings) from None  # a traceback would show the foreign text
+
+
+def _error_for(url: str, error: Exception, settings: HttpSettings) -> HubfsError:
+    if isinstance(error, requests.ConnectTimeout):
+        return TimedOut(f"{url} could not be connected to within {settings.connect_timeout_s:g} s")
+    if isinstance(error, requests.Timeout | urllib3.exceptions.ReadTimeoutError):
+        return TimedOut(f"{url} sent nothing for {settings.stall_timeout_s:g} s")
+    cause, reason = _reason(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return Permanent(
+            f"{url} shows a certificate that is not trusted ({cause.verify_message}): add its authority with "
+            "REQUESTS_CA_BUNDLE"
+        )
+    if isinstance(error, ValueError):
+        return Permanent(f"{url} cannot be requested: the URL or one of the headers to send is not well-formed")
+    through = " through the proxy" if isinstance(error, requests.exceptions.ProxyError) else ""
+    return Unavailable(f"{url} could not be read{through}: {reason}")
+
+
+def _reason(error: BaseException) -> tuple[BaseException, str]:
+    """The deepest cause that says something, and what it says. Texts of requests and urllib3 are not used."""
+    cause, reason = error, "the connection failed"
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.strerror:
+            cause, reason = link, link.strerror
+        elif isinstance(link, http.client.HTTPException):
+            cause, reason = link, str(link) or type(link).__name__
+        link = link.__cause__ or link.__context__
+    return cause, reason

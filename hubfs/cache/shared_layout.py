@@ -1,0 +1,144 @@
+"""What objects of the shared store are called, and how blocks lie in them.
+
+blocks/<model>/<file>/<run>.<mask>    up to eight neighbouring blocks of a file; `mask` says which of the run (hex)
+indexes/<model>.json                  the model's entries; there only when they are known and verified
+leases/<model>/<name>                 who is fetching something just now
+
+`<model>` is `<hub>/<handle>@<identity>`. A name says exactly which bytes are in an object, so objects of blocks never
+change, and every writer would write the same.
+"""
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import NamedTuple
+
+from hubfs.blobs.crc32c import crc32c
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
+from hubfs.errors import Damaged
+
+RUN_BLOCKS = 8
+"""8 MiB are worth a request: the round trip of 20 to 50 ms is a small part of it."""
+
+HEADER_BYTES = 4096
+"""Of a fixed size, so that a listing tells how many bytes of blocks there are."""
+
+
+class Place(NamedTuple):
+    """Where a run of blocks belongs: its file (by a hash of the path), and the how-manieth run of the file it is."""
+
+    file: str
+    number: int
+
+
+def place_of(key: CacheKey, index: int) -> Place:
+    """The run that block `index` of a file is in."""
+    return Place(blake2b(key.path.encode(errors="surrogateescape"), digest_size=12).hexdigest(), index // RUN_BLOCKS)
+
+
+def bit_of(index: int) -> int:
+    """The bit of block `index` in the mask of its run."""
+    return 1 << index % RUN_BLOCKS
+
+
+def mask_of(blocks: Mapping[int, bytes]) -> int:
+    """The mask of these blocks of one run."""
+    return sum(bit_of(index) for index in blocks)
+
+
+def is_whole(blocks: Mapping[int, bytes]) -> bool:
+    """Whether a run can have no more blocks: it is full, or full up to the last, short block of its file."""
+    mask = mask_of(blocks)
+    return mask & (mask + 1) == 0 and (len(blocks) == RUN_BLOCKS or len(blocks[max(blocks)]) < BLOCK_SIZE_BYTES)
+
+
+def blocks_folder(model: str) -> str:
+    """The prefix of all blocks of a model."""
+    return f"blocks/{model}/"
+
+
+def run_name(model: str, place: Place, mask: int) -> str:
+    """The name of an object of blocks."""
+    return f"{blocks_folder(model)}{place.file}/{place.number:06d}.{mask:02x}"
+
+
+def parse_run_name(model: str, name: str) -> tuple[Place, int] | None:
+    """What `run_name` said; None for what it did not say."""
+    file, _, rest = name.removeprefix(blocks_folder(model)).partition("/")
+    number, _, mask = rest.partition(".")
+    try:
+        parsed = Place(file, int(number)), int(mask, 16)
+    except ValueError:
+        return None
+    return parsed if run_name(model, *parsed) == name else None
+
+
+def index_name(model: str) -> str:
+    """The name of a model's index."""
+    return f"indexes/{model}.json"
+
+
+def lease_name(model: str, name: str) -> str:
+    """The name of a lease."""
+    return f"leases/{model}/{name}"
+
+
+def encode(key: CacheKey, blocks: Mapping[int, bytes]) -> bytes | None:
+    """An object of blocks: a header that says whose they are, with checksums, then the blocks. None if it has no room.
+
+    The header is one line: its own crc32c, JSON, and spaces.
+    """
+    table = [[index, len(block), crc32c(block)] for index, block in sorted(blocks.items())]
+    said = json.dumps({"model": key.model, "path": key.path, "blocks": table}).encode()
+    header = b"%08x %s" % (crc32c(said), said)
+    if len(header) >= HEADER_BYTES:
+        return None  # a path of kilobytes
+    return b"".join([header.ljust(HEADER_BYTES - 1), b"\n", *(block for _, block in sorted(blocks.items()))])
+
+
+def decode(key: CacheKey, data: bytes) -> dict[int, bytes]:
+    """The blocks of an object, by index, each verified. Raises `Damaged` if anything is not as `encode` made it."""
+    try:
+        checksum, _, said = data[:HEADER_BYTES].partition(b" ")
+        said = said.rstrip()
+        if int(checksum, 16) != crc32c(said):
+            raise Damaged("its header is corrupt")
+        header = json.loads(said)
+        if (header["model"], header["path"]) != key:
+            raise Damaged(f"it holds blocks of {header['path']!r} of {header['model']}")
+        blocks = {}
+        offset_bytes = HEADER_BYTES
+        for index, size_bytes, expected in header["blocks"]:
+            block = data[offset_bytes : offset_bytes + size_bytes]
+            if len(block) != size_bytes or crc32c(block) != expected:
+                raise Damaged(f"block {index} is corrupt")
+            blocks[int(index)] = block
+            offset_bytes += size_bytes
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged("it is no object of blocks") from error
+    if offset_bytes != len(data):
+        raise Damaged("it is longer than its header says")
+    return blocks
+
+
+def verified(key: CacheKey, name: str, data: bytes | None) -> dict[int, bytes]:
+    """The blocks of an object. Raises `Damaged` if they are not those of its name."""
+    if data is None:
+        raise Damaged("it is gone")
+    blocks = decode(key, data)
+    if run_name(key.model, place_of(key, min(blocks, default=0)), mask_of(blocks)) != name:
+        raise Damaged("it holds other blocks than its name says")
+    return blocks
+
+
+def covered_bytes(masks: dict[int, int]) -> int:
+    """How many bytes of blocks the objects of one run hold, those counted once that are in several."""
+    covered, total_bytes = 0, 0
+    for mask in sorted(masks, key=int.bit_count, reverse=True):
+        new = (mask & ~covered).bit_count()
+        if new == mask.bit_count():
+            total_bytes += masks[mask] - HEADER_BYTES
+        else:
+            total_bytes += new * BLOCK_SIZE_BYTES
+        covered |= mask
+    return total_bytes

@@ -1,0 +1,167 @@
+"""A drop-in for tensorflow_hub: its canonical URLs are read from a mount, and nothing is downloaded.
+
+import tensorflow_hub as hub
+from hubfs.integrations import tensorflow_hub as hubfs_hub
+
+hubfs_hub.install("/mnt/tfhub")
+model = hub.load("https://tfhub.dev/google/spice/2")  # /mnt/tfhub/google/spice/2
+"""
+
+import contextlib
+import errno
+import importlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+TFHUB_DEV = "https://tfhub.dev"
+
+_STATUS = Path(".hubfs", "status.json")
+
+
+_Place = tuple[str, ...]
+"""A URL without query, cut up to compare: `("web", "tfhub.dev", "google", "spice")`. http and https are one."""
+
+
+class NotMounted(FileNotFoundError):
+    """There is no hub at the mount point."""
+
+
+class ModelNotOnMount(FileNotFoundError):
+    """The mount has no model of that handle."""
+
+
+def install(mountpoint: str | os.PathLike[str], hubs: Iterable[str] = (TFHUB_DEV,)) -> None:
+    """Makes `hub.load`, `hub.KerasLayer` and `hub.resolve` read the models of `hubs` from `mountpoint`.
+
+    `hubs` are URLs that handles begin with; the URL of the hub that is mounted is one of them without being named. From
+    now on no such handle is downloaded: one that the mount does not have raises `ModelNotOnMount`, and whatever keeps
+    the mount from answering, an `OSError`. All other handles go where they went before. Where several mounts are
+    installed, the last one that has the hub counts.
+
+    Raises `NotMounted` when no hub is mounted there, `ValueError` for a hub that is no URL.
+    """
+    root = Path(os.path.abspath(mountpoint))  # noqa: PTH100 - Path.resolve() would ask the hub for every symlink
+    resolver = _MountResolver(root, [*map(_place_of_hub, hubs), *_own_place(root)])
+    # Importing the registry runs tensorflow_hub's own registrations, and it asks who registered last first.
+    importlib.import_module("tensorflow_hub.registry").resolver.add_implementation(resolver)
+    _installed.append(resolver)
+
+
+def uninstall() -> None:
+    """Takes back every `install`: handles are resolved as without it. Does nothing where nothing is installed."""
+    while _installed:
+        _installed.pop().retired = True
+
+
+class _MountResolver:
+    """What tensorflow_hub's registry asks. It has no way to take an implementation out again: a retired one says no."""
+
+    def __init__(self, mountpoint: Path, places: Sequence[_Place]) -> None:
+        self._mountpoint = mountpoint
+        self._places = places
+        self.retired = False
+
+    def is_supported(self, handle: object) -> bool:
+        return not self.retired and isinstance(handle, str) and self._segments(handle) is not None
+
+    def __call__(self, handle: str) -> str:
+        """The model root; for an unversioned handle, of the version that is the latest at this moment."""
+        segments = self._segments(handle)
+        if segments is None:
+            raise ValueError(f"{handle!r} begins with none of the hubs that are installed for {self._mountpoint}")
+        if len(segments) < 2 or not {"", ".", ".."}.isdisjoint(segments):  # noqa: PLR2004 - publisher and name
+            raise ModelNotOnMount(
+                errno.ENOENT,
+                f"{handle!r} names no model: after the hub, PUBLISHER/NAME/VERSION or PUBLISHER/NAME must follow",
+            )
+        path = self._mountpoint.joinpath(*segments)
+        try:
+            if not segments[-1].isdecimal():
+                path = _followed(path / "latest")
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise self._missing(handle, path) from error
+        except OSError as error:
+            raise OSError(error.errno, f"{handle} cannot be read: {self._reason(path, error)}", str(path)) from error
+        return str(path)
+
+    def _segments(self, handle: str) -> tuple[str, ...] | None:
+        """What follows the hub's URL in `handle`, without query; None if it is no handle of these hubs."""
+        place = _place(handle)
+        for hub in self._places:
+            if place is not None and place[: len(hub)] == hub:
+                return place[len(hub) :]
+        return None
+
+    def _missing(self, handle: str, path: Path) -> OSError:
+        if not (self._mountpoint / _STATUS).exists():
+            return _not_mounted(self._mountpoint)
+        return ModelNotOnMount(
+            errno.ENOENT,
+            f"{handle} is not on the mount {self._mountpoint}: its hub has no such model; check the spelling "
+            "(nothing was downloaded: hubfs.integrations.tensorflow_hub is installed for this hub)",
+            str(path),
+        )
+
+    def _reason(self, path: Path, error: OSError) -> str:
+        """What the mount says of the model, else what the system says."""
+        if error.errno == errno.ENOTCONN:
+            return "the mount is dead; `hubfs mount` at the same place replaces it"
+        # Not the model's attribute: nothing at all can be asked of a path that cannot be looked up.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            for model in json.loads((self._mountpoint / _STATUS).read_bytes())["models"]:
+                if self._mountpoint / model["handle"] == path and model["error"]:
+                    return str(model["error"])
+        return f"{error.strerror}; `hubfs status {self._mountpoint}` may say more"
+
+
+_installed: list[_MountResolver] = []
+
+
+def _place(url: str) -> _Place | None:
+    """None for what is no URL of a host."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    if not parts.netloc:
+        return None
+    scheme = "web" if parts.scheme in ("http", "https") else parts.scheme
+    path = parts.path.strip("/")
+    host = parts.netloc.rpartition("@")[2].lower()
+    return (scheme, host, *(path.split("/") if path else []))
+
+
+def _place_of_hub(url: str) -> _Place:
+    place = _place(url)
+    if place is None:
+        raise ValueError(f"{url!r} is not the URL of a hub, such as {TFHUB_DEV}")
+    return place
+
+
+def _own_place(mountpoint: Path) -> list[_Place]:
+    """Of the hub that is mounted, if it has a URL. Raises `NotMounted`."""
+    try:
+        place = _place(str(json.loads((mountpoint / _STATUS).read_bytes())["hub"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _not_mounted(mountpoint) from error
+    return [] if place is None else [place]
+
+
+def _not_mounted(mountpoint: Path) -> NotMounted:
+    return NotMounted(
+        errno.ENOENT, f"no hub is mounted at {mountpoint}: `hubfs mount {mountpoint}` first", str(mountpoint)
+    )
+
+
+def _followed(latest: Path) -> Path:
+    """Where the symlink points now: a model whose files are read one by one must not change in between."""
+    try:
+        return latest.parent / latest.readlink()
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a directory: a copy of a mount, for example
+            raise
+        return latest

@@ -1,0 +1,278 @@
+"""How far an archive has come by: what is known of it, who waits for what, and how far a pass may run ahead."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import monotonic
+
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
+from hubfs.cancellation import Cancellation
+from hubfs.errors import Damaged, EntryNotFound, HubfsError, TimedOut
+from hubfs.hub.handle import Handle
+from hubfs.sources.archive_contents import ArchiveContents
+from hubfs.sources.archive_index import PlacedEntry
+from hubfs.sources.archive_pass import BlockSeen
+from hubfs.sources.source import Entry
+
+_STALL_S = 300.0
+"""A reader gives up when the pass makes no progress for so long. The transfer's own time-outs come much earlier."""
+
+_IDLE_S = 60.0
+"""A pass that waited for its readers for so long ends; a later reader begins another."""
+
+Place = tuple[str, int]
+"""A block of a file: path and index."""
+
+
+class Abandoned(Exception):
+    """The pass ends early: its readers are gone, or are waiting for what came by before."""
+
+
+class _Waiter:
+    """Readers of one block that has not come by yet. Guarded by the progress's condition."""
+
+    def __init__(self, passes_made: int) -> None:
+        self.readers = 0
+        # A pass under way may be past the block already; the one after it must come by.
+        self.hopeless_after = passes_made + 2
+        self.block: bytes | None = None
+
+
+class ArchiveProgress:
+    """What readers ask and what passes tell, over all passes over one archive. Nothing is read or kept here.
+
+    Readers wait in `find`, `entries` and `expecting`; these raise the failure for good, if there is one, else what
+    ended the pass (the next question begins a new one), `TimedOut`, `Cancelled`. `begin_pass` is called when something
+    is asked and no pass runs: it begins one in another thread, and raises if it cannot. The pass tells what comes by,
+    and at last `end_pass`.
+
+    `_condition` guards every field below it in `__init__`; it is held for no I/O, and notified whenever one changes
+    that somebody waits for; of what `mark_complete` and `fail` tell, with the end of the pass.
+    """
+
+    def __init__(
+        self, handle: Handle, url: str, *, ahead_bytes: int, begin_pass: Callable[[], None], cancellation: Cancellation
+    ) -> None:
+        self._handle = handle
+        self._url = url
+        self._ahead_bytes = ahead_bytes
+        self._begin_pass = begin_pass
+        self._cancellation = cancellation
+
+        self._condition = threading.Condition()
+        self._contents = ArchiveContents()
+        self._failure: HubfsError | None = None  # for good: damaged, or changed at the origin
+        self._waiters: dict[Place, _Waiter] = {}
+        self._questions: list[Callable[[], bool]] = []  # one per reader who waits: whether it is answered
+        self._running = False
+        self._pass_number = 0
+        self._passes_made = 0  # without an error: to the end, or as far as anybody wanted
+        self._pass_error: HubfsError | None = None  # how pass number `_pass_number` ended, if it did and badly
+        self._position_bytes = 0  # how far this pass is, counted in bytes of files
+        self._read_bytes = 0  # where the furthest block begins that a reader has read behind this pass
+        self._steps = 0  # grows with every block, over all passes
+
+    @property
+    def complete(self) -> bool:
+        """Whether a whole pass was verified."""
+        with self._condition:
+            return self._contents.complete
+
+    @property
+    def failure(self) -> HubfsError | None:
+        """What ended a pass for good."""
+        with self._condition:
+            return self._failure
+
+    def placed(self) -> tuple[PlacedEntry, ...]:
+        """What is known, in the order in which it came by, without the root."""
+        with self._condition:
+            return self._contents.placed()
+
+    # What readers ask.
+
+    def find(self, path: str) -> Entry:
+        """Waits until the member at `path` comes by. Raises `EntryNotFound` once the archive ended without it."""
+        with self._condition:
+            if path not in self._contents.entries:
+                self._ask(lambda: path in self._contents.entries or self._contents.complete, f"{self._handle}/{path}")
+            self._check()
+            entry = self._contents.entries.get(path)
+        if entry is None:
+            raise EntryNotFound(f"{self._handle} has no entry {path!r}")
+        return entry
+
+    def entries(self) -> Sequence[Entry]:
+        """Waits for the end of the archive; without the root, sorted by path."""
+        with self._condition:
+            self._ask(lambda: self._contents.complete, f"the end of {self._url}")
+            self._check()
+            return [entry for path, entry in sorted(self._contents.entries.items()) if path]
+
+    def check(self) -> None:
+        """Raises the failure, if there is one."""
+        with self._condition:
+            self._check()
+
+    @contextmanager
+    def expecting(self, path: str, index: int) -> Iterator[Callable[[], bytes]]:
+        """Inside of it no pass brings block `index` unseen. Yields what waits for the block, and returns it.
+
+        That raises `Damaged`, too, if a whole pass did not bring it.
+        """
+        place = (path, index)
+        with self._condition:
+            waiter = self._waiters.setdefault(place, _Waiter(self._passes_made))
+            waiter.readers += 1
+        try:
+            yield lambda: self._await(waiter, f"{self._handle}/{path}")
+        finally:
+            with self._condition:
+                waiter.readers -= 1
+                if not waiter.readers:
+                    self._waiters.pop(place, None)
+
+    def note_read(self, path: str, index: int) -> None:
+        """A reader has this block: the pass may go on. Raises the failure, if there is one."""
+        with self._condition:
+            self._check()
+            place_bytes = self._contents.starts_bytes[path] + index * BLOCK_SIZE_BYTES
+            if place_bytes <= self._position_bytes:  # what the cache had of what is still to come hurries no pass
+                self._read_bytes = max(self._read_bytes, place_bytes)
+                self._condition.notify_all()
+
+    def _await(self, waiter: _Waiter, what: str) -> bytes:
+        with self._condition:
+            self._ask(lambda: waiter.block is not None or self._passes_made >= waiter.hopeless_after, what)
+            self._check()
+            if waiter.block is None:
+                raise Damaged(f"{self._url}: the archive no longer holds all of {what}")
+            return waiter.block
+
+    def _check(self) -> None:
+        """Held: `_condition`."""
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)  # raised again and again, it would keep every frame it passed
+
+    def _ask(self, answered: Callable[[], bool], what: str) -> None:
+        """Sees to it that a pass runs, and waits for `answered()` or a failure for good. Held: `_condition`."""
+        number = 0
+        self._questions.append(answered)
+        self._condition.notify_all()  # the pass may be waiting to be wanted
+        try:
+            while not answered() and self._failure is None:
+                if not self._running:
+                    if number == self._pass_number and self._pass_error is not None:
+                        raise self._pass_error
+                    self._start_pass()
+                number, steps = self._pass_number, self._steps
+                try:
+                    self._cancellation.wait_for(
+                        self._condition,
+                        lambda: answered() or self._failure is not None or not self._running,
+                        _STALL_S,
+                        what,
+                    )
+                except TimedOut:
+                    if self._steps == steps:
+                        raise
+        finally:
+            self._questions.remove(answered)
+
+    def _start_pass(self) -> None:
+        """Held: `_condition`."""
+        self._begin_pass()  # first: if that fails, no pass is under way. The pass cannot end before this does
+        self._running = True
+        self._pass_number += 1
+        self._pass_error = None
+        self._position_bytes = self._read_bytes = 0
+
+    # What a pass tells.
+
+    def add(self, entry: Entry) -> None:
+        """A member begins. Raises `Damaged` if the archive changed unnoticed."""
+        with self._condition:
+            self._contents.add(entry, self._position_bytes)
+            self._condition.notify_all()
+
+    def deliver(self, seen: BlockSeen) -> None:
+        """A block came by."""
+        with self._condition:
+            waiter = self._waiters.get((seen.path, seen.index))
+            if waiter is not None:
+                waiter.block = seen.block
+            self._position_bytes += len(seen.block)
+            self._steps += 1
+            self._condition.notify_all()
+
+    def pace(self, block_bytes: int) -> None:
+        """Waits while the block in hand is more than `ahead_bytes` ahead of the readers, and nobody waits for it.
+
+        Raises `Abandoned`, `Cancelled`.
+        """
+        idle_until_s = monotonic() + _IDLE_S
+        with self._condition:
+            while not self._wanted():
+                if self._waited_for():
+                    raise Abandoned  # all who wait want what came by before
+                if self._position_bytes + block_bytes - self._read_bytes <= self._ahead_bytes:
+                    return
+                if monotonic() >= idle_until_s:
+                    raise Abandoned
+                self._cancellation.check()
+                self._condition.wait(0.25)
+
+    def lives(self) -> None:
+        """The pass waits for its turn, and does not stall."""
+        with self._condition:
+            self._steps += 1
+
+    def adopt(self, placed: Sequence[PlacedEntry]) -> bool:
+        """Takes over what another pass found; False if that is nothing, or contradicts what came by here."""
+        with self._condition:
+            return self._contents.adopt(placed)
+
+    def missing(self) -> list[Place]:
+        """The blocks that are waited for."""
+        with self._condition:
+            return [place for place, waiter in self._waiters.items() if waiter.block is None]
+
+    def hand_out(self, found: Mapping[Place, bytes | None]) -> None:
+        """Blocks that were missing, and came by elsewhere."""
+        with self._condition:
+            for place, block in found.items():
+                if place in self._waiters:
+                    self._waiters[place].block = block
+            self._condition.notify_all()
+
+    def mark_complete(self) -> None:
+        """A whole pass was verified."""
+        with self._condition:
+            self._contents.complete = True
+
+    def fail(self, failure: HubfsError) -> None:
+        """The pass ended for good: nothing may be served any more."""
+        with self._condition:
+            self._failure = failure
+
+    def end_pass(self, error: HubfsError | None) -> None:
+        """The pass ended, with an error or as it should."""
+        with self._condition:
+            self._pass_error = error
+            self._passes_made += error is None
+            self._running = False
+            self._condition.notify_all()
+
+    def _wanted(self) -> bool:
+        """Whether somebody waits for something that is still to come. Held: `_condition`."""
+        if not self._contents.complete:
+            return self._waited_for()  # only the end can tell; and it makes the model complete
+        return any(
+            waiter.block is None
+            and self._contents.starts_bytes[path] + index * BLOCK_SIZE_BYTES >= self._position_bytes
+            for (path, index), waiter in self._waiters.items()
+        )
+
+    def _waited_for(self) -> bool:
+        """Whether a question is open: a reader who has its answer may not have woken up yet. Held: `_condition`."""
+        return any(not answered() for answered in self._questions)

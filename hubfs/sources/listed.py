@@ -1,0 +1,164 @@
+"""What sources have in common whose entries are all known from the start."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from hubfs.blobs.blob import Blob
+from hubfs.cache.block_cache import CacheKey
+from hubfs.errors import Damaged, EntryNotFound, HubfsError, IsADirectory, Stale
+from hubfs.hub.handle import Handle
+from hubfs.hub.resolver import Form
+from hubfs.sources.naming import model_name
+from hubfs.sources.source import ROOT, Entry, EntryKind, with_parents
+
+_log = logging.getLogger(__name__)
+
+Wrap = Callable[[CacheKey, Blob], Blob]
+"""Puts retries and the cache around the blob of an entry. Fetches nothing."""
+
+OnFailure = Callable[[Any], None]
+"""Told of a source that failed for good."""
+
+
+class ListedSource:
+    """The model `handle` of `hub` at `url`, whose entries are `entries`; see `Source`. `blob_of` makes a file's blob.
+
+    A file that is damaged, or no longer the one that was listed, is a failure of the whole model for good:
+    `on_failure` is called once, when it is noticed, and should drop what the cache keeps of `model`.
+
+    Every entry has one blob for life, so that all who open it share what `wrap` puts around it. `_lock` guards
+    `_blobs` and `_failure`; `wrap` and `blob_of` are called under it and fetch nothing, `on_failure` is not.
+    """
+
+    form: ClassVar[Form]
+    complete = True  # the listing said everything
+
+    def __init__(
+        self,
+        hub: str,
+        handle: Handle,
+        url: str,
+        identity: str,
+        *,
+        entries: Mapping[str, Entry],
+        blob_of: Callable[[str], Blob],
+        wrap: Wrap,
+        on_failure: OnFailure | None,
+    ) -> None:
+        self.handle = handle
+        self.url = url
+        self.identity = identity
+        self.model = model_name(hub, handle, identity)
+        self._entries = entries
+        self._blob_of = blob_of
+        self._wrap = wrap
+        self._on_failure = on_failure
+        self._lock = threading.Lock()
+        self._blobs: dict[str, Blob] = {}
+        self._failure: HubfsError | None = None
+
+    @property
+    def failure(self) -> HubfsError | None:
+        """Why nothing of this source may be served any more; it does not recover."""
+        with self._lock:
+            return self._failure
+
+    def find(self, path: str) -> Entry:
+        """See `Source`; never waits."""
+        self.check()
+        if not path:
+            return ROOT
+        try:
+            return self._entries[path]
+        except KeyError:
+            raise EntryNotFound(f"{self.url}/ holds no {path!r}") from None
+
+    def entries(self) -> Sequence[Entry]:
+        """See `Source`; never waits."""
+        self.check()
+        return [*self._entries.values()]
+
+    def open(self, entry: Entry) -> Blob:
+        """The blob of a file: the same one every time. Raises `EntryNotFound`, `IsADirectory`."""
+        if self.find(entry.path).kind is EntryKind.DIRECTORY:
+            raise IsADirectory(f"{self.url}/{entry.path} is a directory")
+        with self._lock:
+            if entry.path not in self._blobs:
+                blob = _FailingBlob(self._blob_of(entry.path), self)
+                self._blobs[entry.path] = self._wrap(CacheKey(self.model, entry.path), blob)
+            return self._blobs[entry.path]
+
+    def check(self) -> None:
+        """Raises the failure, if there is one."""
+        failure = self.failure
+        if failure is not None:
+            raise failure
+
+    def fail(self, failure: HubfsError) -> None:
+        """Nothing of this source may be served any more. Only the first failure counts."""
+        with self._lock:
+            if self._failure is not None:
+                return
+            self._failure = failure
+        _log.error("%s cannot be served any more: %s", self.handle, failure)
+        if self._on_failure is not None:
+            self._on_failure(self)
+
+
+class _FailingBlob:
+    """`blob`, whose damage fails the whole source, and which fails with it."""
+
+    def __init__(self, blob: Blob, source: ListedSource) -> None:
+        self._blob = blob
+        self._source = source
+
+    @property
+    def key(self) -> str:
+        return self._blob.key
+
+    @property
+    def size_bytes(self) -> int:
+        return self._blob.size_bytes
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        self._source.check()
+        try:
+            data = self._blob.read_at(offset_bytes, size_bytes)
+        except (Damaged, Stale) as error:
+            self._source.fail(error)
+            raise
+        self._source.check()  # else the cache, dropped meanwhile, would be given a block of what failed
+        return data
+
+
+def tree_of(url: str, sizes_bytes: Mapping[str, int], directories: Iterable[str] = ()) -> dict[str, Entry]:
+    """All entries by path, sorted: files with their sizes, and the directories named or on the way to them.
+
+    Raises `Damaged` for names that are no paths, and for what is a file and a directory at once.
+    """
+    listed = [Entry(path, EntryKind.DIRECTORY) for path in directories]
+    listed += [Entry(path, EntryKind.FILE, size_bytes) for path, size_bytes in sizes_bytes.items()]
+    entries: dict[str, Entry] = {}
+    for listed_entry in listed:
+        if not is_path(listed_entry.path):
+            raise Damaged(f"{listed_entry.path!r} below {url}/ is a name that is no path: refused")
+        for entry in with_parents(listed_entry):
+            if entries.setdefault(entry.path, entry).kind is not entry.kind:
+                raise Damaged(f"{url}/{entry.path} is a file and a directory at once; no file system can show that")
+    return dict(sorted(entries.items()))
+
+
+def is_path(name: str) -> bool:
+    """Whether a file of this name, relative to the model, can be an entry."""
+    return {"", ".", ".."}.isdisjoint(name.split("/")) and "\0" not in name and _is_text(name)
+
+
+def _is_text(name: str) -> bool:
+    """Whether `name` has a spelling in bytes: a JSON text can hold half a surrogate pair."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,105 @@
+"""Catalogues as text: tab-separated lines for people, JSON Lines for programs. See docs/CATALOGUE.md."""
+
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hubfs.errors import InvalidConfig, InvalidHandle
+from hubfs.tree.catalog import CatalogEntry, CatalogKind
+
+
+def parse_catalog(text: str, origin: str) -> list[CatalogEntry]:
+    """The entries of a catalogue; `origin` (a file's name, a URL) is for messages.
+
+    A line that begins with `{` is JSON, others are tab-separated; blank lines and those that begin with `#` are
+    skipped. Raises `InvalidConfig` naming the origin, the line and the reason.
+    """
+    entries = []
+    # Not splitlines, which would cut where JSON may hold a line separator of Unicode.
+    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        line = raw.strip()
+        if line and not line.startswith("#"):
+            try:
+                entries.append(_from_json(line) if line.startswith("{") else _from_tsv(line))
+            except (ValueError, InvalidHandle) as error:
+                raise InvalidConfig(f"{origin}, line {number}: {error}") from None
+    return entries
+
+
+def read_catalog(path: Path) -> list[CatalogEntry]:
+    """The entries of the file. Raises `InvalidConfig` naming the file, the line, if it is one, and the reason."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidConfig(f"The catalogue {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise InvalidConfig(f"The catalogue {path} cannot be read: it is not UTF-8 text") from None
+    return parse_catalog(text, str(path))
+
+
+def to_json_lines(entries: Iterable[CatalogEntry]) -> str:
+    """The entries as JSON Lines, in ASCII; `parse_catalog` reads them back."""
+    return "".join(json.dumps(_to_json(entry)) + "\n" for entry in entries)
+
+
+def to_tsv(entries: Iterable[CatalogEntry]) -> str:
+    """Kinds and handles, a line each, for people; documentation and members are left out."""
+    return "".join(f"{entry.kind.value}\t{entry.handle}\n" for entry in entries)
+
+
+def write_catalog(path: Path, entries: Iterable[CatalogEntry]) -> None:
+    """Writes JSON Lines, at once or not at all; makes the directory. Raises `InvalidConfig` if that cannot be."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(to_json_lines(entries), encoding="ascii")
+            temporary.replace(path)
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+    except OSError as error:
+        raise InvalidConfig(f"The catalogue {path} cannot be written: {error.strerror}") from None
+
+
+def _from_tsv(line: str) -> CatalogEntry:
+    kind, tab, handle = line.partition("\t")
+    if not tab:
+        raise ValueError("it must read KIND, a tab, HANDLE")
+    return CatalogEntry(_kind(kind), handle)
+
+
+def _from_json(line: str) -> CatalogEntry:
+    try:
+        fields = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"this is not JSON: {error.msg} at column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("this JSON is nested too deeply") from None
+    handle, documentation, members = fields.get("handle"), fields.get("documentation"), fields.get("members", [])
+    if not isinstance(handle, str):
+        raise ValueError("it needs a 'handle', a text")  # noqa: TRY004 - a value in a file, not an argument
+    if documentation is not None and not isinstance(documentation, str):
+        raise ValueError("its 'documentation' must be a text")
+    if not isinstance(members, list) or not all(isinstance(member, str) for member in members):
+        raise ValueError("its 'members' must be a list of handles")
+    return CatalogEntry(_kind(fields.get("kind")), handle, documentation, tuple(members))
+
+
+def _to_json(entry: CatalogEntry) -> dict[str, Any]:
+    fields: dict[str, Any] = {"kind": entry.kind.value, "handle": entry.handle}
+    if entry.documentation is not None:
+        fields["documentation"] = entry.documentation
+    if entry.members:
+        fields["members"] = entry.members
+    return fields
+
+
+def _kind(text: object) -> CatalogKind:
+    try:
+        return CatalogKind(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no kind: {', '.join(kind.value for kind in CatalogKind)}") from None

@@ -1,0 +1,85 @@
+"""A directory that looks like tensorflow_hub's cache: the sha1 of a handle as typed → a symlink to the model."""
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+from hubfs.hub.handle import is_version
+from hubfs.sources.extracted import module_name, spellings
+
+_log = logging.getLogger(__name__)
+
+_DIGEST = re.compile(r"[0-9a-f]{40}", re.ASCII)
+_DESCRIPTOR = ".descriptor.txt"
+_TO_ROOT = "../.."
+"""From `/.hubfs/tfhub_modules` to the root of the mount."""
+
+
+class TfhubModules:
+    """Answers for the names in `/.hubfs/tfhub_modules`.
+
+    `hub_urls` are what handles begin with, the canonical one first. `handles` gives the handles that are known
+    (`google/spice/2`; also names without a version), more of them as time goes by; it is asked when a name is looked
+    up that no known handle has. What was found once stays.
+
+    `_lock` guards `_spelled` and `_indexed`; neither `handles` is called under it, nor anything hashed.
+    """
+
+    def __init__(self, hub_urls: Sequence[str], handles: Callable[[], Iterable[str]]) -> None:
+        self._hub_urls = [*dict.fromkeys(url.rstrip("/") for url in hub_urls)]
+        self._handles = handles
+        self._lock = threading.Lock()
+        self._indexed: set[str] = set()
+        self._spelled: dict[str, tuple[str, str]] = {}  # sha1 → where it leads, and the URL it is the sha1 of
+
+    def target(self, name: str) -> str | None:
+        """Where the symlink `name` leads, relative to the directory that it is in; None if there is no such symlink.
+
+        There never is a lock or a temporary directory.
+        """
+        known = self._known(name)
+        return f"{_TO_ROOT}/{known[0]}" if known else None
+
+    def descriptor(self, name: str) -> bytes | None:
+        """The content of the file `name`, which says what the symlink beside it is; None if there is no such file."""
+        known = self._known(name.removesuffix(_DESCRIPTOR)) if name.endswith(_DESCRIPTOR) else None
+        return f"Module: {known[1]}\nServed by: hubfs, from {_TO_ROOT}/{known[0]}\n".encode() if known else None
+
+    def _known(self, digest: str) -> tuple[str, str] | None:
+        if not _DIGEST.fullmatch(digest):
+            return None  # `<sha1>.lock` and the like: nobody needs to be asked
+        with self._lock:
+            known = self._spelled.get(digest)
+        if known is None:
+            self._extend()
+            with self._lock:
+                known = self._spelled.get(digest)
+            if known is None:
+                # All that the library will say is that it cannot write here.
+                _log.warning(
+                    "tensorflow_hub looked for %s, which is the sha1 of no handle that is known here: the handle is "
+                    "mistyped, or in no catalogue (--catalog), and nobody read the model from this mount yet",
+                    digest,
+                )
+        return known
+
+    def _extend(self) -> None:
+        """Takes in the handles that came up since the last time."""
+        places = {place for handle in self._handles() for place in _places(handle)}
+        with self._lock:
+            new = places - self._indexed
+        spelled = {
+            module_name(url): (name if is_version(name.rpartition("/")[2]) else f"{name}/latest", url)
+            for name in new
+            for url in spellings(self._hub_urls, name)
+        }
+        with self._lock:
+            self._spelled.update(spelled)
+            self._indexed |= new
+
+
+def _places(handle: str) -> tuple[str, ...]:
+    """The handle, and the name without its version, which stands for the latest."""
+    name, _, version = handle.rpartition("/")
+    return (handle, name) if is_version(version) else (handle,)

@@ -1,0 +1,215 @@
+"""Sources as a mount has them made: of real servers, over a real cache directory, before and after a restart."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hubfs.blobs.gcs import GcsClient, GcsSettings
+from hubfs.cache.disk import DiskSettings, DiskTier
+from hubfs.cache.index_store import IndexStore
+from hubfs.cache.layout import CacheLayout
+from hubfs.cache.memory import MemoryTier
+from hubfs.cache.shared_turns import NoTurns
+from hubfs.cache.tiered import TieredCache
+from hubfs.cancellation import Cancellation
+from hubfs.errors import Damaged
+from hubfs.hub.handle import Handle
+from hubfs.hub.resolver import Form, Location
+from hubfs.hub.tfhub import TfhubResolver
+from hubfs.sources.archive import ArchiveSettings
+from hubfs.sources.extracted import ExtractedSource, module_name
+from hubfs.sources.factory import SourceFactory
+from hubfs.sources.naming import hub_label
+from hubfs.sources.source import EntryKind, Source
+from tests.support.archives import gzipped, tar_of
+from tests.support.gcs_server import GcsServer, gcs_server
+from tests.support.hosted import manifest, put, put_tfjs
+from tests.support.http_clients import QUICK, http_client
+from tests.support.http_origin import HttpOrigin
+from tests.support.saved_models import whole_model
+
+SPICE = Handle.parse("google/spice/2")
+LITE = Handle.parse("google/lite-model/spice/1")
+TFJS = Handle.parse("google/tfjs-model/spice/2/default/1")
+FILES = {"saved_model.pb": b"graph" * 100, "variables/variables.index": b"index" * 1000}
+TFJS_FILES = {"model.json": manifest(["shard1", "shard2"]), "shard1": b"one" * 500, "shard2": b"two"}
+
+
+@dataclass
+class Machine:
+    """What a mount on one machine has, from its start on."""
+
+    factory: SourceFactory
+    indexes: IndexStore
+    cache: TieredCache
+    hub: str
+
+    def index(self, handle: Handle) -> Mapping[str, object] | None:
+        return self.indexes.load(f"{hub_label(self.hub)}/{handle}")
+
+    def opened(self, handle: Handle, location: Location) -> Source:
+        return self.factory.openers[location.form](handle, location)
+
+    def loaded(self, handle: Handle) -> Source:
+        index = self.index(handle)
+        assert index is not None
+        return self.factory.loaders[Form(index["form"])](handle, index)
+
+
+Start = Callable[..., AbstractContextManager[Machine]]
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
+    with gcs_server(tmp_path_factory.mktemp("buckets")) as server:
+        server.create_bucket("models")
+        for path, data in FILES.items():
+            server.upload("models", f"google/spice/2/{path}", data)
+        server.upload("models", "google/spice/2.tar.gz", gzipped(tar_of(FILES)))
+        yield server
+
+
+@pytest.fixture
+def origin() -> Iterator[HttpOrigin]:
+    with HttpOrigin() as origin:
+        yield origin
+
+
+@pytest.fixture
+def start(tmp_path: Path, origin: HttpOrigin, bucket: GcsServer) -> Start:
+    @contextmanager
+    def started(extracted_dir: Path | None = None) -> Iterator[Machine]:
+        bucket.reset()
+        cancellation = Cancellation()
+        gcs = GcsClient(GcsSettings(endpoint_url=bucket.url, timeout_s=10, retry=QUICK), cancellation)
+        layout = CacheLayout(tmp_path / "cache")
+        layout.prepare()
+        indexes = IndexStore(layout)
+        cache = TieredCache(MemoryTier(8 << 20), DiskTier(layout, DiskSettings(64 << 20, 0)))
+        with ThreadPoolExecutor(2) as pool, http_client(cancellation) as http:
+            factory = SourceFactory(
+                TfhubResolver(http, origin.url),
+                http=http,
+                gcs=gcs,
+                cache=cache,
+                indexes=indexes,
+                pool=pool,
+                retry=QUICK,
+                cancellation=cancellation,
+                archive_settings=ArchiveSettings(ahead_bytes=4 << 20),
+                turns=NoTurns(),
+                extracted_dir=extracted_dir,
+            )
+            try:
+                yield Machine(factory, indexes, cache, origin.url)
+            finally:
+                cancellation.cancel()
+                gcs.close()
+
+    return started
+
+
+def contents(source: Source) -> dict[str, bytes]:
+    entries = [entry for entry in source.entries() if entry.kind is EntryKind.FILE]
+    return {entry.path: source.open(entry).read_at(0, entry.size_bytes) for entry in entries}
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def located(origin: HttpOrigin, form: str) -> tuple[Handle, Location, dict[str, bytes]]:
+    """A model in this form: on the origin, or in the bucket."""
+    if form == "archive":
+        put(origin, f"/{SPICE}", "tf-hub-format=compressed", gzipped(tar_of(FILES)))
+        return SPICE, Location(f"{origin.url}/{SPICE}?tf-hub-format=compressed", Form.COMPRESSED), FILES
+    if form == "archive in a bucket":
+        return SPICE, Location("gs://models/google/spice/2.tar.gz", Form.COMPRESSED), FILES
+    if form == "bucket":
+        return SPICE, Location("gs://models/google/spice/2", Form.UNCOMPRESSED), FILES
+    if form == "file":
+        put(origin, f"/{LITE}", "lite-format=tflite", b"TFL3" * 1000, content_type="application/octet-stream")
+        return (
+            LITE,
+            Location(f"{origin.url}/{LITE}?lite-format=tflite", Form.FILE),
+            {"model.tflite": b"TFL3" * 1000},
+        )
+    put_tfjs(origin, f"/{TFJS}", TFJS_FILES)
+    return TFJS, Location(f"{origin.url}/{TFJS}", Form.FILES), TFJS_FILES
+
+
+every_form = pytest.mark.parametrize("form", ["archive", "archive in a bucket", "bucket", "file", "files"])
+
+
+@every_form
+def test_a_model_is_read_and_after_a_restart_read_without_the_network(
+    start: Start, origin: HttpOrigin, bucket: GcsServer, form: str
+) -> None:
+    handle, location, files = located(origin, form)
+    with start() as machine:
+        source = machine.opened(handle, location)
+        assert contents(source) == files
+        assert source.form is location.form
+        until(lambda: machine.index(handle))
+        model = source.model
+    origin.reset()
+    with start() as machine:
+        again = machine.loaded(handle)
+        assert (again.handle, again.form, again.model) == (handle, location.form, model)
+        assert contents(again) == files
+        assert machine.cache.cached_bytes(model) == sum(map(len, files.values()))
+    assert not origin.requests
+    assert not bucket.requests
+
+
+# Not an archive in a bucket: an HTTP hub names none, so it would not be found there again.
+@pytest.mark.parametrize("form", ["archive", "bucket", "file", "files"])
+def test_what_the_cache_lost_is_fetched_again_from_where_it_was(start: Start, origin: HttpOrigin, form: str) -> None:
+    handle, location, files = located(origin, form)
+    with start() as machine:
+        source = machine.opened(handle, location)
+        contents(source)
+        until(lambda: machine.index(handle))
+        index = machine.index(handle)
+        assert index is not None
+        machine.cache.drop(source.model)
+        assert machine.index(handle) is None
+        assert contents(machine.factory.loaders[location.form](handle, index)) == files
+
+
+def test_every_form_can_be_opened_and_loaded(start: Start) -> None:
+    with start() as machine:
+        assert set(machine.factory.openers) == set(machine.factory.loaders) == set(Form)
+
+
+def test_a_damaged_index_is_refused(start: Start) -> None:
+    with start() as machine:
+        for form, load in machine.factory.loaders.items():
+            for index in ({"form": form.value}, {"form": form.value, "entries": 5, "identity": None, "url": 7}):
+                with pytest.raises((Damaged, KeyError, ValueError)):
+                    load(SPICE, index)
+
+
+def test_what_the_library_extracted_for_this_hub_is_found(start: Start, origin: HttpOrigin, tmp_path: Path) -> None:
+    url = f"{origin.url}/{SPICE}"
+    directory = tmp_path / "modules" / module_name(url)
+    for path, data in whole_model().items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_bytes(data)
+    Path(f"{directory}.descriptor.txt").write_text(f"Module: {url}\n")
+    with start(tmp_path / "modules") as machine:
+        source = machine.factory.extracted(SPICE)
+        assert isinstance(source, ExtractedSource)
+        assert contents(source) == whole_model()
+        assert machine.factory.extracted(LITE) is None
+    with start() as machine:
+        assert machine.factory.extracted(SPICE) is None
+    assert not origin.requests

@@ -1,0 +1,148 @@
+"""A hub of archives in memory, and the tree of what it has."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hubfs.blobs.blob import Blob
+from hubfs.cache.block_cache import Release
+from hubfs.cache.index_store import Index
+from hubfs.cache.memory import MemoryTier
+from hubfs.errors import HubfsError, ModelNotFound
+from hubfs.hub.catalog_document import CatalogDocument
+from hubfs.hub.handle import Handle
+from hubfs.hub.resolver import Form, Location
+from hubfs.sources.archive import ArchiveSource
+from hubfs.sources.models import Models, ModelsSettings
+from hubfs.tree.catalog import CatalogEntry
+from hubfs.tree.catalog_file import to_json_lines
+from hubfs.tree.catalog_provider import CatalogProvider
+from hubfs.tree.tfhub_modules import TfhubModules
+from hubfs.tree.virtual_tree import VirtualTree
+from tests.support.streams import HUB, MIB, Desk
+
+
+class Holds(MemoryTier):
+    """Knows who holds what."""
+
+    def __init__(self) -> None:
+        super().__init__(64 * MIB)
+        self.held: list[str] = []
+
+    def hold(self, model: str) -> Release:
+        self.held.append(model)
+        return lambda: self.held.remove(model)
+
+
+class TreeHub:
+    """A resolver of `archives` (handle → bytes), which counts what it is asked, and `tree`, the tree of what it has.
+
+    `listing`: whether it lists; `trouble`: what it answers instead, by handle or name, or for everything as "".
+    `document`: the catalogue that the hub itself has.
+    """
+
+    hub = HUB
+
+    def __init__(
+        self,
+        desk: Desk,
+        archives: Mapping[str, bytes],
+        *,
+        catalog: Path | None = None,
+        document: Sequence[CatalogEntry] = (),
+        listing: bool = False,
+    ) -> None:
+        self.desk = desk
+        self.archives = dict(archives)
+        self.listing = listing
+        self.asked: list[str] = []
+        self.documents = 0
+        self.trouble: dict[str, HubfsError] = {}
+        self.on_disk: list[str] = []
+        self.indexes: dict[str, Index] = {}
+        self.cache = Holds()
+        self.read_ahead: list[Blob] = []
+        self.status = b"{}"
+        self.now_s = 0.0
+        self._document = document
+        self._lock = threading.Lock()
+        self.models = Models(
+            self,
+            openers={Form.COMPRESSED: self.open},
+            loaders={Form.COMPRESSED: lambda handle, _: self.open(handle, Location("cached", Form.COMPRESSED))},
+            load_index=lambda text: self.indexes.get(text.partition("/")[2]),
+            known_on_disk=lambda _: iter([*self.on_disk, *self.indexes]),
+            cancellation=desk.cancellation,
+            settings=ModelsSettings(),
+            timer=lambda: self.now_s,
+        )
+        self.catalog = CatalogProvider(
+            desk.cancellation,
+            file=catalog,
+            fetch=self.fetch if document else None,
+            hub=HUB,
+            timer=lambda: self.now_s,
+        )
+        self.tree = VirtualTree(
+            self.models,
+            self.cache,
+            read_ahead=self.view,
+            controls={"status.json": lambda: self.status, "version": lambda: b"0.1.0\n"},
+            catalog=self.catalog,
+            modules=TfhubModules(["https://tfhub.dev", HUB], self.handles),
+        )
+
+    def handles(self) -> list[str]:
+        return [*self.catalog.current(refresh=True).handles(), *map(str, self.models.known())]
+
+    def fetch(self, etag: str | None) -> CatalogDocument:
+        self.documents += 1
+        self._trouble("")
+        return CatalogDocument(to_json_lines(self._document))
+
+    def resolve(self, handle: Handle, form: Form | None = None) -> Location:
+        self._ask(str(handle))
+        if str(handle) not in self.archives:
+            raise ModelNotFound(f"{HUB}/{handle}: no such model")
+        return Location(f"{HUB}/{handle}", Form.COMPRESSED)
+
+    def latest(self, name: str) -> str:
+        self._ask(f"latest {name}", name)
+        versions = self._versions(name)
+        if not versions:
+            raise ModelNotFound(f"{HUB}/{name}: no version")
+        return versions[-1]
+
+    def versions(self, name: str) -> Sequence[str]:
+        self._ask(f"versions {name}", name)
+        return self._versions(name)
+
+    def children(self, folder: str) -> Sequence[str] | None:
+        if not self.listing:
+            return None
+        self._ask(f"children {folder}", folder)
+        prefix = f"{folder}/" if folder else ""
+        return sorted({one.removeprefix(prefix).partition("/")[0] for one in self.archives if one.startswith(prefix)})
+
+    def open(self, handle: Handle, location: Location) -> ArchiveSource:
+        stream = self.desk.stream(self.archives[str(handle)])
+        collaborators = self.desk.collaborators(stream, self.cache)
+        return ArchiveSource(handle, location.url, f"{handle}@v1", "v1", **collaborators)
+
+    def view(self, blob: Blob) -> Blob:
+        self.read_ahead.append(blob)
+        return blob
+
+    def _versions(self, name: str) -> list[str]:
+        found = [one.removeprefix(f"{name}/") for one in self.archives if one.startswith(f"{name}/")]
+        return sorted((version for version in found if version.isdigit()), key=int)
+
+    def _ask(self, question: str, about: str | None = None) -> None:
+        with self._lock:
+            self.asked.append(question)
+        self._trouble(about or question)
+
+    def _trouble(self, about: str) -> None:
+        for key in ("", about):
+            if key in self.trouble:
+                raise self.trouble[key]
