@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,16 @@ from hubfs.errors import MountFailed
 _TABLE = Path("/proc/self/mounts")
 _TYPE = "fuse.hubfs"
 _PATIENCE_S = 30.0
+_ANSWER_S = 10.0
+_LOOK = """
+import os, sys
+try:
+    os.statvfs(sys.argv[1])  # not stat, which the kernel answers out of its cache though nobody is there any more
+    with open(sys.argv[1] + "/.hubfs/status.json", "rb") as file:
+        sys.stdout.buffer.write(file.read())
+except OSError as error:
+    sys.exit(error.errno)
+"""
 
 
 def mountpoints() -> list[Path]:
@@ -36,26 +47,49 @@ def is_mounted(mountpoint: Path) -> bool:
 
 
 def is_dead(mountpoint: Path) -> bool:
-    """Whether the daemon behind the mount point is gone."""
-    try:
-        os.statvfs(mountpoint)  # not stat, which the kernel answers out of its cache though nobody is there any more
-    except OSError as error:
-        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
-    return False
+    """Whether the daemon behind the mount point is gone. One that does not answer in time is not known to be."""
+    return is_mounted(mountpoint) and _look(mountpoint)[0] in (errno.ENOTCONN, errno.ECONNABORTED)
 
 
 def read_status(mountpoint: Path) -> Mapping[str, Any] | None:
-    """What the daemon says of itself, or None if it is dead, or does not talk to this user.
+    """What the daemon says of itself, or None if it is dead, does not answer in time, or not to this user.
 
     Raises `MountFailed` where no hub is mounted.
     """
+    _must_be_mounted(mountpoint)
+    return _status_in(_look(mountpoint)[1])
+
+
+def _must_be_mounted(mountpoint: Path) -> None:
     if not is_mounted(mountpoint):
         raise MountFailed(f"No hub is mounted at {mountpoint}; `hubfs status` lists those that are")
+
+
+def _status_in(text: bytes) -> Mapping[str, Any] | None:
     try:
-        status = json.loads((mountpoint / ".hubfs" / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        status = json.loads(text)
+    except ValueError:
         return None
     return status if isinstance(status, dict) else None
+
+
+def _look(mountpoint: Path) -> tuple[int | None, bytes]:
+    """The errno that the mount answers with (0 if all is well, None if it does not in time), and its status.
+
+    Another process asks: one that waits for a stuck daemon can neither be killed nor end by itself.
+    """
+    process = subprocess.Popen(  # noqa: S603 - this very interpreter
+        [sys.executable, "-I", "-S", "-c", _LOOK, str(mountpoint)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        said, _ = process.communicate(timeout=_ANSWER_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return None, b""
+    return process.returncode, said
 
 
 def prepare(mountpoint: Path) -> None:
@@ -89,11 +123,15 @@ def unmount(mountpoint: Path, timeout_s: float = 30.0) -> None:
 
     Raises `MountFailed`, naming who uses it, when it is busy; and when the daemon does not end within `timeout_s`.
     """
-    status = read_status(mountpoint)
-    if is_dead(mountpoint):
+    _must_be_mounted(mountpoint)
+    answer, said = _look(mountpoint)
+    status = _status_in(said)
+    if answer in (None, errno.ENOTCONN, errno.ECONNABORTED):
         reason = detach(mountpoint)
         if is_mounted(mountpoint):
             raise MountFailed(f"{mountpoint} cannot be unmounted: {reason}")
+        if answer is None:
+            raise MountFailed(f"{mountpoint} is detached, but its daemon did not answer, and may still run: see `ps`")
         return
     reason = _run(mountpoint, ["-u"], [])
     if is_mounted(mountpoint):

@@ -1,5 +1,6 @@
 """The mount table and the way to take mounts off. Mounted hubs are shown in tests/mounted."""
 
+import errno
 import json
 import os
 import subprocess
@@ -162,7 +163,7 @@ class TestUnmount:
     def test_a_dead_mount_that_cannot_be_taken_off_is_not_said_to_be_unmounted(
         self, mountpoint: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(mount_table, "is_dead", lambda _: True)
+        monkeypatch.setattr(mount_table, "_look", lambda _: (errno.ENOTCONN, b""))
         with monkeypatch.context() as patched:
             patched.setenv("PATH", "")
             with pytest.raises(MountFailed, match="neither fusermount3 nor umount is installed"):
