@@ -25,7 +25,7 @@ def below_a_mount(text: str) -> Path:
     mounted = [*_mounted()]
     asked = [(where, name) for where, hub in mounted if (name := handle_on(hub, text)) is not None]
     if not asked:
-        what = "No hub is mounted" if not mounted else f"The hub of {text} is not mounted"
+        what = f"No hub is mounted, so {text} is nowhere" if not mounted else f"The hub of {text} is not mounted"
         raise MountFailed(f"{what}; `hubfs mount MOUNTPOINT` does it")
     troubles = []
     for where, name in asked:

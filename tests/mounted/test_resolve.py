@@ -93,7 +93,8 @@ def test_where_nothing_is_mounted_it_says_so(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(mount_table, "_TABLE", table)
     done = CliRunner().invoke(main, ["resolve", "google/spice/2"])
     assert done.exit_code == 1
-    assert "No hub is mounted; `hubfs mount MOUNTPOINT` does it" in done.output
+    assert "No hub is mounted, " in done.output
+    assert "`hubfs mount MOUNTPOINT` does it" in done.output
 
 
 def test_a_hub_that_is_gone_is_no_model_that_is_missing(
