@@ -1,5 +1,6 @@
 """The command `hubfs`. Arguments are read here and nowhere else."""
 
+import contextlib
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ import platformdirs
 
 from hubfs import __version__, catalog_command, locate, mount_table
 from hubfs.config import Config, load
-from hubfs.errors import HubfsError
+from hubfs.errors import HubfsError, MountFailed
 from hubfs.spawn import spawn
 from hubfs.status_text import as_text
 
@@ -132,8 +133,13 @@ def unmount(mountpoint: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
 def status(mountpoint: Path | None, *, as_json: bool) -> None:
     """Show what is mounted at MOUNTPOINT (or everywhere): the hub, the cache, the models, and what went wrong."""
-    mountpoints = mount_table.mountpoints() if mountpoint is None else [mountpoint.absolute()]
-    statuses = [(where, mount_table.read_status(where)) for where in mountpoints]
+    if mountpoint is not None:
+        statuses = [(mountpoint.absolute(), mount_table.read_status(mountpoint.absolute()))]
+    else:
+        statuses = []
+        for where in mount_table.mountpoints():
+            with contextlib.suppress(MountFailed):  # taken off since the table was read
+                statuses.append((where, mount_table.read_status(where)))
     described = [found or {"mountpoint": str(where), "dead": mount_table.is_dead(where)} for where, found in statuses]
     if as_json:
         click.echo(json.dumps(described if mountpoint is None else described[0], indent=2))
