@@ -73,7 +73,23 @@ def main() -> None:
 @click.option("--catalog", metavar="FILE", help="Which handles exist, for listings: see `hubfs catalog import`.")
 @click.option("--no-disk-cache", is_flag=True, default=None, help="Keep blocks in memory only; no file is written.")
 @click.option("--cache-size", metavar="SIZE", help="How large the disk cache may grow.  [default: 10GiB]")
-@click.option("--memory-size", metavar="SIZE", help="How large the memory cache may grow.  [default: 256MiB]")
+@click.option(
+    "--memory-size",
+    metavar="SIZE",
+    help="How much memory blocks and transfers may take.  [default: a quarter of the memory, 32MiB to 256MiB]",
+)
+@click.option(
+    "--inflate-workers",
+    metavar="N",
+    help="How many threads inflate an archive, in a process of their own; 0: one, in the daemon.  "
+    "[default: one a processor]",
+)
+@click.option(
+    "--prefetch",
+    metavar="auto|none",
+    help="auto fetches what a loader will want next while it reads the graph: at most 64 MiB because saved_model.pb "
+    "was opened, the rest once a loader is at work. none waits until it is asked for.  [default: auto]",
+)
 @click.option("--allow-other", is_flag=True, default=None, help="Let other users read the mount, too.")
 @click.option("--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
 @click.option("--config", metavar="FILE", help="A TOML file of settings, named as the options are.")
@@ -191,6 +207,20 @@ def catalog_ls(file: Path | None) -> None:
 
 
 @main.command()
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="[default: ARCHIVE.hubfs-index]")
+def index(archive: Path, *, output: Path | None) -> None:
+    """Write the index of ARCHIVE (.tar.gz or .tar), to be published beside it.
+
+    A host that serves the index under the URL of the archive with .hubfs-index behind its path lets mounts read any
+    file of a model at once, and no more of the archive than that.
+    """
+    from hubfs.index_command import write_index  # noqa: PLC0415 - what inflates takes 0.05 s to import
+
+    click.echo(write_index(archive, output, workers=os.cpu_count() or 1))
+
+
+@main.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8000, show_default=True, help="The port; 0 takes a free one.")
@@ -199,8 +229,9 @@ def serve(directory: Path, *, host: str, port: int, bucket: str | None) -> None:
     """Serve DIRECTORY as a model hub.
 
     DIRECTORY holds models as <publisher>/<name>/<version>/, each a SavedModel, or as <version>.tar.gz; move new
-    versions into place by rename. Archives of directories are built when first asked for, and take as much space in
-    TMPDIR. Stops on Ctrl-C.
+    versions into place by rename. Archives of directories are built when first asked for, with their indexes, and take
+    as much space in TMPDIR; the index of a ready archive, which `hubfs index` makes, is served where it lies beside it.
+    Stops on Ctrl-C.
     """
     from hubfs.serve.server import run  # noqa: PLC0415 - aiohttp takes 0.1 s to import
 

@@ -19,6 +19,7 @@ import platformdirs
 from hubfs.errors import InvalidConfig
 from hubfs.fuse.binding import FuseLibrary
 from hubfs.hub.resolver import Form
+from hubfs.memory_budget import available_memory_bytes
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,6 +32,8 @@ DEFAULT_CONFIG_FILE = platformdirs.user_config_path("hubfs") / "config.toml"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", re.IGNORECASE)
 _LEAST_MEMORY_BYTES = 8 << 20
+_DEFAULT_MEMORY_BYTES = (32 << 20, 256 << 20)
+_MOST_WORKERS = 16
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -46,7 +49,9 @@ class Config:
     extracted_dir: Path | None = None  # where tensorflow_hub keeps what it extracted
     catalog: Path | None = None
     cache_size_bytes: int = 10 << 30
-    memory_size_bytes: int = 256 << 20
+    memory_size_bytes: int = field(default_factory=lambda: default_memory_size_bytes(available_memory_bytes()))
+    prefetch: bool = True  # fetch what a loader will want next before it asks
+    inflate_workers: int = field(default_factory=lambda: min(len(os.sched_getaffinity(0)), _MOST_WORKERS))
     allow_other: bool = False
     mount_options: Mapping[str, str | bool] = field(default_factory=dict)
     log_file: Path | None = None
@@ -61,6 +66,12 @@ class Config:
     fuse_library: FuseLibrary = FuseLibrary.AUTO
 
 
+def default_memory_size_bytes(available_bytes: int) -> int:
+    """A quarter of what this process may have, for the programs that read need the rest; from 32 MiB to 256 MiB."""
+    least_bytes, most_bytes = _DEFAULT_MEMORY_BYTES
+    return max(least_bytes, min(most_bytes, available_bytes // 4))
+
+
 def parse_size(text: str | float) -> int:
     """`512MiB`, `10GB`, `1.5g` or a number of bytes → bytes. Raises ValueError."""
     match = _SIZE.fullmatch(str(text).strip())
@@ -68,6 +79,13 @@ def parse_size(text: str | float) -> int:
         raise ValueError("it must read like 512MiB or 10GB")
     number, prefix, binary = match.groups()
     return int(Fraction(number) * (1024 if binary else 1000) ** _POWERS[prefix.lower()])
+
+
+def parse_workers(text: str | int) -> int:
+    """How many threads inflate an archive, from 0 on. Raises ValueError."""
+    if not str(text).isascii() or not str(text).isdigit() or int(text) > _MOST_WORKERS:
+        raise ValueError(f"it must be a number from 0 to {_MOST_WORKERS}")
+    return int(text)
 
 
 def parse_memory_size(text: str) -> int:
@@ -108,6 +126,13 @@ def parse_form(text: str) -> Form | None:
         return Form(str(text).lower())
     except ValueError:
         raise ValueError("it must be auto, compressed or uncompressed") from None
+
+
+def parse_prefetch(text: str) -> bool:
+    """`auto` or `none`, in any case: whether to fetch what was not asked for yet. Raises ValueError."""
+    if str(text).lower() not in ("auto", "none"):
+        raise ValueError("it must be auto or none")
+    return str(text).lower() == "auto"
 
 
 def parse_flag(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a switch
@@ -222,6 +247,8 @@ SETTINGS = (
     Setting("catalog", "catalog", parse_path, ("HUBFS_CATALOG",)),
     Setting("cache_size", "cache_size_bytes", parse_size, ("HUBFS_CACHE_SIZE",)),
     Setting("memory_size", "memory_size_bytes", parse_memory_size, ("HUBFS_MEMORY_SIZE",)),
+    Setting("inflate_workers", "inflate_workers", parse_workers, ("HUBFS_INFLATE_WORKERS",)),
+    Setting("prefetch", "prefetch", parse_prefetch, ("HUBFS_PREFETCH",)),
     Setting("allow_other", "allow_other", parse_flag, ("HUBFS_ALLOW_OTHER",)),
     Setting("mount_options", "mount_options", parse_options),
     Setting("log_file", "log_file", parse_path, ("HUBFS_LOG_FILE",)),

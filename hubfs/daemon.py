@@ -20,6 +20,7 @@ from hubfs.fuse.binding import Binding, Timeouts, load, raise_read_ahead
 from hubfs.fuse.operations import Operations
 from hubfs.mount import Mount, assemble
 from hubfs.status import RecentProblems
+from hubfs.tuning import tune_process
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def run(config: Config, mountpoint: Path, on_ready: Callable[[], None]) -> None:
     """
     problems = RecentProblems()
     _set_up_log(config, problems)
+    tune_process()
     mount_table.prepare(mountpoint)
     binding = load(config.fuse_library)
     mount = assemble(_without_mounts(config, mountpoint), mountpoint, binding.description, problems)

@@ -13,13 +13,16 @@ from hubfs.blobs.gcs import GcsClient, GcsSettings
 from hubfs.blobs.http import HttpClient, HttpSettings
 from hubfs.blobs.object_store import ObjectStoreSettings
 from hubfs.blobs.retry import RetryPolicy
+from hubfs.cache.ahead import Ahead
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.disk import DiskSettings, DiskTier
 from hubfs.cache.index_store import Indexes, IndexStore, NoIndexes
 from hubfs.cache.layout import CacheLayout
 from hubfs.cache.memory import MemoryTier
-from hubfs.cache.readahead import ReadAheadBlob, ReadAheadPolicy
+from hubfs.cache.page_cache import DataPages
+from hubfs.cache.readahead import FETCHES, LIMIT_BYTES, ReadAheadPolicy
+from hubfs.cache.readahead_blob import ReadAheadBlob
 from hubfs.cache.shared_cache import SharedCache
 from hubfs.cache.shared_indexes import CombinedIndexes
 from hubfs.cache.shared_over import OverShared
@@ -28,22 +31,22 @@ from hubfs.cache.tiered import TieredCache
 from hubfs.cancellation import Cancellation
 from hubfs.config import DEFAULT_HUB, Config
 from hubfs.errors import InvalidConfig, InvalidHandle
+from hubfs.formats.gzip_blob import KEEP_BYTES
 from hubfs.hub import catalog_document
 from hubfs.hub.gcs import GcsResolver
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Resolver
 from hubfs.hub.tfhub import TfhubResolver
 from hubfs.locate import handle_on, is_versioned
+from hubfs.memory_budget import MemoryBudget
 from hubfs.sources.archive import ArchiveSettings
 from hubfs.sources.factory import SourceFactory
 from hubfs.sources.models import Models, ModelsSettings
+from hubfs.sources.prefetcher import NoPrefetching, Prefetcher, Prefetching
 from hubfs.status import RecentProblems, Status
 from hubfs.tree.catalog_provider import CatalogProvider, Fetch
 from hubfs.tree.tfhub_modules import TfhubModules
 from hubfs.tree.virtual_tree import VirtualTree
-
-_FETCHES = 8
-"""Requests of a bucket that may be under way at once."""
 
 _RESERVE_BYTES = 1 << 30
 """At most this much of the cache's file system is kept free, and never more than a twentieth of it."""
@@ -67,14 +70,18 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
     http = HttpClient(_http_settings(config, retry), cancellation)
     gcs = GcsClient(_gcs_settings(config, retry), cancellation)
 
+    # Memory: transfers and windows take at most half of it, and what they do not take is for blocks.
+    budget = MemoryBudget(config.memory_size_bytes // 2)
+    ahead = Ahead(budget)
+
     # The middle: memory, then disk, then what a fleet shares.
-    memory = MemoryTier(config.memory_size_bytes)
+    memory = MemoryTier(config.memory_size_bytes, lambda: ahead.beside_cache_bytes)
     cache: BlockCache = memory
     disk: DiskTier | None = None
     local_indexes: Indexes = NoIndexes()
     if config.cache_dir is not None:
         layout = _prepared(config.cache_dir)
-        disk = DiskTier(layout, _disk_settings(config, config.cache_dir))
+        disk = DiskTier(layout, _disk_settings(config, config.cache_dir), DataPages(layout, cancellation))
         cache = TieredCache(memory, disk)
         local_indexes = IndexStore(layout)
     indexes: Indexes = local_indexes
@@ -84,7 +91,7 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
         shared = SharedCache.open(config.shared_cache_url, _store_settings(config, retry), cancellation, disk)
         cache = OverShared(memory, shared.tier) if disk is None else TieredCache(memory, OverShared(disk, shared.tier))
         indexes, turns = CombinedIndexes(local_indexes, shared.indexes), shared.turns
-    fetches = ThreadPoolExecutor(_FETCHES, thread_name_prefix="fetch")
+    fetches = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
 
     # Sources: by form, what wraps what.
     resolver = _resolver(config, http, gcs)
@@ -97,8 +104,16 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
         pool=fetches,
         retry=retry,
         cancellation=cancellation,
-        archive_settings=ArchiveSettings(ahead_bytes=config.memory_size_bytes // 2),
+        archive_settings=ArchiveSettings(
+            # Half of what blocks may take: the other half is for what readers came back for.
+            ahead_bytes=config.memory_size_bytes // 4,
+            eager=config.prefetch,
+            inflate_workers=config.inflate_workers,
+            keep_spans_bytes=min(KEEP_BYTES, config.memory_size_bytes // 8),
+        ),
         turns=turns,
+        ahead=ahead,
+        budget=budget,
         extracted_dir=config.extracted_dir,
     )
 
@@ -129,10 +144,9 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
         http=http,
         problems=problems,
     )
-    # A reader's window stays within an eighth of the memory tier: eight readers side by side do not starve each other.
-    policy = ReadAheadPolicy(
-        limit_bytes=max(BLOCK_SIZE_BYTES, min(32 * BLOCK_SIZE_BYTES, config.memory_size_bytes // 8))
-    )
+    # One reader alone may keep all fetches busy; what all windows together may be, the budget says.
+    policy = ReadAheadPolicy(limit_bytes=max(BLOCK_SIZE_BYTES, min(LIMIT_BYTES, budget.limit_bytes)))
+    prefetching: Prefetching = Prefetcher(cancellation) if config.prefetch else NoPrefetching()
     tree = VirtualTree(
         models,
         cache,
@@ -143,6 +157,7 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
         },
         catalog=catalog,
         modules=modules,
+        prefetching=prefetching,
     )
 
     def close() -> None:

@@ -31,6 +31,19 @@ class Blob(Protocol):
 
 
 @runtime_checkable
+class Prefetchable(Protocol):
+    """A blob that can be told what will be read."""
+
+    def prefetch(self, offset_bytes: int, size_bytes: int) -> int:
+        """Begins to fetch what of these bytes is neither here nor on its way; returns at once, and raises nothing.
+
+        Returns the offset up to which all of them are here or on their way: less than the end where there is no room
+        for more now.
+        """
+        ...
+
+
+@runtime_checkable
 class ByteStream(Protocol):
     """Bytes that can be read from the start to the end, as an archive is."""
 
@@ -42,6 +55,11 @@ class ByteStream(Protocol):
     @property
     def identity(self) -> str:
         """Says which bytes these are: made from a strong validator (ETag, generation), else unique to this object."""
+        ...
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How many bytes there are, if the origin says so."""
         ...
 
     def chunks(self) -> Iterator[bytes]:

@@ -67,7 +67,8 @@ class HttpObject:
     """The bytes behind a URL, as a reply described them.
 
     `url` as asked, `final_url` after redirects (signed URLs appear here). `size_bytes` is None where the host does
-    not say. `etag` is a strong one or None. `head` holds the first 512 bytes, fewer only if there are no more.
+    not say. `etag` is a strong one or None. `head` holds the first 512 bytes, fewer only if there are no more. `link`
+    is the header that names what else belongs to the object.
     """
 
     url: str = field(repr=False)
@@ -78,6 +79,7 @@ class HttpObject:
     accepts_ranges: bool
     content_type: str
     head: bytes
+    link: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, url: str, final_url: str, status: int, headers: Mapping[str, str], head: bytes) -> "HttpObject":
@@ -92,6 +94,7 @@ class HttpObject:
             accepts_ranges=ranged,
             content_type=headers.get("Content-Type", ""),
             head=head,
+            link=headers.get("Link"),
         )
 
     @property

@@ -6,9 +6,11 @@ from http import HTTPStatus
 
 from hubfs.blobs.http import HttpClient, Transfer
 from hubfs.blobs.http_object import HttpObject, content_length, total_bytes
+from hubfs.blobs.ranges import RangesIgnored
 from hubfs.blobs.retry import Permanent
 from hubfs.blobs.url import redacted
 from hubfs.errors import AccessDenied, NotFound, Stale, Unavailable
+from hubfs.single_flight import SingleFlight
 
 _SKIP_BYTES = 1 << 20
 
@@ -27,6 +29,9 @@ class PinnedObject:
         self._lock = threading.Lock()
         self._seen = client.probe(url, headers)
         self.size_bytes = self._seen.size_bytes
+        settings = client.settings
+        wait_s = settings.retry.attempts * (settings.connect_timeout_s + settings.stall_timeout_s)
+        self._renewals: SingleFlight[str, HttpObject] = SingleFlight(client.cancellation, wait_s)
 
     @property
     def seen(self) -> HttpObject:
@@ -44,14 +49,28 @@ class PinnedObject:
 
         One attempt. Raises `Stale`, `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`.
         """
+        return self._open(offset_bytes, end_bytes, ranged=False)
+
+    def open_range(self, offset_bytes: int, end_bytes: int) -> Transfer:
+        """A transfer of the bytes from `offset_bytes` to `end_bytes`, or to where the host ends it. To be closed.
+
+        One attempt. Raises `RangesIgnored` when the host sends other bytes, and as `open_at` does.
+        """
+        return self._open(offset_bytes, end_bytes, ranged=True)
+
+    def _open(self, offset_bytes: int, end_bytes: int | None, *, ranged: bool) -> Transfer:
         seen = self.seen
         try:
-            return self._open_at(seen, offset_bytes, end_bytes)
+            return self._open_at(seen, offset_bytes, end_bytes, ranged=ranged)
+        except RangesIgnored:
+            raise
         except (AccessDenied, NotFound, Permanent):
             # Stores refuse expired signatures with 400 (Google), 401 or 403; a moved object is a 404.
             if seen.final_url == seen.url:
                 raise
-        return self._open_at(self._look_up_anew(seen), offset_bytes, end_bytes)
+        # A signature expires for all ranges at once: one of them asks.
+        renewed = self._renewals.run(redacted(self._url), lambda: self._look_up_anew(seen))
+        return self._open_at(renewed, offset_bytes, end_bytes, ranged=ranged)
 
     def _look_up_anew(self, expired: HttpObject) -> HttpObject:
         seen = self.seen
@@ -64,7 +83,7 @@ class PinnedObject:
             self._seen = found
         return found
 
-    def _open_at(self, seen: HttpObject, offset_bytes: int, end_bytes: int | None) -> Transfer:
+    def _open_at(self, seen: HttpObject, offset_bytes: int, end_bytes: int | None, *, ranged: bool) -> Transfer:
         extra = {}
         if seen.accepts_ranges and (offset_bytes > 0 or end_bytes is not None):
             extra["Range"] = f"bytes={offset_bytes}-{'' if end_bytes is None else end_bytes - 1}"
@@ -72,14 +91,18 @@ class PinnedObject:
                 extra["If-Range"] = seen.validator
         transfer = self._client.open(self._url, self._headers, extra=extra, start=seen.final_url)
         try:
-            self._position(transfer, seen, offset_bytes)
+            self._check(transfer, seen)
+            if ranged:
+                self._expect_range(transfer, offset_bytes, end_bytes)
+            else:
+                self._position(transfer, offset_bytes)
         except BaseException:
             transfer.close()
             raise
         return transfer
 
-    def _position(self, transfer: Transfer, seen: HttpObject, offset_bytes: int) -> None:
-        """Checks that `transfer` holds the same bytes, and skips to `offset_bytes`."""
+    def _check(self, transfer: Transfer, seen: HttpObject) -> None:
+        """Checks that `transfer` is about the same bytes as `seen`."""
         ranged = transfer.status == HTTPStatus.PARTIAL_CONTENT
         size_bytes = total_bytes(transfer.headers) if ranged else content_length(transfer.headers)
         # A 416 says that the object ends before a byte that was there. A 200 in reply to a range says that the object
@@ -88,7 +111,15 @@ class PinnedObject:
             transfer.headers, size_bytes
         ):
             raise self._stale()
-        if ranged:
+
+    def _expect_range(self, transfer: Transfer, offset_bytes: int, end_bytes: int | None) -> None:
+        sent = transfer.content_range
+        if sent is None or sent.start_bytes != offset_bytes or (end_bytes is not None and sent.end_bytes > end_bytes):
+            raise RangesIgnored(f"{redacted(self._url)} answered with other bytes than the range asked for")
+
+    def _position(self, transfer: Transfer, offset_bytes: int) -> None:
+        """Skips to `offset_bytes` where the host sends what comes before it, too."""
+        if transfer.status == HTTPStatus.PARTIAL_CONTENT:
             if transfer.content_range is None or transfer.content_range.start_bytes != offset_bytes:
                 raise Unavailable(f"{redacted(self._url)} answered with another range than the one asked for")
             return

@@ -56,6 +56,13 @@ class BlockCache(Protocol):
         """The block, verified, or None."""
         ...
 
+    def has(self, key: CacheKey, index: int) -> bool:
+        """Whether `get` would most likely have the block: a cheap look, that reads no block and counts for nothing.
+
+        False where the answer would take a request: what is far away is looked for by `get`.
+        """
+        ...
+
     def put(self, key: CacheKey, index: int, block: bytes) -> bool:
         """Keeps the block if there is room. True if it will outlive the process (it is on disk)."""
         ...

@@ -23,9 +23,17 @@ def _place(index: int) -> int:
     return len(_HEADER) + index * _RECORD.size
 
 
-def read_record(fd: int, index: int) -> tuple[int, int] | None:
-    """The length in bytes and the crc32c of block `index`, or None if the map does not have it. May raise OSError."""
-    if os.pread(fd, len(_HEADER), 0) != _HEADER:
+def has_header(fd: int) -> bool:
+    """Whether this is a block map, of this format and block size. May raise OSError."""
+    return os.pread(fd, len(_HEADER), 0) == _HEADER
+
+
+def read_record(fd: int, index: int, *, header_known: bool = False) -> tuple[int, int] | None:
+    """The length in bytes and the crc32c of block `index`, or None if the map does not have it. May raise OSError.
+
+    With `header_known` nobody looks again: a record has a checksum of its own.
+    """
+    if not header_known and not has_header(fd):
         return None
     raw = os.pread(fd, _RECORD.size, _place(index))
     if len(raw) < _RECORD.size:

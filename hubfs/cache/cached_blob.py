@@ -1,59 +1,54 @@
 """A blob read through the block cache."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 
 from hubfs.blobs.blob import Blob
+from hubfs.cache.ahead import Ahead
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, block_size_at, blocks_of
+from hubfs.cache.block_run import runs_of, slice_blocks
+from hubfs.cache.readahead import FETCHES, RUN_BLOCKS
+from hubfs.cache.shared_layout import RUN_BLOCKS as SHARED_RUN_BLOCKS
 from hubfs.cache.shared_layout import place_of
 from hubfs.cache.shared_turns import NoTurns, Turns
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, Damaged
+from hubfs.memory_budget import MemoryBudget
 from hubfs.single_flight import await_result
 
-_RUN_BLOCKS = 8
-"""At most this many neighbouring blocks are fetched in one request: 8 MiB keep a fast connection busy over a round
-trip, and several such requests run side by side (gcsfs: 1.6 GB/s one at a time, 2.2 GB/s four at a time)."""
+__all__ = ["CachedBlob", "slice_blocks"]
 
 _WAIT_S = 300.0
 """The bound for a reader that waits for another reader's fetch; the fetch itself gives up much earlier."""
 
-
-def runs_of(indexes: Iterable[int], longest: int = _RUN_BLOCKS) -> Iterator[range]:
-    """Groups ascending block indexes into runs of neighbours, none longer than `longest`."""
-    start = stop = -1
-    for index in indexes:
-        if index == stop and stop - start < longest:
-            stop += 1
-            continue
-        if stop > start:
-            yield range(start, stop)
-        start, stop = index, index + 1
-    if stop > start:
-        yield range(start, stop)
+_NO_LIMIT_BYTES = 1 << 62
 
 
-def slice_blocks(blocks: list[bytes], first_index: int, offset_bytes: int, size_bytes: int) -> bytes:
-    """The bytes of a read, from the neighbouring blocks that cover it. An aligned read of one block copies nothing."""
-    start_bytes = offset_bytes - first_index * BLOCK_SIZE_BYTES
-    if len(blocks) == 1:
-        block = blocks[0]
-        return block if start_bytes == 0 and size_bytes >= len(block) else block[start_bytes : start_bytes + size_bytes]
-    views = [memoryview(block) for block in blocks]
-    views[0] = views[0][start_bytes:]
-    before_bytes = sum(len(view) for view in views[:-1])
-    views[-1] = views[-1][: size_bytes - before_bytes]
-    return b"".join(views)
+class _Run:
+    """Blocks that one request fetches, and the flights that end when they arrive.
+
+    `ahead`: nobody waits for them yet. `begun` is guarded by the blob's lock: whoever sets it carries the run out.
+    """
+
+    __slots__ = ("ahead", "begun", "flights", "indexes")
+
+    def __init__(self, indexes: range, *, ahead: bool) -> None:
+        self.indexes = indexes
+        self.ahead = ahead
+        self.begun = False
+        self.flights: dict[int, Future[bytes]] = {index: Future() for index in indexes}
 
 
 class CachedBlob:
     """Wraps `blob`: reads come from `cache`; what is missing is fetched once, whoever asks, and kept.
 
-    Reads of the wrapped blob begin at block boundaries and cover whole blocks. With `turns`, one daemon of a fleet
-    fetches a block and the others find it in the shared cache. `_lock` guards `_flights` (the fetches
-    under way, by block); it is never held across I/O or a wait.
+    Reads of the wrapped blob begin at block boundaries and cover whole blocks. What is fetched ahead stands in line in
+    `pool`, within the bounds of `ahead`; what a reader wants never waits in that line: the reader fetches it itself.
+    With `turns`, one daemon of a fleet fetches a block and the others find it in the shared cache. `_lock` guards
+    `_flights` (the fetches under way, by block) and every run's `begun`; it is never held across I/O or a wait, and
+    taken before the locks of `ahead`.
     """
 
     def __init__(
@@ -65,6 +60,7 @@ class CachedBlob:
         pool: Executor,
         cancellation: Cancellation,
         turns: Turns | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self._blob = blob
         self._cache = cache
@@ -72,8 +68,13 @@ class CachedBlob:
         self._pool = pool
         self._cancellation = cancellation
         self._turns = turns or NoTurns()
+        self._ahead = ahead or Ahead(MemoryBudget(_NO_LIMIT_BYTES))
+        self._size_bytes = blob.size_bytes
+        # A file that fits one request comes in one: `saved_model.pb` costs a round trip, and no second connection.
+        whole = blocks_of(0, self._size_bytes, self._size_bytes)
+        self._together = whole if len(whole) <= RUN_BLOCKS else range(0)
         self._lock = threading.Lock()
-        self._flights: dict[int, Future[bytes]] = {}
+        self._flights: dict[int, _Run] = {}
 
     @property
     def key(self) -> str:
@@ -83,110 +84,171 @@ class CachedBlob:
     @property
     def size_bytes(self) -> int:
         """The wrapped blob's."""
-        return self._blob.size_bytes
+        return self._size_bytes
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """See `Blob`. Also raises `TimedOut` when another reader's fetch does not end, and `Cancelled`."""
-        indexes = blocks_of(offset_bytes, size_bytes, self.size_bytes)
-        if not indexes:
+        indexes = blocks_of(offset_bytes, size_bytes, self._size_bytes)
+        if len(indexes) == 1:  # most reads, most of them from memory
+            block = self._cache.get(self._cache_key, indexes.start)
+            if block is not None:
+                self._ahead.read((self._cache_key, indexes.start))
+                return slice_blocks([block], indexes.start, offset_bytes, size_bytes)
+            found: list[bytes | None] = [None]
+        elif indexes:
+            found = [self._cache.get(self._cache_key, index) for index in indexes]
+        else:
             return b""
-        found = {index: block for index in indexes if (block := self._cache.get(self._cache_key, index)) is not None}
-        if len(found) < len(indexes):
-            found.update(self._obtain([index for index in indexes if index not in found]))
-        return slice_blocks([found[index] for index in indexes], indexes.start, offset_bytes, size_bytes)
+        missing = [index for index, block in zip(indexes, found, strict=True) if block is None]
+        arrived = self._obtain(missing) if missing else {}
+        for index in indexes:
+            self._ahead.read((self._cache_key, index))
+        blocks = [arrived[index] if block is None else block for index, block in zip(indexes, found, strict=True)]
+        return slice_blocks(blocks, indexes.start, offset_bytes, size_bytes)
 
-    def prefetch(self, offset_bytes: int, size_bytes: int) -> None:
-        """Begins to fetch the blocks of a byte range that are neither here nor on their way; returns at once."""
-        indexes = blocks_of(offset_bytes, size_bytes, self.size_bytes)
-        claimed, _ = self._claim(indexes)
-        for run in runs_of(claimed):
-            self._start(run, claimed)
+    def prefetch(self, offset_bytes: int, size_bytes: int) -> int:
+        """Begins to fetch the blocks of a byte range that are neither here nor on their way; returns at once.
+
+        Begins no more than the memory for it allows; returns up to where everything is here or on its way (in bytes,
+        `offset_bytes` if nothing is). Who wants the rest asks again, from there on, when some of this has been read.
+        """
+        indexes = self._together or blocks_of(offset_bytes, size_bytes, self._size_bytes)
+        allowance_bytes = self._ahead.allowance_bytes()
+        wanted: list[int] = []
+        stop = indexes.stop
+        for index in indexes:
+            if index in self._flights or self._cache.has(self._cache_key, index):
+                continue
+            block_bytes = self._size_of(index)
+            allowance_bytes -= block_bytes
+            if allowance_bytes < 0 or not self._ahead.try_begin(block_bytes):
+                stop = index
+                break
+            wanted.append(index)
+        with self._lock:
+            runs = self._claim(wanted, ahead=True)
+        for run in runs:
+            self._start(run)
+        return max(offset_bytes, min(offset_bytes + size_bytes, stop * BLOCK_SIZE_BYTES, self._size_bytes))
 
     def _obtain(self, missing: list[int]) -> dict[int, bytes]:
-        claimed, flights = self._claim(missing)
-        *others, mine = [*runs_of(claimed)] or [range(0)]
-        for run in others:
-            self._start(run, claimed)
-        self._fetch(mine, claimed)
+        beside = [index for index in self._together if index not in missing]
+        absent = [index for index in beside if not self._cache.has(self._cache_key, index)]
+        with self._lock:
+            new = self._claim(sorted([*missing, *absent]), ahead=False)
+            runs = {index: self._flights[index] for index in missing}
+        for run in new[1:]:
+            self._start(run)
+        for run in dict.fromkeys(runs.values()):
+            self._carry_out(run)  # unless somebody does already
+        what = f"bytes of {self.key}"
         return {
-            index: await_result(flight, self._cancellation, _WAIT_S, f"bytes of {self.key}")
-            for index, flight in flights.items()
+            index: await_result(run.flights[index], self._cancellation, _WAIT_S, what) for index, run in runs.items()
         }
 
-    def _claim(self, indexes: Iterable[int]) -> tuple[dict[int, Future[bytes]], dict[int, Future[bytes]]]:
-        """The flights that the caller must now carry out, and all flights of `indexes`."""
-        claimed: dict[int, Future[bytes]] = {}
-        flights: dict[int, Future[bytes]] = {}
-        with self._lock:
-            for index in indexes:
-                flight = self._flights.get(index)
-                if flight is None:
-                    flight = claimed[index] = self._flights[index] = Future()
-                flights[index] = flight
-        return claimed, flights
+    def _claim(self, indexes: list[int], *, ahead: bool) -> list[_Run]:
+        """New runs, to be carried out by the caller, of those blocks that are not on their way. Held: `_lock`.
 
-    def _start(self, run: range, claimed: dict[int, Future[bytes]]) -> None:
+        As long as it takes to have everything that is under way in `FETCHES` requests: short ones first, so that the
+        first bytes come soon, and long ones when there is much to do.
+        """
+        new = []
+        for index in indexes:
+            if index not in self._flights:
+                new.append(index)
+                if not ahead:
+                    self._ahead.begin(self._size_of(index))
+            elif ahead:  # a reader came first, and began it for itself
+                self._ahead.end(self._size_of(index))
+        if self._turns.others_wait:  # one lease a request
+            cut = runs_of(new, SHARED_RUN_BLOCKS, cut_every=SHARED_RUN_BLOCKS)
+        else:
+            longest = -(-(len(self._flights) + len(new)) // FETCHES)
+            cut = runs_of(new, RUN_BLOCKS if self._together else min(RUN_BLOCKS, longest))
+        runs = [_Run(part, ahead=ahead) for part in cut]
+        for run in runs:
+            self._flights.update(dict.fromkeys(run.indexes, run))
+        return runs
+
+    def _size_of(self, index: int) -> int:
+        return block_size_at(index, self._size_bytes)
+
+    def _start(self, run: _Run) -> None:
         try:
-            task = self._pool.submit(self._fetch, run, claimed)
+            task = self._pool.submit(self._carry_out, run)
         except RuntimeError:  # the pool is shut down: the mount goes away, and the flights end with `Cancelled`
-            self._fetch(run, claimed)
+            self._carry_out(run)
             return
-        gone = Cancelled("the hub is being unmounted")
-        task.add_done_callback(lambda task: self._end(run, claimed, gone) if task.cancelled() else None)
+        task.add_done_callback(lambda task: self._call_off(run) if task.cancelled() else None)
 
-    def _end(self, run: range, claimed: dict[int, Future[bytes]], error: BaseException | None = None) -> None:
-        """Forgets the flights of a run; those that did not land end with `error`. Called once a run."""
-        with self._lock:  # first of all, so that whoever tries again after `error` begins anew
-            for index in run:
-                del self._flights[index]
-        for index in run:
-            if not claimed[index].done():
-                claimed[index].set_exception(error)
+    def _begin(self, run: _Run) -> bool:
+        with self._lock:
+            mine, run.begun = not run.begun, True
+        return mine
 
-    def _fetch(self, run: range, claimed: dict[int, Future[bytes]]) -> None:
-        """Carries out the flights of a run. Never raises: what happened is in the flights."""
+    def _call_off(self, run: _Run) -> None:
+        if self._begin(run):
+            self._end(run, Cancelled("the hub is being unmounted"))
+
+    def _carry_out(self, run: _Run) -> None:
+        """Fetches a run that nobody has begun. Never raises: what happened is in the flights."""
+        if not self._begin(run):
+            return
         try:
             # Between the look into the cache and the claim another reader's fetch may have ended.
-            missing = self._hand_out(run, claimed)
-            for part in runs_of(missing):
-                self._fetch_in_turn(part, claimed)
-            self._end(run, claimed)
+            missing = self._hand_out(run, run.indexes)
+            for part in runs_of(missing, len(run.indexes)):
+                self._fetch_in_turn(run, part)
+            self._end(run)
         except BaseException as error:  # noqa: BLE001 - whatever happened belongs to the readers who wait
-            self._end(run, claimed, error)
+            self._end(run, error)
 
-    def _hand_out(self, indexes: Iterable[int], claimed: dict[int, Future[bytes]]) -> list[int]:
+    def _end(self, run: _Run, error: BaseException | None = None) -> None:
+        """Forgets the flights of a run; those that did not land end with `error`. Called once a run."""
+        with self._lock:  # first of all, so that whoever tries again after `error` begins anew
+            for index in run.indexes:
+                del self._flights[index]
+        for index, flight in run.flights.items():
+            if not flight.done():
+                self._ahead.end(self._size_of(index))
+                flight.set_exception(error)
+
+    def _hand_out(self, run: _Run, indexes: Iterable[int]) -> list[int]:
         """Gives the flights what the cache has by now; returns the blocks that it has not."""
         missing = []
         for index in indexes:
-            if claimed[index].done():
+            if run.flights[index].done():
                 continue
             block = self._cache.get(self._cache_key, index)
             if block is None:
                 missing.append(index)
             else:
-                claimed[index].set_result(block)
+                self._ahead.end(self._size_of(index))
+                run.flights[index].set_result(block)
         return missing
 
-    def _fetch_in_turn(self, run: range, claimed: dict[int, Future[bytes]]) -> None:
+    def _fetch_in_turn(self, run: _Run, part: range) -> None:
         """Fetches what another daemon is not fetching already, and waits for the rest."""
         with ExitStack() as turns:
             # In ascending order, so that no two daemons wait for each other.
-            for file, number in sorted({place_of(self._cache_key, index) for index in (run.start, run.stop - 1)}):
+            for file, number in sorted({place_of(self._cache_key, index) for index in (part.start, part.stop - 1)}):
                 turns.enter_context(
-                    self._turns.turn(
-                        self._cache_key.model, f"{file}.{number}", lambda: not self._hand_out(run, claimed)
-                    )
+                    self._turns.turn(self._cache_key.model, f"{file}.{number}", lambda: not self._hand_out(run, part))
                 )
-            for part in runs_of(index for index in run if not claimed[index].done()):
-                self._fetch_from_origin(part, claimed)
+            for rest in runs_of((index for index in part if not run.flights[index].done()), len(part)):
+                self._fetch_from_origin(run, rest)
 
-    def _fetch_from_origin(self, run: range, claimed: dict[int, Future[bytes]]) -> None:
+    def _fetch_from_origin(self, run: _Run, part: range) -> None:
         self._cancellation.check()
-        size_bytes = sum(block_size_at(index, self.size_bytes) for index in run)
-        data = self._blob.read_at(run.start * BLOCK_SIZE_BYTES, size_bytes)
+        size_bytes = sum(self._size_of(index) for index in part)
+        data = self._blob.read_at(part.start * BLOCK_SIZE_BYTES, size_bytes)
         if len(data) != size_bytes:
             raise Damaged(f"{self.key}: {size_bytes} bytes asked for, {len(data)} came")
-        for place, index in enumerate(run):
+        for place, index in enumerate(part):
             block = data[place * BLOCK_SIZE_BYTES : (place + 1) * BLOCK_SIZE_BYTES]
-            self._cache.put(self._cache_key, index, block)
-            claimed[index].set_result(block)
+            lasting = self._cache.put(self._cache_key, index, block)
+            if run.ahead and not lasting:
+                self._ahead.arrived((self._cache_key, index), len(block))
+            else:
+                self._ahead.end(len(block))
+            run.flights[index].set_result(block)

@@ -8,7 +8,9 @@ import shutil
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cachetools import TTLCache
@@ -16,9 +18,11 @@ from cachetools import TTLCache
 from hubfs.blobs.crc32c import crc32c
 from hubfs.cache import block_map
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, Release, TierStats
+from hubfs.cache.descriptors import Descriptors
 from hubfs.cache.eviction import CachedModel, plan_eviction
 from hubfs.cache.in_use import InUse, open_for_writing
 from hubfs.cache.layout import CacheLayout
+from hubfs.cache.page_cache import DataPages
 
 _log = logging.getLogger(__name__)
 
@@ -49,18 +53,21 @@ class DiskSettings:
 class DiskTier:
     """A BlockCache on disk; see `CacheLayout` for the files.
 
-    Nothing about blocks is kept in memory, and no file stays open between calls, so several processes may use one
-    directory: a block is there if its record says so and its bytes match. Eviction takes whole models, never one that
-    any process holds (see `InUse`).
+    Nothing about blocks is kept in memory, so several processes may use one directory: a block is there if its record
+    says so and its bytes match. Files stay open between calls only while this process holds their model (see
+    `Descriptors`). Eviction takes whole models, never one that any process holds (see `InUse`).
 
     `_lock` guards every field below it; it is never held across I/O. `_evicting` is held by the one thread that makes
     room, over I/O, and only ever tried, never waited for.
     """
 
-    def __init__(self, layout: CacheLayout, settings: DiskSettings) -> None:
+    def __init__(self, layout: CacheLayout, settings: DiskSettings, pages: DataPages | None = None) -> None:
+        """With `pages`, the page cache's copy of what is read and written here is given back after a while."""
         self._layout = layout
         self._settings = settings
+        self._pages = pages
         self._in_use = InUse(layout)
+        self._descriptors = Descriptors(layout)
         self._evicting = threading.Lock()
         self._lock = threading.Lock()
         self._used_bytes: int | None = None  # None: to be counted
@@ -80,6 +87,8 @@ class DiskTier:
             pass
         except OSError as error:
             _log.warning("The disk cache cannot read %s: %s", key.path, error)
+        if block is not None:
+            self._used(key)
         with self._lock:
             if block is None:
                 self._misses += 1
@@ -94,18 +103,31 @@ class DiskTier:
         return block
 
     def _read(self, key: CacheKey, index: int) -> bytes | None:
-        map_fd = os.open(self._layout.blocks(key), os.O_RDWR | os.O_CLOEXEC)
+        opened = self._descriptors.borrow(key)
         try:
-            record = block_map.read_record(map_fd, index)
+            record = opened.record(index)
             if record is None:
                 return None
             length_bytes, checksum = record
-            block = _pread(self._layout.data(key), length_bytes, index * BLOCK_SIZE_BYTES)
+            block = opened.bytes_at(index * BLOCK_SIZE_BYTES, length_bytes)
             if len(block) == length_bytes and crc32c(block) == checksum:
                 return block
             _log.warning("Block %d of %s in the disk cache is corrupt; it is fetched again", index, key.path)
-            block_map.clear_record(map_fd, index)
+            block_map.clear_record(opened.map_fd, index)
             return None
+        finally:
+            self._descriptors.give_back(opened)
+
+    def has(self, key: CacheKey, index: int) -> bool:
+        """See `BlockCache`: what the block's record says; its bytes are verified when they are read."""
+        try:
+            map_fd = os.open(self._layout.blocks(key), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            return block_map.read_record(map_fd, index) is not None
+        except OSError:
+            return False
         finally:
             os.close(map_fd)
 
@@ -130,6 +152,7 @@ class DiskTier:
             if error.errno not in _OF_THE_FILE:
                 self._rest()
             return False
+        self._used(key)
         with self._lock:
             if new:
                 self._kept_bytes += space_bytes
@@ -156,26 +179,43 @@ class DiskTier:
 
     def hold(self, model: str) -> Release:
         """See `BlockCache`."""
-        return self._in_use.hold(model)
+        let_go = self._in_use.hold(model)
+        self._descriptors.hold(model)
+        released = threading.Lock()
+
+        def release() -> None:
+            if released.acquire(blocking=False):
+                # First of all: what is evicted once nobody holds it is not to be open here.
+                self._descriptors.release(model)
+                let_go()
+
+        return release
 
     def drop(self, model: str) -> None:
         """See `BlockCache`. The model vanishes at once: it is renamed away, then deleted."""
+        if self._bury(model, lambda: [self._layout.model(model)]):
+            self._in_use.forget(model)
+            with contextlib.suppress(OSError):
+                os.removedirs(self._layout.model(model).parent)
+
+    def _bury(self, model: str, folders: Callable[[], Iterable[Path]]) -> bool:
+        """Renames directories of a model away, then deletes them; False where there was nothing to rename."""
+        graves = []
         try:
-            path = self._layout.model(model)
-            grave = self._layout.trash / uuid.uuid4().hex
             self._layout.trash.mkdir(exist_ok=True)  # somebody may have tidied up
-            path.rename(grave)
-        except FileNotFoundError:
-            return
+            for folder in folders():
+                grave = self._layout.trash / uuid.uuid4().hex
+                with contextlib.suppress(FileNotFoundError):
+                    folder.rename(grave)
+                    graves.append(grave)
         except OSError as error:
             _log.warning("The disk cache cannot drop %s: %s", model, error)
-            return
-        self._in_use.forget(model)
-        shutil.rmtree(grave, ignore_errors=True)
+        self._descriptors.forget(model)
+        for grave in graves:
+            shutil.rmtree(grave, ignore_errors=True)
         with self._lock:
             self._used_bytes = None
-        with contextlib.suppress(OSError):
-            os.removedirs(path.parent)
+        return bool(graves)
 
     def cached_bytes(self, model: str) -> int:
         """See `BlockCache`: the sum of what the block maps commit to."""
@@ -193,6 +233,10 @@ class DiskTier:
         used_bytes = self._count_used_bytes()
         with self._lock:
             return {"disk": TierStats(used_bytes, self._settings.limit_bytes, self._hits, self._misses)}
+
+    def _used(self, key: CacheKey) -> None:
+        if self._pages is not None:
+            self._pages.used(key)
 
     def _has_room(self) -> bool:
         """Whether what is coming fits, after an eviction if need be. Raises OSError."""
@@ -234,11 +278,15 @@ class DiskTier:
         """Held: `_evicting`."""
         # A tenth more than is needed: eviction scans the directory, and is not to run for every block.
         wanted_bytes = excess_bytes + self._settings.limit_bytes // 10
-        for model in plan_eviction(self._idle_models(), wanted_bytes):
-            with self._in_use.idle(model.model) as idle:
+        for eviction in plan_eviction(self._idle_models(), wanted_bytes):
+            model = eviction.model.model
+            with self._in_use.idle(model) as idle:
                 if idle:
-                    _log.info("Evicting %s (%d bytes) from the disk cache", model.model, model.size_bytes)
-                    self.drop(model.model)
+                    _log.info("Evicting %s (%d bytes) from the disk cache", model, eviction.freed_bytes)
+                    if eviction.whole:
+                        self.drop(model)
+                    else:
+                        self._bury(model, partial(self._layout.block_folders, model))
 
     def _idle_models(self) -> list[CachedModel]:
         models = []
@@ -248,8 +296,17 @@ class DiskTier:
             with contextlib.suppress(OSError):
                 if idle:
                     used_at_s = self._layout.in_use(model).stat().st_mtime
-                    models.append(CachedModel(model, _disk_usage_bytes(self._layout.model(model)), used_at_s))
+                    size_bytes = _disk_usage_bytes(self._layout.model(model))
+                    models.append(CachedModel(model, size_bytes, used_at_s, self._index_bytes(model)))
         return models
+
+    def _index_bytes(self, model: str) -> int:
+        try:
+            return sum(
+                path.stat().st_blocks * 512 for path in (self._layout.archive_index(model), self._layout.index(model))
+            )
+        except FileNotFoundError:
+            return 0  # one without the other is of no use
 
     def _count_used_bytes(self) -> int:
         with self._lock:
@@ -264,20 +321,6 @@ class DiskTier:
     def _rest(self) -> None:
         with self._lock:
             self._resting_until_s = time.monotonic() + _REST_S
-
-
-def _pread(path: Path, size_bytes: int, offset_bytes: int) -> bytes:
-    """What can be read of these bytes: none if the file is gone. Raises OSError if that is not the file's fault."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return os.pread(fd, size_bytes, offset_bytes)
-        finally:
-            os.close(fd)
-    except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            raise
-        return b""
 
 
 def _pwrite_all(fd: int, data: bytes, offset_bytes: int) -> None:

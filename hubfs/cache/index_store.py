@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from hubfs.cache.layout import CacheLayout
@@ -30,6 +31,14 @@ class Indexes(Protocol):
         """The handles of all models of `hub` that have an index."""
         ...
 
+    def save_file(self, model: str, data: bytes) -> None:
+        """Keeps the index file of the archive of `model`."""
+        ...
+
+    def load_file(self, model: str) -> bytes | None:
+        """The index file of the archive of `model`, as it was kept: whoever reads it checks it."""
+        ...
+
 
 class NoIndexes:
     """What there is without a disk: nothing is kept."""
@@ -45,6 +54,13 @@ class NoIndexes:
         """See `Indexes`."""
         return iter(())
 
+    def save_file(self, model: str, data: bytes) -> None:
+        """See `Indexes`."""
+
+    def load_file(self, model: str) -> bytes | None:  # noqa: ARG002 - the protocol's signature
+        """See `Indexes`."""
+        return None
+
 
 class IndexStore:
     """Loads and saves indexes; a broken or unreadable one is as good as none. No state, so no lock."""
@@ -54,11 +70,27 @@ class IndexStore:
 
     def save(self, model: str, index: Index) -> None:
         """Keeps the index of `model` (`<hub>/<handle>@<identity>`), at once or not at all; a failure is logged."""
-        path = self._layout.index(model)
-        temporary = path.with_name(f"index.json.{os.getpid()}")
+        self._write(model, self._layout.index(model), json.dumps(index).encode())
+
+    def save_file(self, model: str, data: bytes) -> None:
+        """See `Indexes`; at once or not at all; a failure is logged."""
+        self._write(model, self._layout.archive_index(model), data)
+
+    def load_file(self, model: str) -> bytes | None:
+        """See `Indexes`."""
+        try:
+            return self._layout.archive_index(model).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            _log.warning("The archive's index of %s is unreadable and is left aside: %s", model, error)
+            return None
+
+    def _write(self, model: str, path: Path, data: bytes) -> None:
+        temporary = path.with_name(f"{path.name}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(index), encoding="utf-8")
+            temporary.write_bytes(data)
             temporary.replace(path)
         except OSError as error:
             _log.warning("The disk cache cannot keep the index of %s: %s", model, error)

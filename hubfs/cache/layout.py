@@ -3,6 +3,7 @@
 CACHEDIR.TAG
 models/<hub>/<publisher>/<name…>/<version>@<identity>/
     index.json          the model's entries; there only when they are known and, for an archive, verified
+    archive.hubfs-index of an archive: where inflating may start (checkpoints)
     in-use              locked (shared) while somebody reads the model; its mtime is the last use
     data/<path>         the file itself, sparse where blocks are missing
     blocks/<path>       its block map
@@ -48,6 +49,14 @@ class CacheLayout:
     def index(self, model: str) -> Path:
         """The model's index."""
         return self.model(model) / "index.json"
+
+    def archive_index(self, model: str) -> Path:
+        """The index file of the model's archive."""
+        return self.model(model) / "archive.hubfs-index"
+
+    def block_folders(self, model: str) -> tuple[Path, Path]:
+        """What a model's blocks are in: the data, and the maps, without which the data is nothing."""
+        return self.model(model) / "blocks", self.model(model) / "data"
 
     def in_use(self, model: str) -> Path:
         """The file that is locked while the model is in use."""

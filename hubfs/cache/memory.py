@@ -1,6 +1,7 @@
 """The memory tier: least recently used blocks give way, bounded in bytes."""
 
 import threading
+from collections.abc import Callable
 
 from cachetools import LRUCache
 
@@ -10,10 +11,14 @@ from hubfs.cache.block_cache import CacheKey, Release, TierStats
 class MemoryTier:
     """A BlockCache of its own, and the upper half of the two tiers.
 
-    `_lock` guards every field; nothing foreign is called under it.
+    `limit_bytes` is for blocks and for what `beside_bytes` says is taken elsewhere, together: as transfers take more,
+    the next block that is put makes more blocks give way. `_lock` guards every field; `beside_bytes`, called under it,
+    takes no lock.
     """
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, beside_bytes: Callable[[], int] = lambda: 0) -> None:
+        self._limit_bytes = limit_bytes
+        self._beside_bytes = beside_bytes
         self._lock = threading.Lock()
         self._blocks: LRUCache[tuple[CacheKey, int], bytes] = LRUCache(maxsize=limit_bytes, getsizeof=len)
         self._hits = 0
@@ -29,11 +34,21 @@ class MemoryTier:
                 self._hits += 1
             return block
 
+    def has(self, key: CacheKey, index: int) -> bool:
+        """See `BlockCache`."""
+        with self._lock:
+            return (key, index) in self._blocks
+
     def put(self, key: CacheKey, index: int, block: bytes) -> bool:
         """See `BlockCache`; False, always: memory does not outlive the process."""
+        if len(block) > self._limit_bytes:
+            return False
         with self._lock:
-            # A block larger than the whole tier is refused by cachetools with ValueError.
-            if len(block) <= self._blocks.maxsize:
+            self._blocks.pop((key, index), None)
+            room_bytes = self._limit_bytes - self._beside_bytes() - len(block)
+            while self._blocks and self._blocks.currsize > room_bytes:
+                self._blocks.popitem()
+            if room_bytes >= 0:
                 self._blocks[key, index] = block
         return False
 
@@ -55,6 +70,4 @@ class MemoryTier:
     def stats(self) -> dict[str, TierStats]:
         """See `BlockCache`."""
         with self._lock:
-            return {
-                "memory": TierStats(int(self._blocks.currsize), int(self._blocks.maxsize), self._hits, self._misses)
-            }
+            return {"memory": TierStats(int(self._blocks.currsize), self._limit_bytes, self._hits, self._misses)}

@@ -126,6 +126,10 @@ class SharedTier:
                 self._hits += 1
         return block
 
+    def has(self, key: CacheKey, index: int) -> bool:  # noqa: ARG002 - the protocol's signature
+        """See `BlockCache`; False, always: to know takes a request."""
+        return False
+
     def put(self, key: CacheKey, index: int, block: bytes) -> bool:
         """See `BlockCache`; False, always: it is written later, if at all."""
         if self._store.resting or len(block) > BLOCK_SIZE_BYTES:

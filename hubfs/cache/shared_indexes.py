@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from hubfs.blobs.crc32c import crc32c
 from hubfs.cache.index_store import Index, Indexes
-from hubfs.cache.shared_layout import index_name
+from hubfs.cache.shared_layout import archive_index_name, index_name
 from hubfs.cache.shared_store import RestingStore
 from hubfs.errors import HubfsError
 
@@ -75,6 +75,25 @@ class SharedIndexes:
         read = self._read(model)
         return read and read[1]
 
+    def save_file(self, model: str, data: bytes) -> None:
+        """See `Indexes`; a failure is logged."""
+
+        def write() -> None:
+            try:
+                self._store.put(archive_index_name(model), data)
+            except HubfsError as error:
+                _log.debug("The shared cache cannot keep the archive's index of %s: %s", model, error)
+
+        self._later(model, write)
+
+    def load_file(self, model: str) -> bytes | None:
+        """See `Indexes`."""
+        try:
+            return self._store.get(archive_index_name(model))
+        except HubfsError as error:
+            _log.debug("The shared cache's archive index of %s cannot be read: %s", model, error)
+            return None
+
     def known(self, hub: str) -> Iterator[str]:
         """See `Indexes`."""
         try:
@@ -133,6 +152,20 @@ class CombinedIndexes:
             return None
         self._local.save(*found)
         return found[1]
+
+    def save_file(self, model: str, data: bytes) -> None:
+        """See `Indexes`."""
+        self._local.save_file(model, data)
+        self._shared.save_file(model, data)
+
+    def load_file(self, model: str) -> bytes | None:
+        """See `Indexes`."""
+        data = self._local.load_file(model)
+        if data is None:
+            data = self._shared.load_file(model)
+            if data is not None:
+                self._local.save_file(model, data)
+        return data
 
     def known(self, hub: str) -> Iterator[str]:
         """See `Indexes`; asks the shared store, too."""

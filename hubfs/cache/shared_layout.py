@@ -2,6 +2,7 @@
 
 blocks/<model>/<file>/<run>.<mask>    up to eight neighbouring blocks of a file; `mask` says which of the run (hex)
 indexes/<model>.json                  the model's entries; there only when they are known and verified
+indexes/<model>.hubfs-index           of an archive: where inflating may start (checkpoints)
 leases/<model>/<name>                 who is fetching something just now
 
 `<model>` is `<hub>/<handle>@<identity>`. A name says exactly which bytes are in an object, so objects of blocks never
@@ -76,6 +77,11 @@ def parse_run_name(model: str, name: str) -> tuple[Place, int] | None:
 def index_name(model: str) -> str:
     """The name of a model's index."""
     return f"indexes/{model}.json"
+
+
+def archive_index_name(model: str) -> str:
+    """The name of the index file of a model's archive."""
+    return f"indexes/{model}.hubfs-index"
 
 
 def lease_name(model: str, name: str) -> str:

@@ -19,6 +19,10 @@ class TieredCache:
                 self._fast.put(key, index, block)
         return block
 
+    def has(self, key: CacheKey, index: int) -> bool:
+        """See `BlockCache`."""
+        return self._fast.has(key, index) or self._slow.has(key, index)
+
     def put(self, key: CacheKey, index: int, block: bytes) -> bool:
         """See `BlockCache`."""
         self._fast.put(key, index, block)

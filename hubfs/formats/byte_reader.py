@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+Bytes = bytes | memoryview
+"""Some bytes of a chunk: a view where copying them would be the only work done on them."""
+
 
 class ByteReader:
     """Reads `chunks` from the start to the end, and pulls the next one only when a byte of it is asked for.
@@ -9,9 +12,9 @@ class ByteReader:
     Errors of `chunks` pass through. For one thread.
     """
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
+    def __init__(self, chunks: Iterable[Bytes]) -> None:
         self._chunks = iter(chunks)
-        self._chunk = b""
+        self._chunk: Bytes = b""
         self._used_bytes = 0
         self._passed_bytes = 0
 
@@ -20,8 +23,11 @@ class ByteReader:
         """How many bytes were read so far."""
         return self._passed_bytes + self._used_bytes
 
-    def at_most(self, size_bytes: int) -> bytes:
-        """The next bytes, as many as are there without waiting for more: at least one, none only at the end."""
+    def at_most(self, size_bytes: int) -> Bytes:
+        """The next bytes, as many as are there without waiting for more: at least one, none only at the end.
+
+        Never a copy: the chunk itself, or a view of a part of it.
+        """
         while self._used_bytes == len(self._chunk):
             self._passed_bytes += self._used_bytes
             self._used_bytes, self._chunk = 0, b""
@@ -31,7 +37,9 @@ class ByteReader:
             self._chunk = chunk
         start = self._used_bytes
         self._used_bytes = min(start + size_bytes, len(self._chunk))
-        return self._chunk[start : self._used_bytes]
+        if self._used_bytes - start == len(self._chunk):
+            return self._chunk
+        return memoryview(self._chunk)[start : self._used_bytes]
 
     def exactly(self, size_bytes: int) -> bytes:
         """The next `size_bytes` bytes; fewer only at the end."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from isal.igzip_lib import DECOMP_GZIP_NO_HDR_VER, IgzipDecompressor, IsalError
 
 from hubfs.errors import Damaged
-from hubfs.formats.byte_reader import ByteReader
+from hubfs.formats.byte_reader import ByteReader, Bytes
 
 CHUNK_SIZE_BYTES = 1 << 20
 """No output chunk is larger, however well its input was compressed."""
@@ -25,8 +25,11 @@ _MAX_HEADER_BYTES = 1 << 18
 # tiny members, and hands out the first bytes of a model early.
 _FIRST_FEED_BYTES, _MAX_FEED_BYTES = 1 << 12, 1 << 19
 
+# What follows a member is looked at in small pieces: what is no padding is given back, and read again.
+_PADDING_BYTES = 1 << 12
 
-def inflate(chunks: Iterable[bytes]) -> Iterator[bytes]:
+
+def inflate(chunks: Iterable[Bytes]) -> Iterator[Bytes]:
     """Yields what `chunks` inflate to, in chunks of at most 1 MiB, as soon as their input is there.
 
     Input that does not begin as gzip does passes through unchanged. Several gzip members are one output; zeros may
@@ -88,7 +91,7 @@ def _inflate_member(reader: ByteReader) -> Iterator[bytes]:
     member = IgzipDecompressor(flag=DECOMP_GZIP_NO_HDR_VER)
     feed_bytes = _FIRST_FEED_BYTES
     while not member.eof:
-        compressed = b""
+        compressed: Bytes = b""
         if member.needs_input:
             compressed = reader.at_most(feed_bytes)
             feed_bytes = min(2 * feed_bytes, _MAX_FEED_BYTES)
@@ -105,7 +108,7 @@ def _inflate_member(reader: ByteReader) -> Iterator[bytes]:
 
 def _next_magic(reader: ByteReader) -> bytes:
     """The two bytes that follow a member and its zero padding; none at the end."""
-    while chunk := reader.at_most(CHUNK_SIZE_BYTES):
+    while chunk := bytes(reader.at_most(_PADDING_BYTES)):
         if rest := chunk.lstrip(b"\0"):
             reader.give_back(len(rest))
             return reader.exactly(len(_MAGIC))

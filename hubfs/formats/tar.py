@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from hubfs.errors import Damaged
-from hubfs.formats.byte_reader import ByteReader
+from hubfs.formats.byte_reader import ByteReader, Bytes
 
 CHUNK_SIZE_BYTES = 1 << 20
 """No chunk of a member is larger."""
@@ -62,7 +62,7 @@ class _Data:
         self._padding_bytes = -size_bytes % tarfile.BLOCKSIZE
         self._passed = False
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[Bytes]:
         while not self._passed:
             if not self._left_bytes:
                 return
@@ -86,14 +86,16 @@ class Member:
     """A file or a directory in a tar.
 
     `path` is relative and POSIX: no `.`, no `..`, no empty component, no slash at the end. A directory has no bytes.
+    `offset_bytes` is where the bytes of the file begin in the tar.
     """
 
     path: str
     is_directory: bool
     size_bytes: int
+    offset_bytes: int
     _data: _Data = field(repr=False)
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[Bytes]:
         """Yields the bytes of the file as they pass, at most 1 MiB each; called again, what has not passed yet.
 
         Only good until the next member is asked for: `RuntimeError` after that. Raises `Damaged` when the archive
@@ -102,7 +104,7 @@ class Member:
         return self._data.chunks()
 
 
-def members(chunks: Iterable[bytes]) -> Iterator[Member]:
+def members(chunks: Iterable[Bytes]) -> Iterator[Member]:
     """Yields the members of the tar archive in `chunks`, each as soon as its header is there.
 
     Bytes of a member that nobody read are skipped. The root (`./`) is not a member; a directory may come twice, or
@@ -126,7 +128,7 @@ def members(chunks: Iterable[bytes]) -> Iterator[Member]:
         names.add(path, is_directory=is_directory)
         if path:
             data = _Data(reader, path, header.size_bytes)
-            yield Member(path, is_directory, header.size_bytes, data)
+            yield Member(path, is_directory, header.size_bytes, reader.offset_bytes, data)
             data.finish()
     while reader.at_most(CHUNK_SIZE_BYTES):
         pass

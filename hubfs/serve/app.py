@@ -10,8 +10,10 @@ from urllib.parse import quote
 from aiohttp import hdrs, web
 
 from hubfs.errors import Cancelled, EntryNotFound, HubfsError, InvalidConfig, InvalidHandle, ModelNotFound, NotFound
+from hubfs.formats.index_file import SUFFIX
 from hubfs.hub.catalog_document import NAME as CATALOG_DOCUMENT
 from hubfs.hub.handle import Handle, Kind, is_version
+from hubfs.serve.archive import index_beside
 from hubfs.serve.archives import Archives
 from hubfs.serve.catalog_document import CatalogDocument
 from hubfs.serve.listing import list_members, list_packed
@@ -23,6 +25,7 @@ _ARCHIVES = web.AppKey("archives", Archives)
 _BUCKET = re.compile(r"gs://[a-z\d][\w.-]*(/[^\s?#]*)?", re.ASCII)
 _UNCOMPRESSED = "tf-hub-format=uncompressed"
 _TFJS_FILE = "tfjs-format=file"
+_ARCHIVES_OF = frozenset(whole for whole in WHOLE.values() if whole.endswith("=compressed"))
 _ARCHIVE_TYPE = "application/x-gzip"
 _FILE_TYPE = "application/octet-stream"
 _RETRY_AFTER_S = 5
@@ -80,8 +83,12 @@ class _Host:
 
     async def _reply(self, request: web.Request) -> web.StreamResponse:
         path = request.path.removeprefix("/").removesuffix("/")
+        asked_index = path.endswith(SUFFIX) and _asked(request) in _ARCHIVES_OF
+        path = path.removesuffix(SUFFIX) if asked_index else path
         segments = path.split("/") if path else []
         found = await asyncio.to_thread(self._models.at, segments)  # the grammar has no `..` and nothing hidden
+        if found is None and asked_index:
+            raise EntryNotFound(f"this hub has no index of {path}: ask for that of a version")
         if found is None:
             return await self._reply_unversioned(request, segments)
         model, rest = found
@@ -92,8 +99,23 @@ class _Host:
             return _page(await asyncio.to_thread(self._describe, model, f"{request.scheme}://{request.host}"))
         if asked == WHOLE[model.handle.kind]:
             whole = await request.app[_ARCHIVES].archive_of(model)
-            return ResumableFile(whole, _ARCHIVE_TYPE if whole.suffix == ".gz" else _FILE_TYPE)
+            index = await asyncio.to_thread(self._index_of, whole, model)
+            if asked_index:
+                if index is None:
+                    raise EntryNotFound(f"this hub has no index of {model.handle}: `hubfs index` makes one")
+                return ResumableFile(index, _FILE_TYPE)
+            reply = ResumableFile(whole, _ARCHIVE_TYPE if whole.suffix == ".gz" else _FILE_TYPE)
+            if index is not None:
+                # Relative to the archive's URL, which a proxy may have put somewhere else.
+                place = f"{'../' * request.path.endswith('/')}{model.handle.version}{SUFFIX}?{asked}"
+                reply.headers[hdrs.LINK] = f'<{place}>; rel="hubfs-index"'
+            return reply
         return self._reply_uncompressed(asked, model.handle)
+
+    def _index_of(self, whole: Path, model: Model) -> Path | None:
+        """The index beside an archive, which was built with it, or put there. It may be of another: clients check."""
+        index = index_beside(whole)
+        return index if index.is_file() and (not model.packed or self._models.holds(index)) else None
 
     def _reply_uncompressed(self, asked: str, handle: Handle) -> web.StreamResponse:
         whole = WHOLE[handle.kind]

@@ -1,24 +1,36 @@
-"""Writing one archive: the same bytes for the same files, wherever and whenever it is written."""
+"""Writing one archive and its index: the same bytes for the same files, wherever and whenever it is written."""
 
 import hashlib
+import logging
 import os
 import tarfile
+import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from isal import igzip
 
 from hubfs.cancellation import Cancellation
-from hubfs.errors import Stale, Unavailable
+from hubfs.errors import Damaged, Stale, Unavailable
+from hubfs.formats.gzip_index import TRAILER_BYTES
+from hubfs.formats.index_file import SUFFIX, IndexedMember, IndexFile
+from hubfs.formats.index_recorder import SPACING_BYTES, SPACING_OUTPUT_BYTES, IndexRecorder
 from hubfs.serve.listing import Listing, Member
 
 _CHUNK_BYTES = 1 << 20
 _LEVEL = 1  # of isal's 0..3; weights hardly compress at any
 _SECOND_NS = 1_000_000_000
 
+_log = logging.getLogger(__name__)
+
+
+def index_beside(archive: Path) -> Path:
+    """Where the index of `archive` is, if it has one."""
+    return archive.with_name(archive.name + SUFFIX)
+
 
 def write_archive(listing: Listing, target: Path, cancellation: Cancellation) -> None:
-    """Writes the members of `listing` as a tar.gz; `target` appears when it is whole.
+    """Writes the members of `listing` as a tar.gz, and its index beside it; `target` appears when both are whole.
 
     Members are sorted, begin with `./` as the public hubs' do, and carry no time, owner or mode of this machine. The
     archive's own time of change is that of the newest file, with a hash of the archive's bytes in place of the
@@ -28,11 +40,14 @@ def write_archive(listing: Listing, target: Path, cancellation: Cancellation) ->
     Raises `Stale` when a file changed since it was listed, `Unavailable` when one cannot be read or the archive cannot
     be written, `Cancelled`.
     """
-    partial = target.with_suffix(".partial")
+    partial, index = target.with_suffix(".partial"), index_beside(target)
     try:
         with partial.open("wb") as raw:
-            content = _write(listing, raw, cancellation)
-        time_ns = listing.newest_mtime_ns // _SECOND_NS * _SECOND_NS + int(content, 16) % _SECOND_NS
+            written = _Written(raw)
+            members = _write(listing, written, cancellation)
+        content = int(written.digest.hexdigest(), 16)
+        time_ns = listing.newest_mtime_ns // _SECOND_NS * _SECOND_NS + content % _SECOND_NS
+        _write_index(index, written, members, time_ns)
         os.utime(partial, ns=(time_ns, time_ns))
         partial.replace(target)
     except FileNotFoundError as error:
@@ -43,15 +58,15 @@ def write_archive(listing: Listing, target: Path, cancellation: Cancellation) ->
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+        if not target.exists():
+            index.unlink(missing_ok=True)
 
 
-def _write(listing: Listing, raw: IO[bytes], cancellation: Cancellation) -> str:
-    """Writes the archive. Returns the sha256 of its bytes, in hexadecimal."""
-    hashed = _HashedWriter(raw)
+def _write(listing: Listing, written: "_Written", cancellation: Cancellation) -> list[IndexedMember]:
+    """Writes the archive. Returns its members, and where they are in the tar."""
+    members = []
     with (
-        igzip.IGzipFile(  # type: ignore[no-untyped-call]  # isal types no class of its igzip module
-            filename="", mode="wb", compresslevel=_LEVEL, fileobj=hashed, mtime=0
-        ) as packed,
+        _IndexedGzipFile(written) as packed,
         tarfile.TarFile(
             fileobj=packed, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8", copybufsize=_CHUNK_BYTES
         ) as tar,
@@ -63,7 +78,21 @@ def _write(listing: Listing, raw: IO[bytes], cancellation: Cancellation) -> str:
                 tar.addfile(_directory_info(f"./{member.name}"))
             else:
                 _add_file(tar, member, cancellation)
-    return hashed.digest.hexdigest()
+            data_bytes = member.size_bytes + -member.size_bytes % tarfile.BLOCKSIZE
+            offset_bytes = packed.output_bytes - data_bytes
+            members.append(IndexedMember(member.name, member.is_directory, member.size_bytes, offset_bytes))
+    return members
+
+
+def _write_index(target: Path, written: "_Written", members: list[IndexedMember], time_ns: int) -> None:
+    """Writes the index of the archive that was written; none where clients would refuse its names."""
+    try:
+        gzip = written.recorder.finish(written.size_bytes, written.tail)
+        if gzip is not None:
+            target.write_bytes(IndexFile(written.size_bytes, tuple(members), gzip).to_bytes())
+            os.utime(target, ns=(time_ns, time_ns))
+    except Damaged as error:
+        _log.warning("%s has no index: %s", target.name.removesuffix(SUFFIX), error)
 
 
 def _directory_info(name: str) -> tarfile.TarInfo:
@@ -97,14 +126,47 @@ class _CancellableReader:
         return self._file.read(size)
 
 
-class _HashedWriter:
+class _Written:
+    """The archive as it is written: its size, its hash, its last bytes, and what its index is made of."""
+
     def __init__(self, file: IO[bytes]) -> None:
         self.digest = hashlib.sha256()
+        self.size_bytes = 0
+        self.tail = b""
+        self.recorder = IndexRecorder()
         self._file = file
 
     def write(self, data: bytes, /) -> int:
         self.digest.update(data)
+        self.size_bytes += len(data)
+        self.tail = (self.tail + data[-TRAILER_BYTES:])[-TRAILER_BYTES:]
         return self._file.write(data)
 
     def flush(self) -> None:
         self._file.flush()
+
+
+class _IndexedGzipFile(igzip.IGzipFile):
+    """Compresses, and makes places where inflating may start: nothing behind one refers back, so it needs no window."""
+
+    def __init__(self, written: _Written) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]  # isal types no class of its igzip module
+            filename="", mode="wb", compresslevel=_LEVEL, fileobj=written, mtime=0
+        )
+        self._written = written
+        self._checkpoint_bytes = self._checkpoint_output_bytes = 0
+        self.output_bytes = 0
+        """How much was taken so far."""
+
+    def write(self, data: Any, /) -> int:  # the base class takes any buffer; a tar comes as bytes
+        super().write(data)  # type: ignore[no-untyped-call]
+        self._written.recorder.output(data)
+        self.output_bytes += len(data)
+        if (
+            self._written.size_bytes - self._checkpoint_bytes >= SPACING_BYTES
+            or self.output_bytes - self._checkpoint_output_bytes >= SPACING_OUTPUT_BYTES
+        ):
+            self.flush(zlib.Z_FULL_FLUSH)
+            self._checkpoint_bytes, self._checkpoint_output_bytes = self._written.size_bytes, self.output_bytes
+            self._written.recorder.checkpoint(8 * self._checkpoint_bytes, self.output_bytes, needs_window=False)
+        return len(data)

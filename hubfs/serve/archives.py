@@ -13,7 +13,7 @@ from pathlib import Path
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Stale, TimedOut
 from hubfs.hub.handle import Handle
-from hubfs.serve.archive import write_archive
+from hubfs.serve.archive import index_beside, write_archive
 from hubfs.serve.listing import Listing, list_members
 from hubfs.serve.models import Model
 
@@ -36,7 +36,7 @@ class _Build:
 
 
 class Archives:
-    """Model → its archive in `folder`, built anew when a file of the model changed.
+    """Model → its archive in `folder`, with its index beside it, built anew when a file of the model changed.
 
     All state belongs to the event loop's thread; the pool's threads only list and write files. Requests for a model
     that is being built wait for the one build. A superseded archive is deleted after a minute; the folder is its
@@ -96,7 +96,8 @@ class Archives:
         return build
 
     def _retire(self, path: Path, done: "asyncio.Future[None]") -> None:
-        done.get_loop().call_later(_GRACE_S, path.unlink, True)
+        for file in (path, index_beside(path)):
+            done.get_loop().call_later(_GRACE_S, file.unlink, True)
 
     def _settle(self, handle: Handle, build: _Build) -> None:
         error = None if build.done.cancelled() else build.done.exception()

@@ -3,19 +3,28 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from hubfs.blobs.blob import ByteStream
-from hubfs.cache.block_cache import BlockCache, CacheKey
+from hubfs.blobs.retry import Permanent
+from hubfs.cache.block_cache import BlockCache, CacheKey, blocks_of
+from hubfs.cache.block_run import slice_blocks
 from hubfs.cache.shared_turns import NoTurns, Turns
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, Damaged, HubfsError, IsADirectory, Stale
+from hubfs.formats.gzip_blob import KEEP_BYTES
+from hubfs.formats.index_file import IndexFile
+from hubfs.formats.parallel_gzip import inflate, shared_memory_bytes
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
+from hubfs.memory_budget import MemoryBudget
 from hubfs.sources.archive_index import ArchiveIndex
 from hubfs.sources.archive_pass import BlockSeen, walk
 from hubfs.sources.archive_progress import Abandoned, ArchiveProgress
+from hubfs.sources.archive_recording import ArchiveRecording, placed_entry
+from hubfs.sources.archive_spans import ArchiveSpans
 from hubfs.sources.member_blob import MemberBlob
 from hubfs.sources.source import Entry, EntryKind
 
@@ -24,20 +33,28 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ArchiveSettings:
-    """`ahead_bytes`: how far a pass runs ahead of its readers once the disk keeps nothing of what it makes.
+    """How passes run.
 
-    The memory tier would lose blocks before they are read. While the disk keeps everything there is no such bound.
+    `ahead_bytes`: how far a pass runs ahead of its readers once the disk keeps nothing of what it makes, since the
+    memory tier would lose blocks before they are read. While the disk keeps everything there is no such bound, if
+    `eager`; if not, a pass never runs further ahead, and ends when nobody reads on. `inflate_workers`: how many threads
+    of another process inflate; 0: the pass itself does. `keep_spans_bytes`: how much of what was inflated by spans is
+    kept beside the cache, for the next read of the same span.
     """
 
     ahead_bytes: int
+    eager: bool = True
+    inflate_workers: int = 0
+    keep_spans_bytes: int = KEEP_BYTES
 
 
 class ArchiveSource:
     """Entries appear, and bytes can be read, as a pass over the archive goes by them.
 
     One pass runs at a time, in a thread of its own, and writes every block into the cache. It is begun by the first
-    question that it must answer; again when a block is wanted that the cache has lost. A reader gets its block from the
-    pass directly (see `ArchiveProgress`), so a cache that keeps nothing still makes progress.
+    question that it must answer. A reader gets its block from the pass directly (see `ArchiveProgress`), so a cache
+    that keeps nothing still makes progress. A whole pass notes down an index: with it, a block that the cache has lost
+    is read by its `spans`; without it (None: the origin answers no ranges) another pass is begun.
 
     `on_complete` is called when a whole pass was verified, before anybody is told so. After every one: what the cache
     kept of an earlier one may have been evicted. A pass is made when it is this daemon's turn among `turns`; what
@@ -58,6 +75,8 @@ class ArchiveSource:
         cancellation: Cancellation,
         settings: ArchiveSettings,
         on_complete: Callable[["ArchiveSource"], None],
+        spans: ArchiveSpans | None = None,
+        budget: MemoryBudget | None = None,
         turns: Turns | None = None,
     ) -> None:
         self.handle = handle
@@ -68,6 +87,9 @@ class ArchiveSource:
         self._open_stream = open_stream
         self._cache = cache
         self._cancellation = cancellation
+        self._settings = settings
+        self._spans = spans
+        self._budget = budget or MemoryBudget(0)
         self._on_complete = on_complete
         self._turns = turns or NoTurns()
         self._progress = ArchiveProgress(
@@ -83,6 +105,12 @@ class ArchiveSource:
         source._progress.adopt(known.entries)
         source._progress.mark_complete()
         return source
+
+    def adopt(self, file: IndexFile) -> None:
+        """Becomes complete by an index that was published beside the archive: no pass is needed."""
+        if self._spans is not None and self._progress.adopt([placed_entry(member) for member in file.members]):
+            self._spans.adopt(file)
+            self._tell_complete()
 
     def to_index(self) -> dict[str, Any]:
         """What `from_index` needs, for JSON."""
@@ -111,20 +139,57 @@ class ArchiveSource:
         found = self.find(entry.path)
         if found.kind is EntryKind.DIRECTORY:
             raise IsADirectory(f"{self.handle}/{entry.path} is a directory")
-        blob = MemberBlob(CacheKey(self.model, found.path), found, self.read_block)
+        blob = MemberBlob(CacheKey(self.model, found.path), found, self)
         return self._blobs.setdefault(found.path, blob)
 
-    def read_block(self, entry: Entry, index: int) -> bytes:
-        """Block `index` of a file: out of the cache, else as soon as a pass comes by it."""
+    def read(self, entry: Entry, offset_bytes: int, size_bytes: int) -> bytes:
+        """Bytes of a file: out of the cache, else from their spans, else as soon as a pass comes by them."""
         self._progress.check()
+        indexes = blocks_of(offset_bytes, size_bytes, entry.size_bytes)
+        if not indexes:
+            return b""
         key = CacheKey(self.model, entry.path)
-        block = self._cache.get(key, index)
-        if block is None:
-            with self._progress.expecting(entry.path, index) as awaited:
-                # Again, now that no block can go by unseen: it may have between the first look and this.
-                block = self._cache.get(key, index) or awaited()
-        self._progress.note_read(entry.path, index)
-        return block
+        blocks = []
+        for index in indexes:
+            block = self._cache.get(key, index)
+            if block is None:
+                by_spans = self._read_by_spans(entry, offset_bytes, size_bytes)
+                if by_spans is not None:
+                    return by_spans
+                with self._progress.expecting(entry.path, index) as awaited:
+                    # Again, now that no block can go by unseen: it may have between the first look and this.
+                    block = self._cache.get(key, index) or awaited()
+            self._progress.note_read(entry.path, index)
+            blocks.append(block)
+        return slice_blocks(blocks, indexes.start, offset_bytes, size_bytes)
+
+    def prefetch(self, entry: Entry, offset_bytes: int, size_bytes: int) -> int:
+        """See `MemberReader`: what the cache lacks is fetched by its spans. A pass brings everything by itself."""
+        end_bytes = min(offset_bytes + size_bytes, entry.size_bytes)
+        key = CacheKey(self.model, entry.path)
+        if self._spans is None or all(
+            self._cache.has(key, index) for index in blocks_of(offset_bytes, size_bytes, entry.size_bytes)
+        ):
+            return end_bytes  # the index need not be loaded to know that
+        by_spans = self._spans.blob(entry.path)
+        return end_bytes if by_spans is None else by_spans.prefetch(offset_bytes, size_bytes)
+
+    def _read_by_spans(self, entry: Entry, offset_bytes: int, size_bytes: int) -> bytes | None:
+        """None where there is no index that fits the archive."""
+        blob = self._spans.blob(entry.path) if self._spans is not None else None
+        if self._spans is None or blob is None:
+            return None
+        try:
+            return blob.read_at(offset_bytes, size_bytes)
+        except (Damaged, Permanent) as error:
+            # The pass that follows tells whether the archive is damaged, or only its index.
+            _log.warning("%s: the archive cannot be read by its index: %s", self.handle, error)
+            self._spans.discard()
+            return None
+        except Stale as stale:
+            self._progress.fail(stale)
+            self._cache.drop(self.model)
+            raise
 
     def _begin_pass(self) -> None:
         threading.Thread(target=self._run_pass, name=f"pass {self.handle}", daemon=True).start()
@@ -148,7 +213,6 @@ class ArchiveSource:
                 with self._turns.turn(self.model, "pass", self._has_arrived) as mine:
                     if mine:
                         self._pass_by(self._open_pinned_stream())
-                        self._tell_complete()
             finally:
                 release()
         except Abandoned:
@@ -199,10 +263,19 @@ class ArchiveSource:
         return stream
 
     def _pass_by(self, stream: ByteStream) -> None:
-        chunks = stream.chunks()
-        kept = True
-        try:
-            for seen in walk(chunks):
+        shared_bytes = shared_memory_bytes(stream.size_bytes, self._settings.inflate_workers)
+        recording = ArchiveRecording(useful=self._spans is not None and not self._spans.known)
+        inflated = inflate(
+            lambda: recording.compressed(stream.chunks()),
+            stream.size_bytes,
+            workers=self._settings.inflate_workers,
+            cancellation=self._cancellation,
+            on_checkpoint=recording.checkpoint,
+            on_lost=recording.void,
+        )
+        kept = self._settings.eager
+        with closing(inflated), self._budget.taken(shared_bytes):
+            for seen in walk(recording.inflated(inflated)):
                 self._cancellation.check()
                 if isinstance(seen, BlockSeen):
                     kept &= self._cache.put(CacheKey(self.model, seen.path), seen.index, seen.block)
@@ -210,8 +283,8 @@ class ArchiveSource:
                         self._progress.pace(len(seen.block))
                     self._progress.deliver(seen)
                 else:
-                    self._progress.add(seen.entry)
-        finally:
-            close = getattr(chunks, "close", None)
-            if close is not None:
-                close()
+                    self._progress.add(seen.placed)
+        self._tell_complete()
+        file = recording.index_file(self._progress.placed())
+        if self._spans is not None and file is not None:
+            self._spans.adopt(file)

@@ -12,10 +12,10 @@ from hubfs.sources.source import Entry, EntryKind
 
 @dataclass(frozen=True)
 class PlacedEntry:
-    """An entry, and where its file begins, counted in bytes of files (0 for a directory)."""
+    """An entry, and where the bytes of its file begin in the tar (0 for a directory: it has none)."""
 
     entry: Entry
-    start_bytes: int
+    offset_bytes: int
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ArchiveIndex:
                     "path": placed.entry.path,
                     "kind": placed.entry.kind.value,
                     "size_bytes": placed.entry.size_bytes,
-                    "start_bytes": placed.start_bytes,
+                    "offset_bytes": placed.offset_bytes,
                 }
                 for placed in self.entries
             ],
@@ -60,8 +60,8 @@ class ArchiveIndex:
 def _placed(items: Iterable[Mapping[str, Any]]) -> Iterable[PlacedEntry]:
     seen = set()
     for item in items:
-        path, size_bytes, start_bytes = str(item["path"]), int(item["size_bytes"]), int(item["start_bytes"])
-        if not path or path in seen or min(size_bytes, start_bytes) < 0:
+        path, size_bytes, offset_bytes = str(item["path"]), int(item["size_bytes"]), int(item["offset_bytes"])
+        if not path or path in seen or min(size_bytes, offset_bytes) < 0:
             raise ValueError(f"an impossible entry {path!r}")
         seen.add(path)
-        yield PlacedEntry(Entry(path, EntryKind(item["kind"]), size_bytes), start_bytes)
+        yield PlacedEntry(Entry(path, EntryKind(item["kind"]), size_bytes), offset_bytes)

@@ -4,54 +4,62 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
-from hubfs.formats.gzip import inflate
+from hubfs.formats.byte_reader import Bytes
 from hubfs.formats.tar import members
+from hubfs.sources.archive_index import PlacedEntry
 from hubfs.sources.source import Entry, EntryKind
 
 
 @dataclass(frozen=True)
 class MemberSeen:
-    """A member begins: it exists, and its size is known."""
+    """A member begins: it exists, its size is known, and where it lies."""
 
-    entry: Entry
+    placed: PlacedEntry
 
 
 @dataclass(frozen=True)
 class BlockSeen:
-    """Block `index` of the file at `path` was inflated."""
+    """Block `index` of the file at `path` was unpacked. `offset_bytes` is where the block begins in the tar."""
 
     path: str
     index: int
     block: bytes
+    offset_bytes: int
 
 
-def walk(chunks: Iterable[bytes]) -> Iterator[MemberSeen | BlockSeen]:
-    """Inflates and unpacks `chunks` (a tar, compressed or not).
+def walk(inflated: Iterable[Bytes]) -> Iterator[MemberSeen | BlockSeen]:
+    """Unpacks `inflated`, a tar.
 
-    Ends only once the archive was verified: gzip's checksum, the tar's end marker. Raises `Damaged`, and whatever
-    `chunks` raises.
+    Ends only once the archive was seen to its end: the tar's end marker, and whatever `inflated` verifies at its own.
+    Raises `Damaged`, and whatever `inflated` raises.
     """
-    for member in members(inflate(chunks)):
+    for member in members(inflated):
         kind = EntryKind.DIRECTORY if member.is_directory else EntryKind.FILE
-        yield MemberSeen(Entry(member.path, kind, member.size_bytes))
+        yield MemberSeen(PlacedEntry(Entry(member.path, kind, member.size_bytes), member.offset_bytes))
+        offset_bytes = member.offset_bytes
         for index, block in enumerate(_blocks(member.chunks())):
-            yield BlockSeen(member.path, index, block)
+            yield BlockSeen(member.path, index, block, offset_bytes)
+            offset_bytes += len(block)
 
 
-def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes, cut at block boundaries."""
-    parts: list[bytes] = []
+def _blocks(chunks: Iterable[Bytes]) -> Iterator[bytes]:
+    """The same bytes, cut at block boundaries; each is copied once, and not at all if it is a chunk as it is."""
+    parts: list[Bytes] = []
     gathered_bytes = 0
     for chunk in chunks:
         rest = chunk
         while gathered_bytes + len(rest) >= BLOCK_SIZE_BYTES:
             cut_bytes = BLOCK_SIZE_BYTES - gathered_bytes
-            parts.append(rest[:cut_bytes])
-            yield parts[0] if len(parts) == 1 else b"".join(parts)
-            rest = rest[cut_bytes:]
+            parts.append(rest if cut_bytes == len(rest) else memoryview(rest)[:cut_bytes])
+            yield _joined(parts)
+            rest = memoryview(rest)[cut_bytes:]
             parts, gathered_bytes = [], 0
         if rest:
             parts.append(rest)
             gathered_bytes += len(rest)
     if parts:
-        yield b"".join(parts)
+        yield _joined(parts)
+
+
+def _joined(parts: list[Bytes]) -> bytes:
+    return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)

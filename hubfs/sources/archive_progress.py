@@ -68,7 +68,7 @@ class ArchiveProgress:
         self._pass_number = 0
         self._passes_made = 0  # without an error: to the end, or as far as anybody wanted
         self._pass_error: HubfsError | None = None  # how pass number `_pass_number` ended, if it did and badly
-        self._position_bytes = 0  # how far this pass is, counted in bytes of files
+        self._position_bytes = 0  # how far this pass is in the tar
         self._read_bytes = 0  # where the furthest block begins that a reader has read behind this pass
         self._steps = 0  # grows with every block, over all passes
 
@@ -136,7 +136,9 @@ class ArchiveProgress:
         """A reader has this block: the pass may go on. Raises the failure, if there is one."""
         with self._condition:
             self._check()
-            place_bytes = self._contents.starts_bytes[path] + index * BLOCK_SIZE_BYTES
+            if not self._running:
+                return
+            place_bytes = self._contents.offsets_bytes[path] + index * BLOCK_SIZE_BYTES
             if place_bytes <= self._position_bytes:  # what the cache had of what is still to come hurries no pass
                 self._read_bytes = max(self._read_bytes, place_bytes)
                 self._condition.notify_all()
@@ -189,10 +191,10 @@ class ArchiveProgress:
 
     # What a pass tells.
 
-    def add(self, entry: Entry) -> None:
+    def add(self, placed: PlacedEntry) -> None:
         """A member begins. Raises `Damaged` if the archive changed unnoticed."""
         with self._condition:
-            self._contents.add(entry, self._position_bytes)
+            self._contents.add(placed)
             self._condition.notify_all()
 
     def deliver(self, seen: BlockSeen) -> None:
@@ -201,7 +203,7 @@ class ArchiveProgress:
             waiter = self._waiters.get((seen.path, seen.index))
             if waiter is not None:
                 waiter.block = seen.block
-            self._position_bytes += len(seen.block)
+            self._position_bytes = seen.offset_bytes + len(seen.block)
             self._steps += 1
             self._condition.notify_all()
 
@@ -269,7 +271,7 @@ class ArchiveProgress:
             return self._waited_for()  # only the end can tell; and it makes the model complete
         return any(
             waiter.block is None
-            and self._contents.starts_bytes[path] + index * BLOCK_SIZE_BYTES >= self._position_bytes
+            and self._contents.offsets_bytes[path] + index * BLOCK_SIZE_BYTES >= self._position_bytes
             for (path, index), waiter in self._waiters.items()
         )
 

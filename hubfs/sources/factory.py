@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 
-from hubfs.blobs.blob import Blob, ByteStream
+from hubfs.blobs.blob import Blob
 from hubfs.blobs.gcs import GcsClient
-from hubfs.blobs.gcs_stream import GcsStream
 from hubfs.blobs.http import HttpClient
-from hubfs.blobs.http_stream import HttpStream
 from hubfs.blobs.retry import RetryingBlob, RetryPolicy
+from hubfs.cache.ahead import Ahead
 from hubfs.cache.block_cache import BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.index_store import Index, Indexes
@@ -17,11 +16,12 @@ from hubfs.cache.shared_turns import Turns
 from hubfs.cancellation import Cancellation
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Location, Resolver
-from hubfs.sources.archive import ArchiveSettings, ArchiveSource
+from hubfs.memory_budget import MemoryBudget
+from hubfs.sources.archive import ArchiveSettings
+from hubfs.sources.archive_opener import ArchiveOpener
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.extracted import find_extracted, spellings
 from hubfs.sources.models import Loader, Opener
-from hubfs.sources.naming import model_name
 from hubfs.sources.single_file import FileSource
 from hubfs.sources.source import Source
 from hubfs.sources.tfjs import TfjsSource
@@ -46,6 +46,8 @@ class SourceFactory:
         cancellation: Cancellation,
         archive_settings: ArchiveSettings,
         turns: Turns,
+        ahead: Ahead | None = None,
+        budget: MemoryBudget | None = None,
         extracted_dir: Path | None = None,
     ) -> None:
         self._resolver = resolver
@@ -57,15 +59,29 @@ class SourceFactory:
         self._pool = pool
         self._retry = retry
         self._cancellation = cancellation
-        self._archive_settings = archive_settings
         self._turns = turns
+        self._ahead = ahead
         self._extracted_dir = extracted_dir
+        self._archives = ArchiveOpener(
+            resolver,
+            http=http,
+            gcs=gcs,
+            cache=cache,
+            indexes=indexes,
+            pool=pool,
+            retry=retry,
+            cancellation=cancellation,
+            settings=archive_settings,
+            turns=turns,
+            budget=budget,
+            wrap=self._cached,
+        )
 
     @property
     def openers(self) -> Mapping[Form, Opener]:
         """By the form of the location."""
         return {
-            Form.COMPRESSED: self._open_archive,
+            Form.COMPRESSED: self._archives.open,
             Form.UNCOMPRESSED: self._open_bucket,
             Form.FILE: self._open_file,
             Form.FILES: self._open_tfjs,
@@ -75,7 +91,7 @@ class SourceFactory:
     def loaders(self) -> Mapping[Form, Loader]:
         """By the form that the index speaks of."""
         return {
-            Form.COMPRESSED: self._load_archive,
+            Form.COMPRESSED: self._archives.load,
             Form.UNCOMPRESSED: self._load_bucket,
             Form.FILE: self._load_file,
             Form.FILES: self._load_tfjs,
@@ -87,25 +103,33 @@ class SourceFactory:
             return None
         return find_extracted(self._extracted_dir, self._hub, handle, spellings([self._hub], str(handle)))
 
-    def _cached(self, key: CacheKey, blob: Blob) -> Blob:
-        retrying = RetryingBlob(blob, self._retry, self._cancellation)
+    def _cached(self, key: CacheKey, blob: Blob) -> CachedBlob:
         return CachedBlob(
-            retrying, self._cache, key, pool=self._pool, cancellation=self._cancellation, turns=self._turns
+            blob,
+            self._cache,
+            key,
+            pool=self._pool,
+            cancellation=self._cancellation,
+            turns=self._turns,
+            ahead=self._ahead,
         )
+
+    def _retried(self, key: CacheKey, blob: Blob) -> CachedBlob:
+        return self._cached(key, RetryingBlob(blob, self._retry, self._cancellation))
 
     def _forget(self, source: Source) -> None:
         self._cache.drop(source.model)
 
     def _open_bucket(self, handle: Handle, location: Location) -> Source:
-        source = BucketSource.list(self._gcs, self._hub, handle, location.url, self._cached, on_failure=self._forget)
+        source = BucketSource.list(self._gcs, self._hub, handle, location.url, self._retried, on_failure=self._forget)
         self._indexes.save(source.model, source.to_index())
         return source
 
     def _load_bucket(self, handle: Handle, index: Index) -> Source:
-        return BucketSource.from_index(self._gcs, self._hub, handle, index, self._cached, on_failure=self._forget)
+        return BucketSource.from_index(self._gcs, self._hub, handle, index, self._retried, on_failure=self._forget)
 
     def _open_file(self, handle: Handle, location: Location) -> Source:
-        source = FileSource.ask(self._http, self._hub, handle, location, self._cached, on_failure=self._forget)
+        source = FileSource.ask(self._http, self._hub, handle, location, self._retried, on_failure=self._forget)
         if source.lasting:
             self._indexes.save(source.model, source.to_index())
         return source
@@ -116,13 +140,13 @@ class SourceFactory:
             self._hub,
             handle,
             index,
-            self._cached,
+            self._retried,
             locate=lambda: self._resolver.resolve(handle, Form.FILE),
             on_failure=self._forget,
         )
 
     def _open_tfjs(self, handle: Handle, location: Location) -> Source:
-        source = TfjsSource.ask(self._http, self._hub, handle, location, self._cached, on_failure=self._forget)
+        source = TfjsSource.ask(self._http, self._hub, handle, location, self._retried, on_failure=self._forget)
         if source.lasting:
             self._indexes.save(source.model, source.to_index())
         return source
@@ -133,43 +157,7 @@ class SourceFactory:
             self._hub,
             handle,
             index,
-            self._cached,
+            self._retried,
             locate=lambda: self._resolver.resolve(handle, Form.FILES),
             on_failure=self._forget,
         )
-
-    def _open_archive(self, handle: Handle, location: Location) -> Source:
-        stream = self._stream(location)
-        return ArchiveSource(
-            handle,
-            stream.url,
-            model_name(self._hub, handle, stream.identity),
-            stream.identity,
-            open_stream=lambda: stream,
-            cache=self._cache,
-            cancellation=self._cancellation,
-            settings=self._archive_settings,
-            turns=self._turns,
-            on_complete=self._keep_index,
-        )
-
-    def _load_archive(self, handle: Handle, index: Index) -> Source:
-        return ArchiveSource.from_index(
-            handle,
-            model_name(self._hub, handle, str(index.get("identity"))),
-            index,
-            open_stream=lambda: self._stream(self._resolver.resolve(handle, Form.COMPRESSED)),
-            cache=self._cache,
-            cancellation=self._cancellation,
-            settings=self._archive_settings,
-            turns=self._turns,
-            on_complete=self._keep_index,
-        )
-
-    def _stream(self, location: Location) -> ByteStream:
-        if location.url.startswith("gs://"):
-            return GcsStream(self._gcs, location.url)
-        return HttpStream(self._http, location.url, location.headers)
-
-    def _keep_index(self, source: ArchiveSource) -> None:
-        self._indexes.save(source.model, source.to_index())

@@ -1,19 +1,30 @@
 """The blob of a file in an archive."""
 
-from collections.abc import Callable
+from typing import Protocol
 
-from hubfs.cache.block_cache import CacheKey, blocks_of
-from hubfs.cache.cached_blob import slice_blocks
+from hubfs.cache.block_cache import CacheKey
 from hubfs.sources.source import Entry
 
 
-class MemberBlob:
-    """Reads whole blocks through `read_block`, which waits for the pass where it must."""
+class MemberReader(Protocol):
+    """Where the bytes of an archive's files come from."""
 
-    def __init__(self, cache_key: CacheKey, entry: Entry, read_block: Callable[[Entry, int], bytes]) -> None:
+    def read(self, entry: Entry, offset_bytes: int, size_bytes: int) -> bytes:
+        """Bytes of a file; waits for them where it must."""
+        ...
+
+    def prefetch(self, entry: Entry, offset_bytes: int, size_bytes: int) -> int:
+        """Begins to fetch what is missing of a byte range; see `Prefetchable`."""
+        ...
+
+
+class MemberBlob:
+    """Reads through `reader`, which finds the bytes in the cache, in the pass that goes by, or in their spans."""
+
+    def __init__(self, cache_key: CacheKey, entry: Entry, reader: MemberReader) -> None:
         self._key = f"{cache_key.model}/{cache_key.path}"
         self._entry = entry
-        self._read_block = read_block
+        self._reader = reader
 
     @property
     def key(self) -> str:
@@ -27,8 +38,8 @@ class MemberBlob:
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """See `Blob`; raises what ended the pass, if it ended before these bytes."""
-        indexes = blocks_of(offset_bytes, size_bytes, self._entry.size_bytes)
-        if not indexes:
-            return b""
-        blocks = [self._read_block(self._entry, index) for index in indexes]
-        return slice_blocks(blocks, indexes.start, offset_bytes, size_bytes)
+        return self._reader.read(self._entry, offset_bytes, size_bytes)
+
+    def prefetch(self, offset_bytes: int, size_bytes: int) -> int:
+        """See `Prefetchable`. While a pass goes by there is nothing to begin: everything is on its way."""
+        return self._reader.prefetch(self._entry, offset_bytes, size_bytes)

@@ -26,6 +26,7 @@ from hubfs.errors import (
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Location, Resolver
 from hubfs.single_flight import SingleFlight
+from hubfs.sources.known_names import KnownNames
 from hubfs.sources.naming import hub_label
 from hubfs.sources.source import Source
 
@@ -71,8 +72,8 @@ class KnownModel:
 class Models:
     """Finds sources, and keeps what was found: sources for life, "no such model" and damage for a while.
 
-    `_lock` guards `_sources`, `_missing`, `_answers`, `_errors` and `_failed_at_s`; it is never held while a hub is
-    asked. A source's own lock is taken under it (`failure`), never the other way round.
+    `_lock` guards `_sources`, `_names`, `_names_on_disk`, `_missing`, `_answers`, `_errors` and `_failed_at_s`; it is
+    never held while a hub is asked. A source's own lock is taken under it (`failure`), never the other way round.
     """
 
     def __init__(
@@ -99,6 +100,8 @@ class Models:
         self._finding: SingleFlight[Handle, Source] = SingleFlight(cancellation, settings.timeout_s)
         self._lock = threading.Lock()
         self._sources: dict[Handle, Source] = {}
+        self._names: KnownNames | None = None  # None: to be made anew
+        self._names_on_disk: object = None  # the answer that they were made with
         self._missing: TTLCache[Handle, ModelNotFound] = TTLCache(100_000, settings.negative_ttl_s, timer)
         self._answers: TTLCache[tuple[str, str], object] = TTLCache(100_000, settings.latest_ttl_s, timer)
         self._answering: SingleFlight[tuple[str, str], object] = SingleFlight(cancellation, settings.timeout_s)
@@ -136,6 +139,7 @@ class Models:
         if self._timer() - failed_at_s < self._settings.failure_ttl_s:
             return source
         del self._sources[handle], self._failed_at_s[handle]
+        self._names = None
         return None
 
     def _find(self, handle: Handle) -> Source:
@@ -156,6 +160,8 @@ class Models:
             raise
         with self._lock:
             self._sources[handle] = source
+            if self._names is not None:
+                self._names.add(handle)
             self._errors.pop(handle, None)
         return source
 
@@ -298,3 +304,21 @@ class Models:
             handles = set(self._sources)
         handles.update(self._remembered("known", "", self._read_known))
         return sorted(handles, key=lambda handle: (handle.publisher, handle.name, handle.version))  # 5x their own order
+
+    def known_children(self, folder: str) -> frozenset[str]:
+        """The names directly below `folder` that lead to what is `known`."""
+        on_disk = self._remembered("known", "", self._read_known)
+        with self._lock:
+            return self._known_names(on_disk).children(folder)
+
+    def known_versions(self, name: str) -> frozenset[str]:
+        """The versions of `name` (`google/spice`) that are `known`."""
+        on_disk = self._remembered("known", "", self._read_known)
+        with self._lock:
+            return self._known_names(on_disk).versions(name)
+
+    def _known_names(self, on_disk: list[Handle]) -> KnownNames:
+        """Held: `_lock`."""
+        if self._names is None or self._names_on_disk is not on_disk:
+            self._names, self._names_on_disk = KnownNames([*self._sources, *on_disk]), on_disk
+        return self._names

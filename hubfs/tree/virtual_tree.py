@@ -20,6 +20,7 @@ from hubfs.errors import (
 )
 from hubfs.hub.handle import is_version
 from hubfs.sources.models import Models
+from hubfs.sources.prefetcher import NoPrefetching, Prefetching
 from hubfs.sources.source import Entry, EntryKind, Source
 from hubfs.tree.catalog_provider import CatalogProvider
 from hubfs.tree.places import (
@@ -40,7 +41,6 @@ from hubfs.tree.places import (
     is_typed,
     place_of,
 )
-from hubfs.tree.snapshot import children
 from hubfs.tree.tfhub_modules import TfhubModules
 
 MODULES = "tfhub_modules"
@@ -105,6 +105,7 @@ class VirtualTree:
         controls: Mapping[str, Callable[[], bytes]],
         catalog: CatalogProvider,
         modules: TfhubModules,
+        prefetching: Prefetching | None = None,
     ) -> None:
         self._models = models
         self._cache = cache
@@ -112,6 +113,7 @@ class VirtualTree:
         self._controls = controls
         self._catalog = catalog
         self._modules = modules
+        self._prefetching = prefetching or NoPrefetching()
 
     def stat(self, path: str) -> Node:
         """What is at `path` (absolute, as FUSE gives it).
@@ -124,7 +126,10 @@ class VirtualTree:
             case Folder() | Collection():
                 return _DIRECTORY
             case Latest(name):
-                self._models.latest(name)
+                # Where a version is known the link exists; where it leads to is asked by who follows it. `find` stats
+                # the one of every model.
+                if not (self._catalog.current(refresh=False).versions(name) or self._models.known_versions(name)):
+                    self._models.latest(name)
                 return Node(NodeKind.SYMLINK)
             case CollectionLink(target):
                 return Node(NodeKind.SYMLINK, len(target))
@@ -132,6 +137,7 @@ class VirtualTree:
                 return Node(NodeKind.CONTROL, len(text))
             case InModel(handle, inner):
                 source = self._models.get(handle)
+                self._prefetching.looked_up(source, inner)
                 return _node_of(_find(source, inner)) if inner else _DIRECTORY
 
     def list(self, path: str) -> Names:
@@ -165,8 +171,10 @@ class VirtualTree:
                 entry = _find(source, inner)
                 if entry.kind is EntryKind.DIRECTORY:
                     raise IsADirectory(path)
-                blob = source.open(entry)
-                return OpenFile(self._read_ahead(blob), source, self._cache.hold(source.model))
+                blob = self._read_ahead(source.open(entry))
+                held = self._cache.hold(source.model)
+                followed, ended = self._prefetching.opened(source, entry, blob)
+                return OpenFile(followed, source, _both(ended, held))
             case _:
                 raise IsADirectory(path)
 
@@ -230,7 +238,7 @@ class VirtualTree:
             for candidate in place.candidates:
                 if is_known(candidate.handle):
                     return candidate
-        if children(self._models.known(), place.segments):
+        if self._models.known_children("/".join(place.segments)):
             return Folder(place.segments)
         for candidate in place.candidates:
             try:
@@ -246,9 +254,8 @@ class VirtualTree:
         catalog = self._catalog.current(refresh=True)
         folder = "/".join(segments)
         listed = self._models.children(folder)
-        known = self._models.known()
-        names = {*children(known, segments), *catalog.children(segments), *(listed or ())}
-        versions = {*catalog.versions(folder), *(one.version for one in known if str(one) == f"{folder}/{one.version}")}
+        names = {*self._models.known_children(folder), *catalog.children(segments), *(listed or ())}
+        versions = {*catalog.versions(folder), *self._models.known_versions(folder)}
         if is_name(segments):
             if listed is not None and not is_typed(segments):
                 versions.update(filter(is_version, listed))
@@ -301,6 +308,14 @@ class VirtualTree:
 
 def _nothing() -> None:
     """Nothing to release."""
+
+
+def _both(first: Release, second: Release) -> Release:
+    def release() -> None:
+        first()
+        second()
+
+    return release
 
 
 def _name(named: tuple[str, NodeKind]) -> str:

@@ -9,7 +9,7 @@ from hubfs.blobs.http_stream import HttpStream
 from hubfs.cancellation import Cancellation
 from hubfs.errors import AccessDenied, Cancelled, Damaged, Stale, TimedOut, Unavailable
 from tests.support.http_clients import http_client
-from tests.support.http_origin import Answer, HttpOrigin, Request, Resource, cut, paced, redirect, stall, status
+from tests.support.http_origin import Answer, HttpOrigin, Request, Resource, cut, paced, redirect, stall, status, well
 
 PAYLOAD = random.Random(3).randbytes(3_000_000)
 DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
@@ -50,7 +50,8 @@ def test_an_empty_stream_has_no_chunks(origin, client) -> None:
 
 def test_chunks_are_worth_handling(origin, client) -> None:
     chunks = list(HttpStream(client, origin.url + "/a").chunks())
-    assert all(256 * 1024 <= len(chunk) <= 1 << 20 for chunk in chunks[:-1])
+    assert max(map(len, chunks)) == 256 * 1024
+    assert len(chunks) < 1.5 * len(PAYLOAD) / (256 * 1024)
 
 
 def test_bytes_of_a_slow_line_are_not_held_back(origin, client) -> None:
@@ -89,9 +90,9 @@ def test_a_broken_transfer_goes_on_from_where_it_broke(origin, client, breakage)
 def test_attempts_count_anew_after_progress(origin, client) -> None:
     stream = HttpStream(client, origin.url + "/a")
     origin.reset()
-    origin.always("/a", cut(after=300_000))
+    origin.always("/a", cut(after=100_000))
     assert b"".join(stream.chunks()) == PAYLOAD
-    assert len(origin.requests) == 10
+    assert 30 <= len(origin.requests) <= 50  # of 12 pieces, and three attempts each
 
 
 def test_a_stream_that_makes_no_progress_is_given_up(origin, client) -> None:
@@ -146,6 +147,107 @@ def test_what_changed_in_mid_stream_is_stale(origin, client, ranges, before, aft
     with pytest.raises(Stale, match="changed"):
         got.extend(chunks)
     assert PAYLOAD.startswith(b"".join(got))
+
+
+def test_a_large_archive_comes_over_several_connections_and_each_byte_once(origin, client) -> None:
+    payload = random.Random(4).randbytes(24_000_000)
+    origin.put("/a", payload, etag='"v1"')
+    stream = HttpStream(client, origin.url + "/a")
+    origin.reset()
+    origin.always("/a", paced(8_000_000))
+    began_s = time.monotonic()
+    assert b"".join(stream.chunks()) == payload
+    assert time.monotonic() - began_s < 1.5  # one connection would have taken 3 s
+    assert origin.body_bytes_sent() == len(payload)
+    assert 3 < origin.connections <= 17
+
+
+def test_one_connection_may_be_asked_for(origin, client) -> None:
+    stream = HttpStream(client, origin.url + "/a", connections=1)
+    origin.reset()
+    assert b"".join(stream.chunks()) == PAYLOAD
+    assert ["range" in request.headers for request in origin.requests] == [False]
+
+
+def without_ranges_after(request_count: int, **virtues: object):
+    """A host that answers so many requests as it should, and then forgets what a range is."""
+    asked: list[Request] = []
+
+    def route(request: Request) -> Answer:
+        asked.append(request)
+        return Resource(PAYLOAD, ranges=len(asked) <= request_count, **virtues)(request)
+
+    return route
+
+
+@pytest.mark.parametrize("virtues", [{"etag": '"v1"'}, {"last_modified": DATE}, {}])
+@pytest.mark.parametrize("request_count", [1, 2, 4])
+def test_a_host_that_stops_answering_ranges_is_read_over_one_connection(origin, client, virtues, request_count) -> None:
+    origin.route("/a", without_ranges_after(request_count, **virtues))
+    assert b"".join(HttpStream(client, origin.url + "/a").chunks()) == PAYLOAD
+
+
+def test_a_host_that_sends_more_than_a_range_is_read_over_one_connection(origin, client) -> None:
+    def to_the_end(request: Request) -> Answer:
+        wanted = request.headers.get("range", "bytes=0-").removesuffix("-511")
+        headers = {**request.headers, "range": wanted.rpartition("-")[0] + "-"}
+        return Resource(PAYLOAD, etag='"v1"')(Request(request.path, request.query, headers))
+
+    origin.route("/a", to_the_end)
+    assert b"".join(HttpStream(client, origin.url + "/a").chunks()) == PAYLOAD
+
+
+def test_a_host_that_sends_less_than_a_range_is_asked_for_the_rest(origin, client) -> None:
+    def a_little(request: Request) -> Answer:
+        start, _, last = request.headers["range"].removeprefix("bytes=").partition("-")
+        wanted = f"bytes={start}-{min(int(last), int(start) + 99_999)}"
+        return Resource(PAYLOAD, etag='"v1"')(Request(request.path, request.query, {"range": wanted}))
+
+    origin.route("/a", a_little)
+    assert b"".join(HttpStream(client, origin.url + "/a").chunks()) == PAYLOAD
+    assert origin.body_bytes_sent() == len(PAYLOAD) + 512
+
+
+def test_a_signature_that_expires_for_many_ranges_is_renewed_once(origin, client) -> None:
+    good = [1]
+    payload = random.Random(4).randbytes(20_000_000)
+    resource = Resource(payload, etag='"v1"')
+
+    def store(request: Request) -> Answer:
+        return resource(request) if request.query == f"signature={good[0]}" else Answer(403)
+
+    def hub(_: Request) -> Answer:
+        time.sleep(0.3)
+        return Answer(302, {"Location": f"/store?signature={good[0]}"})
+
+    origin.route("/hub", hub)
+    origin.route("/store", store)
+    stream = HttpStream(client, origin.url + "/hub")
+    origin.always("/store", paced(8_000_000))
+    chunks = stream.chunks()
+    got = [next(chunks)]
+    while sum(map(len, got)) < 1_000_000:
+        got.append(next(chunks))
+    good[0] = 2
+    got.extend(chunks)
+    assert b"".join(got) == payload
+    assert sum(request.path == "/hub" for request in origin.requests) == 2
+
+
+def test_closing_ends_transfers_that_are_silent_and_their_threads(origin) -> None:
+    with http_client(stall_timeout_s=100) as patient:
+        stream = HttpStream(patient, origin.url + "/a")
+        origin.script("/a", well())
+        origin.always("/a", stall(after=100_000))
+        chunks = stream.chunks()
+        next(chunks)
+        while origin.body_bytes_sent() < 300_000:
+            time.sleep(0.01)
+        began_s = time.monotonic()
+        chunks.close()
+        while any(thread.name.startswith("hubfs-range") for thread in threading.enumerate()):
+            assert time.monotonic() - began_s < 2
+            time.sleep(0.01)
 
 
 def test_what_changed_before_the_first_byte_is_stale(origin, client) -> None:

@@ -4,18 +4,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from contextlib import suppress
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hubfs.blobs.memory import MemoryBlob
+from hubfs.cache.ahead import Ahead
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
-from hubfs.cache.cached_blob import CachedBlob, runs_of
+from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, Damaged, Unavailable
+from hubfs.memory_budget import MemoryBudget
+from tests.support.mount import eventually
 
 PAYLOAD = random.Random(11).randbytes(20 * BLOCK_SIZE_BYTES + 999)
 KEY = CacheKey("hub/a/b/1@x", "f")
@@ -78,15 +79,6 @@ def without_cache(origin: Origin, pool: ThreadPoolExecutor, cancellation: Cancel
     return CachedBlob(origin, MemoryTier(0), KEY, pool=pool, cancellation=cancellation)
 
 
-@given(st.sets(st.integers(0, 200)), st.integers(1, 9))
-def test_runs_are_neighbours_in_order_and_not_too_long(indexes: set[int], longest: int) -> None:
-    runs = list(runs_of(sorted(indexes), longest))
-    assert [index for run in runs for index in run] == sorted(indexes)
-    assert all(1 <= len(run) <= longest for run in runs)
-    for one, two in pairwise(runs):
-        assert one.stop < two.start or len(one) == longest
-
-
 def test_16_readers_at_once_fetch_each_block_once(blob: CachedBlob, origin: Origin) -> None:
     chance = random.Random(2)
     places = [(chance.randrange(len(PAYLOAD)), chance.randrange(3 * BLOCK_SIZE_BYTES)) for _ in range(200)]
@@ -108,14 +100,11 @@ def test_what_is_cached_is_not_fetched(blob: CachedBlob, origin: Origin) -> None
     assert origin.reads == before == [(0, BLOCK_SIZE_BYTES)]
 
 
-def test_a_large_read_asks_for_runs_of_at_most_eight_blocks(blob: CachedBlob, origin: Origin) -> None:
+def test_a_large_read_is_spread_over_all_fetches(blob: CachedBlob, origin: Origin) -> None:
     assert blob.read_at(0, len(PAYLOAD)) == PAYLOAD
-    run_bytes = 8 * BLOCK_SIZE_BYTES
-    assert sorted(origin.reads) == [
-        (0, run_bytes),
-        (run_bytes, run_bytes),
-        (2 * run_bytes, len(PAYLOAD) - 2 * run_bytes),
-    ]
+    assert origin.blocks() == Counter(range(21))
+    assert len(origin.reads) == 11
+    assert max(size for _, size in origin.reads) == 2 * BLOCK_SIZE_BYTES
 
 
 def test_the_runs_of_a_large_read_are_under_way_at_once(blob: CachedBlob, origin: Origin) -> None:
@@ -202,7 +191,7 @@ def test_an_error_in_one_run_does_not_spoil_the_others(blob: CachedBlob, origin:
     whole = origin.answer
 
     def fail_late(offset: int, size: int) -> bytes:
-        if offset >= 8 * BLOCK_SIZE_BYTES:
+        if offset >= 2 * BLOCK_SIZE_BYTES:
             raise Unavailable("gone")
         return whole(offset, size)
 
@@ -223,7 +212,7 @@ def test_prefetch_returns_at_once_and_a_read_waits_for_what_is_on_its_way(blob: 
         assert not read.done()
         origin.open.set()
         assert read.result(timeout=10) == PAYLOAD[BLOCK_SIZE_BYTES : BLOCK_SIZE_BYTES + 5]
-    assert origin.reads == [(0, 2 * BLOCK_SIZE_BYTES)]
+    assert origin.blocks() == Counter(range(2))
 
 
 def test_prefetching_twice_fetches_once(blob: CachedBlob, origin: Origin, pool: ThreadPoolExecutor) -> None:
@@ -286,20 +275,175 @@ def test_after_a_cancel_nothing_is_fetched(blob: CachedBlob, origin: Origin, can
     assert origin.reads == []
 
 
+def test_what_a_reader_wants_does_not_stand_in_line_behind_what_is_fetched_ahead(
+    origin: Origin, cancellation: Cancellation
+) -> None:
+    origin.open.clear()
+    with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(1) as reader:
+        blob = without_cache(origin, pool, cancellation)
+        blob.prefetch(0, 1)  # takes the only thread
+        assert origin.arrived.acquire(timeout=10)
+        blob.prefetch(5 * BLOCK_SIZE_BYTES, 1)  # stands in line
+        read = reader.submit(blob.read_at, 5 * BLOCK_SIZE_BYTES, 10)
+        assert origin.arrived.acquire(timeout=10)
+        origin.open.set()
+        assert read.result(timeout=10) == PAYLOAD[5 * BLOCK_SIZE_BYTES :][:10]
+    assert origin.blocks() == Counter([0, 5])
+
+
 def test_a_pool_that_is_shut_down_leaves_no_reader_waiting(origin: Origin, cancellation: Cancellation) -> None:
     pool = ThreadPoolExecutor(1)
-    blob = without_cache(origin, pool, cancellation)
+    budget = MemoryBudget(PLENTY_BYTES)
+    blob = CachedBlob(origin, MemoryTier(0), KEY, pool=pool, cancellation=cancellation, ahead=Ahead(budget, idle_s=0.0))
     origin.open.clear()
     blob.prefetch(0, 1)  # takes the only thread
     assert origin.arrived.acquire(timeout=10)
     blob.prefetch(BLOCK_SIZE_BYTES, 1)  # stands in line
-    with ThreadPoolExecutor(1) as reader:
-        read = reader.submit(blob.read_at, BLOCK_SIZE_BYTES, 10)
-        time.sleep(0.05)
-        pool.shutdown(wait=False, cancel_futures=True)
-        with pytest.raises(Cancelled):
-            read.result(timeout=1)
+    pool.shutdown(wait=False, cancel_futures=True)
+    assert budget.taken_bytes == BLOCK_SIZE_BYTES  # what stood in line was called off
     origin.open.set()
     pool.shutdown(wait=True)
+    assert blob.read_at(BLOCK_SIZE_BYTES, 10) == PAYLOAD[BLOCK_SIZE_BYTES:][:10]
     blob.prefetch(3 * BLOCK_SIZE_BYTES, 1)  # no thread is left: it is fetched here
     assert blob.read_at(0, 12 * BLOCK_SIZE_BYTES) == PAYLOAD[: 12 * BLOCK_SIZE_BYTES]
+
+
+class Bounded:
+    """A blob whose cache and fetches share a budget, in memory alone or over a tier that lasts."""
+
+    def __init__(self, origin: Origin, pool: ThreadPoolExecutor, *, limit_blocks: int, lasting: bool = False) -> None:
+        self.budget = MemoryBudget(limit_blocks * BLOCK_SIZE_BYTES)
+        self.now_s = 0.0
+        self.ahead = Ahead(self.budget, idle_s=20.0, timer=lambda: self.now_s)
+        self.memory = MemoryTier(PLENTY_BYTES, lambda: self.ahead.beside_cache_bytes)
+        cache = Lasting() if lasting else self.memory
+        self.blob = CachedBlob(origin, cache, KEY, pool=pool, cancellation=Cancellation(), ahead=self.ahead)
+
+
+class Lasting(MemoryTier):
+    """Stands for memory over a disk: says that what it keeps will outlive the process."""
+
+    def __init__(self) -> None:
+        super().__init__(PLENTY_BYTES)
+
+    def put(self, key: CacheKey, index: int, block: bytes) -> bool:
+        super().put(key, index, block)
+        return True
+
+
+def settled(bounded: Bounded, bytes_: int) -> bool:
+    return eventually(lambda: bounded.budget.taken_bytes == bytes_, timeout_s=10)
+
+
+def test_prefetch_begins_half_of_what_is_free_and_says_how_far_it_got(origin: Origin, pool: ThreadPoolExecutor) -> None:
+    bounded = Bounded(origin, pool, limit_blocks=8)
+    origin.open.clear()
+    assert bounded.blob.prefetch(100, len(PAYLOAD)) == 4 * BLOCK_SIZE_BYTES
+    assert bounded.budget.taken_bytes == 4 * BLOCK_SIZE_BYTES
+    assert bounded.blob.prefetch(100, len(PAYLOAD)) == 6 * BLOCK_SIZE_BYTES
+    assert bounded.blob.prefetch(7 * BLOCK_SIZE_BYTES + 5, 10) == 7 * BLOCK_SIZE_BYTES + 15
+    assert bounded.blob.prefetch(8 * BLOCK_SIZE_BYTES, 10) == 8 * BLOCK_SIZE_BYTES  # all of it refused
+    origin.open.set()
+    assert bounded.blob.read_at(0, len(PAYLOAD)) == PAYLOAD
+    assert origin.blocks() == Counter(range(21))
+    assert settled(bounded, 0)
+
+
+def test_prefetch_says_that_everything_is_there_when_it_is(origin: Origin, pool: ThreadPoolExecutor) -> None:
+    bounded = Bounded(origin, pool, limit_blocks=2)
+    assert bounded.blob.read_at(0, len(PAYLOAD)) == PAYLOAD
+    reads = list(origin.reads)
+    assert bounded.blob.prefetch(5, 10) == 15
+    assert bounded.blob.prefetch(5, 1 << 40) == len(PAYLOAD)
+    assert origin.reads == reads
+
+
+def test_prefetch_fetches_the_holes_alone(origin: Origin, pool: ThreadPoolExecutor) -> None:
+    bounded = Bounded(origin, pool, limit_blocks=100)
+    for index in (1, 2, 7):
+        bounded.blob.read_at(index * BLOCK_SIZE_BYTES, 1)
+    hits = bounded.memory.stats()["memory"].hits
+    assert bounded.blob.prefetch(0, 10 * BLOCK_SIZE_BYTES) == 10 * BLOCK_SIZE_BYTES
+    pool.shutdown(wait=True)
+    assert origin.blocks() == Counter(range(10))
+    assert bounded.memory.stats()["memory"].hits == hits  # a look is no read
+
+
+def test_a_reader_is_served_however_much_is_taken(origin: Origin, pool: ThreadPoolExecutor) -> None:
+    bounded = Bounded(origin, pool, limit_blocks=4)
+    assert bounded.budget.try_take(4 * BLOCK_SIZE_BYTES)
+    assert bounded.blob.prefetch(0, len(PAYLOAD)) == 0
+    assert bounded.blob.read_at(0, len(PAYLOAD)) == PAYLOAD
+    assert settled(bounded, 4 * BLOCK_SIZE_BYTES)
+
+
+def test_what_only_memory_keeps_stays_within_the_budget_until_it_is_read(
+    origin: Origin, pool: ThreadPoolExecutor
+) -> None:
+    bounded = Bounded(origin, pool, limit_blocks=8)
+    assert bounded.blob.prefetch(0, len(PAYLOAD)) == 4 * BLOCK_SIZE_BYTES
+    assert eventually(lambda: bounded.memory.cached_bytes(KEY.model) == 4 * BLOCK_SIZE_BYTES)
+    assert eventually(lambda: bounded.ahead.beside_cache_bytes == 0)
+    assert bounded.budget.taken_bytes == 4 * BLOCK_SIZE_BYTES
+    bounded.blob.read_at(BLOCK_SIZE_BYTES, 2 * BLOCK_SIZE_BYTES)
+    assert bounded.budget.taken_bytes == 2 * BLOCK_SIZE_BYTES
+
+
+def test_what_nobody_reads_is_given_back_after_a_while(origin: Origin, pool: ThreadPoolExecutor) -> None:
+    bounded = Bounded(origin, pool, limit_blocks=8)
+    bounded.blob.prefetch(0, len(PAYLOAD))
+    assert eventually(lambda: bounded.ahead.beside_cache_bytes == 0)
+    bounded.now_s = 19.0
+    assert bounded.ahead.allowance_bytes() == 2 * BLOCK_SIZE_BYTES
+    bounded.now_s = 20.0
+    assert bounded.ahead.allowance_bytes() == 4 * BLOCK_SIZE_BYTES
+    assert bounded.budget.taken_bytes == 0
+
+
+def test_what_is_on_disk_is_given_back_as_it_arrives(origin: Origin, pool: ThreadPoolExecutor) -> None:
+    bounded = Bounded(origin, pool, limit_blocks=8, lasting=True)
+    assert bounded.blob.prefetch(0, len(PAYLOAD)) == 4 * BLOCK_SIZE_BYTES
+    assert settled(bounded, 0)
+
+
+def test_what_fails_is_given_back(origin: Origin, pool: ThreadPoolExecutor) -> None:
+    bounded = Bounded(origin, pool, limit_blocks=100)
+    whole = origin.answer
+
+    def fail(offset: int, size: int) -> bytes:
+        if offset % (2 * BLOCK_SIZE_BYTES):
+            raise Unavailable("gone")
+        return whole(offset, size)[: size - offset % 7]
+
+    origin.answer = fail
+    bounded.blob.prefetch(0, len(PAYLOAD))
+    for offset in range(0, len(PAYLOAD), 1 << 18):
+        with suppress(Unavailable, Damaged):
+            bounded.blob.read_at(offset, 1 << 18)
+    pool.shutdown(wait=True)
+    origin.answer = whole
+    assert bounded.blob.read_at(0, len(PAYLOAD)) == PAYLOAD
+    assert settled(bounded, 0)
+
+
+@pytest.mark.parametrize("limit_blocks", [2, 12, 1000])
+def test_readers_and_prefetchers_at_once_fetch_each_block_once_and_give_everything_back(
+    origin: Origin, pool: ThreadPoolExecutor, limit_blocks: int
+) -> None:
+    bounded = Bounded(origin, pool, limit_blocks=limit_blocks)
+
+    def use(seed: int) -> bool:
+        chance = random.Random(seed)
+        for _ in range(30):
+            offset, size = chance.randrange(len(PAYLOAD)), chance.randrange(1, 3 * BLOCK_SIZE_BYTES)
+            if chance.random() < 0.5:
+                bounded.blob.prefetch(offset, size)
+            elif bounded.blob.read_at(offset, size) != PAYLOAD[offset : offset + size]:
+                return False
+        return True
+
+    with ThreadPoolExecutor(12) as users:
+        assert all(users.map(use, range(12)))
+    assert bounded.blob.read_at(0, len(PAYLOAD)) == PAYLOAD
+    assert origin.blocks() == Counter(range(21))
+    assert settled(bounded, 0)

@@ -10,6 +10,7 @@ import pytest
 
 from hubfs.cache import disk
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
+from hubfs.cache.index_store import IndexStore
 from hubfs.cache.layout import CacheLayout
 from tests.cache.disk_kit import MODEL, another_process, block_of, tier
 
@@ -221,3 +222,20 @@ def test_room_is_made_before_a_small_disk_is_full(small_disk: Path) -> None:
         found = os.statvfs(small_disk)
         assert found.f_bavail * found.f_frsize >= (3 << 20) - SLACK_BYTES
     assert cache.get(key(11), 0) == BLOCK
+
+
+def test_an_archive_index_survives_the_eviction_of_its_blocks(tmp_path: Path) -> None:
+    indexes = IndexStore(CacheLayout(tmp_path))
+    cache = tier(tmp_path, 2 * BLOCK_SIZE_BYTES + SLACK_BYTES)
+    cache.hold(model(1))()
+    for index in (0, 1):
+        cache.put(key(1), index, BLOCK)
+    indexes.save(model(1), {"entries": []})
+    indexes.save_file(model(1), b"spans")
+    assert cache.put(key(2), 0, BLOCK) is True
+    assert cache.get(key(1), 0) is None
+    assert cache.cached_bytes(model(1)) == 0
+    assert (indexes.load("hub/a/m/1"), indexes.load_file(model(1))) == ({"entries": []}, b"spans")
+    assert not list((tmp_path / "trash").iterdir())
+    cache.put(key(1), 0, BLOCK)
+    assert tier(tmp_path).get(key(1), 0) == BLOCK

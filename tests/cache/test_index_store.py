@@ -75,3 +75,21 @@ def test_knows_the_handles_of_one_hub(layout: CacheLayout) -> None:
     layout.model("tfhub.dev/google/without/1@d").mkdir(parents=True)
     assert sorted(store.known("tfhub.dev")) == ["google/deep/name/1", "google/spice/2"]
     assert list(store.known("nobody.org")) == []
+
+
+def test_an_archive_index_lies_beside_the_entries(layout: CacheLayout) -> None:
+    store = IndexStore(layout)
+    assert store.load_file(f"{HANDLE}@abc") is None
+    store.save_file(f"{HANDLE}@abc", b"first")
+    store.save_file(f"{HANDLE}@abc", b"second")
+    assert IndexStore(layout).load_file(f"{HANDLE}@abc") == b"second"
+    assert store.load(HANDLE) is None  # it says nothing of the entries
+    assert [path.name for path in layout.model(f"{HANDLE}@abc").iterdir()] == ["archive.hubfs-index"]
+
+
+def test_an_archive_index_that_cannot_be_read_or_kept_is_as_good_as_none(layout: CacheLayout) -> None:
+    store = IndexStore(layout)
+    layout.archive_index(f"{HANDLE}@abc").mkdir(parents=True)
+    assert store.load_file(f"{HANDLE}@abc") is None
+    store.save_file(f"{HANDLE}@abc", b"data")
+    assert [path.name for path in layout.model(f"{HANDLE}@abc").iterdir()] == ["archive.hubfs-index"]

@@ -35,3 +35,20 @@ def test_hands_out_the_very_block_without_a_copy() -> None:
     block = bytes(100)
     tier.put(KEY, 0, block)
     assert tier.get(KEY, 0) is block
+
+
+def test_what_is_taken_elsewhere_is_not_there_for_blocks() -> None:
+    taken_bytes = 0
+    tier = MemoryTier(300, lambda: taken_bytes)
+    for index in range(3):
+        tier.put(KEY, index, bytes(100))
+    taken_bytes = 150
+    tier.put(KEY, 3, bytes(100))
+    assert tier.cached_bytes(KEY.model) == 100
+    assert tier.get(KEY, 3) is not None
+    taken_bytes = 250
+    tier.put(KEY, 4, bytes(100))
+    assert tier.cached_bytes(KEY.model) == 0
+    taken_bytes = 0
+    tier.put(KEY, 5, bytes(100))
+    assert tier.cached_bytes(KEY.model) == 100

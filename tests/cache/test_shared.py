@@ -30,6 +30,8 @@ def server() -> Iterator[GcsServer]:
 
 
 class SharedTierContract(BlockCacheContract):
+    near = False
+
     @pytest.fixture(autouse=True)
     def _cancellation(self) -> Iterator[None]:
         self.cancellation = Cancellation()

@@ -123,3 +123,20 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> CacheLayout:
     layout = CacheLayout(tmp_path_factory.mktemp("cache"))
     layout.prepare()
     return layout
+
+
+def test_an_archive_index_reaches_the_other_daemons(store: Watched, layout: CacheLayout) -> None:
+    indexes_on(store).save_file(MODEL, b"spans")
+    combined = CombinedIndexes(IndexStore(layout), indexes_on(store))
+    assert combined.load_file(MODEL) == b"spans"
+    assert IndexStore(layout).load_file(MODEL) == b"spans"
+    assert indexes_on(store).load(NAME) is None  # it says nothing of the entries
+    assert list(indexes_on(store).known(HUB)) == []
+
+
+def test_an_archive_index_is_none_where_the_store_is_down(store: Watched) -> None:
+    indexes = CombinedIndexes(NoIndexes(), indexes_on(store))
+    indexes.save_file(MODEL, b"spans")
+    store.down = True
+    assert indexes.load_file(MODEL) is None
+    indexes.save_file(MODEL, b"more")

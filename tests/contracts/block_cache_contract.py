@@ -18,6 +18,9 @@ def block_of(seed: int, size_bytes: int = BLOCK_SIZE_BYTES) -> bytes:
 
 
 class BlockCacheContract:
+    near = True
+    """Whether a look costs no request, so that `has` knows."""
+
     def cache_of(self, limit_bytes: int) -> BlockCache:
         """An empty cache that keeps `limit_bytes`."""
         raise NotImplementedError
@@ -41,6 +44,26 @@ class BlockCacheContract:
     def test_blocks_around_it_stay_misses(self, cache: BlockCache) -> None:
         cache.put(KEY, 4, block_of(4))
         assert [cache.get(KEY, index) is not None for index in range(6)] == [False] * 4 + [True, False]
+
+    def test_has_never_what_get_would_miss(self, cache: BlockCache) -> None:
+        assert not cache.has(KEY, 4)
+        cache.put(KEY, 4, block_of(4))
+        assert not any(cache.has(KEY, index) for index in (0, 3, 5, 5000))
+        assert not cache.has(OTHER, 4)
+        assert not cache.has(CacheKey(MODEL, "saved_model.pb"), 4)
+        cache.drop(MODEL)
+        assert not cache.has(KEY, 4)
+
+    def test_has_what_is_near(self, cache: BlockCache) -> None:
+        cache.put(KEY, 0, block_of(0))
+        cache.put(KEY, 7, block_of(7, 5))
+        assert [cache.has(KEY, 0), cache.has(KEY, 7)] == [self.near] * 2
+
+    def test_to_look_counts_for_nothing(self, cache: BlockCache) -> None:
+        cache.put(KEY, 0, block_of(0))
+        cache.has(KEY, 0)
+        cache.has(KEY, 1)
+        assert all((tier.hits, tier.misses) == (0, 0) for tier in cache.stats().values())
 
     def test_models_files_and_indexes_are_kept_apart(self, cache: BlockCache) -> None:
         places = [(key, index) for key in (KEY, OTHER, CacheKey(MODEL, "saved_model.pb")) for index in (0, 1)]

@@ -4,11 +4,14 @@ from contextlib import contextmanager
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
+from hubfs.cache.ahead import Ahead
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
-from hubfs.cache.readahead import ReadAheadBlob, ReadAheadPolicy
+from hubfs.cache.readahead import ReadAheadPolicy
+from hubfs.cache.readahead_blob import ReadAheadBlob
 from hubfs.cancellation import Cancellation
+from hubfs.memory_budget import MemoryBudget
 from tests.contracts.blob_contract import BlobContract
 
 
@@ -17,12 +20,19 @@ class TestCachedBlob(BlobContract):
 
     @contextmanager
     def blob_of(self, payload: bytes) -> Iterator[Blob]:
-        cache: BlockCache = MemoryTier(self.limit_bytes)
+        budget = MemoryBudget(self.limit_bytes // 2)
+        ahead = Ahead(budget, idle_s=0.0)
+        cache: BlockCache = MemoryTier(self.limit_bytes, lambda: ahead.beside_cache_bytes)
         with ThreadPoolExecutor(4) as pool:
             cached = CachedBlob(
-                MemoryBlob("k", payload), cache, CacheKey("hub/a/b/1@x", "f"), pool=pool, cancellation=Cancellation()
+                *(MemoryBlob("k", payload), cache, CacheKey("hub/a/b/1@x", "f")),
+                pool=pool,
+                cancellation=Cancellation(),
+                ahead=ahead,
             )
             yield self.wrapped(cached)
+        ahead.allowance_bytes()  # forgets what nobody read
+        assert budget.taken_bytes == 0
 
     def wrapped(self, blob: CachedBlob) -> Blob:
         return blob

@@ -20,6 +20,7 @@ from hubfs.fuse.attributes import Owner, inode
 from hubfs.fuse.operations import Operations
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
+from hubfs.sources.known_names import KnownNames
 from hubfs.sources.models import Models
 from hubfs.sources.source import ROOT as MODEL_ROOT
 from hubfs.sources.source import Entry, EntryKind
@@ -101,6 +102,12 @@ class OneModel:
 
     def known(self) -> list[Handle]:
         return [self.source.handle]
+
+    def known_children(self, folder: str) -> frozenset[str]:
+        return KnownNames(self.known()).children(folder)
+
+    def known_versions(self, name: str) -> frozenset[str]:
+        return KnownNames(self.known()).versions(name)
 
 
 class Cache(MemoryTier):

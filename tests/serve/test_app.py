@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubfs.errors import InvalidConfig
+from hubfs.formats.index_file import SUFFIX
 from hubfs.serve import archives
 from hubfs.serve.app import make_app
 from tests.serve.serving import serving, write_model
@@ -187,7 +188,7 @@ def test_concurrent_requests_wait_for_one_build(
     assert [record.getMessage() for record in caplog.records if "archived" in record.message] == [
         "google/large/1: archived"
     ]
-    assert [path.name for path in temporary.glob("*/*")] == ["1.tar.gz"]
+    assert [path.name for path in temporary.glob("*/*.gz")] == ["1.tar.gz"]
 
 
 def test_a_model_that_keeps_changing_is_unavailable_until_that_is_done(root: Path, hub: str):
@@ -222,8 +223,9 @@ def test_a_full_disk_is_unavailable_until_there_is_space(temporary: Path, hub: s
 def test_an_archive_that_was_cleaned_away_is_built_again(temporary: Path, hub: str):
     url = f"{hub}/google/spice/2{COMPRESSED}"
     before = get(url).content
-    (archive,) = temporary.glob("*/*")
+    (archive,) = temporary.glob("*/*.gz")
     archive.unlink()
+    archive.with_name(archive.name + SUFFIX).unlink()
     archive.parent.rmdir()
     assert get(url).content == before
 
@@ -234,7 +236,10 @@ def test_a_superseded_archive_is_deleted(root: Path, temporary: Path, hub: str, 
     os.utime(root / "google/spice/2/saved_model.pb")
     get(f"{hub}/google/spice/2{COMPRESSED}")
     deadline_s = time.monotonic() + TIMEOUT_S
-    while (kept := [path.name for path in temporary.glob("*/*")]) != ["2.tar.gz"]:
+    while (kept := [path.name for path in sorted(temporary.glob("*/*"))]) != [
+        "2.tar.gz",
+        "2.tar.gz.hubfs-index",
+    ]:
         assert time.monotonic() < deadline_s, kept
         time.sleep(0.01)
 

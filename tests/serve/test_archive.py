@@ -1,11 +1,16 @@
 import os
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.slice import SliceBlob
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, Stale, Unavailable
+from hubfs.formats.gzip_blob import GzipBlob
+from hubfs.formats.index_file import IndexFile
 from hubfs.serve.archive import write_archive
 from hubfs.serve.listing import list_members
 from hubfs.serve.models import ModelDirectory
@@ -154,3 +159,57 @@ def test_the_fingerprint_changes_with_name_size_and_time(tmp_path: Path):
     (directory / "new").mkdir()
     seen.append(fingerprint())
     assert len(set(seen)) == len(seen)
+
+
+def read_by_index(archive: bytes, index: IndexFile) -> dict[str, bytes]:
+    """Every file, by its own spans only."""
+    with ThreadPoolExecutor(2) as pool:
+        tar = GzipBlob(
+            MemoryBlob("a", archive), index.gzip, name="a", pool=pool, cancellation=Cancellation(), keep_bytes=0
+        )
+        return {
+            member.path: SliceBlob(tar, member.offset_bytes, member.size_bytes, member.path).read_at(0, 1 << 40)
+            for member in index.members
+            if not member.is_directory
+        }
+
+
+def test_the_index_beside_an_archive_leads_to_every_file(tmp_path: Path):
+    files = write_model(tmp_path, "google/spice/1", size_bytes=11 << 20)
+    (tmp_path / "google/spice/1/assets" / ("long" * 60)).write_bytes(b"a name with an extended header")
+    files["assets/" + "long" * 60] = b"a name with an extended header"
+    archive = pack(tmp_path, "google/spice/1", tmp_path / "a.tar.gz")
+    index = IndexFile.from_bytes((tmp_path / "a.tar.gz.hubfs-index").read_bytes())
+    assert {member.path for member in index.members if member.is_directory} == {"assets", "variables"}
+    assert read_by_index(archive, index) == files
+    assert index.fits(len(archive), archive[-8:])
+    # A place to start every 4 MiB, and no windows.
+    assert len(index.gzip) == 3
+    assert all(checkpoint.packed_window == b"" for checkpoint in index.gzip.checkpoints)
+    assert (tmp_path / "a.tar.gz.hubfs-index").stat().st_size < 1000
+
+
+def test_well_compressed_files_have_spans_of_bounded_output(tmp_path: Path):
+    write_model(tmp_path, "google/spice/1")
+    (tmp_path / "google/spice/1/zeros").write_bytes(bytes(70 << 20))
+    archive = pack(tmp_path, "google/spice/1", tmp_path / "a.tar.gz")
+    index = IndexFile.from_bytes((tmp_path / "a.tar.gz.hubfs-index").read_bytes())
+    assert max(index.gzip.span(number).output_bytes for number in range(len(index.gzip))) <= 18 << 20
+    assert read_by_index(archive, index)["zeros"] == bytes(70 << 20)
+
+
+def test_the_same_files_give_the_same_index(tmp_path: Path):
+    for where in ("here", "there"):
+        write_model(tmp_path / where, "google/spice/1")
+        pack(tmp_path / where, "google/spice/1", tmp_path / f"{where}.tar.gz")
+    one, two = (tmp_path / f"{where}.tar.gz.hubfs-index" for where in ("here", "there"))
+    assert one.read_bytes() == two.read_bytes()
+    assert one.stat().st_mtime_ns == two.stat().st_mtime_ns
+
+
+def test_an_archive_with_names_that_no_client_takes_has_no_index(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    write_model(tmp_path, "google/spice/1")
+    (tmp_path / "google/spice/1" / os.fsdecode(b"\xff")).write_bytes(b"x")
+    pack(tmp_path, "google/spice/1", tmp_path / "a.tar.gz")
+    assert not (tmp_path / "a.tar.gz.hubfs-index").exists()
+    assert "a.tar.gz has no index: an index of an archive has an impossible member" in caplog.text

@@ -4,7 +4,6 @@ import re
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -301,7 +300,7 @@ def test_what_an_eviction_took_is_kept_and_told_again(desk: Desk, tmp_path: Path
 
 
 def spoiled(change: dict[str, Any], **entry: Any) -> dict[str, Any]:
-    file = {"path": "a", "kind": "file", "size_bytes": 3, "start_bytes": 0} | entry
+    file = {"path": "a", "kind": "file", "size_bytes": 3, "offset_bytes": 0} | entry
     index = {"handle": str(HANDLE), "form": "compressed", "url": URL, "identity": "v1", "entries": [file]}
     return index | change
 
@@ -331,7 +330,7 @@ def test_a_well_formed_index_is_taken(desk: Desk) -> None:
         spoiled({}, size_bytes=None),
         spoiled({}, size_bytes=float("inf")),
         spoiled({}, size_bytes=-1),
-        spoiled({}, start_bytes=-1),
+        spoiled({}, offset_bytes=-1),
         spoiled({}, path=7),
         spoiled({}, path=""),
         spoiled({"entries": 2 * spoiled({})["entries"]}),
@@ -344,11 +343,11 @@ def test_a_malformed_index_is_damaged(desk: Desk, index: Any) -> None:
 
 
 def test_files_begin_where_the_index_says(desk: Desk) -> None:
-    source = desk.source(desk.stream(tar_of(FILES)))
+    archive = tar_of(FILES)
+    source = desk.source(desk.stream(archive))
     source.entries()
-    starts = {item["path"]: item["start_bytes"] for item in source.to_index()["entries"]}
-    before = accumulate((len(data) for data in FILES.values()), initial=0)
-    assert {path: starts[path] for path in FILES} == dict(zip(FILES, before, strict=False))
+    starts = {item["path"]: item["offset_bytes"] for item in source.to_index()["entries"]}
+    assert {path: archive[starts[path] : starts[path] + len(data)] for path, data in FILES.items()} == FILES
 
 
 def test_other_handles_do_not_share_blocks(desk: Desk) -> None:

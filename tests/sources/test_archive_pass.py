@@ -5,6 +5,7 @@ import pytest
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 from hubfs.errors import Damaged, Unavailable
+from hubfs.formats.gzip import inflate
 from hubfs.sources.archive_pass import BlockSeen, MemberSeen, walk
 from hubfs.sources.source import Entry, EntryKind
 from tests.support.archives import Feed, flipped, gzipped, in_chunks, model_files, tar_of
@@ -16,14 +17,14 @@ def gathered(chunks: Iterable[bytes]) -> tuple[dict[str, list[bytes]], list[str]
     """The blocks of every file, checked to come in order, and the directories."""
     files: dict[str, list[bytes]] = {}
     directories = []
-    for seen in walk(chunks):
+    for seen in walk(inflate(chunks)):
         if isinstance(seen, BlockSeen):
             assert seen.index == len(files[seen.path])
             files[seen.path].append(seen.block)
-        elif seen.entry.kind is EntryKind.FILE:
-            files[seen.entry.path] = []
+        elif seen.placed.entry.kind is EntryKind.FILE:
+            files[seen.placed.entry.path] = []
         else:
-            directories.append(seen.entry.path)
+            directories.append(seen.placed.entry.path)
     return files, directories
 
 
@@ -38,7 +39,8 @@ def test_files_are_cut_at_block_boundaries(size: int, chunk_sizes: tuple[int, ..
 @pytest.mark.parametrize("pack", [bytes, gzipped])
 def test_members_come_in_their_order_with_their_sizes(pack: type[bytes]) -> None:
     archive = pack(tar_of(model_files()))
-    entries = [seen.entry for seen in walk(in_chunks(archive, 1000)) if isinstance(seen, MemberSeen)]
+    seen = walk(inflate(in_chunks(archive, 1000)))
+    entries = [one.placed.entry for one in seen if isinstance(one, MemberSeen)]
     assert entries == [
         Entry("assets", EntryKind.DIRECTORY),
         Entry("variables", EntryKind.DIRECTORY),
@@ -46,11 +48,18 @@ def test_members_come_in_their_order_with_their_sizes(pack: type[bytes]) -> None
     ]
 
 
+def test_every_block_lies_where_it_says() -> None:
+    tar = tar_of(model_files())
+    blocks = [seen for seen in walk([tar]) if isinstance(seen, BlockSeen)]
+    assert blocks
+    assert all(tar[seen.offset_bytes : seen.offset_bytes + len(seen.block)] == seen.block for seen in blocks)
+
+
 def test_a_block_comes_before_the_next_byte_is_asked_for() -> None:
     archive = tar_of({"first": b"1" * 100, "second": b"2" * 100})
     feed = Feed([archive[start : start + 512] for start in range(0, len(archive), 512)])
-    for seen in walk(feed):
-        if seen == BlockSeen("first", 0, b"1" * 100):
+    for seen in walk(inflate(feed)):
+        if seen == BlockSeen("first", 0, b"1" * 100, 512):
             break
     assert feed.pulled == 2
 
@@ -59,7 +68,7 @@ def test_it_ends_only_once_the_checksum_was_verified() -> None:
     archive = gzipped(tar_of(model_files()))
     seen = []
     with pytest.raises(Damaged):  # noqa: PT012 - what came before counts
-        for each in walk([archive[:-8], flipped(archive[-8:], 3)]):
+        for each in walk(inflate([archive[:-8], flipped(archive[-8:], 3)])):
             seen.append(each)  # noqa: PERF402 - a comprehension would lose it
     assert sum(isinstance(each, MemberSeen) for each in seen) == len(model_files()) + 2
 

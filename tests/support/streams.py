@@ -25,6 +25,7 @@ class ScriptedStream:
     def __init__(self, data: bytes, *, identity: str = "v1", chunk_bytes: int = 1 << 16) -> None:
         self.identity = identity
         self.data = data
+        self.size_bytes = len(data)
         self._chunk_bytes = chunk_bytes
         self._condition = threading.Condition()
         self._gate_bytes = len(data)
@@ -74,6 +75,9 @@ class NoCache:
 
     def get(self, key: CacheKey, index: int) -> bytes | None:
         return None
+
+    def has(self, key: CacheKey, index: int) -> bool:
+        return False
 
     def put(self, key: CacheKey, index: int, block: bytes) -> bool:
         return False

@@ -49,7 +49,7 @@ def test_hub_load_gives_the_same(
 def test_saved_model_cli_shows_the_same(
     mount: MountHub, origin: Origin, tensorflow: TensorFlow, models: dict[str, Path], handle: str
 ) -> None:
-    with mount(origin) as hub:
+    with mount(origin, "--prefetch", "none") as hub:
         before = origin.sent_bytes(handle, "variables/")
         shown = tensorflow.shown(hub.path / handle)
         assert "signature_def['serving_default']" in shown

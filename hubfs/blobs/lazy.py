@@ -1,0 +1,49 @@
+"""A blob that is opened when the first byte of it is read."""
+
+from collections.abc import Callable
+
+from hubfs.blobs.blob import Blob
+from hubfs.cancellation import Cancellation
+from hubfs.errors import Stale
+from hubfs.single_flight import SingleFlight
+
+_OPENING_S = 300.0
+"""The bound for a reader that waits for another one's opening; that gives up much earlier."""
+
+
+class LazyBlob:
+    """What `open_blob` opens, of which `key` and `size_bytes` are known already.
+
+    It is opened once, whoever reads; after an error, by the next read anew. Setting `_opened` is atomic, and only
+    whoever opens does it.
+    """
+
+    def __init__(self, key: str, size_bytes: int, open_blob: Callable[[], Blob], cancellation: Cancellation) -> None:
+        self._key = key
+        self._size_bytes = size_bytes
+        self._open_blob = open_blob
+        self._opening: SingleFlight[str, Blob] = SingleFlight(cancellation, _OPENING_S)
+        self._opened: Blob | None = None
+
+    @property
+    def key(self) -> str:
+        """As given."""
+        return self._key
+
+    @property
+    def size_bytes(self) -> int:
+        """As given."""
+        return self._size_bytes
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """See `Blob`. Also raises what opening it raised, and `Stale` if it has another size than was known."""
+        blob = self._opened or self._opening.run(self._key, self._open)
+        return blob.read_at(offset_bytes, size_bytes)
+
+    def _open(self) -> Blob:
+        if self._opened is None:
+            blob = self._open_blob()
+            if blob.size_bytes != self._size_bytes:
+                raise Stale(f"{self._key} has {blob.size_bytes} bytes by now, where it had {self._size_bytes}")
+            self._opened = blob
+        return self._opened

@@ -1,0 +1,28 @@
+"""A part of a blob as a blob: a file in a tar."""
+
+from hubfs.blobs.blob import Blob
+
+
+class SliceBlob:
+    """`size_bytes` bytes of `blob`, from `offset_bytes` on, under `key`."""
+
+    def __init__(self, blob: Blob, offset_bytes: int, size_bytes: int, key: str) -> None:
+        self._blob = blob
+        self._offset_bytes = offset_bytes
+        self._size_bytes = size_bytes
+        self._key = key
+
+    @property
+    def key(self) -> str:
+        """As given."""
+        return self._key
+
+    @property
+    def size_bytes(self) -> int:
+        """As given."""
+        return self._size_bytes
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """See `Blob`; raises as the blob does."""
+        size_bytes = min(size_bytes, self._size_bytes - offset_bytes)
+        return self._blob.read_at(self._offset_bytes + offset_bytes, size_bytes) if size_bytes > 0 else b""

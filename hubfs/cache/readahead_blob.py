@@ -1,0 +1,40 @@
+"""Fetches ahead of one reader."""
+
+import threading
+
+from hubfs.cache.cached_blob import CachedBlob
+from hubfs.cache.readahead import START, ReadAheadPolicy, refused
+
+
+class ReadAheadBlob:
+    """One reader's view of a CachedBlob: notices sequential reading and fetches ahead. Made per open file.
+
+    `_lock` guards `_streams`; it is not held while anything is fetched.
+    """
+
+    def __init__(self, blob: CachedBlob, policy: ReadAheadPolicy) -> None:
+        self._blob = blob
+        self._policy = policy
+        self._lock = threading.Lock()
+        self._streams = START
+
+    @property
+    def key(self) -> str:
+        """The wrapped blob's."""
+        return self._blob.key
+
+    @property
+    def size_bytes(self) -> int:
+        """The wrapped blob's."""
+        return self._blob.size_bytes
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """See `Blob`."""
+        with self._lock:
+            self._streams, ahead = self._policy.plan(self._streams, offset_bytes, size_bytes, self.size_bytes)
+        if ahead is not None:
+            reached_bytes = self._blob.prefetch(ahead.start, len(ahead))
+            if reached_bytes < ahead.stop:
+                with self._lock:
+                    self._streams = refused(self._streams, ahead, reached_bytes)
+        return self._blob.read_at(offset_bytes, size_bytes)

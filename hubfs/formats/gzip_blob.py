@@ -1,0 +1,126 @@
+"""What a gzip file inflates to, read anywhere: the spans that a read touches are fetched and decoded, and no more."""
+
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Executor, Future
+
+from cachetools import LRUCache
+
+from hubfs.blobs.blob import Blob
+from hubfs.blobs.crc32c import crc32c
+from hubfs.cancellation import Cancellation
+from hubfs.errors import Damaged, Stale
+from hubfs.formats.gzip_index import GzipIndex, Span
+from hubfs.formats.span import inflate_span, inflate_start
+from hubfs.single_flight import SingleFlight, await_result
+
+KEEP_BYTES = 32 << 20
+"""Decoded spans that are kept, so that reads of 8 MiB, one after the other, decode none twice."""
+
+_SPAN_TIMEOUT_S = 300.0
+"""The bound for a reader that waits for a span that another one decodes; the fetch gives up much earlier."""
+
+
+class GzipBlob:
+    """The output of the gzip file `blob`, whose index is `index`; every span is verified before a byte of it is given.
+
+    The spans of a read are decoded in parallel, in the caller's thread and in `pool` (isal works without the
+    interpreter's lock), each once for all who want it. A task that the pool has not begun is taken back and done by the
+    reader: the pool may be busy, or be the one that reads. `keep_bytes` of decoded spans are kept, the most recently
+    used ones. `name` says which file this is, in messages.
+
+    `_lock` guards `_spans`; it is held for no fetch, no inflating and no wait.
+    """
+
+    def __init__(
+        self,
+        blob: Blob,
+        index: GzipIndex,
+        *,
+        name: str,
+        pool: Executor,
+        cancellation: Cancellation,
+        keep_bytes: int = KEEP_BYTES,
+    ) -> None:
+        if blob.size_bytes != index.compressed_size_bytes:
+            raise Stale(
+                f"{name} has {blob.size_bytes} bytes, and its index is of one of {index.compressed_size_bytes}: "
+                "open the file again"
+            )
+        self._blob = blob
+        self._index = index
+        self._name = name
+        self._pool = pool
+        self._cancellation = cancellation
+        self._flights: SingleFlight[int, bytes] = SingleFlight(cancellation, _SPAN_TIMEOUT_S)
+        self._lock = threading.Lock()
+        self._keep_bytes = keep_bytes
+        self._spans: LRUCache[int, bytes] = LRUCache(keep_bytes, getsizeof=len)
+
+    @property
+    def key(self) -> str:
+        """Made of the file's."""
+        return f"{self._blob.key}#inflated"
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the output."""
+        return self._index.output_size_bytes
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """See `Blob`. Raises `Damaged` for a span that is not what was indexed, and as the file does."""
+        numbers = self._index.spans_of(offset_bytes, size_bytes)
+        parts = []
+        for number, output in zip(numbers, self._decoded(numbers), strict=True):
+            start = max(0, offset_bytes - self._index.checkpoints[number].output_offset_bytes)
+            end = min(len(output), offset_bytes + size_bytes - self._index.checkpoints[number].output_offset_bytes)
+            parts.append(output if end - start == len(output) else memoryview(output)[start:end])
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+
+    def _decoded(self, numbers: Iterable[int]) -> list[bytes]:
+        """The spans' output, in order."""
+        with self._lock:
+            found = {number: self._spans.get(number) for number in numbers}
+        missing = [number for number, output in found.items() if output is None]
+        tasks = {number: self._pool.submit(self._span, number) for number in missing[1:]}
+        try:
+            for number in missing[:1]:
+                found[number] = self._span(number)
+            for number, task in reversed(tasks.items()):  # the pool begins with the first
+                found[number] = self._span(number) if task.cancel() else self._result(task)
+        finally:
+            for task in tasks.values():
+                task.cancel()
+        return [output for output in found.values() if output is not None]
+
+    def _result(self, task: "Future[bytes]") -> bytes:
+        return await_result(task, self._cancellation, _SPAN_TIMEOUT_S, f"a span of {self._name}")
+
+    def _span(self, number: int) -> bytes:
+        with self._lock:
+            known = self._spans.get(number)
+        return known if known is not None else self._flights.run(number, lambda: self._decode(number))
+
+    def _decode(self, number: int) -> bytes:
+        self._cancellation.check()
+        span = self._index.span(number)
+        compressed = self._blob.read_at(span.start_bytes, span.end_bytes - span.start_bytes)
+        try:
+            output = _inflated(span, compressed)
+        except Damaged as error:
+            raise Damaged(f"{self._name}, bytes {span.start_bytes} to {span.end_bytes}: {error}") from error
+        if len(output) <= self._keep_bytes:
+            with self._lock:
+                self._spans[number] = output
+        return output
+
+
+def _inflated(span: Span, compressed: bytes) -> bytes:
+    """The output of a span, verified. Raises `Damaged`."""
+    if span.checkpoint.bit_offset == 0:
+        output = inflate_start(compressed, span.output_bytes)
+    else:
+        output = inflate_span(compressed, span.first_bit, span.checkpoint.window(), span.output_bytes)
+    if crc32c(output) != span.checkpoint.crc32c:
+        raise Damaged("the bytes inflate to others than were indexed: wrong checksum")
+    return output

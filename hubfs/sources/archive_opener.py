@@ -1,0 +1,162 @@
+"""How the source of an archive is made, at a location or from an index: what wraps what."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from hubfs.blobs.blob import Blob, ByteStream
+from hubfs.blobs.gcs import GcsBlob, GcsClient
+from hubfs.blobs.gcs_stream import GcsStream
+from hubfs.blobs.http import HttpClient
+from hubfs.blobs.http_blob import HttpBlob
+from hubfs.blobs.http_stream import HttpStream
+from hubfs.blobs.lazy import LazyBlob
+from hubfs.blobs.retry import Permanent, RetryingBlob, RetryPolicy
+from hubfs.cache.block_cache import BlockCache
+from hubfs.cache.index_store import Index, Indexes
+from hubfs.cache.shared_turns import Turns
+from hubfs.cancellation import Cancellation
+from hubfs.errors import Stale
+from hubfs.formats.gzip_blob import GzipBlob
+from hubfs.formats.index_file import IndexFile
+from hubfs.formats.parallel_gzip import MIN_SIZE_BYTES
+from hubfs.hub.handle import Handle
+from hubfs.hub.resolver import Form, Location, Resolver
+from hubfs.memory_budget import MemoryBudget
+from hubfs.sources.archive import ArchiveSettings, ArchiveSource
+from hubfs.sources.archive_spans import ArchiveSpans, Wrap
+from hubfs.sources.naming import model_name
+from hubfs.sources.published_index import find_published_index
+
+Locate = Callable[[], Location]
+
+
+class ArchiveOpener:
+    """Makes `ArchiveSource`s of the models of `resolver`'s hub. Holds only its collaborators, so it needs no lock."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        *,
+        http: HttpClient,
+        gcs: GcsClient,
+        cache: BlockCache,
+        indexes: Indexes,
+        pool: Executor,
+        retry: RetryPolicy,
+        cancellation: Cancellation,
+        settings: ArchiveSettings,
+        turns: Turns,
+        budget: MemoryBudget | None,
+        wrap: Wrap,
+    ) -> None:
+        self._resolver = resolver
+        self._http = http
+        self._gcs = gcs
+        self._cache = cache
+        self._indexes = indexes
+        self._pool = pool
+        self._retry = retry
+        self._cancellation = cancellation
+        self._settings = settings
+        self._turns = turns
+        self._budget = budget
+        self._wrap = wrap
+
+    def open(self, handle: Handle, location: Location) -> ArchiveSource:
+        """The archive at `location`. Raises what the origin raises, when it is asked what it has."""
+        stream = self._stream(location)
+        model = model_name(self._resolver.hub, handle, stream.identity)
+        source = ArchiveSource(
+            handle,
+            stream.url,
+            model,
+            stream.identity,
+            open_stream=lambda: stream,
+            cache=self._cache,
+            cancellation=self._cancellation,
+            settings=self._settings,
+            turns=self._turns,
+            budget=self._budget,
+            on_complete=self._keep_index,
+            spans=self._spans(handle, model, stream.identity, lambda: location),
+        )
+        published = self._published_index(location, stream)
+        if published is not None:
+            source.adopt(published)
+        return source
+
+    def load(self, handle: Handle, index: Index) -> ArchiveSource:
+        """An archive that was complete before. Asks nobody. Raises `Damaged` for a malformed index."""
+        identity = str(index.get("identity"))
+        model = model_name(self._resolver.hub, handle, identity)
+
+        def locate() -> Location:
+            return self._resolver.resolve(handle, Form.COMPRESSED)
+
+        return ArchiveSource.from_index(
+            handle,
+            model,
+            index,
+            open_stream=lambda: self._stream(locate()),
+            cache=self._cache,
+            cancellation=self._cancellation,
+            settings=self._settings,
+            turns=self._turns,
+            budget=self._budget,
+            on_complete=self._keep_index,
+            spans=self._spans(handle, model, identity, locate),
+        )
+
+    def _stream(self, location: Location) -> GcsStream | HttpStream:
+        if location.url.startswith("gs://"):
+            return GcsStream(self._gcs, location.url, allowance=self._budget)
+        return HttpStream(self._http, location.url, location.headers, allowance=self._budget)
+
+    def _published_index(self, location: Location, stream: ByteStream) -> IndexFile | None:
+        """An archive that inflates in less time than a request takes has no use for one."""
+        if location.url.startswith("gs://") or (stream.size_bytes or 0) < MIN_SIZE_BYTES:
+            return None
+        seen = self._http.probe(location.url, location.headers)  # asked for a moment ago, and remembered
+        return find_published_index(self._http, seen, seen.link, location.headers)
+
+    def _spans(self, handle: Handle, model: str, identity: str, locate: Locate) -> ArchiveSpans:
+        def unpack(file: IndexFile) -> Blob:
+            archive = LazyBlob(
+                f"{model}#archive",
+                file.archive_size_bytes,
+                lambda: RetryingBlob(self._ranged(handle, identity, locate()), self._retry, self._cancellation),
+                self._cancellation,
+            )
+            if file.gzip is None:
+                return archive
+            name = f"the archive of {handle}"
+            return GzipBlob(
+                archive,
+                file.gzip,
+                name=name,
+                pool=self._pool,
+                cancellation=self._cancellation,
+                keep_bytes=self._settings.keep_spans_bytes,
+            )
+
+        return ArchiveSpans(
+            model,
+            unpack=unpack,
+            wrap=self._wrap,
+            load=lambda: self._indexes.load_file(model),
+            save=lambda data: self._indexes.save_file(model, data),
+        )
+
+    def _ranged(self, handle: Handle, identity: str, location: Location) -> Blob:
+        """The archive by ranges. Raises `Stale` if it is another one by now, `Permanent` if there are no ranges."""
+        stream = self._stream(location)
+        if stream.identity != identity:
+            raise Stale(f"{stream.url} is no longer what it was when {handle} was first read; it is fetched anew")
+        if isinstance(stream, GcsStream):
+            return GcsBlob(self._gcs, stream.object)
+        if not self._http.probe(location.url, location.headers).accepts_ranges:
+            raise Permanent(f"{stream.url} answers no ranges")
+        return HttpBlob(self._http, location.url, location.headers)
+
+    def _keep_index(self, source: ArchiveSource) -> None:
+        self._indexes.save(source.model, source.to_index())

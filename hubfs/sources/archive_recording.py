@@ -1,0 +1,79 @@
+"""What a pass notes down, so that the next reader of a lost block needs none."""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+
+from hubfs.formats.byte_reader import Bytes
+from hubfs.formats.gzip_index import TRAILER_BYTES
+from hubfs.formats.index_file import IndexedMember, IndexFile
+from hubfs.formats.index_recorder import IndexRecorder
+from hubfs.sources.archive_index import PlacedEntry
+from hubfs.sources.source import Entry, EntryKind
+
+_MAGIC = b"\x1f\x8b"
+
+
+class ArchiveRecording:
+    """Watches one pass: the archive as it comes in, and what it inflates to. For one pass.
+
+    Unless it is `useful`, nothing is noted down. The two sides may be watched by two threads; `index_file` is asked
+    when both have ended.
+    """
+
+    def __init__(self, *, useful: bool) -> None:
+        self._recorder = IndexRecorder() if useful else None
+        self._head = self._tail = b""
+        self._size_bytes = 0
+
+    def compressed(self, chunks: Iterator[bytes]) -> Generator[bytes, None, None]:
+        """The same chunks; they are closed with it."""
+        try:
+            for chunk in chunks:
+                self._size_bytes += len(chunk)
+                if len(self._head) < len(_MAGIC):
+                    self._head += chunk[: len(_MAGIC)]
+                self._tail = (self._tail + chunk[-TRAILER_BYTES:])[-TRAILER_BYTES:]
+                yield chunk
+        finally:
+            if isinstance(chunks, Generator):
+                chunks.close()  # ends the transfer
+
+    def inflated(self, chunks: Iterable[Bytes]) -> Generator[Bytes, None, None]:
+        """The same chunks."""
+        for chunk in chunks:
+            if self._recorder is not None:
+                self._recorder.output(chunk)
+            yield chunk
+
+    def checkpoint(self, bit_offset: int, output_offset_bytes: int) -> None:
+        """See `IndexRecorder`."""
+        if self._recorder is not None:
+            self._recorder.checkpoint(bit_offset, output_offset_bytes)
+
+    def void(self) -> None:
+        """What was noted down is not to be trusted."""
+        self._recorder = None
+
+    def index_file(self, entries: Sequence[PlacedEntry]) -> IndexFile | None:
+        """The index of the archive, which holds `entries`; None where there is none, or reading by it is not worth it.
+
+        Raises `Damaged` for what no archive could be.
+        """
+        if self._recorder is None:
+            return None
+        gzip = None
+        if self._head.startswith(_MAGIC):
+            gzip = self._recorder.finish(self._size_bytes, self._tail)
+            if gzip is None:
+                return None
+        return IndexFile(self._size_bytes, tuple(_member(placed) for placed in entries), gzip)
+
+
+def _member(placed: PlacedEntry) -> IndexedMember:
+    entry = placed.entry
+    return IndexedMember(entry.path, entry.kind is EntryKind.DIRECTORY, entry.size_bytes, placed.offset_bytes)
+
+
+def placed_entry(member: IndexedMember) -> PlacedEntry:
+    """An entry as the index of an archive has it."""
+    kind = EntryKind.DIRECTORY if member.is_directory else EntryKind.FILE
+    return PlacedEntry(Entry(member.path, kind, member.size_bytes), member.offset_bytes)

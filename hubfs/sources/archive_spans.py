@@ -1,0 +1,108 @@
+"""Any block of an archive for the price of its spans, once the archive has an index."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from hubfs.blobs.blob import Blob
+from hubfs.blobs.slice import SliceBlob
+from hubfs.cache.block_cache import CacheKey
+from hubfs.cache.cached_blob import CachedBlob
+from hubfs.errors import Damaged
+from hubfs.formats.index_file import IndexFile
+
+_log = logging.getLogger(__name__)
+
+Unpack = Callable[[IndexFile], Blob]
+"""Makes the blob of the tar in an archive, whose bytes are fetched and inflated span by span. Fetches nothing."""
+
+Wrap = Callable[[CacheKey, Blob], CachedBlob]
+"""Puts the cache around the blob of a file. Fetches nothing."""
+
+
+class ArchiveSpans:
+    """The files of an archive as blobs that can be read anywhere; none before the archive has an index.
+
+    `load` finds the index file that was kept earlier, if any: it is asked when a block is missing for the first time.
+    `save` keeps one. `_lock` guards every field below it in `__init__`; it is held for no I/O.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        unpack: Unpack,
+        wrap: Wrap,
+        load: Callable[[], bytes | None],
+        save: Callable[[bytes], None],
+    ) -> None:
+        self._model = model
+        self._unpack = unpack
+        self._wrap = wrap
+        self._load = load
+        self._save = save
+
+        self._lock = threading.Lock()
+        self._looked = False  # whether `load` was asked, or need not be
+        self._places: dict[str, tuple[int, int]] = {}  # offset in the tar and size of every file
+        self._tar: Blob | None = None
+        self._blobs: dict[str, CachedBlob] = {}
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an index. May ask `load`."""
+        self._look()
+        with self._lock:
+            return self._tar is not None
+
+    def adopt(self, file: IndexFile) -> None:
+        """From now on blocks are read by the spans of `file`, which is kept."""
+        self._use(file)
+        self._save(file.to_bytes())
+
+    def blob(self, path: str) -> CachedBlob | None:
+        """The file at `path`, always the same blob; None where there is no index, or no such file in it."""
+        self._look()
+        with self._lock:
+            if self._tar is None or path not in self._places:
+                return None
+            if path not in self._blobs:
+                key = CacheKey(self._model, path)
+                offset_bytes, size_bytes = self._places[path]
+                file = SliceBlob(self._tar, offset_bytes, size_bytes, key=f"{key.model}/{key.path}")
+                self._blobs[path] = self._wrap(key, file)
+            return self._blobs[path]
+
+    def discard(self) -> None:
+        """The index is of no use: until there is another, there is none."""
+        with self._lock:
+            self._looked = True
+            self._tar = None
+            self._places = {}
+            self._blobs = {}
+
+    def _look(self) -> None:
+        with self._lock:
+            looked = self._looked
+        if looked:
+            return
+        data = self._load()  # twice, if two readers come here at once: the answer is the same
+        if data is not None:
+            try:
+                self._use(IndexFile.from_bytes(data))
+            except Damaged as damage:
+                _log.warning("The index of the archive of %s is left aside: %s", self._model, damage)
+        with self._lock:
+            self._looked = True
+
+    def _use(self, file: IndexFile) -> None:
+        tar = self._unpack(file)
+        with self._lock:
+            self._looked = True
+            self._tar = tar
+            self._places = {
+                member.path: (member.offset_bytes, member.size_bytes)
+                for member in file.members
+                if not member.is_directory
+            }
+            self._blobs = {}

@@ -1,0 +1,99 @@
+import dataclasses
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hubfs.errors import Damaged
+from hubfs.formats import index_file
+from hubfs.formats.gzip_index import Checkpoint, GzipIndex
+from hubfs.formats.index_file import IndexedMember, IndexFile, looks_like_index
+from hubfs.formats.sealed import seal
+from tests.support.archives import flipped
+
+GZIP = GzipIndex(90_000, 200_000, b"trailer!", (Checkpoint(0, 0, 1), Checkpoint(803, 99_000, 2, b"window")))
+MEMBERS = (
+    IndexedMember("variables", is_directory=True, size_bytes=0, offset_bytes=0),
+    IndexedMember("variables/ünï", is_directory=False, size_bytes=1000, offset_bytes=1024),
+    IndexedMember("saved_model.pb", is_directory=False, size_bytes=0, offset_bytes=200_000),
+)
+FILES = [IndexFile(90_000, MEMBERS, GZIP), IndexFile(200_000, MEMBERS, None), IndexFile(90_000, (), GZIP)]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_what_was_written_is_read(file: IndexFile):
+    written = file.to_bytes()
+    assert IndexFile.from_bytes(written) == file
+    assert looks_like_index(written[:8])
+
+
+def test_the_tar_has_the_size_of_the_output_or_of_the_archive():
+    assert [file.tar_size_bytes for file in FILES] == [200_000, 200_000, 200_000]
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_any_wrong_bit_and_any_cut_is_damaged(data: st.DataObject):
+    written = data.draw(st.sampled_from(FILES)).to_bytes()
+    wrong = flipped(written, data.draw(st.integers(0, len(written) * 8 - 1)))
+    cut = written[: data.draw(st.integers(0, len(written) - 1))]
+    for damaged in (wrong, cut, written + b"\0"):
+        with pytest.raises(Damaged):
+            IndexFile.from_bytes(damaged)
+
+
+@given(st.data())
+@settings(max_examples=400)
+def test_a_changed_body_with_a_right_checksum_is_an_index_or_damaged(data: st.DataObject):
+    body = bytearray(data.draw(st.sampled_from(FILES)).to_bytes()[18:-4])
+    for _ in range(data.draw(st.integers(1, 4))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    body = body[: data.draw(st.integers(len(body) // 2, len(body)))]
+    try:
+        found = IndexFile.from_bytes(seal(index_file._MAGIC, index_file._VERSION, bytes(body)))
+    except Damaged:
+        return
+    assert all(member.offset_bytes + member.size_bytes <= found.tar_size_bytes for member in found.members)
+
+
+def test_more_members_than_there_are_bytes_is_damaged():
+    for count, message in ((100_000, "members cannot be read"), (100_001, "claims 100001 members")):
+        body = struct.pack("<QIQ", 1000, count, 0)
+        with pytest.raises(Damaged, match=message):
+            IndexFile.from_bytes(seal(index_file._MAGIC, index_file._VERSION, body))
+
+
+def test_other_files_are_told_from_an_index():
+    for data in (b"", b"<html>", b"\x1f\x8b" * 20, GZIP.to_bytes()):
+        assert not looks_like_index(data[:8])
+        with pytest.raises(Damaged, match="this is not an index of an archive"):
+            IndexFile.from_bytes(data)
+
+
+FILE = MEMBERS[1]
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        dataclasses.replace(FILE, path=""),
+        dataclasses.replace(FILE, path="/etc/passwd"),
+        dataclasses.replace(FILE, path="../up"),
+        dataclasses.replace(FILE, path="a//b"),
+        dataclasses.replace(FILE, path="./a"),
+        dataclasses.replace(FILE, path="nul\0"),
+        dataclasses.replace(FILE, offset_bytes=0),
+        dataclasses.replace(FILE, offset_bytes=199_001),
+        dataclasses.replace(FILE, is_directory=True),
+        dataclasses.replace(FILE, path="variables"),
+    ],
+)
+def test_a_member_that_no_archive_could_have_is_damaged(member: IndexedMember):
+    with pytest.raises(Damaged, match="impossible member"):
+        IndexFile(90_000, (MEMBERS[0], member), GZIP)
+
+
+def test_gzip_data_of_another_size_is_damaged():
+    with pytest.raises(Damaged, match="another size"):
+        IndexFile(90_001, MEMBERS, GZIP)

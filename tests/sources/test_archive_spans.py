@@ -1,0 +1,268 @@
+"""Blocks that the cache has lost, read by the spans of an archive that was seen once."""
+
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from hubfs.blobs.blob import Blob
+from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.retry import Permanent
+from hubfs.cache.block_cache import BlockCache
+from hubfs.cache.cached_blob import CachedBlob
+from hubfs.cache.memory import MemoryTier
+from hubfs.cancellation import Cancellation
+from hubfs.errors import HubfsError, Stale
+from hubfs.formats.gzip_blob import GzipBlob
+from hubfs.formats.index_file import IndexFile
+from hubfs.memory_budget import MemoryBudget
+from hubfs.sources.archive import ArchiveSettings, ArchiveSource
+from hubfs.sources.archive_spans import ArchiveSpans
+from hubfs.sources.naming import model_name
+from tests.support.archives import gzipped, model_files, tar_of
+from tests.support.mount import eventually
+from tests.support.streams import HANDLE, HUB, MIB, URL, Desk, NoCache, ScriptedStream, read
+
+WEIGHTS = "variables/variables.data-00000-of-00001"
+MODEL = model_name(HUB, HANDLE, "v1")
+# Six bits a byte: what compressors make Huffman blocks of, and large enough for several spans.
+NOISE = random.Random(5).randbytes(16 * MIB).translate(bytes(n % 64 for n in range(256)))
+FILES = {**model_files(), WEIGHTS: NOISE, "zz/last": b"the end"}
+ARCHIVE = gzipped(tar_of(FILES), level=1)
+
+
+class Origin(MemoryBlob):
+    """The archive, read by ranges, which are counted; an error is raised instead, once one is set."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__("archive", data)
+        self.ranges: list[range] = []
+        self.error: HubfsError | None = None
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        self.ranges.append(range(offset_bytes, offset_bytes + size_bytes))
+        if self.error is not None:
+            raise self.error
+        return super().read_at(offset_bytes, size_bytes)
+
+    @property
+    def asked_bytes(self) -> int:
+        return sum(map(len, self.ranges))
+
+
+class Bench:
+    """Sources of one archive, and what outlives them: the cache, and the index that was kept."""
+
+    def __init__(self, pool: ThreadPoolExecutor, cache: BlockCache, archive: bytes = ARCHIVE) -> None:
+        self.desk = Desk()
+        self.cache = cache
+        self.stream: ScriptedStream = self.desk.stream(archive, chunk_bytes=1 << 18)
+        self.origin = Origin(archive)
+        self.kept: bytes | None = None
+        self._pool = pool
+        self._cancellation = Cancellation()
+
+    def _keep(self, data: bytes) -> None:
+        self.kept = data
+
+    def _unpack(self, file: IndexFile) -> Blob:
+        if file.gzip is None:
+            return self.origin
+        return GzipBlob(self.origin, file.gzip, name="it", pool=self._pool, cancellation=self._cancellation)
+
+    def _wrap(self, key: Any, blob: Blob) -> CachedBlob:
+        return CachedBlob(blob, self.cache, key, pool=self._pool, cancellation=self._cancellation)
+
+    def collaborators(self, workers: int = 2) -> dict[str, Any]:
+        spans = ArchiveSpans(MODEL, unpack=self._unpack, wrap=self._wrap, load=lambda: self.kept, save=self._keep)
+        settings = ArchiveSettings(ahead_bytes=8 * MIB, inflate_workers=workers)
+        return {**self.desk.collaborators(self.stream, self.cache), "settings": settings, "spans": spans}
+
+    def source(self, workers: int = 2) -> ArchiveSource:
+        return ArchiveSource(HANDLE, URL, MODEL, "v1", **self.collaborators(workers))
+
+    def read_once(self, workers: int = 2) -> ArchiveSource:
+        """A source that has seen the whole archive, of which the cache has nothing any more."""
+        source = self.source(workers)
+        assert read(source, "zz/last") == FILES["zz/last"]
+        source.entries()
+        assert eventually(lambda: self.kept is not None or workers == 0)
+        self.cache.drop(MODEL)
+        return source
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(3) as pool:
+        yield pool
+
+
+@pytest.fixture
+def bench_of(pool: ThreadPoolExecutor) -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(cache: BlockCache | None = None, archive: bytes = ARCHIVE) -> Bench:
+        made.append(Bench(pool, cache or MemoryTier(64 * MIB), archive))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.desk.close()
+
+
+def test_a_lost_block_costs_its_spans_and_no_pass(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of()
+    source = bench.read_once()
+    middle = source.open(source.find(WEIGHTS)).read_at(7 * MIB + 5, 1000)
+    assert middle == NOISE[7 * MIB + 5 : 7 * MIB + 1005]
+    assert bench.stream.transfers == 1
+    assert len(bench.origin.ranges) <= 2
+    assert bench.origin.asked_bytes < len(ARCHIVE) // 2
+
+
+def test_everything_is_read_again_by_spans_and_right(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of()
+    source = bench.read_once()
+    assert {path: read(source, path) for path in FILES} == FILES
+    assert bench.stream.transfers == 1
+
+
+def test_where_nothing_is_kept_reading_anywhere_takes_one_pass(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of(NoCache())
+    source = bench.read_once()
+    blob = source.open(source.find(WEIGHTS))
+    for offset in random.Random(1).sample(range(len(NOISE) - 1000), 20):
+        assert blob.read_at(offset, 1000) == NOISE[offset : offset + 1000]
+    assert bench.stream.transfers == 1
+
+
+def test_the_index_outlives_the_daemon(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of()
+    index = bench.read_once().to_index()
+    again = ArchiveSource.from_index(HANDLE, MODEL, index, **bench.collaborators())
+    assert read(again, WEIGHTS) == NOISE
+    assert bench.stream.transfers == 1
+
+
+def test_a_small_archive_is_one_span(bench_of: Callable[..., Bench]) -> None:
+    small = model_files()
+    bench = bench_of(archive=gzipped(tar_of(small)))
+    source = bench.source()
+    source.entries()
+    assert eventually(lambda: bench.kept is not None)
+    bench.cache.drop(MODEL)
+    assert {path: read(source, path) for path in small} == small
+    assert bench.stream.transfers == 1
+
+
+def test_of_a_plain_tar_only_the_blocks_are_fetched(bench_of: Callable[..., Bench]) -> None:
+    tar = tar_of(FILES)
+    bench = bench_of(archive=tar)
+    source = bench.read_once()
+    assert source.open(source.find(WEIGHTS)).read_at(3 * MIB, 10) == NOISE[3 * MIB : 3 * MIB + 10]
+    assert bench.origin.asked_bytes == MIB
+    assert bench.stream.transfers == 1
+
+
+def test_inflated_in_the_daemon_a_large_archive_has_no_index_and_is_passed_again(
+    bench_of: Callable[..., Bench],
+) -> None:
+    bench = bench_of()
+    source = bench.read_once(workers=0)
+    assert read(source, WEIGHTS) == NOISE
+    assert (bench.kept, bench.stream.transfers, bench.origin.ranges) == (None, 2, [])
+
+
+def test_an_index_that_does_not_fit_gives_way_to_a_pass(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of()
+    source = bench.read_once()
+    bench.origin._data, bench.kept = bytes(len(ARCHIVE)), None  # another archive, of the same size
+    assert read(source, WEIGHTS) == NOISE
+    assert eventually(lambda: bench.kept is not None)
+    assert bench.stream.transfers == 2
+    bench.cache.drop(MODEL)
+    bench.origin._data = ARCHIVE
+    assert read(source, "zz/last") == b"the end"  # the pass made a new index
+    assert bench.stream.transfers == 2
+    assert source.failure is None
+
+
+def test_a_host_that_answers_no_ranges_is_passed_again(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of()
+    source = bench.read_once()
+    bench.origin.error = Permanent("no ranges here")
+    assert read(source, WEIGHTS) == NOISE
+    assert bench.stream.transfers == 2
+
+
+def test_an_archive_that_changed_fails_for_good(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of()
+    source = bench.read_once()
+    bench.origin.error = Stale("it changed")
+    for _ in range(2):
+        with pytest.raises(Stale, match="it changed"):
+            read(source, WEIGHTS)
+    assert isinstance(source.failure, Stale)
+    assert bench.stream.transfers == 1
+
+
+def test_a_kept_index_that_is_damaged_is_left_aside(
+    bench_of: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = bench_of()
+    index = bench.read_once().to_index()
+    assert bench.kept is not None
+    bench.kept = bench.kept[:-1] + b"x"
+    again = ArchiveSource.from_index(HANDLE, MODEL, index, **bench.collaborators())
+    assert read(again, WEIGHTS) == NOISE
+    assert bench.stream.transfers == 2
+    assert "left aside" in caplog.text
+
+
+def test_with_a_published_index_the_first_touch_is_random_access(bench_of: Callable[..., Bench]) -> None:
+    publisher = bench_of()
+    publisher.read_once()
+    assert publisher.kept is not None
+    bench = bench_of()
+    source = bench.source()
+    source.adopt(IndexFile.from_bytes(publisher.kept))
+    assert source.complete
+    assert bench.desk.completed == [source]
+    assert {entry.path for entry in source.entries()} >= FILES.keys()
+    assert read(source, "zz/last") == b"the end"
+    assert len(bench.origin.ranges) <= 2
+    assert read(source, WEIGHTS) == NOISE
+    assert bench.stream.transfers == 0
+    assert bench.kept == publisher.kept
+
+
+def test_prefetching_begins_what_is_missing_and_nothing_while_a_pass_goes_by(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of()
+    source = bench.source()
+    bench.stream.pause_at(len(ARCHIVE) - 1000)
+    entry = source.find(WEIGHTS)
+    assert source.prefetch(entry, 0, entry.size_bytes) == entry.size_bytes
+    assert bench.origin.ranges == []
+    bench.stream.resume()
+    source.entries()
+    assert eventually(lambda: bench.kept is not None)
+    assert source.prefetch(entry, 0, entry.size_bytes) == entry.size_bytes  # the cache has it all
+    assert bench.origin.ranges == []
+    bench.cache.drop(MODEL)
+    assert source.prefetch(entry, 0, 4 * MIB) == 4 * MIB
+    assert eventually(lambda: source._cache.cached_bytes(MODEL) == 4 * MIB)
+    assert bench.stream.transfers == 1
+
+
+def test_the_rings_of_the_inflating_process_are_part_of_the_budget(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of()
+    budget = MemoryBudget(1 << 30)
+    source = ArchiveSource(HANDLE, URL, MODEL, "v1", **bench.collaborators(), budget=budget)
+    bench.stream.pause_at(len(ARCHIVE) - 1000)
+    source.find(WEIGHTS)
+    assert budget.taken_bytes > 4 * MIB
+    bench.stream.resume()
+    source.entries()
+    assert eventually(lambda: budget.taken_bytes == 0)

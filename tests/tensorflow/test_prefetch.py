@@ -1,0 +1,68 @@
+"""TensorFlow finds the variables there: they were fetched while it imported the graph."""
+
+from pathlib import Path
+
+import pytest
+
+from hubfs.sources.prefetch_plan import SPECULATION_BYTES
+from tests.conftest import MountHub
+from tests.support.models import RESNET50
+from tests.support.mount import eventually
+from tests.support.origin import Origin
+from tests.support.tensorflow import TensorFlow
+
+pytestmark = [pytest.mark.mounted, pytest.mark.tensorflow, pytest.mark.timeout(600)]
+
+# Loads a model, and stops where TensorFlow is about to open the first of the variables' files.
+PAUSING_LOAD = """
+import pathlib, sys, time
+import tensorflow as tf
+from tensorflow.python.training import py_checkpoint_reader
+
+ready, go, model = map(pathlib.Path, sys.argv[1:])
+open_variables = py_checkpoint_reader.NewCheckpointReader
+
+def paused(prefix):
+    ready.touch()
+    while not go.exists():
+        time.sleep(0.01)
+    return open_variables(prefix)
+
+py_checkpoint_reader.NewCheckpointReader = paused
+tf.saved_model.load(str(model))
+"""
+
+
+@pytest.fixture
+def origin(servers: Origin) -> Origin:
+    return servers.asked_for("uncompressed")
+
+
+@pytest.mark.parametrize("binding", ["libfuse3"])
+def test_the_variables_were_fetched_before_tensorflow_opens_them(
+    mount: MountHub, origin: Origin, tensorflow: TensorFlow, models: dict[str, Path], tmp_path: Path
+) -> None:
+    ready, go, log = tmp_path / "ready", tmp_path / "go", tmp_path / "log"
+    variables_bytes = sum(path.stat().st_size for path in (models[RESNET50] / "variables").iterdir())
+    with mount(origin) as hub:
+        before_bytes = origin.sent_bytes(RESNET50, "variables/")
+        loading = tensorflow.start("-c", PAUSING_LOAD, ready, go, hub.path / RESNET50, log=log)
+        try:
+            assert eventually(ready.exists, 300), log.read_text()[-4000:]
+            assert eventually(lambda: origin.sent_bytes(RESNET50, "variables/") == before_bytes + variables_bytes)
+            go.touch()
+            assert loading.wait(300) == 0, log.read_text()[-4000:]
+        finally:
+            loading.kill()
+            loading.wait(30)
+        assert origin.sent_bytes(RESNET50, "variables/") == before_bytes + variables_bytes
+
+
+@pytest.mark.parametrize("binding", ["libfuse3"])
+def test_saved_model_cli_is_not_taken_for_a_loader(
+    mount: MountHub, origin: Origin, tensorflow: TensorFlow, models: dict[str, Path]
+) -> None:
+    with mount(origin) as hub:
+        before_bytes = origin.sent_bytes(RESNET50)
+        assert tensorflow.shown(hub.path / RESNET50) == tensorflow.shown(models[RESNET50])
+        assert origin.sent_bytes(RESNET50) - before_bytes <= SPECULATION_BYTES
