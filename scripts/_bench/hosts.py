@@ -39,6 +39,16 @@ class Hosts:
         """What STORAGE_EMULATOR_HOST names."""
         return self.link.url(_STORE)
 
+    @contextlib.contextmanager
+    def published(self, model: Model, index: Path) -> Iterator[None]:
+        """Has `index` beside the model's archive."""
+        beside = f"{model.handle}.hubfs-index"
+        self.nginx.host_archive(beside, index)
+        try:
+            yield
+        finally:
+            (self.nginx.root / f"{beside}.tar.gz").unlink()
+
     def archive_url(self, model: Model) -> str:
         """The compressed form."""
         return f"{self.hub_url}/{model.handle}?tf-hub-format=compressed"

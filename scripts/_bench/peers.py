@@ -54,6 +54,17 @@ def hubfs(form: str, *options: str) -> Peer:
     return peer
 
 
+@contextlib.contextmanager
+def hubfs_published(hosts: Hosts, model: Model, work: Path) -> Iterator[Ready]:
+    """As `hubfs`, of a host that has what `hubfs index` makes beside its archive."""
+    index = model.archive.with_name(f"{model.archive.name}.hubfs-index")
+    if not index.exists() or index.stat().st_mtime < model.archive.stat().st_mtime:
+        command: list[str | Path] = [Path(sys.executable).with_name("hubfs"), "index", model.archive, "--output", index]
+        subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    with hosts.published(model, index), hubfs("compressed")(hosts, model, work) as ready:
+        yield ready
+
+
 def hubfs_mount(hosts: Hosts, work: Path, form: str, *options: str | Path) -> AbstractContextManager[Mount]:
     """A mount whose cache is `work/cache`."""
     machine = Machine(work / "machine", {"STORAGE_EMULATOR_HOST": hosts.store_url})

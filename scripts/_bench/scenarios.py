@@ -1,5 +1,6 @@
 """What is compared: each scenario says who takes part, what is measured, and what it must show."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ FAR = Link(0.020, connection_bytes_per_s=400 * MEGABIT_BYTES)
 HUBFS, LOCAL, TFHUB, CURL, RCLONE, RATARMOUNT = "hubfs", "local", "tensorflow_hub", "curl", "rclone", "ratarmount"
 PEERS = (HUBFS, TFHUB, CURL, RATARMOUNT, RCLONE, LOCAL)
 
+PUBLISHED = "hubfs, index published"
 ONE_WORKER, TWO_WORKERS = "hubfs, 1 inflate worker", "hubfs, 2 inflate workers"
 RESOLVE, TAR, BARE = "tensorflow_hub (resolve)", "curl | tar", "curl (bare transfer)"
 RCLONE_STREAMS = "rclone, 16 streams"
@@ -60,11 +62,12 @@ def bound(text: str, of: str, limit: float, *, at_least: bool = False) -> Target
 
 
 def inflating(world: World, form: str) -> dict[str, Peer]:
-    """Hubfs as it comes; and, if it has the option, with one and with two workers that inflate."""
+    """Hubfs as it comes, with a worker for each processor; and, if it has the option, with one and with two."""
     found = {HUBFS: peers.hubfs(form)}
     if "--inflate-workers" in world.options:
-        found[ONE_WORKER] = peers.hubfs(form, "--inflate-workers", "1")
-        found[TWO_WORKERS] = peers.hubfs(form, "--inflate-workers", "2")
+        for workers, name in ((1, ONE_WORKER), (2, TWO_WORKERS)):
+            if workers != len(os.sched_getaffinity(0)):
+                found[name] = peers.hubfs(form, "--inflate-workers", str(workers))
     return found
 
 
@@ -85,6 +88,7 @@ def archive_read(world: World, model: Model) -> dict[str, Series]:
     """Cold, compressed, unshaped: every file."""
     taking_part = {
         **inflating(world, "compressed"),
+        PUBLISHED: peers.hubfs_published,
         RESOLVE: peers.tensorflow_hub("resolve"),
         TAR: peers.curl_tar,
         RATARMOUNT: peers.ratarmount,
@@ -102,6 +106,7 @@ def archive_load(world: World, model: Model) -> dict[str, Series]:
     """Cold, compressed, unshaped: by TensorFlow."""
     taking_part = {
         **inflating(world, "compressed"),
+        PUBLISHED: peers.hubfs_published,
         TFHUB: peers.tensorflow_hub("hub"),
         TAR: peers.curl_tar,
         RATARMOUNT: peers.ratarmount,
@@ -113,7 +118,8 @@ def archive_load(world: World, model: Model) -> dict[str, Series]:
 def archive_load_far(world: World, model: Model) -> dict[str, Series]:
     """Cold, compressed, 1 Gbit/s."""
     taking_part = {
-        **inflating(world, "compressed"),
+        HUBFS: peers.hubfs("compressed"),
+        PUBLISHED: peers.hubfs_published,
         TFHUB: peers.tensorflow_hub("hub"),
         TAR: peers.curl_tar,
         LOCAL: peers.local,

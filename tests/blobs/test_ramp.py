@@ -72,6 +72,11 @@ def test_a_line_that_some_fill_is_left_to_about_so_many(all_: float) -> None:
     assert 0.7 * all_ <= settled * 50 * MB <= 2 * all_
 
 
+def test_latency_is_hidden_on_a_line_that_one_connection_fills_while_bytes_come() -> None:
+    paces = Line(each=125 * MB, all_=125 * MB, latency_s=0.02).paces(60)
+    assert median(pace.connections for pace in paces[20:]) == 2
+
+
 def test_a_reader_that_does_not_wait_gets_no_more_connections() -> None:
     paces = Line(each=50 * MB, all_=2000 * MB, latency_s=0.0, reader=40 * MB).paces(30)
     assert {pace.connections for pace in paces[2:]} <= {1, 2}
