@@ -12,7 +12,8 @@ LARGEST_PIECE_BYTES = 4 << 20
 """At 400 Mbit/s this takes 84 ms: beside it a round trip of 20 ms hardly counts, and sixteen of them are 64 MiB."""
 
 LARGEST_ALONE_BYTES = 16 << 20
-"""... while one connection brings more than the reader takes: each request costs 1.3 ms of processor time."""
+"""... while one connection brings more than the reader takes: over loopback 407 MB in pieces of 4 MiB cost 0.28 s of
+processor time, and 0.08 s in one transfer."""
 
 PIECE_S = 0.5
 """Bytes behind a piece that is late are held back: on a slow line pieces are smaller, down to the first one's size."""
@@ -52,8 +53,8 @@ class Round:
         """Bytes per second that so many connections would bring in pieces of the largest size.
 
         Pieces grow beside the connections, and latency counts for ever less: rounds are compared as if they had grown
-        already. It does count: on a line of 1 Gbit/s and 20 ms a second connection brings no more while bytes come,
-        and a quarter more in all.
+        already. It does count: on a line of 1 Gbit/s a piece of 4 MiB takes 34 ms, and a single connection waits for
+        20 ms more before each.
         """
         while_they_came = self.received_bytes / max(self.took_s - self.latency_s, self.took_s / 4, 1e-6)
         large_bytes = connections * LARGEST_PIECE_BYTES

@@ -21,9 +21,6 @@ GRAPH = "saved_model.pb"
 SPAN_BYTES = 4 << 20
 """About what the distance of two checkpoints is, compressed."""
 
-SPAN_SLACK = 1.25
-"""A span ends at the next boundary of a deflate block, and answers have heads."""
-
 STRETCHED = Link(0.5, FAR.connection_bytes_per_s)
 """The far link with a latency beside which nothing else counts: how often it passes can be read off a watch."""
 
@@ -208,7 +205,7 @@ def warm_scenarios(large: Model, options: str) -> list[Scenario]:
             f"saved_model.pb from the archive after eviction, index kept ({name})",
             "spans of 4 MiB",
             evicted,
-            [bound(f"at most 2 spans (of about 4 MiB; {SPAN_SLACK} of that)", judged, 2 * SPAN_SLACK)],
+            [bound("at most 2 spans (of 4 MiB)", judged, 2)],
             "",
         ),
         Scenario(
