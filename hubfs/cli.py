@@ -5,19 +5,24 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import platformdirs
 
-from hubfs import __version__, catalog_command, locate, mount_table
-from hubfs.config import Config, load
+from hubfs import __version__, catalog_command, locate, mount_table, service_manager
+from hubfs.config import Config, load, out_of_sight
 from hubfs.errors import HubfsError, MountFailed
 from hubfs.spawn import spawn
-from hubfs.status_text import as_text
+from hubfs.status_text import UNVERIFIED, as_text
+from hubfs.supervisor import Supervisor
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_LONGEST_LOG_NAME = 60
+"""Characters: of four bytes each, and with the suffix of a rotated file, the longest that a file system takes."""
 
 
 class _Group(click.Group):
@@ -90,8 +95,10 @@ def main() -> None:
     help="auto fetches what a loader will want next while it reads the graph: at most 64 MiB because saved_model.pb "
     "was opened, the rest once a loader is at work. none waits until it is asked for.  [default: auto]",
 )
+@click.option("--offline", is_flag=True, default=None, help="Serve what is cached, and ask nobody for anything.")
 @click.option("--allow-other", is_flag=True, default=None, help="Let other users read the mount, too.")
 @click.option("--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
+@click.option("--supervise", is_flag=True, default=None, help="Mount again, by a process beside it, when it crashes.")
 @click.option("--config", metavar="FILE", help="A TOML file of settings, named as the options are.")
 @click.option("--log-file", metavar="FILE", help="Where the log goes.  [default: stderr with --foreground]")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]")
@@ -99,7 +106,8 @@ def main() -> None:
     "-o", "mount_options", metavar="OPT[,OPT…]", multiple=True, help="Options for libfuse, as mount(8) has them."
 )
 @click.option("--ready-fd", type=int, hidden=True, help="Where the daemon says that its mount answers.")
-def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: Any) -> None:
+@click.option("--restarts", type=int, hidden=True, help="Said by the supervisor: how often it started the daemon.")
+def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, restarts: int | None, **flags: Any) -> None:
     """Mount a hub at MOUNTPOINT, an empty directory.
 
     Returns once the mount answers. A mount whose daemon died is replaced. Every option can be given as HUBFS_<OPTION>
@@ -109,19 +117,33 @@ def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: 
         mountpoint = mountpoint.absolute()
         config = load(flags)
         if foreground:
-            from hubfs import daemon  # noqa: PLC0415 - gcsfs takes 0.4 s to import, and only the daemon needs it
-
-            daemon.run(config, mountpoint, lambda: _say(ready_fd, "ready"))
+            _serve_here(config, mountpoint, restarts, lambda: _say(ready_fd, "ready"))
             return
         mount_table.prepare(mountpoint)
+        if not config.verify_certificates:
+            click.echo(f"hubfs: {UNVERIFIED}", err=True)
         arguments = [*sys.argv[1:]]
         log_file = config.log_file or _default_log_file(config, mountpoint)
         if config.log_file is None and log_file is not None:
             arguments += ["--log-file", str(log_file)]
-        spawn(arguments, log_file)
+        arguments, unlisted = out_of_sight(arguments, flags)
+        spawn(arguments, log_file, unlisted)
     except HubfsError as error:
         _say(ready_fd, " ".join(str(error).split()))
         raise
+
+
+def _serve_here(config: Config, mountpoint: Path, restarts: int | None, say_ready: Callable[[], None]) -> None:
+    def on_ready() -> None:
+        say_ready()
+        service_manager.tell(os.environ.get("NOTIFY_SOCKET"), "READY=1")
+
+    if config.supervise and restarts is None:
+        Supervisor(sys.argv[1:], mountpoint, config.log_file).run(on_ready)
+        return
+    from hubfs import daemon  # noqa: PLC0415 - gcsfs takes 0.4 s to import, and only the daemon needs it
+
+    daemon.run(config, mountpoint, on_ready, restarts=restarts)
 
 
 def _say(ready_fd: int | None, word: str) -> None:
@@ -134,14 +156,16 @@ def _default_log_file(config: Config, mountpoint: Path) -> Path | None:
     """A daemon without a disk cache writes no file at all; `hubfs status` shows its last problems."""
     if config.cache_dir is None:
         return None
-    return platformdirs.user_log_path("hubfs") / f"{str(mountpoint).strip('/').replace('/', '-') or 'root'}.log"
+    name = str(mountpoint).strip("/").replace("/", "-")[-_LONGEST_LOG_NAME:] or "root"
+    return platformdirs.user_log_path("hubfs") / f"{name}.log"
 
 
 @main.command()
 @click.argument("mountpoint", type=click.Path(path_type=Path))
-def unmount(mountpoint: Path) -> None:
-    """Unmount MOUNTPOINT; its daemon ends, what it cached stays."""
-    mount_table.unmount(mountpoint.absolute())
+@click.option("--force", is_flag=True, help="Though it is in use, or does not answer: who reads from it gets an error.")
+def unmount(mountpoint: Path, *, force: bool) -> None:
+    """Unmount MOUNTPOINT; its daemon ends, and so does what supervises it. What was cached stays."""
+    (mount_table.force if force else mount_table.unmount)(mountpoint.absolute())
 
 
 @main.command()
@@ -180,7 +204,7 @@ def resolve(handle: str, *, gcs: bool, hub: str | None) -> None:
     if not gcs:
         click.echo(locate.below_a_mount(handle))
         return
-    from hubfs.mount import gcs_folder  # noqa: PLC0415 - gcsfs takes 0.4 s to import
+    from hubfs.doors import gcs_folder  # noqa: PLC0415 - gcsfs takes 0.4 s to import
 
     click.echo(gcs_folder(load({"hub": hub}), handle))
 
@@ -204,6 +228,32 @@ def catalog_ls(file: Path | None) -> None:
     """Show what is in the catalogue FILE (by default the one that `hubfs mount` would use), one handle a line."""
     for line in catalog_command.lines(file or load({}).catalog):
         click.echo(line)
+
+
+@main.command()
+@click.option("--hub", metavar="URL", help="The hub to ask.  [default: as for mount]")
+@click.option("--cache-dir", metavar="DIR|URL", help="The cache to look at.  [default: as for mount]")
+@click.option("--allow-other", is_flag=True, default=None, help="Look whether mounts may be open to other users.")
+@click.option("--config", metavar="FILE", help="The config file of the mount.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def doctor(*, as_json: bool, **flags: Any) -> None:
+    """Look at all that a mount needs, and say what to do about what is missing.
+
+    FUSE, libfuse, rights, fusermount, a mount on trial, the cache and its disk, proxies, certificates, the hub, its
+    bucket, and the mounts that are there. Changes nothing. Exits with 1 if something does not work.
+    """
+    from hubfs.doctor.examination import examine  # noqa: PLC0415 - gcsfs takes 0.4 s to import
+    from hubfs.doctor.finding import Verdict  # noqa: PLC0415 - with it
+
+    found = []
+    for finding in examine(load(flags), os.environ):
+        found.append(finding)
+        if not as_json:
+            click.echo(str(finding))  # as it comes: a hub that does not answer takes a while
+    if as_json:
+        click.echo(json.dumps([{**asdict(finding), "verdict": finding.verdict.value} for finding in found], indent=2))
+    if any(finding.verdict is Verdict.PROBLEM for finding in found):
+        sys.exit(1)
 
 
 @main.command()

@@ -1,59 +1,102 @@
 """The life of a mount: from the command to the last unmount."""
 
 import contextlib
+import faulthandler
 import logging
 import logging.handlers
 import os
+import queue
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
-from hubfs import mount_table
-from hubfs.blobs.url import redacted
+from hubfs import mount_table, presence
+from hubfs.blobs.url import redacted, redacted_text
 from hubfs.config import Config
 from hubfs.errors import InvalidConfig, MountFailed
 from hubfs.fuse.attributes import Owner
 from hubfs.fuse.binding import Binding, Timeouts, load, raise_read_ahead
 from hubfs.fuse.operations import Operations
+from hubfs.log_repeats import Repeats
 from hubfs.mount import Mount, assemble
 from hubfs.status import RecentProblems
-from hubfs.tuning import tune_process
+from hubfs.tuning import keep_memory_private, tune_process
 
 _log = logging.getLogger(__name__)
 
 _READY_TIMEOUT_S = 60.0
-_GRACE_S = 5.0
-"""After a signal, reads in flight have so long to end before the process goes, whoever still has files open."""
+_END_S = 1.2
+"""After a signal, the process is gone within so long, whatever its readers, its threads and its stores wait for."""
+
+_CLOSE_S = 0.5
+"""What is still to be written to a shared cache may take so much of that, before readers are told that it is over."""
 
 _LOG_LIMIT_BYTES = 10 << 20
 
+_Done = queue.SimpleQueue[None]
+"""Has something in it once it is over. An event would wait for its own lock where a signal meets who waits for it."""
 
-def run(config: Config, mountpoint: Path, on_ready: Callable[[], None]) -> None:
-    """Mounts and serves until the mount is taken off, or the process gets SIGTERM, SIGINT or SIGHUP.
 
-    `on_ready` is called once, when the mount answers. To be called from the main thread. Raises `MountFailed`,
-    `InvalidConfig`.
+def run(config: Config, mountpoint: Path, on_ready: Callable[[], None], *, restarts: int | None = None) -> NoReturn:
+    """Mounts and serves until the mount is taken off, or the process gets SIGTERM, SIGINT or SIGHUP; then ends the
+    process, with status 0.
+
+    `on_ready` is called once, when the mount answers; `restarts` is for `hubfs status`. To be called from the main
+    thread. Raises `MountFailed`, `InvalidConfig`.
     """
+    os.umask(0o077)  # whatever a daemon makes, the log as well as the cache, is for who mounted alone
     problems = RecentProblems()
     _set_up_log(config, problems)
     tune_process()
-    mount_table.prepare(mountpoint)
-    binding = load(config.fuse_library)
-    mount = assemble(_without_mounts(config, mountpoint), mountpoint, binding.description, problems)
-    os.chdir("/")  # a daemon must not keep the directory busy that it was started in
-    done = threading.Event()
-    server = _Server(binding, mount, mountpoint, config, done)
-    with _signals_set(done):
+    keep_memory_private()
+    done: _Done = queue.SimpleQueue()
+    with _signals_told(done):  # to the last: one that comes twice must not make it the end of a daemon that was killed
+        server = _serving(config, mountpoint, problems, done, restarts)
+        with _findable(mountpoint):
+            on_ready()
+            done.get()
+        server.stop()
+        _log.info("%s is unmounted from %s", redacted(config.hub), mountpoint)
+        # Not an ordinary exit: that would wait for threads that ask for a name or a connection, which cannot be given
+        # up, and takes the interpreter apart for longer than all the rest takes on a busy machine.
+        logging.shutdown()
+        os._exit(0)
+
+
+def _serving(
+    config: Config, mountpoint: Path, problems: RecentProblems, done: "_Done", restarts: int | None
+) -> "_Server":
+    """A mount that answers."""
+    with mount_table.claimed(mountpoint):
+        binding = load(config.fuse_library)
+        config = _without_mounts(config, mountpoint)
+        mount = assemble(config, mountpoint, binding.description, problems, restarts=restarts)
+        os.chdir("/")  # a daemon must not keep the directory busy that it was started in
+        server = _Server(binding, mount, mountpoint, config, done)
         server.start()
-        server.wait_until_ready()
-        _log.info("%s is mounted at %s (%s)", redacted(config.hub), mountpoint, binding.description)
-        on_ready()
-        done.wait()
-    server.stop()
-    _log.info("%s is unmounted from %s", redacted(config.hub), mountpoint)
+        try:
+            server.wait_until_ready()
+        except BaseException:
+            server.stop()
+            raise
+    _log.info("%s is mounted at %s (%s)", redacted(config.hub), mountpoint, binding.description)
+    return server
+
+
+@contextlib.contextmanager
+def _findable(mountpoint: Path) -> Iterator[None]:
+    """Has `hubfs unmount --force` find this process, even if it does not answer any more."""
+    with contextlib.ExitStack() as announced:
+        device = mount_table.device_of(mountpoint)
+        if device is not None:
+            with contextlib.suppress(OSError):  # another user took the name; then the status says who this is
+                announced.enter_context(presence.announce(presence.of_daemon(device)))
+        yield
 
 
 def _without_mounts(config: Config, mountpoint: Path) -> Config:
@@ -83,13 +126,14 @@ class _Server(threading.Thread):
     network.
     """
 
-    def __init__(self, binding: Binding, mount: Mount, mountpoint: Path, config: Config, done: threading.Event) -> None:
+    def __init__(self, binding: Binding, mount: Mount, mountpoint: Path, config: Config, done: "_Done") -> None:
         super().__init__(name="fuse", daemon=True)
         self._binding = binding
         self._mount = mount
         self._mountpoint = mountpoint
         self._options = {**config.mount_options, **({"allow_other": True} if config.allow_other else {})}
         self._done = done
+        self._device: int | None = None
         self._error: Exception | None = None
 
     def run(self) -> None:
@@ -99,45 +143,61 @@ class _Server(threading.Thread):
         except Exception as error:  # noqa: BLE001 - told to the main thread, which raises it
             self._error = error
         finally:
-            self._done.set()
+            self._done.put(None)
 
     def wait_until_ready(self) -> None:
         """Returns once the mount answers."""
         version = self._mountpoint / ".hubfs" / "version"
         deadline_s = time.monotonic() + _READY_TIMEOUT_S
-        while not self._done.is_set():
+        while self._done.empty():
             with contextlib.suppress(OSError):
                 if version.read_bytes():
+                    self._device = mount_table.device_of(self._mountpoint)
                     raise_read_ahead(self._mountpoint)
                     return
             if time.monotonic() > deadline_s:
-                self.stop()
                 raise MountFailed(f"{self._mountpoint} did not answer within {_READY_TIMEOUT_S:g} s")
             time.sleep(0.01)
-        self._mount.close()
         if self._error is not None:
             raise self._error
         raise MountFailed(f"{self._mountpoint} was unmounted, or the process was signalled, before it answered")
 
     def stop(self) -> None:
-        """Ends every wait and transfer, takes the mount off if it is still there, and sees the loop end."""
-        self._mount.close()
+        """Ends every wait and transfer, takes the mount off if it is still there, and sees the threads end.
+
+        Waits no longer than 1.2 s for that. Raises what the loop failed with.
+        """
+        deadline_s = time.monotonic() + _END_S
+        closing = threading.Thread(target=self._mount.close, name="close", daemon=True)
+        closing.start()
         if self.is_alive():
-            mount_table.detach(self._mountpoint)
-            self.join(_GRACE_S)
-        if self.is_alive():
-            # Somebody keeps a file open, which keeps the loop alive; what it reads from now on is "not connected".
-            _log.warning("%s is still in use; ending all the same", self._mountpoint)
-            logging.shutdown()
-            os._exit(0)
+            self._detach()
+        closing.join(_CLOSE_S)
+        self._mount.cancellation.cancel()  # if a store does not let `close` come to that
+        threads = [closing, self, *(each for each in threading.enumerate() if not each.daemon)]
+        for thread in threads:
+            if thread is not threading.main_thread():
+                thread.join(max(0.0, deadline_s - time.monotonic()))
+        left = {thread.name for thread in threads if thread.is_alive()} - {threading.main_thread().name}
+        if left:
+            _log.warning("%s is still in use (%s); ending all the same", self._mountpoint, ", ".join(sorted(left)))
         if self._error is not None:
             raise self._error
 
+    def _detach(self) -> None:
+        # Not by its name alone: a directory above it may have another one by now.
+        known = self._device is not None
+        where = mount_table.where_is(self._device) if self._device is not None else self._mountpoint
+        if where is not None and (known or mount_table.is_mounted(where)):
+            reason = mount_table.detach(where, patience_s=_END_S / 2)
+            if reason:
+                _log.warning("%s could not be unmounted: %s", where, reason)
+
 
 @contextlib.contextmanager
-def _signals_set(event: threading.Event) -> Iterator[None]:
+def _signals_told(done: "_Done") -> Iterator[None]:
     def handle(_number: int, _frame: object) -> None:
-        event.set()
+        done.put(None)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     try:
@@ -148,20 +208,43 @@ def _signals_set(event: threading.Event) -> Iterator[None]:
 
 
 def _set_up_log(config: Config, problems: RecentProblems) -> None:
+    faulthandler.enable()  # a crash below Python says where, too, on stderr
     handlers: list[logging.Handler] = [problems]
     if config.log_file is not None:
         try:
             config.log_file.parent.mkdir(parents=True, exist_ok=True)
             handlers.append(
-                logging.handlers.RotatingFileHandler(config.log_file, maxBytes=_LOG_LIMIT_BYTES, backupCount=3)
+                logging.handlers.RotatingFileHandler(
+                    config.log_file,
+                    maxBytes=_LOG_LIMIT_BYTES,
+                    backupCount=3,
+                    encoding="utf-8",
+                    errors="backslashreplace",  # a mount point may have a name that is no text
+                )
             )
+            _close_to_others(config.log_file)
         except OSError as error:
             raise InvalidConfig(f"The log file {config.log_file} cannot be written: {error.strerror}") from None
     else:
         handlers.append(logging.StreamHandler())
-    logging.basicConfig(
-        level=config.log_level,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        handlers=handlers,
-        force=True,
-    )
+    for handler in handlers:
+        handler.setFormatter(_WithoutSecrets("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    # What the libraries have to say below a warning are requests with their headers and whole URLs.
+    level = max(logging.WARNING, getattr(logging, config.log_level))
+    logging.basicConfig(level=level, handlers=[Repeats(handlers)], force=True)
+    logging.getLogger("hubfs").setLevel(config.log_level)
+
+
+def _close_to_others(log_file: Path) -> None:
+    """A log that was there already, if it is ours: it says which models of a private hub are used."""
+    with contextlib.suppress(OSError):
+        found = log_file.stat()
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():  # no device: /dev/null stays what it is
+            log_file.chmod(0o600)
+
+
+class _WithoutSecrets(logging.Formatter):
+    """Takes credentials and queries out of URLs, wherever in a record they are: a traceback quotes anybody."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted_text(super().format(record))

@@ -4,9 +4,13 @@ A message names the URL (without its query: signed URLs carry secrets there), th
 can do where there is something to do.
 """
 
+from typing import ClassVar
+
 
 class HubfsError(Exception):
-    """Base of every error that hubfs raises on purpose."""
+    """Base of every error that hubfs raises on purpose. `advice` is what the user can do."""
+
+    advice: ClassVar[str] = "this is a bug of hubfs: the log has a traceback to report"
 
 
 class InvalidHandle(HubfsError):
@@ -33,6 +37,10 @@ class EntryNotFound(NotFound):
     """The model has no entry of that path."""
 
 
+class NameTooLong(HubfsError):
+    """The name does not exist, and is longer than names can be."""
+
+
 class NotADirectory(HubfsError):
     """A directory was asked for; the entry is something else."""
 
@@ -56,21 +64,33 @@ class ReadOnly(HubfsError):
 class AccessDenied(HubfsError):
     """The hub or the store says 401 or 403, also after one re-resolve."""
 
+    advice = (
+        "give credentials that the host accepts: HUBFS_TOKEN or HUBFS_HEADERS for a hub, HUBFS_GCS_TOKEN for a bucket"
+    )
+
 
 class TimedOut(HubfsError):
     """A connection, a reply or a transfer stalled for longer than its bound."""
+
+    advice = "it is asked for again by the next read; `hubfs doctor` says what the network is like"
 
 
 class Unavailable(HubfsError):
     """The host was not found, refused, could not be reached, or keeps answering with a server error."""
 
+    advice = "it is asked for again by the next read; `hubfs doctor` says what stands in the way"
+
 
 class Damaged(HubfsError):
     """The bytes are not what they must be: truncated, corrupt, hostile, or HTML instead of bytes."""
 
+    advice = "it is fetched anew half a minute later; if it stays so, report it to the operator of the hub"
+
 
 class Stale(HubfsError):
     """The origin changed under an open file."""
+
+    advice = "open the file again: half a minute later the model is what the origin has now"
 
 
 class Cancelled(HubfsError):

@@ -10,6 +10,7 @@ from hubfs.cancellation import Cancellation
 from hubfs.errors import Damaged, InvalidConfig, Unavailable
 from hubfs.formats.gzip_blob import GzipBlob
 from hubfs.formats.index_file import SUFFIX, IndexFile
+from hubfs.formats.limits import bounded
 from hubfs.formats.parallel_gzip import inflate
 from hubfs.sources.archive_pass import MemberSeen, walk
 from hubfs.sources.archive_recording import ArchiveRecording
@@ -54,9 +55,10 @@ def index_of(archive: Path, *, workers: int) -> IndexFile | None:
     Raises `Damaged` for an archive that is, and `OSError` for a file that cannot be read.
     """
     recording = ArchiveRecording(useful=True)
+    size_bytes = archive.stat().st_size
     inflated = inflate(
         lambda: recording.compressed(_chunks(archive)),
-        archive.stat().st_size,
+        size_bytes,
         workers=workers,
         cancellation=Cancellation(),
         on_checkpoint=recording.checkpoint,
@@ -65,7 +67,7 @@ def index_of(archive: Path, *, workers: int) -> IndexFile | None:
     # A directory may come twice.
     placed = {
         seen.placed.entry.path: seen.placed
-        for seen in walk(recording.inflated(inflated))
+        for seen in walk(bounded(recording.inflated(inflated), lambda: size_bytes), size_bytes)
         if isinstance(seen, MemberSeen)
     }
     return recording.index_file(tuple(placed.values()))

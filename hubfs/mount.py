@@ -1,23 +1,21 @@
 """The composition root: spells out what a mount is made of, from the network up to the names."""
 
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from hubfs import __version__
-from hubfs.blobs.gcs import GcsClient, GcsSettings
-from hubfs.blobs.http import HttpClient, HttpSettings
-from hubfs.blobs.object_store import ObjectStoreSettings
+from hubfs import __version__, doors
+from hubfs.blobs.gcs import GcsClient
+from hubfs.blobs.http import HttpClient
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.cache.ahead import Ahead
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.disk import DiskSettings, DiskTier
 from hubfs.cache.index_store import Indexes, IndexStore, NoIndexes
+from hubfs.cache.latest_store import LatestAnswers, LatestStore, NoLatestAnswers
 from hubfs.cache.layout import CacheLayout
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.page_cache import DataPages
@@ -30,26 +28,28 @@ from hubfs.cache.shared_turns import NoTurns, Turns
 from hubfs.cache.tiered import TieredCache
 from hubfs.cancellation import Cancellation
 from hubfs.config import DEFAULT_HUB, Config
-from hubfs.errors import InvalidConfig, InvalidHandle
 from hubfs.formats.gzip_blob import KEEP_BYTES
-from hubfs.hub import catalog_document
-from hubfs.hub.gcs import GcsResolver
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form, Resolver
-from hubfs.hub.tfhub import TfhubResolver
-from hubfs.locate import handle_on, is_versioned
+from hubfs.hub.reachability import Asking, AtOnce, Reachability
 from hubfs.memory_budget import MemoryBudget
+from hubfs.sources.answers import AnswersSettings
 from hubfs.sources.archive import ArchiveSettings
 from hubfs.sources.factory import SourceFactory
 from hubfs.sources.models import Models, ModelsSettings
+from hubfs.sources.naming import hub_label
+from hubfs.sources.offline import offline_loaders
 from hubfs.sources.prefetcher import NoPrefetching, Prefetcher, Prefetching
+from hubfs.sources.troubles import Troubles
 from hubfs.status import RecentProblems, Status
 from hubfs.tree.catalog_provider import CatalogProvider, Fetch
 from hubfs.tree.tfhub_modules import TfhubModules
 from hubfs.tree.virtual_tree import VirtualTree
 
 _RESERVE_BYTES = 1 << 30
+_RESERVE_PART = 0.05
 """At most this much of the cache's file system is kept free, and never more than a twentieth of it."""
+
+_REST_S = 10.0
+"""A hub that does not answer is left alone for so long, by those who can be served without it."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,20 @@ class Mount:
     close: Callable[[], None]
 
 
-def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentProblems) -> Mount:
-    """Builds everything that a config asks for; asks nobody anything. Raises `InvalidConfig`."""
+def assemble(
+    config: Config, mountpoint: Path, binding: str, problems: RecentProblems, *, restarts: int | None = None
+) -> Mount:
+    """Builds everything that a config asks for; asks nobody anything. Raises `InvalidConfig`.
+
+    `restarts`: how often a supervisor started the daemon anew; None without one.
+    """
     cancellation = Cancellation()
 
     # Bytes: the two doors.
-    retry = RetryPolicy()
-    http = HttpClient(_http_settings(config, retry), cancellation)
-    gcs = GcsClient(_gcs_settings(config, retry), cancellation)
+    # A host that asks for a longer wait than the silence that is borne is a silent one.
+    retry = RetryPolicy(retry_after_cap_s=config.stall_timeout_s)
+    http = HttpClient(doors.http_settings(config, retry), cancellation)
+    gcs = GcsClient(doors.gcs_settings(config, retry), cancellation)
 
     # Memory: transfers and windows take at most half of it, and what they do not take is for blocks.
     budget = MemoryBudget(config.memory_size_bytes // 2)
@@ -80,21 +86,22 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
     disk: DiskTier | None = None
     local_indexes: Indexes = NoIndexes()
     if config.cache_dir is not None:
-        layout = _prepared(config.cache_dir)
-        disk = DiskTier(layout, _disk_settings(config, config.cache_dir), DataPages(layout, cancellation))
+        layout = CacheLayout(config.cache_dir)
+        disk = DiskTier(layout, _disk_settings(config), DataPages(layout, cancellation))
+        disk.start()
         cache = TieredCache(memory, disk)
         local_indexes = IndexStore(layout)
     indexes: Indexes = local_indexes
     turns: Turns = NoTurns()
     shared = None
-    if config.shared_cache_url is not None:
-        shared = SharedCache.open(config.shared_cache_url, _store_settings(config, retry), cancellation, disk)
+    if config.shared_cache_url is not None and not config.offline:  # a store is asked, too
+        shared = SharedCache.open(config.shared_cache_url, doors.store_settings(config, retry), cancellation, disk)
         cache = OverShared(memory, shared.tier) if disk is None else TieredCache(memory, OverShared(disk, shared.tier))
         indexes, turns = CombinedIndexes(local_indexes, shared.indexes), shared.turns
     fetches = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
 
     # Sources: by form, what wraps what.
-    resolver = _resolver(config, http, gcs)
+    resolver = doors.resolver(config, http, gcs)
     factory = SourceFactory(
         resolver,
         http=http,
@@ -118,18 +125,28 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
     )
 
     # Names.
+    reachability: Asking = AtOnce() if config.offline else _reachability(config, resolver.hub, cancellation)
+    troubles = Troubles()
     models = Models(
         resolver,
         openers=factory.openers,
-        loaders=factory.loaders,
+        loaders=offline_loaders(factory.loaders, cache) if config.offline else factory.loaders,
         load_index=indexes.load,
         load_extracted=factory.extracted,
         known_on_disk=local_indexes.known,  # a listing asks no store
+        latest_answers=_latest_answers(config, resolver.hub),
+        reachability=reachability,
+        troubles=troubles,
         cancellation=cancellation,
-        settings=ModelsSettings(fall_back=config.form is None),
+        settings=ModelsSettings(
+            negative_ttl_s=config.negative_ttl_s, failure_ttl_s=config.failure_ttl_s, fall_back=config.form is None
+        ),
     )
     catalog = CatalogProvider(
-        cancellation, file=config.catalog, fetch=_document_fetcher(config, http), hub=resolver.hub
+        cancellation,
+        file=config.catalog,
+        fetch=_patient(doors.document_fetcher(config, http), reachability),
+        hub=resolver.hub,
     )
     modules = TfhubModules(
         [DEFAULT_HUB, resolver.hub],
@@ -143,10 +160,12 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
         cache=cache,
         http=http,
         problems=problems,
+        restarts=restarts,
+        offline=config.offline,
     )
     # One reader alone may keep all fetches busy; what all windows together may be, the budget says.
     policy = ReadAheadPolicy(limit_bytes=max(BLOCK_SIZE_BYTES, min(LIMIT_BYTES, budget.limit_bytes)))
-    prefetching: Prefetching = Prefetcher(cancellation) if config.prefetch else NoPrefetching()
+    prefetching: Prefetching = Prefetcher(cancellation) if config.prefetch and not config.offline else NoPrefetching()
     tree = VirtualTree(
         models,
         cache,
@@ -158,6 +177,7 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
         catalog=catalog,
         modules=modules,
         prefetching=prefetching,
+        troubles=troubles,
     )
 
     def close() -> None:
@@ -173,78 +193,20 @@ def assemble(config: Config, mountpoint: Path, binding: str, problems: RecentPro
     return Mount(tree, cancellation, close)
 
 
-def gcs_folder(config: Config, text: str) -> str:
-    """The `gs://` folder of a handle, or of a name's latest version, or of the URL of either on the hub.
-
-    Raises `ModelNotFound` where the hub names no bucket, `InvalidHandle`, and what kept the hub from answering.
-    """
-    cancellation, retry = Cancellation(), RetryPolicy()
-    http = HttpClient(_http_settings(config, retry), cancellation)
-    gcs = GcsClient(_gcs_settings(config, retry), cancellation)
-    try:
-        resolver = _resolver(config, http, gcs)
-        name = handle_on(resolver.hub, text)
-        if name is None:
-            raise InvalidHandle(f"{text} is not a handle of {resolver.hub}; --hub names another hub")
-        handle = Handle.parse(name if is_versioned(name) else f"{name}/{resolver.latest(name)}")
-        return resolver.resolve(handle, Form.UNCOMPRESSED).url
-    finally:
-        http.close()
-        gcs.close()
+def _reachability(config: Config, hub: str, cancellation: Cancellation) -> Reachability:
+    return Reachability(hub, cancellation, rest_s=min(_REST_S, config.failure_ttl_s))
 
 
-def _resolver(config: Config, http: HttpClient, gcs: GcsClient) -> Resolver:
-    if config.hub.startswith("gs://"):
-        return GcsResolver(gcs, config.hub, config.form)
-    return TfhubResolver(http, config.hub, config.form)
+def _latest_answers(config: Config, hub: str) -> LatestAnswers:
+    return LatestStore(CacheLayout(config.cache_dir), hub_label(hub)) if config.cache_dir else NoLatestAnswers()
 
 
-def _document_fetcher(config: Config, http: HttpClient) -> Fetch | None:
-    """Asks for the hub's catalogue document; a bucket lists itself."""
-    if config.hub.startswith("gs://"):
+def _patient(fetch: Fetch | None, reachability: Asking) -> Fetch | None:
+    """`fetch`, which does not wait for a hub that is out of reach: a listing has the catalogue of before."""
+    if fetch is None:
         return None
-    return lambda etag: catalog_document.fetch(http, config.hub, etag=etag)
+    return lambda etag: reachability.ask("catalogue", lambda: fetch(etag), AnswersSettings.listing_patience_s)
 
 
-def _store_settings(config: Config, retry: RetryPolicy) -> ObjectStoreSettings:
-    return ObjectStoreSettings(endpoint_url=config.gcs_endpoint_url, token=config.gcs_token, retry=retry)
-
-
-def _gcs_settings(config: Config, retry: RetryPolicy) -> GcsSettings:
-    return GcsSettings(
-        endpoint_url=config.gcs_endpoint_url, token=config.gcs_token, timeout_s=config.stall_timeout_s, retry=retry
-    )
-
-
-def _http_settings(config: Config, retry: RetryPolicy) -> HttpSettings:
-    headers = dict(config.headers)
-    if config.token is not None:
-        headers["Authorization"] = f"Bearer {config.token}"
-    hub = urlsplit(config.hub)
-    return HttpSettings(
-        connect_timeout_s=config.connect_timeout_s,
-        stall_timeout_s=config.stall_timeout_s,
-        retry=retry,
-        verify=config.verify_certificates,
-        credential_host=hub.netloc.rpartition("@")[2] if hub.scheme != "gs" else None,
-        credential_scheme=hub.scheme,
-        headers=headers,
-    )
-
-
-def _prepared(cache_dir: Path) -> CacheLayout:
-    layout = CacheLayout(cache_dir)
-    try:
-        layout.prepare()
-    except OSError as error:
-        raise InvalidConfig(
-            f"The cache directory {cache_dir} cannot be used ({error.strerror}); --cache-dir names another, "
-            "--no-disk-cache goes without"
-        ) from None
-    return layout
-
-
-def _disk_settings(config: Config, cache_dir: Path) -> DiskSettings:
-    file_system = os.statvfs(cache_dir)
-    total_bytes = file_system.f_blocks * file_system.f_frsize
-    return DiskSettings(config.cache_size_bytes, min(_RESERVE_BYTES, total_bytes // 20))
+def _disk_settings(config: Config) -> DiskSettings:
+    return DiskSettings(config.cache_size_bytes, _RESERVE_BYTES, _RESERVE_PART)

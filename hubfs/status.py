@@ -1,17 +1,26 @@
 """What a mount says of itself: `/.hubfs/status.json`, and `hubfs status`."""
 
+import contextlib
+import errno
 import logging
 import os
 import time
 from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hubfs import __version__
 from hubfs.blobs.http import HttpClient
+from hubfs.blobs.url import redacted_text
 from hubfs.cache.block_cache import BlockCache
+from hubfs.errors import HubfsError
+from hubfs.fuse.errnos import errno_for
+from hubfs.sources.answers import Latest
 from hubfs.sources.models import KnownModel, Models
+from hubfs.sources.source import Source
+from hubfs.sources.troubles import Trouble
 
 _REMEMBERED = 20
 
@@ -26,7 +35,7 @@ class RecentProblems(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Remembers the message."""
         try:
-            message = record.getMessage()
+            message = redacted_text(record.getMessage())
         except Exception:  # noqa: BLE001 - a malformed call of a library must not end in whoever logs
             self.handleError(record)
             return
@@ -39,7 +48,10 @@ class RecentProblems(logging.Handler):
 
 
 class Status:
-    """Reads everybody's figures when asked; keeps none."""
+    """Reads everybody's figures when asked. Waits for no hub, nor for anybody who does.
+
+    What it keeps are figures that do not change, or take long to count; `dict` is atomic enough for those.
+    """
 
     def __init__(
         self,
@@ -51,6 +63,8 @@ class Status:
         cache: BlockCache,
         http: HttpClient,
         problems: RecentProblems,
+        restarts: int | None = None,
+        offline: bool = False,
     ) -> None:
         self._mountpoint = mountpoint
         self._binding = binding
@@ -59,31 +73,109 @@ class Status:
         self._cache = cache
         self._http = http
         self._problems = problems
+        self._restarts = restarts
+        self._offline = offline
+        self._sizes_bytes: dict[str, int] = {}
+        self._cached = CachedBytes(cache.cached_bytes)
         self._started_s = time.monotonic()
 
     def describe(self) -> dict[str, Any]:
-        """Everything, JSON-able. Sizes in bytes, times in seconds."""
+        """Everything, JSON-able. Sizes in bytes, times in seconds, or UTC as 2026-01-31T12:00:00Z."""
+        opened = self._models.opened()
+        cached_bytes = self._cached.count([known.source.model for known in opened if known.source is not None])
         return {
             "version": __version__,
             "mountpoint": str(self._mountpoint),
             "hub": self._models.hub,
+            "offline": self._offline,
             "pid": os.getpid(),
+            "supervised": self._restarts is not None,
+            "restarts": self._restarts or 0,
             "binding": self._binding,
             "uptime_s": round(time.monotonic() - self._started_s, 1),
             "cache_dir": None if self._cache_dir is None else str(self._cache_dir),
             "cache": {name: asdict(stats) for name, stats in self._cache.stats().items()},
             "http": asdict(self._http.stats()),
-            "models": [self._model(known) for known in self._models.opened()],
+            "certificates_verified": self._http.settings.verify,
+            "models": [self._model(known, cached_bytes) for known in opened],
+            "latest": [_latest(latest) for latest in self._models.latest_asked()],
             "recent_problems": self._problems.messages(),
         }
 
-    def _model(self, known: KnownModel) -> dict[str, Any]:
+    def _model(self, known: KnownModel, cached_bytes: Mapping[str, int | None]) -> dict[str, Any]:
         described: dict[str, Any] = {"handle": str(known.handle), "error": known.error}
+        if known.trouble is not None:
+            described["trouble"] = _trouble(known.trouble)
         if known.source is not None:
             described |= {
                 "url": known.source.url,
                 "form": known.source.form.value,
                 "complete": known.source.complete,
-                "cached_bytes": self._cache.cached_bytes(known.source.model),
+                "cached_bytes": cached_bytes[known.source.model],
+                "size_bytes": self._size_bytes(known.source),
             }
         return described
+
+    def _size_bytes(self, source: Source) -> int | None:
+        """The size of all files; None as long as they are not known, and asking would wait."""
+        if source.model not in self._sizes_bytes and source.complete and source.failure is None:
+            with contextlib.suppress(HubfsError):  # it has just failed
+                self._sizes_bytes[source.model] = sum(entry.size_bytes for entry in source.entries())
+        return self._sizes_bytes.get(source.model)
+
+
+class CachedBytes:
+    """How much of each model is cached, by `count_one`, which reads a file for each file of the model.
+
+    Those that were counted longest ago come first, until half a second has gone by: the others are what they were, or
+    None. `dict` is atomic enough for `_counted`.
+    """
+
+    def __init__(
+        self, count_one: Callable[[str], int], *, budget_s: float = 0.5, timer: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._count_one = count_one
+        self._budget_s = budget_s
+        self._timer = timer
+        self._counted: dict[str, tuple[float, int]] = {}  # when, and what
+
+    def count(self, models: Iterable[str]) -> dict[str, int | None]:
+        """By model."""
+        begun_s = self._timer()
+        before = {model: self._counted.get(model, (0.0, None)) for model in models}
+        found: dict[str, int | None] = {}
+        for model, (_, known) in sorted(before.items(), key=lambda item: item[1][0]):
+            if self._timer() - begun_s < self._budget_s:
+                counted = self._count_one(model)
+                self._counted[model] = (self._timer(), counted)
+                found[model] = counted
+            else:
+                found[model] = known
+        return found
+
+
+def _trouble(trouble: Trouble) -> dict[str, Any]:
+    return {
+        "path": trouble.path,
+        "errno": errno.errorcode[errno_for(trouble.kind)],
+        "since": _utc(trouble.since_s),
+        "last": _utc(trouble.last_s),
+        "count": trouble.count,
+        "retry_at": _utc(trouble.retry_at_s),
+        "advice": trouble.kind.advice,
+    }
+
+
+def _latest(latest: Latest) -> dict[str, Any]:
+    return {
+        "name": latest.name,
+        "version": latest.version,
+        "asked_at": _utc(latest.asked_at_s),
+        "stale": latest.error is not None,
+        "stale_since": _utc(latest.stale_since_s),
+        "error": latest.error,
+    }
+
+
+def _utc(unix_s: float | None) -> str | None:
+    return None if unix_s is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(unix_s))

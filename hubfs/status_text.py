@@ -3,6 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+UNVERIFIED = (
+    "WARNING: certificates are not verified (TFHUB_DISABLE_CERT_VALIDATION): "
+    "whoever is on the way to the hub can change what models do"
+)
+
 
 def as_text(status: Mapping[str, Any]) -> str:
     """`status` in a few lines: see `Status.describe`; or `mountpoint` and `dead` of a mount that does not answer."""
@@ -14,14 +19,45 @@ def as_text(status: Mapping[str, Any]) -> str:
         )
         return f"{status['mountpoint']}: {reason}"
     daemon = f"up {status['uptime_s']:.0f} s, process {status['pid']}, {status['binding']}"
+    if status.get("supervised"):
+        daemon += f", supervised, restarted {status['restarts']} times"
+    if status["offline"]:
+        daemon += ", offline"
     lines = [f"{status['mountpoint']}: {status['hub']} ({daemon})"]
+    if not status.get("certificates_verified", True):
+        lines.append(f"  {UNVERIFIED}")
     for name, tier in status["cache"].items():
         used_mib, limit_mib = tier["used_bytes"] / 2**20, tier["limit_bytes"] / 2**20
         where = f" in {status['cache_dir']}" if name == "disk" else ""
+        if tier.get("problem"):
+            where += f"; keeps nothing just now: {tier['problem']}"
         lines.append(f"  {name}: {used_mib:.1f} of {limit_mib:.0f} MiB{where}")
     for model in status["models"]:
-        state = f"{model['cached_bytes'] / 2**20:.1f} MiB cached, {model['form']}" if "form" in model else "unreadable"
-        lines.append(f"  {model['handle']}: {state}{', still streaming' if model.get('complete') is False else ''}")
+        lines.append(f"  {model['handle']}: {_state(model)}")
         if model["error"]:
             lines.append(f"    {model['error']}")
+        if model.get("trouble"):
+            lines.append(f"    {_explained(model['trouble'])}")
+    lines += [
+        f"  {latest['name']}/latest: version {latest['version']}, which may be old; the hub last said so "
+        f"{latest['asked_at'] or 'never'}: {latest['error']}"
+        for latest in status["latest"]
+        if latest["stale"]
+    ]
     return "\n".join(lines)
+
+
+def _state(model: Mapping[str, Any]) -> str:
+    if "form" not in model:
+        return "unreadable"
+    cached_bytes, size_bytes = model["cached_bytes"], model["size_bytes"]
+    cached = "?" if cached_bytes is None else f"{cached_bytes / 2**20:.1f}"
+    of_all = "" if size_bytes is None else f" of {size_bytes / 2**20:.1f}"
+    return f"{cached}{of_all} MiB cached, {model['form']}{'' if model['complete'] else ', still streaming'}"
+
+
+def _explained(trouble: Mapping[str, Any]) -> str:
+    where = f"{trouble['path']}: " if trouble["path"] else ""
+    again = f"; fetched anew from {trouble['retry_at']} on" if trouble["retry_at"] else ""
+    times = f", {trouble['count']} times, last {trouble['last']}" if trouble["count"] > 1 else ""
+    return f"{where}{trouble['errno']} since {trouble['since']}{times}{again}; {trouble['advice']}"

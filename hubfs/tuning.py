@@ -2,7 +2,10 @@
 
 import contextlib
 import ctypes
+import resource
 import sys
+
+_PR_SET_DUMPABLE = 4  # of <linux/prctl.h>
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # as glibc's malloc.h has them
 
@@ -34,3 +37,13 @@ def tune_process() -> None:
             (_M_TRIM_THRESHOLD, _KEPT_BYTES),
         ):
             mallopt(name, value)
+
+
+def keep_memory_private() -> None:
+    """No core is written, and only root may look into the process: its memory holds tokens.
+
+    A user can no longer attach a debugger or a profiler to a daemon of his own; root can.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(AttributeError, OSError):  # Linux alone has it
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -3,15 +3,19 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.figures import Figures
 from tests.support.models import pack, small_model
 from tests.support.mount import Machine, Mount, eventually, mounted, processes_naming
+from tests.support.namespace import leave_the_common_mounts
 from tests.support.origin import Origin, running_origin
 from tests.support.paths import ROOT
+from tests.support.symlinks import symlinks_that_stay_below
 
-LAYERS = ("mounted", "semantics", "faults", "tensorflow")
+LAYERS = ("mounted", "semantics", "faults", "fuzz", "tensorflow")
 """The slow folders, from the quicker to the slower; everything else runs before them."""
 
 SMALL = "noise/small/1"
@@ -23,12 +27,55 @@ FORMS = ("compressed", "uncompressed")
 MountHub = Callable[..., AbstractContextManager[Mount]]
 
 
+ALONE = ("tensorflow", "faults/test_soak.py")
+"""What takes the whole machine, or measures it: `scripts/test` runs these after the others, and one by one."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):  # one of several processes
+        leave_the_common_mounts()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").as_posix().startswith(ALONE):
+            item.add_marker("alone")
+
     def layer(item: pytest.Item) -> int:
         folder = item.path.relative_to(ROOT / "tests").parts[0]
         return LAYERS.index(folder) + 1 if folder in LAYERS else 0
 
     items.sort(key=layer)
+
+
+_figures = Figures()
+
+
+@pytest.fixture(scope="session")
+def figures() -> Figures:
+    """Where the fault tests count what they did."""
+    return _figures
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What the processes of pytest-xdist counted comes together in the one that prints."""
+    _figures.merge(getattr(node, "workeroutput", {}).get("figures", {}))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["figures"] = _figures.sections()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    lines = _figures.lines()
+    if lines:
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.write_line(line)
+        _figures.save()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,8 +84,14 @@ def nothing_is_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     base = tmp_path_factory.getbasetemp()
     yield
     assert eventually(lambda: not processes_naming(base), 5), f"processes were left behind: {processes_naming(base)}"
-    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if f" {base}/" in line]
+    mounts = [line for line in Path("/proc/mounts").read_text(errors="replace").splitlines() if f" {base}/" in line]
     assert not mounts, f"mounts were left behind: {mounts}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_way_out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with symlinks_that_stay_below(tmp_path_factory.getbasetemp()):
+        yield
 
 
 @pytest.fixture(params=BINDINGS)

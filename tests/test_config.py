@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubfs import config
-from hubfs.config import SETTINGS, Config, load, parse_options, parse_size, parse_time
+from hubfs.config import SETTINGS, Config, load
 from hubfs.errors import InvalidConfig
 from hubfs.fuse.binding import FuseLibrary
 from hubfs.hub.resolver import Form
+from hubfs.setting_values import parse_options, parse_size, parse_time
 
 SECRET = "s3cr3t"
 
@@ -26,12 +27,17 @@ EXAMPLES: Mapping[str, tuple[tuple[str, Any], ...]] = {  # by field
     "memory_size_bytes": (("64MiB", 64 << 20), ("8MiB", 8 << 20), ("1g", 10**9)),
     "inflate_workers": (("3", 3), ("0", 0), ("1", 1)),
     "prefetch": (("none", False), ("AUTO", True), ("None", False)),
+    "offline": (("true", True), ("no", False), ("1", True)),
+    "negative_ttl_s": (("1s", 1.0), ("250ms", 0.25), ("2m", 120.0)),
+    "failure_ttl_s": (("1s", 1.0), ("250ms", 0.25), ("2m", 120.0)),
     "allow_other": (("true", True), ("no", False), ("1", True)),
+    "supervise": (("true", True), ("no", False), ("1", True)),
     "log_file": tuple((f"/l/{name}", Path(f"/l/{name}")) for name in "abc"),
     "log_level": (("debug", "DEBUG"), ("Warning", "WARNING"), ("ERROR", "ERROR")),
     "token": (("one", "one"), (" two\n", "two"), ("three", "three")),
     "headers": (("A: b", {"A": "b"}), ("C: d\nE: f:g", {"C": "d", "E": "f:g"}), ("H:i", {"H": "i"})),
     "verify_certificates": (("true", False), ("0", True), ("yes", False)),
+    "private_redirects": (("true", True), ("no", False), ("1", True)),
     "connect_timeout_s": (("5s", 5.0), ("250ms", 0.25), ("2m", 120.0)),
     "stall_timeout_s": (("1h", 3600.0), ("7", 7.0), ("1.5s", 1.5)),
     "gcs_token": tuple((name, name) for name in ("anon", "cloud", "/key.json")),
@@ -112,6 +118,7 @@ BAD = {
     "inflate_workers": ("-1", "two", "17", "1.5", "٣"),
     "prefetch": ("some", "true"),
     "allow_other": ("maybe", "2"),
+    "supervise": ("maybe", "2"),
     "log_file": ("~nobody-has-this-name/x",),
     "log_level": ("loud", "CRITICAL"),
     "disable_cert_validation": ("perhaps",),
@@ -119,7 +126,7 @@ BAD = {
     "stall_timeout": ("1d",),
     "fuse_library": ("libfuse4",),
     "mount_options": ("rw", "a,direct_io", "direct_io=1"),
-    "headers": ("no colon", ": no name", "A: b\x07"),
+    "headers": ("no colon", ": no name", "A: b\x07", "two words: x", "\xfcml\xe4ut: x", "in\x07name: x"),
     "token": ("two\nlines", "k\u00e9y", "bell\x07"),
 }
 
@@ -334,3 +341,36 @@ def test_relative_paths_are_taken_from_here_and_tildes_from_home(
     monkeypatch.setenv("HOME", "/home/somebody")
     assert load({"cache_dir": "c"}, {}).cache_dir == tmp_path / "c"
     assert load({"cache_dir": "~/c"}, {}).cache_dir == Path("/home/somebody/c")
+
+
+@pytest.mark.parametrize("option", ["suid", "dev", "umask=0", "uid=0", "gid=0", "fd=3", "user_id=0", "rw"])
+def test_options_that_would_loosen_the_mount_are_refused(option: str) -> None:
+    with pytest.raises(InvalidConfig, match=f"{option.partition('=')[0]} is (refused|not possible)"):
+        load({"mount_options": (f"fsname=x,{option}",)}, {})
+
+
+@pytest.mark.parametrize(
+    "hub",
+    [f"me:{SECRET}@host", f"https://me:{SECRET}/x@host", f"ftp://me:{SECRET}@host/?{SECRET}", f"https://h:{SECRET}@["],
+)
+def test_a_hub_that_cannot_be_used_is_shown_without_its_password(hub: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        load({"hub": hub}, {})
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("spelling", [["--hub", "{}"], ["--hub={}"]])
+def test_what_the_process_list_must_not_show_reaches_the_daemon_all_the_same(spelling: list[str]) -> None:
+    flags = {"hub": f"https://me:{SECRET}@host/x", "cache_dir": f"s3://bucket/p?key={SECRET}", "log_level": "debug"}
+    typed = ["mount", "/m", *(part.format(flags["hub"]) for part in spelling), f"--cache-dir={flags['cache_dir']}"]
+    shown, environment = config.out_of_sight(typed, flags)
+    assert " ".join(shown) == " ".join(typed).replace(f"me:{SECRET}@", "").replace(f"?key={SECRET}", "")
+    read = load({"hub": "https://host/x", "cache_dir": "s3://bucket/p"}, environment)
+    assert (read.hub, read.shared_cache_url) == (flags["hub"], flags["cache_dir"])
+
+
+def test_an_ordinary_command_line_stays_as_it_is() -> None:
+    assert config.out_of_sight(["mount", "/m", "--hub", "https://h"], {"hub": "https://h"}) == (
+        ["mount", "/m", "--hub", "https://h"],
+        {},
+    )

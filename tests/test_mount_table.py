@@ -83,8 +83,46 @@ class TestPrepare:
             os.seteuid(0)
 
 
+class TestClaimed:
+    def test_of_two_at_once_one_is_refused(self, tmp_path: Path) -> None:
+        with (
+            mount_table.claimed(tmp_path),
+            pytest.raises(MountFailed, match="Another hub is just being mounted"),
+            mount_table.claimed(tmp_path),
+        ):
+            pass
+        with mount_table.claimed(tmp_path):
+            pass
+
+    def test_who_was_faster_meanwhile_is_seen(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        answers = iter([False, True])
+        monkeypatch.setattr(mount_table, "is_dead", lambda _: False)
+        monkeypatch.setattr(mount_table, "is_mounted", lambda _: next(answers))
+        with pytest.raises(MountFailed, match="already"), mount_table.claimed(tmp_path):
+            pass
+
+
+class TestDevices:
+    def test_a_mount_is_found_by_its_device_under_its_name_of_now(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "mountinfo"
+        path.write_text(
+            "22 1 254:0 / / rw - ext4 /dev/vda rw\n"
+            f"40 22 0:41 / {tmp_path}/a\\040b ro,nosuid shared:7 - fuse.hubfs hubfs ro\n"
+            f"41 40 0:42 / {tmp_path}/a\\040b ro,nosuid - fuse.hubfs hubfs ro\n",
+            encoding="utf-8",
+        )
+        monkeypatch.setattr(mount_table, "_DEVICES", path)
+        table(tmp_path, monkeypatch, f"hubfs {tmp_path}/a\\040b fuse.hubfs ro 0 0")
+        assert mount_table.where_is(os.makedev(0, 41)) == tmp_path / "a b"
+        assert mount_table.where_is(os.makedev(0, 43)) is None
+        assert mount_table.device_of(tmp_path / "a b") == os.makedev(0, 42), "the one on top"
+        assert mount_table.device_of(tmp_path / "c") is None
+
+
 def test_where_nothing_is_mounted_there_is_nothing_to_unmount_or_to_ask(tmp_path: Path) -> None:
-    for act in (mount_table.unmount, mount_table.read_status):
+    for act in (mount_table.unmount, mount_table.force, mount_table.read_status):
         with pytest.raises(MountFailed, match="No hub is mounted"):
             act(tmp_path)
 
@@ -153,6 +191,25 @@ class TestUnmount:
             with pytest.raises(MountFailed, match=rf"in use by .*\({user.pid}\)"):
                 mount_table.unmount(mountpoint)
             user.kill()
+
+    def test_force_ends_the_daemon_though_it_is_used_and_though_it_ignores_a_signal(
+        self, mountpoint: Path, tmp_path: Path
+    ) -> None:
+        program = (
+            "import os, signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); from hubfs import presence;"
+            "kept = presence.announce(presence.of_daemon(os.stat(sys.argv[1]).st_dev));"
+            "print(1, flush=True); sys.stdin.read()"
+        )
+        (mountpoint / "file").touch()
+        with (
+            subprocess.Popen([sys.executable, "-c", program, mountpoint, tmp_path], stdin=-1, stdout=-1) as stubborn,
+            (mountpoint / "file").open("rb"),
+        ):
+            assert stubborn.stdout is not None
+            stubborn.stdout.readline()
+            mount_table.force(mountpoint)
+            assert stubborn.wait(1) == -9
+        assert not mount_table.is_mounted(mountpoint)
 
     def test_detach_takes_it_off_though_it_is_busy(self, mountpoint: Path) -> None:
         (mountpoint / "file").touch()

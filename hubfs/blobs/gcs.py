@@ -18,8 +18,9 @@ import gcsfs.retry
 from gcsfs.core import GCSFileSystem
 from google.auth.exceptions import GoogleAuthError, TransportError
 
-from hubfs.blobs.gcs_object import OBJECT_FIELDS, GcsFolder, GcsObject, object_of, page_of
-from hubfs.blobs.gcs_read import PendingRead, PendingReply, Reply
+from hubfs.blobs.gcs_object import NOT_UNDERSTOOD, OBJECT_FIELDS, GcsFolder, GcsObject, object_of, page_of
+from hubfs.blobs.gcs_read import PendingRead, Reply
+from hubfs.blobs.gcs_transfer import Flight, OtherBytes, Progress, begin_body, watched
 from hubfs.blobs.retry import Busy, Permanent, RetryPolicy, retrying
 from hubfs.blobs.url import redacted
 from hubfs.cancellation import Cancellation
@@ -131,8 +132,10 @@ class GcsClient:
         }
         url = self._fs.url(f"{obj.bucket}/{obj.name}")
         request = self._fs._call("GET", url, headers=headers, generation=obj.generation)  # noqa: SLF001 - behind the public `call`
-        future = self._begin(request, obj.url)
-        return PendingRead(obj, offset_bytes, size_bytes, future, lambda: self._finish(future, obj.url, size_bytes))
+        flight = self._begin(request, obj.url)
+        return PendingRead(
+            obj, offset_bytes, size_bytes, flight.future, lambda: self._finish(flight, obj.url, size_bytes)
+        )
 
     def stats(self) -> GcsStats:
         """The counts so far."""
@@ -176,7 +179,7 @@ class GcsClient:
         _, body = self._finish(self._begin(request, url), url, 0)
         return _understood(lambda: page_of(bucket, body), url, "a listing of a bucket")
 
-    def _begin(self, request: Coroutine[Any, Any, Reply], url: str) -> PendingReply:
+    def _begin(self, request: Coroutine[Any, Any, Reply], url: str) -> Flight:
         """Runs `request` on the event loop."""
         with self._lock:
             closed = self._closed
@@ -184,14 +187,15 @@ class GcsClient:
         if closed:
             request.close()
             raise Unavailable(f"{url}: the connection to the store was closed")
-        return asyncio.run_coroutine_threadsafe(request, self._fs.loop)
+        progress = Progress()
+        return Flight(asyncio.run_coroutine_threadsafe(watched(request, progress), self._fs.loop), progress)
 
-    def _finish(self, future: PendingReply, url: str, size_bytes: int) -> Reply:
+    def _finish(self, flight: Flight, url: str, size_bytes: int) -> Reply:
         """Waits for a reply with so many bytes: as long as bytes come, but not for ever."""
         bound_s = self.settings.timeout_s + size_bytes / _SLOWEST_BYTES_PER_S
-        forget = self.cancellation.on_cancel(lambda: _give_up(future))
+        forget = self.cancellation.on_cancel(lambda: _give_up(flight))
         try:
-            reply, body = future.result(bound_s)
+            reply, body = flight.result(self.settings.timeout_s, bound_s)
         except concurrent.futures.CancelledError as error:
             self.cancellation.check()
             raise Unavailable(f"{url}: the request was given up") from error
@@ -199,7 +203,7 @@ class GcsClient:
             raise _translated(error, url, self.settings) from error
         finally:
             forget()
-            _give_up(future)
+            _give_up(flight)
         with self._lock:
             self._bytes_received += len(body)
         return reply, body
@@ -228,16 +232,16 @@ class GcsBlob:
         return self._client.read(self._object, offset_bytes, size_bytes) if size_bytes > 0 else b""
 
 
-def _give_up(future: PendingReply) -> None:
-    """Ends the request behind `future` and whoever waits for it; does nothing to one that is done. Does not block."""
-    future.cancel()
+def _give_up(flight: Flight) -> None:
+    """Ends the request of `flight` and whoever waits for it; does nothing to one that is done. Does not block."""
+    flight.future.cancel()
 
 
 def _understood(read: Callable[[], T], url: str, what: str) -> T:
     """What `read` makes of an answer. Raises `Damaged` when it is not `what` it should be."""
     try:
         return read()
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except NOT_UNDERSTOOD as error:
         raise Damaged(f"{url}: the answer is not {what}; does the endpoint speak for GCS?") from error
 
 
@@ -271,19 +275,24 @@ def _file_system(settings: GcsSettings, access: str) -> _FileSystem:
         raise InvalidConfig(f"GCS credentials ({token}) cannot be used: {error}") from error
 
 
+class _Refusal(aiohttp.ClientResponseError):
+    """A status that is not success. What aiohttp raises by the same base is no answer: it could not be understood."""
+
+
 async def _refuse(response: aiohttp.ClientResponse) -> None:
-    """Raises for a status that is not success, with the store's reason.
+    """Raises for a status that is not success, with the store's reason, and for bytes that were not asked for.
 
     gcsfs would raise seven unrelated types for it, and tell some statuses only in their text.
     """
     if response.ok:
+        begin_body(response)
         return
     text = await response.text(errors="replace")
     try:
         reason = str(json.loads(text)["error"]["message"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         reason = text if "<" not in text else ""
-    raise aiohttp.ClientResponseError(
+    raise _Refusal(
         response.request_info,
         response.history,
         status=response.status,
@@ -311,10 +320,14 @@ def _translated(error: Exception, url: str, settings: GcsSettings) -> HubfsError
     if isinstance(error, _CREDENTIALS) and not isinstance(error, TransportError):
         return AccessDenied(f"{url}: the GCS credentials ({settings.token}) could not be renewed: {error}")
     store = redacted(settings.endpoint_url) if settings.endpoint_url else "the store"
-    return Unavailable(f"{url}: cannot reach {store}: {error or type(error).__name__}")
+    what = error if isinstance(error, OtherBytes) else f"cannot reach {store}: {error or type(error).__name__}"
+    return Unavailable(f"{url}: {what}")
 
 
 def _answered(error: aiohttp.ClientResponseError, url: str, settings: GcsSettings) -> HubfsError:
+    if not isinstance(error, _Refusal):
+        endless = isinstance(error, aiohttp.TooManyRedirects)
+        return Permanent(f"{url}: endless redirects") if endless else Unavailable(f"{url}: the answer is not HTTP")
     said = f"the store answered {error.status} ({error.message})"
     if error.status == HTTPStatus.NOT_FOUND:
         return NotFound(f"{url}: {said}")

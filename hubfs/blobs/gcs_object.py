@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+NOT_UNDERSTOOD = (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
+"""What reading an answer raises that is none: JSON may hold infinity, and be nested without end."""
+
 OBJECT_FIELDS = "name,size,generation,crc32c,md5Hash"
 """What has to be asked for to know a `GcsObject`."""
 
@@ -52,17 +55,17 @@ def bucket_and_name(url: str) -> tuple[str, str]:
 
 
 def object_of(bucket: str, body: bytes) -> GcsObject:
-    """Reads the store's description of one object. Raises as `json.loads` does, `TypeError`, `KeyError`."""
+    """Reads the store's description of one object. Raises `NOT_UNDERSTOOD` for what is none."""
     return _object(bucket, json.loads(body))
 
 
 def page_of(bucket: str, body: bytes) -> tuple[GcsFolder, str | None]:
-    """Reads a page of a listing, and the token of the next. Raises as `object_of` does, and `AttributeError`."""
+    """Reads a page of a listing, and the token of the next. Raises `NOT_UNDERSTOOD` for what is none."""
     page = json.loads(body)
-    prefixes = page.get("prefixes", ())
-    if not all(isinstance(prefix, str) for prefix in prefixes):
-        raise TypeError("a prefix is a text")
-    return GcsFolder([_object(bucket, item) for item in page.get("items", ())], prefixes), page.get("nextPageToken")
+    prefixes, token = page.get("prefixes", ()), page.get("nextPageToken")
+    if not all(isinstance(text, str) for text in (*prefixes, token or "")):
+        raise TypeError("a prefix is a text, and so is a token")
+    return GcsFolder([_object(bucket, item) for item in page.get("items", ())], prefixes), token
 
 
 def _object(bucket: str, item: Mapping[str, Any]) -> GcsObject:

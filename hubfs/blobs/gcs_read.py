@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
 from hubfs.blobs.gcs_object import GcsObject
-from hubfs.errors import Damaged, NotFound, Stale
+from hubfs.errors import NotFound, Stale, Unavailable
 
 Reply = tuple[Mapping[str, str], bytes]
 """Headers and body."""
@@ -48,7 +48,7 @@ class PendingRead:
         if reply.get("X-Goog-Generation", obj.generation) != obj.generation:
             raise Stale(f"{obj.url} was replaced since it was listed (generation {obj.generation})")
         if len(body) != self.size_bytes:
-            raise Damaged(
+            raise Unavailable(
                 f"{obj.url}: asked for {self.size_bytes} bytes at {self.offset_bytes}, the store sent {len(body)}"
             )
         return body

@@ -8,6 +8,7 @@ from hubfs.blobs.gcs import GcsClient
 from hubfs.blobs.gcs_object import GcsObject, bucket_and_name
 from hubfs.blobs.gcs_read import PendingRead
 from hubfs.blobs.ranged_stream import MOST_CONNECTIONS, Allowance, RangedStream
+from hubfs.cancellation import Cancellation
 from hubfs.errors import Damaged
 
 
@@ -91,7 +92,7 @@ class GcsRanges:
         self.identity = obj.key
         self.size_bytes = obj.size_bytes
 
-    def begin(self, offset_bytes: int, end_bytes: int) -> "GcsRangeRead":
+    def begin(self, offset_bytes: int, end_bytes: int, stop: Cancellation) -> "GcsRangeRead":  # noqa: ARG002 - see `Ranges`; here nothing is waited for
         """See `Ranges`."""
         return GcsRangeRead(self._client.begin_read(self._object, offset_bytes, end_bytes - offset_bytes))
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,12 +15,14 @@ import requests
 import urllib3
 from cachetools import TTLCache
 
-from hubfs.blobs.http_adapter import WatchedAdapter
+from hubfs.blobs.http_adapter import Peers, WatchedAdapter
 from hubfs.blobs.http_errors import translated
 from hubfs.blobs.http_object import ContentRange, HttpObject, content_length
 from hubfs.blobs.http_settings import HttpSettings
 from hubfs.blobs.http_status import REDIRECTS, refusal
 from hubfs.blobs.open_sockets import OpenSockets
+from hubfs.blobs.pace_floor import SLOWEST_BYTES_PER_S, PaceFloor
+from hubfs.blobs.reach import Reach
 from hubfs.blobs.retry import Busy, Permanent, retrying
 from hubfs.blobs.url import next_hop, origin_of, redacted, without_userinfo
 from hubfs.cancellation import Cancellation
@@ -67,6 +69,7 @@ class Transfer:
     def __init__(self, response: requests.Response, client: "HttpClient") -> None:
         self._response = response
         self._client = client
+        self._floor = PaceFloor(client.settings.stall_timeout_s)
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self.url = response.url
@@ -80,14 +83,17 @@ class Transfer:
     def read(self, limit_bytes: int) -> bytes:
         """The bytes that are there, at least one and at most `limit_bytes`; none at the end.
 
-        Raises `Unavailable` when the connection broke, `TimedOut` when it stalled, `Cancelled`.
+        Raises `Unavailable` when the connection broke, `TimedOut` when it stalled or trickles, `Cancelled`.
         """
+        began_s = time.monotonic()
         with self._client.translated(self.url):
             # As they came: decoding is for those who show pages. read1, because read would lose what it has when
             # the connection breaks.
             data: bytes = self._response.raw.read1(limit_bytes, decode_content=False) or b""
         self._client.cancellation.check()
         self._client.count(bytes_received=len(data))
+        if data and self._floor.too_slow(time.monotonic() - began_s, len(data)):
+            raise TimedOut(f"{redacted(self.url)} sent less than {SLOWEST_BYTES_PER_S} bytes a second")
         return data
 
     def read_up_to(self, limit_bytes: int) -> bytes:
@@ -137,8 +143,8 @@ class HttpClient:
         self._session = requests.Session()
         # Reading the environment takes as long as a small request, and the daemon's does not change.
         self._environment = lru_cache(_HOSTS_KEPT)(self._read_environment)
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, WatchedAdapter(sockets))
+        self._peers = Peers()
+        self._adapters = {limit: WatchedAdapter(sockets, partial(self._peers.meet, limit=limit)) for limit in Reach}
         self._forget_callback = cancellation.on_cancel(sockets.shut_down)
         # urllib3's debug lines print whole URLs, and the query of a signed one is a secret.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
@@ -149,7 +155,8 @@ class HttpClient:
     def close(self) -> None:
         """Closes the connections that are idle."""
         self._forget_callback()
-        self._session.close()
+        for adapter in self._adapters.values():
+            adapter.close()
 
     def stats(self) -> HttpStats:
         """What was asked and received since the start."""
@@ -249,12 +256,20 @@ class HttpClient:
             secret = {**without_userinfo(url)[1], **headers}
         for _ in range(_MAX_REDIRECTS + 1):
             with self.translated(hop):
-                transfer = Transfer(self._send(hop, {**extra, **(secret if origin_of(hop) == ours else {})}), self)
+                at_home = origin_of(hop) == ours
+                headers = {**extra, **(secret if at_home else {})}
+                # The hub itself the user named; where it leads, it must not use that we are inside and it is not.
+                anywhere = at_home or self.settings.private_redirects
+                limit = Reach.NOBODY if anywhere else self._peers.reach(*ours[1:])
+                transfer = Transfer(self._send(hop, headers, limit), self)
             yield transfer
             hop = next_hop(hop, transfer.redirect or "")
 
-    def _send(self, url: str, headers: Mapping[str, str]) -> requests.Response:
-        """One request. Session.send would follow redirects, or read a redirect's body to prepare for that: not used."""
+    def _send(self, url: str, headers: Mapping[str, str], limit: Reach) -> requests.Response:
+        """One request, to a host no further inside than `limit`.
+
+        Session.send would follow redirects, or read a redirect's body to prepare for that, and keep cookies: not used.
+        """
         self.cancellation.check()
         settings = self.settings
         chosen = {"User-Agent": settings.user_agent, "Accept": "*/*", **headers}
@@ -265,10 +280,12 @@ class HttpClient:
         auth = _as_it_is if any(name.lower() == "authorization" for name in chosen) else None
         request = self._session.prepare_request(requests.Request("GET", url, headers=chosen, auth=auth))
         parts = urlsplit(url)
+        if url.isascii() and origin_of(request.url or "") != origin_of(url):
+            raise ValueError("two readings of one URL")  # the headers were chosen for one, and would go to the other
         environment = self._environment(f"{parts.scheme}://{parts.netloc}/")
         verify = environment["verify"]
         self.count(requests=1)
-        return self._session.get_adapter(url).send(
+        return self._adapters[limit].send(
             request,
             stream=True,
             timeout=(settings.connect_timeout_s, settings.stall_timeout_s),

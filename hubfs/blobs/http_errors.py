@@ -14,6 +14,25 @@ from hubfs.blobs.url import redacted
 from hubfs.cancellation import Cancellation
 from hubfs.errors import HubfsError, TimedOut, Unavailable
 
+# By the codes of OpenSSL's <openssl/x509_vfy.h>.
+_ADVICE = {
+    9: "its time is yet to come; is this machine's clock right?",
+    10: "it has expired; tell the host's operator, or is this machine's clock wrong?",
+    62: "it is for another host name; is the URL right?",
+    64: "it is for another address; is the URL right?",
+}
+
+_NO_COMMON_TLS = frozenset(
+    {
+        "UNSUPPORTED_PROTOCOL",
+        "TLSV1_ALERT_PROTOCOL_VERSION",
+        "WRONG_SSL_VERSION",
+        "NO_PROTOCOLS_AVAILABLE",
+        "SSLV3_ALERT_HANDSHAKE_FAILURE",
+        "DH_KEY_TOO_SMALL",
+    }
+)
+
 
 @contextmanager
 def translated(url: str, settings: HttpSettings, cancellation: Cancellation) -> Iterator[None]:
@@ -37,10 +56,10 @@ def _error_for(url: str, error: Exception, settings: HttpSettings) -> HubfsError
         return TimedOut(f"{url} sent nothing for {settings.stall_timeout_s:g} s")
     cause, reason = _reason(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return Permanent(
-            f"{url} shows a certificate that is not trusted ({cause.verify_message}): add its authority with "
-            "REQUESTS_CA_BUNDLE"
-        )
+        advice = _ADVICE.get(cause.verify_code, "add its authority with REQUESTS_CA_BUNDLE")
+        return Permanent(f"{url} shows a certificate that is not trusted ({cause.verify_message}): {advice}")
+    if isinstance(cause, ssl.SSLError) and cause.reason in _NO_COMMON_TLS:
+        return Permanent(f"{url} offers no version or cipher of TLS that is still safe ({cause.reason}): refused")
     if isinstance(error, ValueError):
         return Permanent(f"{url} cannot be requested: the URL or one of the headers to send is not well-formed")
     through = " through the proxy" if isinstance(error, requests.exceptions.ProxyError) else ""

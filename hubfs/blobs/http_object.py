@@ -3,12 +3,14 @@
 import email.utils
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timezone
 from http import HTTPStatus
 
-_CONTENT_RANGE = re.compile(r"\s*bytes\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)\s*", re.ASCII | re.IGNORECASE)
+_PAGE = "text/html"
+_CONTENT_RANGE = re.compile(r"\s*bytes\s+(?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)\s*", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)  # what has more digits is no number of bytes or seconds
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def content_length(headers: Mapping[str, str]) -> int | None:
     """How many bytes the body was announced to have, if it was."""
     text = headers.get("Content-Length", "")
     # A chunked body says its own end; a Content-Length beside it means nothing (RFC 9112, 6.3).
-    return int(text) if text.isascii() and text.isdigit() and "Transfer-Encoding" not in headers else None
+    return int(text) if _NUMBER.fullmatch(text) and "Transfer-Encoding" not in headers else None
 
 
 def total_bytes(headers: Mapping[str, str]) -> int | None:
@@ -49,14 +51,25 @@ def strong_etag(headers: Mapping[str, str]) -> str | None:
     return etag if etag.startswith('"') else None
 
 
+def content_encoding(headers: Mapping[str, str]) -> str:
+    """What was done to the body, in lower case; empty for nothing."""
+    text = headers.get("Content-Encoding", "").strip().lower()
+    return "" if text == "identity" else text
+
+
+def content_type(headers: Mapping[str, str]) -> str:
+    """The type of the body without its parameters, in lower case."""
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """`Retry-After`, which comes as a number of seconds or as a date, in seconds from now."""
     text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
+    if _NUMBER.fullmatch(text):
         return float(text)
     try:
         date = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     # RFC 9110: dates are in GMT, also where a "-0000" leaves that open
     return max(0.0, (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp() - time.time())
@@ -80,6 +93,7 @@ class HttpObject:
     content_type: str
     head: bytes
     link: str | None = field(default=None, repr=False)
+    encoding: str = ""
 
     @classmethod
     def of(cls, url: str, final_url: str, status: int, headers: Mapping[str, str], head: bytes) -> "HttpObject":
@@ -95,6 +109,7 @@ class HttpObject:
             content_type=headers.get("Content-Type", ""),
             head=head,
             link=headers.get("Link"),
+            encoding=content_encoding(headers),
         )
 
     @property
@@ -107,9 +122,31 @@ class HttpObject:
 
         What only one of the two names proves nothing and is passed over: some hosts name the ETag only now and then.
         """
-        pairs = (
+        return all(
+            ours == theirs
+            for ours, theirs in self._compared(headers, size_bytes)
+            if ours is not None and theirs is not None
+        )
+
+    def misses(self, headers: Mapping[str, str], size_bytes: int | None) -> str | None:
+        """Why a reply cannot be about this object, whatever became of it: somebody else answers, or garbles it.
+
+        None for a reply that may be about it. Such a reply names at least one thing that this object is known by.
+        """
+        kind, encoding = content_type(headers), content_encoding(headers)
+        if kind == _PAGE and content_type({"Content-Type": self.content_type}) != _PAGE:
+            return "a page for people"
+        if encoding != self.encoding:
+            return f"bytes encoded as {encoding or 'they are'}, where {self.encoding or 'none'} was before"
+        known = [theirs for ours, theirs in self._compared(headers, size_bytes) if ours is not None]
+        return "neither validator nor size" if known and not any(theirs is not None for theirs in known) else None
+
+    def _compared(
+        self, headers: Mapping[str, str], size_bytes: int | None
+    ) -> Sequence[tuple[str | int | None, str | int | None]]:
+        """What this object is known by, and what a reply says of it."""
+        return (
             (self.etag, strong_etag(headers)),
             (None if self.etag else self.last_modified, headers.get("Last-Modified")),
             (self.size_bytes, size_bytes),
         )
-        return all(ours == theirs for ours, theirs in pairs if ours is not None and theirs is not None)

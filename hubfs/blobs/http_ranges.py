@@ -4,10 +4,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 
 from hubfs.blobs.http import Transfer
+from hubfs.blobs.http_head import heads_end_with
+from hubfs.blobs.open_sockets import shut_down
 from hubfs.blobs.pinned import PinnedObject
+from hubfs.cancellation import Cancellation
 from hubfs.errors import Damaged, TimedOut, Unavailable
 
 # Every read takes as much memory before it knows what it gets. Reads of 1 MiB cost twice the page faults of these.
@@ -25,9 +27,10 @@ class HttpRanges:
         self.identity = identity
         self.size_bytes = size_bytes
 
-    def begin(self, offset_bytes: int, end_bytes: int) -> "HttpRangeRead":
+    def begin(self, offset_bytes: int, end_bytes: int, stop: Cancellation) -> "HttpRangeRead":
         """See `Ranges`."""
-        transfer = self._pinned.open_range(offset_bytes, end_bytes)
+        with heads_end_with(stop):
+            transfer = self._pinned.open_range(offset_bytes, end_bytes)
         return HttpRangeRead(transfer, self.url, end_bytes - offset_bytes)
 
 
@@ -73,9 +76,7 @@ def _shut_down(transfer: Transfer) -> None:
     connection = transfer._response.raw.connection  # noqa: SLF001 - None once all was read
     connected = getattr(connection, "sock", None)
     if isinstance(connected, socket.socket):
-        with suppress(OSError):  # closed meanwhile
-            # Not connected.shutdown(): a TLS socket would take its TLS state away from the thread that is using it.
-            socket.socket.shutdown(connected, socket.SHUT_RDWR)
+        shut_down(connected)
 
 
 def chunks_of(transfer: Transfer, limit_bytes: int | None = None) -> Iterator[bytes]:

@@ -64,7 +64,7 @@ class HttpStream:
     def chunks(self) -> Iterator[bytes]:
         """See `ByteStream`: 256 KiB each on a fast line, less on a slow one.
 
-        A transfer that broke is asked again from where it broke; attempts count anew after every byte of progress.
+        A transfer that broke is asked again from where it broke; attempts count anew after every 64 KiB.
         Raises `Damaged`, `Stale`, `AccessDenied`, `NotFound`, `TimedOut`, `Unavailable`, `Cancelled`.
         """
         reached_bytes = 0
@@ -101,7 +101,7 @@ class HttpStream:
                         reached_bytes += len(chunk)
                         if size_bytes is not None and reached_bytes > size_bytes:
                             raise Damaged(f"{self._url} has more bytes than the {size_bytes} it announced")
-                        retries.progress()
+                        retries.progress(len(chunk))
                         yield chunk
                 if size_bytes is None or reached_bytes == size_bytes:
                     return

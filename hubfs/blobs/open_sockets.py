@@ -32,6 +32,11 @@ class OpenSockets:
         with self._lock:
             sockets = list(self._open)
         for each in sockets:
-            with suppress(OSError):  # closed meanwhile
-                # Not each.shutdown(): a TLS socket would take its TLS state away from the thread that is using it.
-                socket.socket.shutdown(each, socket.SHUT_RDWR)
+            shut_down(each)
+
+
+def shut_down(connected: socket.socket) -> None:
+    """Ends every read and write of `connected`, in whichever thread; never blocks."""
+    with suppress(OSError):  # closed meanwhile
+        # Not connected.shutdown(): a TLS socket would take its TLS state away from the thread that is using it.
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)

@@ -77,6 +77,8 @@ class PinnedObject:
         if seen is not expired:
             return seen  # another reader was faster
         found = self._client.probe(self._url, self._headers, fresh=True)
+        if sent := expired.misses({"Content-Type": found.content_type, "Content-Encoding": found.encoding}, 0):
+            raise Unavailable(f"{redacted(self._url)} answered with {sent} instead of the bytes asked for")
         if not _same(expired, found):
             raise self._stale()
         with self._lock:
@@ -105,11 +107,13 @@ class PinnedObject:
         """Checks that `transfer` is about the same bytes as `seen`."""
         ranged = transfer.status == HTTPStatus.PARTIAL_CONTENT
         size_bytes = total_bytes(transfer.headers) if ranged else content_length(transfer.headers)
+        unsatisfiable = transfer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+        if not unsatisfiable and (sent := seen.misses(transfer.headers, size_bytes)):
+            # Not this object, and no sign that it changed: a network's login page, a host in trouble.
+            raise Unavailable(f"{redacted(self._url)} answered with {sent} instead of the bytes asked for")
         # A 416 says that the object ends before a byte that was there. A 200 in reply to a range says that the object
         # changed, or that the host has no ranges: the validators tell which.
-        if transfer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not seen.same_as(
-            transfer.headers, size_bytes
-        ):
+        if unsatisfiable or not seen.same_as(transfer.headers, size_bytes):
             raise self._stale()
 
     def _expect_range(self, transfer: Transfer, offset_bytes: int, end_bytes: int | None) -> None:

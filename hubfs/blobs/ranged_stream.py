@@ -61,7 +61,7 @@ class RangedStream:
     def chunks(self) -> Generator[bytes, None, None]:
         """See `ByteStream`. The first bytes leave as they come, over one connection; `Pace` says when others join.
 
-        A piece is asked again from where it broke; attempts count anew after every byte of progress. One that is not
+        A piece is asked again from where it broke; attempts count anew after every 64 KiB. One that is not
         wanted yet gives way when its host cannot take it, and comes when it is its turn. Raises `Damaged`, `Stale`,
         `AccessDenied`, `NotFound`, `TimedOut`, `Unavailable`, `Cancelled`; `RangesIgnored` (an `Unavailable`) behind
         the last byte that came as it was asked for.
@@ -256,14 +256,14 @@ class _Reading:
     def _transfer(self, piece: _Piece, retries: Retries) -> None:
         self._stop.check()
         began_s = time.monotonic()
-        read = self._ranges.begin(piece.reached_bytes, piece.end_bytes)
+        read = self._ranges.begin(piece.reached_bytes, piece.end_bytes, self._stop)
         latency_s = time.monotonic() - began_s
         forget = self._stop.on_cancel(read.give_up)
         try:
             with self._changed:
                 self._latency_s += latency_s
             for chunk in read.chunks():
-                retries.progress()
+                retries.progress(len(chunk))
                 with self._changed:
                     piece.chunks.append(chunk)
                     piece.reached_bytes += len(chunk)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from hubfs.blobs.retry import Permanent
+from hubfs.cancellation import Cancellation
 
 
 class RangesIgnored(Permanent):
@@ -59,6 +60,9 @@ class Ranges(Protocol):
         """How many bytes there are."""
         ...
 
-    def begin(self, offset_bytes: int, end_bytes: int) -> RangeRead:
-        """Begins to read a range; one attempt. To be closed. Raises `RangesIgnored`, and any other `HubfsError`."""
+    def begin(self, offset_bytes: int, end_bytes: int, stop: Cancellation) -> RangeRead:
+        """Begins to read a range; one attempt. To be closed. Raises `RangesIgnored`, and any other `HubfsError`.
+
+        A cancel of `stop` ends the wait for a reply that does not begin, with any of them.
+        """
         ...

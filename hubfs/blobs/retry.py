@@ -2,6 +2,7 @@
 
 import logging
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -13,6 +14,9 @@ from hubfs.errors import HubfsError, TimedOut, Unavailable
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+PROGRESS_BYTES = 64 * 1024
+"""What has to come before attempts count anew: more than a trickle brings before it is given up."""
 
 
 class Permanent(Unavailable):
@@ -46,7 +50,10 @@ class RetryPolicy:
 
 
 class Retries:
-    """The attempts of one task: counts failures and waits between them. For one thread."""
+    """The attempts of one task: counts failures and waits between them. For one thread.
+
+    A host that brings a few bytes and fails, over and over, makes no progress that would count.
+    """
 
     def __init__(
         self,
@@ -58,14 +65,18 @@ class Retries:
         self._cancellation = cancellation
         self._random = random
         self._failures = 0
+        self._came_bytes = 0
 
-    def progress(self) -> None:
-        """Something worked: the count starts anew."""
-        self._failures = 0
+    def progress(self, size_bytes: int) -> None:
+        """So many bytes came: once there are enough of them, the count starts anew."""
+        self._came_bytes += size_bytes
+        if self._came_bytes >= PROGRESS_BYTES:
+            self._failures = self._came_bytes = 0
 
     def wait_after(self, error: HubfsError) -> None:
         """Waits before the next attempt. Raises `error` if it is not worth one, `Cancelled` on cancel."""
         self._failures += 1
+        self._came_bytes = 0
         if (
             not isinstance(error, TimedOut | Unavailable)
             or isinstance(error, Permanent)
@@ -89,13 +100,40 @@ def retrying(attempt: Callable[[], T], policy: RetryPolicy, cancellation: Cancel
             retries.wait_after(error)
 
 
-class RetryingBlob:
-    """`blob`, with reads that failed for a passing reason asked again."""
+_SHARED_S = 1.0
 
-    def __init__(self, blob: Blob, policy: RetryPolicy, cancellation: Cancellation) -> None:
+
+@dataclass(frozen=True)
+class _Failure:
+    """What a read of `[start_bytes, end_bytes)` ended with; until `until_s` it does for reads of the same bytes."""
+
+    start_bytes: int
+    end_bytes: int
+    error: HubfsError
+    until_s: float
+
+
+class RetryingBlob:
+    """`blob`, with reads that failed for a passing reason asked again.
+
+    Once the attempts are used up, their error is the answer for a second to whoever reads the same bytes. The kernel
+    lets those who do ask one at a time, and asks again itself where reading ahead failed: each would wait for all the
+    attempts, one after the other. There is no lock: `_failure` is only ever replaced.
+    """
+
+    def __init__(
+        self,
+        blob: Blob,
+        policy: RetryPolicy,
+        cancellation: Cancellation,
+        *,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._blob = blob
         self._policy = policy
         self._cancellation = cancellation
+        self._timer = timer
+        self._failure: _Failure | None = None
 
     @property
     def key(self) -> str:
@@ -109,4 +147,16 @@ class RetryingBlob:
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """See `Blob`. Raises the last error once the attempts are used up."""
-        return retrying(lambda: self._blob.read_at(offset_bytes, size_bytes), self._policy, self._cancellation)
+        failure, end_bytes = self._failure, offset_bytes + size_bytes
+        if (
+            failure is not None
+            and failure.start_bytes <= offset_bytes <= end_bytes <= failure.end_bytes
+            and self._timer() < failure.until_s
+        ):
+            self._cancellation.check()
+            raise failure.error.with_traceback(None)  # raised again and again, it would keep every frame it passed
+        try:
+            return retrying(lambda: self._blob.read_at(offset_bytes, size_bytes), self._policy, self._cancellation)
+        except (TimedOut, Unavailable) as error:
+            self._failure = _Failure(offset_bytes, end_bytes, error, self._timer() + _SHARED_S)
+            raise

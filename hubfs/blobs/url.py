@@ -1,5 +1,6 @@
 """URLs: what of them may be said aloud, whom they name, and where a redirect may lead."""
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
@@ -7,6 +8,9 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
 from hubfs.blobs.retry import Permanent
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_URL = re.compile(r"""\b[a-z][a-z\d+.-]*://[^\s"'<>]+""", re.IGNORECASE)
+_QUERY = re.compile(r"""(?<=\S)\?[^\s"'<>]*=[^\s"'<>]*""")
 
 
 def redacted(url: str) -> str:
@@ -16,6 +20,11 @@ def redacted(url: str) -> str:
     except ValueError:
         return "(a text that is not a URL)"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def redacted_text(text: str) -> str:
+    """`text`, with the same done to every URL in it: for what was said by those who know no secrets."""
+    return _QUERY.sub("", _URL.sub(lambda url: redacted(url[0]), text))
 
 
 def origin_of(url: str) -> tuple[str, str | None, int | None]:
@@ -36,13 +45,17 @@ def without_userinfo(url: str) -> tuple[str, Mapping[str, str]]:
 
 
 def next_hop(url: str, location: str) -> str:
-    """The URL that the reply of `url` redirects to. Raises `Permanent` where a redirect must not lead."""
+    """The URL that the reply of `url` redirects to, without credentials, which are for users to name.
+
+    Raises `Permanent` where a redirect must not lead.
+    """
     try:
-        target = urldefrag(urljoin(url, location)).url
+        target = without_userinfo(urldefrag(urljoin(without_userinfo(url)[0], location)).url)[0]
         scheme, host, _ = origin_of(target)
-    except ValueError as error:
-        raise Permanent(f"{redacted(url)} redirects to a text that is not a URL") from error
-    if scheme not in _DEFAULT_PORTS or not host:
+    except ValueError:
+        raise Permanent(f"{redacted(url)} redirects to a text that is not a URL") from None
+    # A backslash some read as '/', others as a part of the host's name.
+    if scheme not in _DEFAULT_PORTS or not host or "\\" in location:
         raise Permanent(f"{redacted(url)} redirects to {redacted(target)}, which is not an http(s) URL")
     if scheme == "http" and urlsplit(url).scheme == "https":
         raise Permanent(

@@ -34,12 +34,16 @@ class CacheKey(NamedTuple):
 
 @dataclass(frozen=True)
 class TierStats:
-    """How full a tier is, and how it served. Bytes and counts since the start of the daemon."""
+    """How full a tier is, and how it served. Bytes and counts since the start of the daemon.
+
+    `problem`: why it keeps nothing just now, if that is so.
+    """
 
     used_bytes: int
     limit_bytes: int
     hits: int
     misses: int
+    problem: str | None = None
 
 
 Release = Callable[[], None]

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from hubfs.cache import block_map
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.layout import CacheLayout
+from hubfs.cache.private_files import open_to_read
 
 _KEPT_FILES = 128
 """Two descriptors each: a quarter of what a process may usually have."""
 
 _NOT_THE_FILES_FAULT = (errno.EMFILE, errno.ENFILE)
+_NOT_TO_BE_WRITTEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(eq=False)
@@ -20,6 +22,7 @@ class OpenBlocks:
     """A file's block map and data file, open. `data_fd` is None if the data file cannot be opened."""
 
     key: CacheKey
+    seed: int
     map_path: str
     map_fd: int
     data_fd: int | None
@@ -30,7 +33,7 @@ class OpenBlocks:
 
     def record(self, index: int) -> tuple[int, int] | None:
         """See `block_map.read_record`."""
-        return block_map.read_record(self.map_fd, index, header_known=True) if self.is_map else None
+        return block_map.read_record(self.map_fd, self.seed, index, header_known=True) if self.is_map else None
 
     def bytes_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """What can be read of these bytes of the data file: none if that fails for a reason of the file's own."""
@@ -143,19 +146,29 @@ class Descriptors:
 
 def _open(layout: CacheLayout, key: CacheKey) -> OpenBlocks:
     map_path = str(layout.blocks(key))
-    map_fd = os.open(map_path, os.O_RDWR | os.O_CLOEXEC)
+    map_fd = _opened_map(map_path)
     try:
         is_map, identity = block_map.has_header(map_fd), os.fstat(map_fd)
         data_fd = None
         try:
-            data_fd = os.open(layout.data(key), os.O_RDONLY | os.O_CLOEXEC)
+            data_fd = open_to_read(layout.data(key))
         except OSError as error:
             if error.errno in _NOT_THE_FILES_FAULT:
                 raise
     except OSError:
         os.close(map_fd)
         raise
-    return OpenBlocks(key, map_path, map_fd, data_fd, is_map, identity)
+    return OpenBlocks(key, block_map.seed_of(key), map_path, map_fd, data_fd, is_map, identity)
+
+
+def _opened_map(path: str) -> int:
+    """For writing, too, so that what turns out to be corrupt can be taken back; not where nothing can be written."""
+    try:
+        return open_to_read(path, os.O_RDWR)
+    except OSError as error:
+        if error.errno not in _NOT_TO_BE_WRITTEN:
+            raise
+        return open_to_read(path)
 
 
 def _close(unused: list[OpenBlocks]) -> None:

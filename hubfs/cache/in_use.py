@@ -1,6 +1,7 @@
 """Who uses which model: shared locks that every process sees, and that a kill releases, too."""
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -8,13 +9,14 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from hubfs.cache.block_cache import Release
 from hubfs.cache.layout import CacheLayout
+from hubfs.cache.private_files import NO_FILE, open_to_write
 
 _log = logging.getLogger(__name__)
 
+_NOT_TO_BE_WRITTEN = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
 _ATTEMPTS = 50
 _PAUSE_S = 0.01
 """An eviction holds the lock just long enough to look, or to rename the model away; then there is a new lock file."""
@@ -45,9 +47,11 @@ class InUse:
         lock = self._join(model)
         if lock is None:
             try:
-                lock = self._enter(model, _Lock(_locked_shared(self._layout.in_use(model))))
+                lock = self._enter(model, _Lock(self._locked_shared(model)))
             except OSError as error:
-                _log.warning("The disk cache cannot mark %s as in use: %s", model, error)
+                # Where nothing can be written, nothing is evicted.
+                level = logging.DEBUG if error.errno in _NOT_TO_BE_WRITTEN else logging.WARNING
+                _log.log(level, "The disk cache cannot mark %s as in use: %s", model, error)
                 return lambda: None
         with contextlib.suppress(OSError):
             os.utime(lock.fd)
@@ -68,7 +72,7 @@ class InUse:
     def idle(self, model: str) -> Iterator[bool]:
         """Keeps others from beginning to hold `model`. False if anybody, of this process or another, holds it."""
         try:
-            fd = open_for_writing(self._layout.in_use(model))
+            fd = self._opened(model)
         except OSError:
             yield False
             return
@@ -107,34 +111,32 @@ class InUse:
         if last:
             os.close(lock.fd)
 
-
-def open_for_writing(path: Path) -> int:
-    """A file descriptor of the file, which is made if need be, and its directories. Raises OSError."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    for _ in range(_ATTEMPTS):
+    def _opened(self, model: str) -> int:
+        """A descriptor of the model's file. Raises OSError."""
+        path = self._layout.in_use(model)
         try:
-            return os.open(path, flags, 0o644)
-        except FileNotFoundError:  # noqa: PERF203 - the loop is for this
-            # An eviction may take the directories away again, at any moment.
-            with contextlib.suppress(FileNotFoundError, FileExistsError):
-                path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, flags, 0o644)
+            return open_to_write(path, self._layout.models_root)
+        except OSError as error:
+            if error.errno not in NO_FILE:
+                raise
+            self._layout.discard(path)  # else the model could never be evicted
+            return open_to_write(path, self._layout.models_root)
 
-
-def _locked_shared(path: Path) -> int:
-    """A descriptor that has the shared lock of the file that is at `path` now. Raises OSError."""
-    for _ in range(_ATTEMPTS):
-        fd = open_for_writing(path)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            # Between the open and the lock an eviction may have renamed the model away.
-            if os.path.samestat(os.fstat(fd), path.stat()):
-                return fd
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        except OSError:
+    def _locked_shared(self, model: str) -> int:
+        """A descriptor that has the shared lock of the model's file as it is now. Raises OSError."""
+        path = self._layout.in_use(model)
+        for _ in range(_ATTEMPTS):
+            fd = self._opened(model)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                # Between the open and the lock an eviction may have renamed the model away.
+                if os.path.samestat(os.fstat(fd), path.stat()):
+                    return fd
+            except (BlockingIOError, FileNotFoundError):
+                pass
+            except OSError:
+                os.close(fd)
+                raise
             os.close(fd)
-            raise
-        os.close(fd)
-        time.sleep(_PAUSE_S)
-    raise BlockingIOError(f"{path} stays locked by an eviction")
+            time.sleep(_PAUSE_S)
+        raise BlockingIOError(f"{path} stays locked by an eviction")

@@ -5,13 +5,27 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+import struct
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from hubfs.blobs.crc32c import crc32c
 from hubfs.cache.layout import CacheLayout
+from hubfs.cache.private_files import NO_FILE, read_whole, write_whole
 
 _log = logging.getLogger(__name__)
+
+_VERSION = 2
+_WHOLE = re.compile(rb'\{"version": (\d{1,9}), "crc32c": (\d{1,10}), "index":\n(.*)\n\}\n', re.DOTALL)
+"""JSON for people; what is between the lines is verified before anything of it is understood."""
+
+_END, _MAGIC = struct.Struct("<8sI"), b"HUBFSFOR"
+"""What is behind an archive's index in the cache: that it is this model's."""
+
+_MOST_BYTES = 256 << 20
+_LEFT_OVER_S = 3600.0
 
 Index = Mapping[str, Any]
 
@@ -63,60 +77,78 @@ class NoIndexes:
 
 
 class IndexStore:
-    """Loads and saves indexes; a broken or unreadable one is as good as none. No state, so no lock."""
+    """Loads and saves indexes, each with a checksum that names its model. No state, so no lock.
+
+    A broken or unreadable one is as good as none, and so is one of another model, or of another version of hubfs.
+    """
 
     def __init__(self, layout: CacheLayout) -> None:
         self._layout = layout
 
     def save(self, model: str, index: Index) -> None:
         """Keeps the index of `model` (`<hub>/<handle>@<identity>`), at once or not at all; a failure is logged."""
-        self._write(model, self._layout.index(model), json.dumps(index).encode())
+        said = json.dumps(index).encode()
+        whole = b'{"version": %d, "crc32c": %d, "index":\n%b\n}\n' % (_VERSION, _checksum(model, said), said)
+        self._write(model, self._layout.index, whole)
 
     def save_file(self, model: str, data: bytes) -> None:
         """See `Indexes`; at once or not at all; a failure is logged."""
-        self._write(model, self._layout.archive_index(model), data)
+        self._write(model, self._layout.archive_index, data + _END.pack(_MAGIC, _checksum(model, data)))
 
     def load_file(self, model: str) -> bytes | None:
         """See `Indexes`."""
         try:
-            return self._layout.archive_index(model).read_bytes()
+            whole = read_whole(self._layout.archive_index(model), _MOST_BYTES)
         except FileNotFoundError:
             return None
         except OSError as error:
             _log.warning("The archive's index of %s is unreadable and is left aside: %s", model, error)
             return None
+        data = whole[: -_END.size]
+        if whole[len(data) :] == _END.pack(_MAGIC, _checksum(model, data)):
+            return data
+        _log.warning("The archive's index of %s is not what was written, and is left aside", model)
+        return None
 
-    def _write(self, model: str, path: Path, data: bytes) -> None:
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    def _write(self, model: str, place: Callable[[str], Path], data: bytes) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
-            temporary.replace(path)
+            path = place(model)
+            try:
+                write_whole(path, data, self._layout.models_root)
+            except OSError as error:
+                if error.errno not in NO_FILE:
+                    raise
+                self._layout.discard(path)
+                write_whole(path, data, self._layout.models_root)
+            self._sweep(path)
         except OSError as error:
             _log.warning("The disk cache cannot keep the index of %s: %s", model, error)
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+
+    def _sweep(self, path: Path) -> None:
+        """Deletes what kills in the middle of earlier saves left. Raises OSError."""
+        for left_over in path.parent.glob(f"{path.name}.*"):
+            with contextlib.suppress(FileNotFoundError):
+                if left_over.lstat().st_mtime < time.time() - _LEFT_OVER_S:
+                    left_over.unlink()
 
     def load(self, hub_and_handle: str) -> Index | None:
         """The newest index of a model, whichever its identity."""
-        folder, _, version = hub_and_handle.rpartition("/")
-        try:
-            candidates = sorted(
-                self._layout.model(folder).glob(f"{version}@*/index.json"),
-                key=lambda path: path.stat().st_mtime,
-                reverse=True,
-            )
-        except OSError:
-            return None
-        for path in candidates:
+        for path in self._candidates(hub_and_handle):
             try:
-                index = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                _log.warning("The index %s is unreadable and is left aside: %s", path, error)
-                continue
-            if isinstance(index, dict):
-                return index
+                return _verified(path.parent.relative_to(self._layout.models_root).as_posix(), path)
+            except (OSError, ValueError, RecursionError) as error:  # noqa: PERF203 - the loop is for this
+                _log.warning("The index %s is left aside: %s", path, error)
         return None
+
+    def _candidates(self, hub_and_handle: str) -> list[Path]:
+        """Where indexes of the model are, the newest first."""
+        folder, _, version = hub_and_handle.rpartition("/")
+        found = []
+        with contextlib.suppress(OSError):
+            for path in self._layout.model(folder).glob(f"{version}@*/index.json"):
+                with contextlib.suppress(OSError):
+                    found.append((path.lstat().st_mtime, path))
+        return [path for _, path in sorted(found, reverse=True)]
 
     def known(self, hub: str) -> Iterator[str]:
         """The handles of all models of `hub` that have an index."""
@@ -126,3 +158,20 @@ class IndexStore:
                     yield re.sub(r"@[^/]*$", "", model).removeprefix(hub + "/")
         except OSError as error:
             _log.warning("Cannot list the disk cache: %s", error)
+
+
+def _verified(model: str, path: Path) -> Index:
+    """Raises OSError and ValueError."""
+    match = _WHOLE.fullmatch(read_whole(path, _MOST_BYTES))
+    if match is None or int(match[1]) != _VERSION:
+        raise ValueError("it is damaged, or of another version")
+    if int(match[2]) != _checksum(model, match[3]):
+        raise ValueError("it is damaged, or another model's")
+    index = json.loads(match[3])
+    if not isinstance(index, dict):
+        raise ValueError("it is no index")  # noqa: TRY004 - as everything else that is wrong with it
+    return index
+
+
+def _checksum(model: str, data: bytes) -> int:
+    return crc32c(os.fsencode(f"{model}\0") + data)

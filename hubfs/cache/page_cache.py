@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.layout import CacheLayout
+from hubfs.cache.private_files import open_to_read
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled
 
@@ -80,7 +81,7 @@ def give_back(path: str, check: Callable[[], None] = lambda: None) -> None:
 
     Raises OSError, and whatever `check` raises, which is called now and then.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = open_to_read(path)
     try:
         for offset_bytes in range(0, os.fstat(fd).st_size, _PIECE_BYTES):
             check()

@@ -113,13 +113,13 @@ class SharedIndexes:
             return _verified(model, data)
         except HubfsError as error:
             _log.debug("The shared cache's index of %s cannot be read: %s", model, error)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             _log.warning("The shared cache's index of %s is left aside: %s", model, error)
         return None
 
 
 def _verified(model: str, data: bytes) -> tuple[float, Index]:
-    """Raises `ValueError`, `KeyError` or `TypeError` for what `SharedIndexes.save` did not write."""
+    """For what `SharedIndexes.save` did not write: what is caught above."""
     whole = json.loads(data)
     said = whole["index"].encode()
     if whole["model"] != model or whole["crc32c"] != crc32c(said):

@@ -115,13 +115,17 @@ def decode(key: CacheKey, data: bytes) -> dict[int, bytes]:
         blocks = {}
         offset_bytes = HEADER_BYTES
         for index, size_bytes, expected in header["blocks"]:
+            if type(index) is not int or index < 0 or not 0 < size_bytes <= BLOCK_SIZE_BYTES:
+                raise Damaged("its header names an impossible block")
             block = data[offset_bytes : offset_bytes + size_bytes]
             if len(block) != size_bytes or crc32c(block) != expected:
                 raise Damaged(f"block {index} is corrupt")
-            blocks[int(index)] = block
+            blocks[index] = block
             offset_bytes += size_bytes
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged("it is no object of blocks") from error
+    if len({index // RUN_BLOCKS for index in blocks}) != 1 or len(blocks) != len(header["blocks"]):
+        raise Damaged("its blocks are not those of one run")
     if offset_bytes != len(data):
         raise Damaged("it is longer than its header says")
     return blocks

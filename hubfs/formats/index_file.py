@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hubfs.errors import Damaged
 from hubfs.formats.gzip_index import TRAILER_BYTES, GzipIndex
 from hubfs.formats.sealed import seal, unseal
-from hubfs.formats.tar import MAX_FILE_SIZE_BYTES, MAX_MEMBERS
+from hubfs.formats.tar import MAX_FILE_SIZE_BYTES, MAX_MEMBERS, is_nameable
 
 SUFFIX = ".hubfs-index"
 """The index of an archive lies beside it, under the archive's name with this suffix."""
@@ -18,7 +18,7 @@ MAX_SIZE_BYTES = 64 << 20
 _MAGIC, _VERSION = b"hubfsIDX", 1
 _WHAT = "an index of an archive"
 _HEAD = struct.Struct("<QIQ")  # size of the archive, how many members, size of the gzip index (0: a plain tar)
-_MEMBER = struct.Struct("<?QQH")  # is a directory, size, offset, size of the path
+_MEMBER = struct.Struct("<BQQH")  # is a directory (0 or 1), size, offset, size of the path
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,12 @@ class IndexFile:
                 raise Damaged(f"this was {_WHAT}: it claims {count} members")
             members, end = [], _HEAD.size
             for _ in range(count):
-                is_directory, size_bytes, offset_bytes, path_bytes = _MEMBER.unpack_from(body, end)
+                kind, size_bytes, offset_bytes, path_bytes = _MEMBER.unpack_from(body, end)
+                if kind > 1:
+                    raise Damaged(f"this was {_WHAT}: it has a member of kind {kind}")
                 start = end + _MEMBER.size
                 end = start + path_bytes
-                members.append(IndexedMember(body[start:end].decode(), is_directory, size_bytes, offset_bytes))
+                members.append(IndexedMember(body[start:end].decode(), bool(kind), size_bytes, offset_bytes))
         except (struct.error, UnicodeDecodeError) as error:
             raise Damaged(f"this was {_WHAT}: its members cannot be read") from error
         if len(body) - end != gzip_bytes:
@@ -118,10 +120,10 @@ def looks_like_index(head: bytes) -> bool:
 
 
 def _possible(member: IndexedMember, tar_size_bytes: int) -> bool:
-    names = member.path.split("/")
     return (
-        {"", ".", ".."}.isdisjoint(names)
-        and _is_text(member.path)
+        _is_text(member.path)
+        and {"", ".", ".."}.isdisjoint(member.path.split("/"))
+        and is_nameable(member.path)
         and 0 <= member.size_bytes <= (0 if member.is_directory else MAX_FILE_SIZE_BYTES)
         and (member.is_directory or member.offset_bytes >= tarfile.BLOCKSIZE)
         and member.offset_bytes + member.size_bytes <= tar_size_bytes

@@ -4,7 +4,8 @@ It is a process of its own because rapidgzip is C++ that meets what strangers se
 `std::terminate`, no end to its memory), it does to this process. It starts in 30 ms: with neither `site` nor more of
 hubfs than its own protocol.
 
-It ends when either socket does. (PR_SET_PDEATHSIG would kill it as soon as the *thread* that started it ends.)
+It ends when either socket does, and is killed when the thread ends that started it (also if it was stopped, and sees
+nothing): that is the thread which consumes the output, so the process is of no use to anybody after it.
 """
 
 import contextlib
@@ -17,12 +18,14 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from functools import cache
 from itertools import cycle, islice
 from typing import NoReturn
 
 from rapidgzip import RapidgzipFile
 
 from hubfs.formats.ring import Ring
+from hubfs.formats.sandbox import confine
 from hubfs.formats.worker_protocol import (
     MIB,
     SLOT_BYTES,
@@ -35,7 +38,7 @@ from hubfs.formats.worker_protocol import (
 )
 
 # Of <linux/prctl.h>.
-_PR_SET_NAME, _PR_SET_NO_NEW_PRIVS = 15, 38
+_PR_SET_NAME = 15
 
 # Its allocator reserves a gigabyte of addresses for each thread, and touches few of them.
 _ADDRESSES_BYTES = 4096 * MIB
@@ -155,9 +158,13 @@ def inflate(file: CompressedFile, window: Window, output: Ring, connection: sock
 
 
 def resident_bytes() -> int:
-    """How much memory this process holds now."""
-    with open("/proc/self/statm", "rb") as figures:  # noqa: PTH123 - pathlib is a third of this program's start
-        return int(figures.read().split()[1]) * mmap.PAGESIZE
+    """How much memory this process holds now. The first call opens what tells it, for all."""
+    return int(os.pread(_figures(), 200, 0).split()[1]) * mmap.PAGESIZE
+
+
+@cache
+def _figures() -> int:
+    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def received(connection: socket.socket) -> Message | None:
@@ -168,10 +175,9 @@ def received(connection: socket.socket) -> Message | None:
         return None
 
 
-def restrict(workers: int) -> None:
-    """Takes from this process what it does not need to inflate."""
+def restrict(workers: int) -> str:
+    """Takes from this process what it does not need to inflate; returns what was taken, in words."""
     libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     libc.prctl(_PR_SET_NAME, b"hubfs-inflate", 0, 0, 0)
     for limit, value in (
         (resource.RLIMIT_AS, _ADDRESSES_BYTES + workers * _ADDRESSES_PER_WORKER_BYTES),
@@ -180,6 +186,8 @@ def restrict(workers: int) -> None:
         (resource.RLIMIT_NOFILE, _MAX_FILES),
     ):
         resource.setrlimit(limit, (value, value))
+    resident_bytes()  # while files can be opened
+    return ", ".join(confine())
 
 
 def main() -> NoReturn:
@@ -195,9 +203,9 @@ def main() -> NoReturn:
         os._exit(1)
 
     try:
-        restrict(window.workers)
-        output = Ring(output_memory, SLOTS * SLOT_BYTES)
-        file = CompressedFile(Ring(input_memory, window.size_bytes), feed, size_bytes, window, give_up)
+        output, compressed = Ring(output_memory, SLOTS * SLOT_BYTES), Ring(input_memory, window.size_bytes)
+        send(result, Message(Kind.CONFINED, text=restrict(window.workers)))
+        file = CompressedFile(compressed, feed, size_bytes, window, give_up)
 
         def end_with_the_daemon() -> None:
             file.listen()

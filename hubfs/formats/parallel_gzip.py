@@ -137,7 +137,8 @@ class ParallelInflater:
         """Yields what `chunks` inflate to, in order, at most 1 MiB each; the end means that all of it was verified.
 
         A checkpoint is told before the chunk of output that contains it is yielded. `chunks` are pulled in another
-        thread, which also closes them. Closing the generator ends the process.
+        thread, which also closes them. Closing the generator ends the process, and so does the end of the thread
+        that asks for the first output.
 
         Raises `WorkerLost` when the process was lost, or did not verify the file (see above: an engine that reads
         again must judge), `Damaged` when `chunks` are more or less than the file's size, `Cancelled`, and what
@@ -162,9 +163,14 @@ class ParallelInflater:
     def _output(self, process: WorkerProcess, feed: WorkerFeed, on_checkpoint: OnCheckpoint) -> Iterator[bytes]:
         yielded_bytes = checksum = slot = 0
         while (message := self._next(process, feed)).kind is not Kind.ENDED:
+            if message.kind is Kind.CONFINED:
+                _log.debug("The inflating process %d is confined: %s", process.pid, message.text or "by limits alone")
+                continue
             if message.kind is Kind.CHECKPOINT:
                 on_checkpoint(message.number, message.other)
                 continue
+            if message.kind is not Kind.FILLED or not 0 < message.number <= SLOT_BYTES:
+                raise WorkerLost(f"the inflating process said something that makes no sense: {message}")
             data = process.output_ring.read(slot * SLOT_BYTES, message.number)
             slot += 1
             with contextlib.suppress(OSError):  # it died; what it said before that is still to be read
@@ -182,7 +188,11 @@ class ParallelInflater:
         poll = select.poll()
         poll.register(process.output, select.POLLIN)
         self._wait_for(lambda timeout_s: bool(poll.poll(timeout_s * 1000)), feed)
-        message = _received(process)
+        try:
+            message = _received(process)
+        except OSError as error:  # it has the archive's bytes in its hands, and is not trusted to speak sense
+            self._check(feed)
+            raise WorkerLost(f"the inflating process was not understood: {error}") from error
         if message is None:
             self._check(feed)
             raise WorkerLost(f"the inflating process ended: {process.how_it_ended()}")

@@ -89,12 +89,13 @@ class _Pump:
                 self._changed.notify_all()
 
     def _put(self, chunk: Bytes) -> bool:
-        """Waits for room; False if nobody wants more."""
+        """Waits for room; False if nobody wants more. Raises `Cancelled`."""
         with self._changed:
             while self._pulled_bytes >= self._ahead_bytes and not (self._stopped or self._cancellation.cancelled):
                 self._changed.wait(_TICK_S)
-            if self._stopped or self._cancellation.cancelled:
+            if self._stopped:
                 return False
+            self._cancellation.check()  # an end without an error would say that the chunks are complete
             self._pulled.append(chunk)
             self._pulled_bytes += len(chunk)
             self._changed.notify_all()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from hubfs.errors import Damaged
 from hubfs.formats.byte_reader import ByteReader, Bytes
+from hubfs.formats.limits import most_output_bytes, too_large
 
 CHUNK_SIZE_BYTES = 1 << 20
 """No chunk of a member is larger."""
@@ -27,6 +28,9 @@ MAX_EXTENDED_HEADER_BYTES = 1 << 20
 
 MAX_FILE_SIZE_BYTES = 1 << 44
 """16 TiB, the largest file of ext4: a size beyond it is an attack or an accident."""
+
+MAX_DEPTH = 128
+"""A path has at most so many names. Real models have 5; what goes through a path name by name must end."""
 
 _MAX_PATH_BYTES, _MAX_NAME_BYTES = 4096, 255  # PATH_MAX and NAME_MAX: what Linux can be asked for
 _ZEROS = bytes(tarfile.BLOCKSIZE)
@@ -104,12 +108,14 @@ class Member:
         return self._data.chunks()
 
 
-def members(chunks: Iterable[Bytes]) -> Iterator[Member]:
+def members(chunks: Iterable[Bytes], archive_size_bytes: int | None = None) -> Iterator[Member]:
     """Yields the members of the tar archive in `chunks`, each as soon as its header is there.
 
     Bytes of a member that nobody read are skipped. The root (`./`) is not a member; a directory may come twice, or
     never, although files lie in it. The archive is whole only if the iteration ended: it reads `chunks` to their end,
     past the end marker, so that checks which wait there (the gzip CRC) are made.
+
+    `archive_size_bytes`: of the archive as it is hosted, if that is known: what cannot be in it is refused unread.
 
     Raises `Damaged` for headers that are corrupt, for an end that comes too early, and for what a model may not hold:
     absolute names, `..`, names that are not UTF-8, contain NUL or are too long, links, devices, pipes, sparse files,
@@ -126,12 +132,21 @@ def members(chunks: Iterable[Bytes]) -> Iterator[Member]:
         if is_directory and header.size_bytes:
             raise Damaged(f"member {_shown(header.name)} is a directory, but has {header.size_bytes} bytes of data")
         names.add(path, is_directory=is_directory)
+        end_bytes = reader.offset_bytes + header.size_bytes
+        if archive_size_bytes is not None and end_bytes > most_output_bytes(archive_size_bytes):
+            raise too_large(end_bytes, archive_size_bytes)
         if path:
             data = _Data(reader, path, header.size_bytes)
             yield Member(path, is_directory, header.size_bytes, reader.offset_bytes, data)
             data.finish()
     while reader.at_most(CHUNK_SIZE_BYTES):
         pass
+
+
+def is_nameable(path: str) -> bool:
+    """Whether a file of a model may have that path: Linux can be asked for it, and it is within `MAX_DEPTH`."""
+    names = path.encode().split(b"/")
+    return len(path.encode()) <= _MAX_PATH_BYTES and max(map(len, names)) <= _MAX_NAME_BYTES and len(names) <= MAX_DEPTH
 
 
 @dataclass(frozen=True)
@@ -292,9 +307,14 @@ def _normalised(name: bytes) -> str:
         raise _refused(name, "named in something else than UTF-8") from error
     if ".." in parts:
         raise _refused(name, "named with '..'")
-    if len(name) > _MAX_PATH_BYTES or any(len(part.encode()) > _MAX_NAME_BYTES for part in parts):
-        raise _refused(name, f"named with more than {_MAX_NAME_BYTES} bytes ({_MAX_PATH_BYTES} for the whole path)")
-    return "/".join(parts)
+    path = "/".join(parts)
+    if not is_nameable(path):
+        raise _refused(
+            name,
+            f"named with more than {_MAX_NAME_BYTES} bytes ({_MAX_PATH_BYTES} for the whole path), or lies deeper than "
+            f"{MAX_DEPTH} directories",
+        )
+    return path
 
 
 def _refused(name: bytes, what: str) -> Damaged:

@@ -41,6 +41,7 @@ class WorkerFeed:
         """Whether it waits for the next chunk."""
         self.error: BaseException | None = None
         self._process, self._chunks, self._size_bytes = process, chunks, size_bytes
+        self._ring_bytes = window.size_bytes
         self._limit = window.limit(0)
         self._fed_bytes = 0
         self._tail: deque[int] = deque(maxlen=TRAILER_BYTES)
@@ -100,7 +101,7 @@ class WorkerFeed:
         while rest:
             while self._limit <= self._fed_bytes:
                 self._hear()
-            part = rest[: self._limit - self._fed_bytes]
+            part = rest[: min(self._limit - self._fed_bytes, self._ring_bytes)]  # whatever the process says
             self._process.input_ring.write(self._fed_bytes, part)
             rest = rest[len(part) :]
             self._fed_bytes += len(part)

@@ -5,6 +5,7 @@ messages. They keep message boundaries (SEQPACKET): a message is one `send`. The
 other process is gone, and whoever sees that gives up at once.
 """
 
+import errno
 import socket
 import struct
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ _FORMAT = struct.Struct("<cQQ")
 class Kind(Enum):
     """What a message says; `number` and `other` are its figures."""
 
+    CONFINED = b"n"
+    """Worker, output, once, before all else: it gave up what it does not need; what took effect is `text`."""
     FED = b"f"
     """Daemon, input: all bytes before position `number` of the compressed file are, or were, in the ring."""
     ROOM = b"r"
@@ -58,12 +61,15 @@ def send(connection: socket.socket, message: Message) -> None:
 
 
 def receive(connection: socket.socket) -> Message | None:
-    """Waits for the next message; None when the other process is gone. Raises `OSError`."""
+    """Waits for the next message; None when the other process is gone. Raises `OSError`, also for what is none."""
     data = connection.recv(_FORMAT.size + _MAX_TEXT_BYTES)
     if not data:
         return None
-    kind, number, other = _FORMAT.unpack_from(data)
-    return Message(Kind(kind), number, other, data[_FORMAT.size :].decode(errors="replace"))
+    try:
+        kind, number, other = _FORMAT.unpack_from(data)
+        return Message(Kind(kind), number, other, data[_FORMAT.size :].decode(errors="replace"))
+    except (struct.error, ValueError) as error:
+        raise OSError(errno.EBADMSG, "not a message of the inflating process") from error
 
 
 def chunk_bytes(size_bytes: int) -> int:

@@ -1,5 +1,6 @@
 """Which FUSE binding: the one file that knows mfusepy from fusepy, and libfuse 3 from libfuse 2."""
 
+import codecs
 import ctypes
 import logging
 import os
@@ -29,6 +30,8 @@ _CANDIDATES = {
     FuseLibrary.LIBFUSE3: ("mfusepy", ("libfuse3.so.4", "libfuse3.so.3")),
     FuseLibrary.LIBFUSE2: ("fuse", ("libfuse.so.2",)),
 }
+
+_FUSE_CONF = Path("/etc/fuse.conf")
 
 _THREADS = 64
 """Enough that readers who wait for an archive do not keep others from the cache (libfuse 3's default: 10)."""
@@ -67,6 +70,7 @@ class Binding:
         To be called from a thread that is not the main one: then neither binding touches the signal handlers. Raises
         `MountFailed`.
         """
+        check_openness(options, os.geteuid())
         fixed: dict[str, str | bool] = {
             "foreground": True,
             "ro": True,
@@ -86,6 +90,7 @@ class Binding:
                 fixed["max_threads"] = fixed["max_idle_threads"] = str(_THREADS)
         else:
             operations = _CallableOperations(operations)
+            fixed["encoding"] = _ANY_NAME  # mfusepy's own way
         try:
             self._module.FUSE(operations, str(mountpoint), raw_fi=True, **{**fixed, **options})
         except RuntimeError as error:
@@ -93,6 +98,25 @@ class Binding:
                 f"{self.description} could not mount {mountpoint} (status {error}): "
                 "is /dev/fuse there, and may you use it? is every -o option one that libfuse knows?"
             ) from error
+
+
+def check_openness(options: Mapping[str, str | bool], uid: int, fuse_conf: Path = _FUSE_CONF) -> None:
+    """Raises `MountFailed` if the user `uid` may not open a mount to others, which `options` ask for.
+
+    fusermount3 would say so on the stderr of the daemon, where nobody looks.
+    """
+    asked = [name for name in ("allow_other", "allow_root") if options.get(name)]
+    if not asked or uid == 0:
+        return
+    try:
+        lines = fuse_conf.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    if "user_allow_other" not in (line.strip() for line in lines):
+        raise MountFailed(
+            f"{asked[0]} is for root, unless {fuse_conf} has the line user_allow_other: have root add it, "
+            "or mount for yourself alone"
+        )
 
 
 def load(preference: FuseLibrary) -> Binding:
@@ -140,6 +164,23 @@ def raise_read_ahead(mountpoint: Path, devices: Path = Path("/sys/class/bdi")) -
         return ahead_kib
     _log.info("The kernel reads %d KiB ahead (its default is %d)", READ_AHEAD_KIB, ahead_kib)
     return READ_AHEAD_KIB
+
+
+_ANY_NAME = "utf_8_or_any_byte"
+"""What fusepy decodes names by: strict UTF-8, its default, has a name that is none end with EINVAL, not ENOENT."""
+
+
+def _any_name(encoding: str) -> codecs.CodecInfo | None:
+    if encoding != _ANY_NAME:
+        return None
+    return codecs.CodecInfo(
+        lambda text, _errors="strict": codecs.utf_8_encode(text, "surrogateescape"),
+        lambda data, _errors="strict": codecs.utf_8_decode(data, "surrogateescape", True),
+        name=_ANY_NAME,
+    )
+
+
+codecs.register(_any_name)
 
 
 class _Operations:

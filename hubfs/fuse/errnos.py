@@ -16,6 +16,7 @@ R = TypeVar("R")
 ERRNOS: dict[type[errors.HubfsError], int] = {
     errors.NotFound: errno.ENOENT,
     errors.InvalidHandle: errno.ENOENT,
+    errors.NameTooLong: errno.ENAMETOOLONG,
     errors.NotADirectory: errno.ENOTDIR,
     errors.IsADirectory: errno.EISDIR,
     errors.NotASymlink: errno.EINVAL,
@@ -32,6 +33,7 @@ ERRNOS: dict[type[errors.HubfsError], int] = {
 
 _ORDINARY = (
     errors.NotFound,
+    errors.NameTooLong,
     errors.NoSuchAttribute,
     errors.NotASymlink,
     errors.IsADirectory,
@@ -44,7 +46,12 @@ _ORDINARY = (
 
 def errno_of(error: errors.HubfsError) -> int:
     """The errno of an error; EIO for one that the table does not know."""
-    return next((ERRNOS[kind] for kind in type(error).__mro__ if kind in ERRNOS), errno.EIO)
+    return errno_for(type(error))
+
+
+def errno_for(kind: type[errors.HubfsError]) -> int:
+    """The errno of errors of this class."""
+    return next((ERRNOS[base] for base in kind.__mro__ if base in ERRNOS), errno.EIO)
 
 
 def boundary(operation: Callable[P, R]) -> Callable[P, R]:
@@ -60,8 +67,10 @@ def boundary(operation: Callable[P, R]) -> Callable[P, R]:
             return operation(*args, **kwargs)
         except errors.HubfsError as error:
             number = errno_of(error)
-            level = logging.DEBUG if isinstance(error, _ORDINARY) else logging.WARNING
-            _log.log(level, "%s %s: %s", operation.__name__, _path(args), error)
+            if isinstance(error, _ORDINARY):
+                _log.debug("%s %s: %s", operation.__name__, _path(args), error)
+            else:
+                _log.warning("%s %s: %s (%s)", operation.__name__, _path(args), error, error.advice)
             raise OSError(number, str(error)) from None
         except Exception as error:  # noqa: BLE001 - the boundary: behind it is C
             _log.exception("%s %s: unexpected error", operation.__name__, _path(args))

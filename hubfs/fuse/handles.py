@@ -24,7 +24,19 @@ class OpenFiles:
         self._numbers = count(1)
 
     def add(self, path: str, file: OpenFile) -> tuple[int, bool]:
-        """The file's new handle, and whether the pages that the kernel may have of `path` are this file's."""
+        """The file's new handle, and whether the pages that the kernel may have of `path` are this file's.
+
+        Raises `Stale`, once, if the kernel knows the path from another source: it then asks for the name anew, and so
+        learns the size, before it opens again. Else it would cut the new file to the size of the old one for a day.
+        """
+        with self._lock:
+            known = self._pages_of.get(path)
+            replaced = known is not None and known is not file.pages_of
+            if replaced:
+                del self._pages_of[path]
+        if replaced:
+            file.release()
+            raise Stale(f"{path} was replaced since it was opened last: open it again")
         with self._lock:
             number = next(self._numbers)
             self._files[number] = file

@@ -4,13 +4,14 @@
 import os
 from typing import Any, NoReturn
 
-from hubfs.errors import AccessDenied, ReadOnly
+from hubfs.errors import AccessDenied, NameTooLong, NotFound, ReadOnly
 from hubfs.fuse.attributes import Owner, inode, mode_of, stat_of
 from hubfs.fuse.errnos import boundary
 from hubfs.fuse.handles import OpenFiles
 from hubfs.tree.virtual_tree import NodeKind, VirtualTree
 
 _BLOCK_BYTES = 1 << 20
+_NAME_MAX_BYTES = 255
 
 
 @boundary
@@ -40,7 +41,13 @@ class Operations:
     @boundary
     def getattr(self, path: str, fh: Any = None) -> dict[str, int]:
         """Struct stat of a path."""
-        return stat_of(path, self._tree.stat(path), self._owner)
+        try:
+            node = self._tree.stat(path)
+        except NotFound:
+            if len(os.fsencode(path.rpartition("/")[2])) > _NAME_MAX_BYTES:  # the kernel takes names of up to 1024
+                raise NameTooLong(f"{path}: the name has more than {_NAME_MAX_BYTES} bytes") from None
+            raise
+        return stat_of(path, node, self._owner)
 
     @boundary
     def readdir(self, path: str, fh: Any) -> list[tuple[str, dict[str, int], int]]:
@@ -102,7 +109,7 @@ class Operations:
     @boundary
     def statfs(self, path: str) -> dict[str, int]:
         """A full file system: there is no room to write, and no total that would mean anything."""
-        return {"f_bsize": _BLOCK_BYTES, "f_frsize": _BLOCK_BYTES, "f_namemax": 255}
+        return {"f_bsize": _BLOCK_BYTES, "f_frsize": _BLOCK_BYTES, "f_namemax": _NAME_MAX_BYTES}
 
     @boundary
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:

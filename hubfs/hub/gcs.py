@@ -9,7 +9,7 @@ from hubfs.blobs.gcs_object import bucket_and_name
 from hubfs.blobs.retry import Permanent
 from hubfs.blobs.url import redacted
 from hubfs.errors import InvalidConfig, InvalidHandle, ModelNotFound, NotFound
-from hubfs.hub.handle import Handle, Kind, is_version
+from hubfs.hub.handle import Handle, Kind, is_version, version_age
 from hubfs.hub.resolver import Form, Location
 
 _BUCKET = re.compile(r"[a-z\d][a-z\d._-]*[a-z\d]", re.ASCII)
@@ -78,7 +78,7 @@ class GcsResolver:
         typed = not _TYPED.isdisjoint(_segments(name)[1:2])
         found = self._models_in(name) if typed else self._names_in(name)
         versions = {text for text in found if _can_be_model(f"{name}/{text}")}
-        return sorted(versions, key=lambda text: (int(text), text))
+        return sorted(versions, key=version_age)
 
     def children(self, folder: str) -> Sequence[str]:
         """See `Resolver`: the names that can lead to a model, sorted; archives by their version. One listing."""
@@ -112,7 +112,9 @@ class GcsResolver:
         skip = len(self._prefix + start)
         folder = self._folder(start)
         for name in folder.prefixes:
-            yield name[skip:-1]
+            child = name[skip:-1]
+            if "/" not in child:  # a store that does not do what it was asked to
+                yield child
         yield from _archived(start, [obj.name[skip:] for obj in folder.objects])
 
     def _models_in(self, path: str) -> Iterator[str]:

@@ -9,9 +9,18 @@ from hubfs.errors import InvalidHandle
 
 # The grammar of the protocol's plain names; a leading dot never occurs on a hub, and refusing it spares a request
 # for every `.git`, `.Trash-0` and `.hidden` that a file manager asks for.
-_PUBLISHER = re.compile(r"[a-z\d-]+", re.ASCII)
-_SEGMENT = re.compile(r"(?!\.)[\w.-]+", re.ASCII)
-_VERSION = re.compile(r"\d+", re.ASCII)
+MAX_SEGMENT_CHARACTERS = 255
+"""No segment is longer than a file's name may be (NAME_MAX): nobody could ask for it."""
+
+_LENGTHS = f"{{1,{MAX_SEGMENT_CHARACTERS}}}"
+_PUBLISHER = re.compile(rf"[a-z\d-]{_LENGTHS}", re.ASCII)
+_SEGMENT = re.compile(rf"(?!\.)[\w.-]{_LENGTHS}", re.ASCII)
+_VERSION = re.compile(rf"\d{_LENGTHS}", re.ASCII)
+_SHOWN = 300  # characters, in a message
+
+MAX_SEGMENTS = 32
+"""No handle has more; the longest of the public catalogue has 10. A hub is asked about each of a typed path's numbers,
+and a catalogue keeps each directory above a model: without a limit one line could name thousands of either."""
 
 
 def is_publisher(text: str) -> bool:
@@ -27,6 +36,12 @@ def is_name_segment(text: str) -> bool:
 def is_version(text: str) -> bool:
     """Whether `text` is a version."""
     return _VERSION.fullmatch(text) is not None
+
+
+def version_age(text: str) -> tuple[int, str, str]:
+    """Sorts versions as numbers, of whatever length."""
+    digits = text.lstrip("0")
+    return len(digits), digits, text
 
 
 COLLECTION = "collection"
@@ -68,11 +83,19 @@ class Handle:
         publisher, *name, version = text.split("/") if text.count("/") > 1 else ("", "", "")
         handle = cls(publisher, "/".join(name), version)
         named = name[1:] if handle.kind is not Kind.MODEL else name
-        if is_publisher(publisher) and named and all(map(is_name_segment, name)) and is_version(version):
+        if (
+            len(name) <= MAX_SEGMENTS - 2
+            and is_publisher(publisher)
+            and named
+            and all(map(is_name_segment, name))
+            and is_version(version)
+        ):
             return handle
-        raise InvalidHandle(
-            f"{text!r} is not a versioned handle: it must read PUBLISHER/NAME/VERSION, such as google/spice/2"
-        )
+        if max(map(len, text.split("/"))) > MAX_SEGMENT_CHARACTERS:
+            reason = f"cannot be a handle: no part of one is longer than {MAX_SEGMENT_CHARACTERS} characters"
+        else:
+            reason = "is not a versioned handle: it must read PUBLISHER/NAME/VERSION, such as google/spice/2"
+        raise InvalidHandle(f"{text[:_SHOWN]!r} {reason}")
 
     @classmethod
     def candidates(cls, segments: Sequence[str]) -> "list[tuple[Handle, Sequence[str]]]":
@@ -87,6 +110,10 @@ class Handle:
         kind = _kind_of(segments)
         first_name = 1 if kind is Kind.MODEL else 2
         for position, segment in enumerate(segments):
+            if position == MAX_SEGMENTS:
+                if found:
+                    break
+                raise InvalidHandle(f"a model's handle has at most {MAX_SEGMENTS} segments")
             if position == 0:
                 if not is_publisher(segment):
                     raise InvalidHandle(f"{segment!r} cannot be a publisher: lower-case letters, digits and '-'")

@@ -17,7 +17,12 @@ from hubfs.hub.resolver import Form, Location
 _REDIRECTS = range(300, 400)
 _GZIP_MAGIC = b"\x1f\x8b"
 _TFLITE_MAGIC = b"TFL3"
-_GS_URL = re.compile(r"""gs://[^\s"'<>/]+[^\s"'<>]*""")
+_GS_URL = re.compile(r"""gs://[^\s"'<>]+""")
+# What names a bucket, and then a folder; '?', '#' and control characters may be in names, but no hub has them in a
+# model's.
+_GS_FOLDER = re.compile(
+    r"""gs://[a-z\d](?![^/]*\.\.)[a-z\d._-]{1,220}[a-z\d](?:/(?!\.\.?(?:/|$))[^\s\0-\x1f\x7f"'<>/?#%\\]+)*""", re.ASCII
+)
 
 
 class Question(Protocol):
@@ -85,6 +90,8 @@ class AsBytes:
             found = client.probe(model_url + self.suffix, headers)
         except NotFound as error:
             return str(error)
+        if is_page(found) or not self.looks_right(found.head):
+            client.forget(model_url + self.suffix, headers)  # for how long that is believed, others decide
         if is_page(found):
             return f"{redacted(found.final_url)} answered with a page for people"
         if not self.looks_right(found.head):
@@ -117,8 +124,9 @@ def bucket_in(reply: HttpReply) -> str | None:
     if reply.status not in _REDIRECTS:
         return None
     for text in (reply.body.decode("utf-8", "replace"), reply.headers.get("Location", "")):
-        if match := _GS_URL.search(text):
-            return match.group().rstrip("/")
+        for match in _GS_URL.finditer(text):
+            if _GS_FOLDER.fullmatch(url := match.group().rstrip("/")):
+                return url
     return None
 
 

@@ -16,6 +16,7 @@ from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, Damaged, HubfsError, IsADirectory, Stale
 from hubfs.formats.gzip_blob import KEEP_BYTES
 from hubfs.formats.index_file import IndexFile
+from hubfs.formats.limits import bounded
 from hubfs.formats.parallel_gzip import inflate, shared_memory_bytes
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
@@ -39,13 +40,16 @@ class ArchiveSettings:
     memory tier would lose blocks before they are read. While the disk keeps everything there is no such bound, if
     `eager`; if not, a pass never runs further ahead, and ends when nobody reads on. `inflate_workers`: how many threads
     of another process inflate; 0: the pass itself does. `keep_spans_bytes`: how much of what was inflated by spans is
-    kept beside the cache, for the next read of the same span.
+    kept beside the cache, for the next read of the same span. `shared_s`: how long the error of a pass that did not
+    reach the origin is everybody's answer. The kernel lets readers of the same bytes ask one at a time: each would
+    begin a pass of its own, and wait until that fails, too.
     """
 
     ahead_bytes: int
     eager: bool = True
     inflate_workers: int = 0
     keep_spans_bytes: int = KEEP_BYTES
+    shared_s: float = 1.0
 
 
 class ArchiveSource:
@@ -93,7 +97,12 @@ class ArchiveSource:
         self._on_complete = on_complete
         self._turns = turns or NoTurns()
         self._progress = ArchiveProgress(
-            handle, url, ahead_bytes=settings.ahead_bytes, begin_pass=self._begin_pass, cancellation=cancellation
+            handle,
+            url,
+            ahead_bytes=settings.ahead_bytes,
+            begin_pass=self._begin_pass,
+            cancellation=cancellation,
+            shared_s=settings.shared_s,
         )
         self._blobs: dict[str, MemberBlob] = {}
 
@@ -275,7 +284,8 @@ class ArchiveSource:
         )
         kept = self._settings.eager
         with closing(inflated), self._budget.taken(shared_bytes):
-            for seen in walk(recording.inflated(inflated)):
+            passing = bounded(recording.inflated(inflated), lambda: stream.size_bytes or recording.read_bytes)
+            for seen in walk(passing, stream.size_bytes):
                 self._cancellation.check()
                 if isinstance(seen, BlockSeen):
                     kept &= self._cache.put(CacheKey(self.model, seen.path), seen.index, seen.block)

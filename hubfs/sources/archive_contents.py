@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hubfs.errors import Damaged
 from hubfs.sources.archive_index import PlacedEntry
-from hubfs.sources.source import ROOT, Entry, EntryKind, with_parents
+from hubfs.sources.source import ROOT, Entry, EntryKind
 
 
 class ArchiveContents:
@@ -31,8 +31,12 @@ class ArchiveContents:
             raise Damaged(f"the archive holds something else than it did: {entry.path!r} is new")
         if entry.kind is EntryKind.FILE and self.offsets_bytes.setdefault(entry.path, offset_bytes) != offset_bytes:
             raise Damaged(f"the archive holds something else than it did: {entry.path!r} was elsewhere")
-        for known in with_parents(entry):
-            self.entries.setdefault(known.path, known)
+        self.entries.setdefault(entry.path, entry)
+        # Up to the first that is known: thousands of files may lie thousands of directories deep.
+        above = entry.path.rpartition("/")[0]
+        while above not in self.entries:
+            self.entries[above] = Entry(above, EntryKind.DIRECTORY)
+            above = above.rpartition("/")[0]
 
     def adopt(self, placed: Sequence[PlacedEntry]) -> bool:
         """Takes over what another pass found; False if that is nothing, or contradicts what came by here."""

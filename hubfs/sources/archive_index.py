@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hubfs.errors import Damaged
+from hubfs.formats.tar import MAX_FILE_SIZE_BYTES
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
+from hubfs.sources.listed import is_path
 from hubfs.sources.source import Entry, EntryKind
 
 
@@ -61,7 +63,8 @@ def _placed(items: Iterable[Mapping[str, Any]]) -> Iterable[PlacedEntry]:
     seen = set()
     for item in items:
         path, size_bytes, offset_bytes = str(item["path"]), int(item["size_bytes"]), int(item["offset_bytes"])
-        if not path or path in seen or min(size_bytes, offset_bytes) < 0:
+        possible = is_path(path) and 0 <= size_bytes <= MAX_FILE_SIZE_BYTES and offset_bytes >= 0
+        if not possible or path in seen:
             raise ValueError(f"an impossible entry {path!r}")
         seen.add(path)
         yield PlacedEntry(Entry(path, EntryKind(item["kind"]), size_bytes), offset_bytes)

@@ -27,13 +27,13 @@ class BlockSeen:
     offset_bytes: int
 
 
-def walk(inflated: Iterable[Bytes]) -> Iterator[MemberSeen | BlockSeen]:
-    """Unpacks `inflated`, a tar.
+def walk(inflated: Iterable[Bytes], archive_size_bytes: int | None = None) -> Iterator[MemberSeen | BlockSeen]:
+    """Unpacks `inflated`, a tar, out of an archive of that size, if it is known.
 
     Ends only once the archive was seen to its end: the tar's end marker, and whatever `inflated` verifies at its own.
     Raises `Damaged`, and whatever `inflated` raises.
     """
-    for member in members(inflated):
+    for member in members(inflated, archive_size_bytes):
         kind = EntryKind.DIRECTORY if member.is_directory else EntryKind.FILE
         yield MemberSeen(PlacedEntry(Entry(member.path, kind, member.size_bytes), member.offset_bytes))
         offset_bytes = member.offset_bytes

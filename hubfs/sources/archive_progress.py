@@ -7,7 +7,7 @@ from time import monotonic
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 from hubfs.cancellation import Cancellation
-from hubfs.errors import Damaged, EntryNotFound, HubfsError, TimedOut
+from hubfs.errors import Damaged, EntryNotFound, HubfsError, TimedOut, Unavailable
 from hubfs.hub.handle import Handle
 from hubfs.sources.archive_contents import ArchiveContents
 from hubfs.sources.archive_index import PlacedEntry
@@ -42,22 +42,30 @@ class ArchiveProgress:
     """What readers ask and what passes tell, over all passes over one archive. Nothing is read or kept here.
 
     Readers wait in `find`, `entries` and `expecting`; these raise the failure for good, if there is one, else what
-    ended the pass (the next question begins a new one), `TimedOut`, `Cancelled`. `begin_pass` is called when something
-    is asked and no pass runs: it begins one in another thread, and raises if it cannot. The pass tells what comes by,
-    and at last `end_pass`.
+    ended the pass (the next question begins a new one, unless a pass failed to reach the origin less than `shared_s`
+    ago), `TimedOut`, `Cancelled`. `begin_pass` is called when something is asked and no pass runs: it begins one in
+    another thread, and raises if it cannot. The pass tells what comes by, and at last `end_pass`.
 
     `_condition` guards every field below it in `__init__`; it is held for no I/O, and notified whenever one changes
     that somebody waits for; of what `mark_complete` and `fail` tell, with the end of the pass.
     """
 
     def __init__(
-        self, handle: Handle, url: str, *, ahead_bytes: int, begin_pass: Callable[[], None], cancellation: Cancellation
+        self,
+        handle: Handle,
+        url: str,
+        *,
+        ahead_bytes: int,
+        begin_pass: Callable[[], None],
+        cancellation: Cancellation,
+        shared_s: float,
     ) -> None:
         self._handle = handle
         self._url = url
         self._ahead_bytes = ahead_bytes
         self._begin_pass = begin_pass
         self._cancellation = cancellation
+        self._shared_s = shared_s
 
         self._condition = threading.Condition()
         self._contents = ArchiveContents()
@@ -68,6 +76,7 @@ class ArchiveProgress:
         self._pass_number = 0
         self._passes_made = 0  # without an error: to the end, or as far as anybody wanted
         self._pass_error: HubfsError | None = None  # how pass number `_pass_number` ended, if it did and badly
+        self._shared_until_s = 0.0  # for whom `_pass_error` is the answer though they did not wait for that pass
         self._position_bytes = 0  # how far this pass is in the tar
         self._read_bytes = 0  # where the furthest block begins that a reader has read behind this pass
         self._steps = 0  # grows with every block, over all passes
@@ -164,8 +173,9 @@ class ArchiveProgress:
         try:
             while not answered() and self._failure is None:
                 if not self._running:
-                    if number == self._pass_number and self._pass_error is not None:
-                        raise self._pass_error
+                    waited_for_it = number == self._pass_number
+                    if self._pass_error is not None and (waited_for_it or monotonic() < self._shared_until_s):
+                        raise self._pass_error.with_traceback(None)  # as in `_check`
                     self._start_pass()
                 number, steps = self._pass_number, self._steps
                 try:
@@ -256,11 +266,14 @@ class ArchiveProgress:
         """The pass ended for good: nothing may be served any more."""
         with self._condition:
             self._failure = failure
+            self._contents = ArchiveContents()  # nothing of it is served any more, and a hostile one is large
 
     def end_pass(self, error: HubfsError | None) -> None:
         """The pass ended, with an error or as it should."""
         with self._condition:
             self._pass_error = error
+            if isinstance(error, TimedOut | Unavailable):
+                self._shared_until_s = monotonic() + self._shared_s
             self._passes_made += error is None
             self._running = False
             self._condition.notify_all()

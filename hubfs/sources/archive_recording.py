@@ -24,6 +24,11 @@ class ArchiveRecording:
         self._head = self._tail = b""
         self._size_bytes = 0
 
+    @property
+    def read_bytes(self) -> int:
+        """How much of the archive came in so far."""
+        return self._size_bytes
+
     def compressed(self, chunks: Iterator[bytes]) -> Generator[bytes, None, None]:
         """The same chunks; they are closed with it."""
         try:

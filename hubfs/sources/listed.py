@@ -8,12 +8,19 @@ from typing import Any, ClassVar
 from hubfs.blobs.blob import Blob
 from hubfs.cache.block_cache import CacheKey
 from hubfs.errors import Damaged, EntryNotFound, HubfsError, IsADirectory, Stale
+from hubfs.formats.tar import MAX_FILE_SIZE_BYTES, is_nameable
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
 from hubfs.sources.naming import model_name
-from hubfs.sources.source import ROOT, Entry, EntryKind, with_parents
+from hubfs.sources.source import ROOT, Entry, EntryKind
 
 _log = logging.getLogger(__name__)
+
+MAX_ENTRIES = 400_000
+"""More files and directories are refused: they are kept in memory. A bucket's listing has at most 200,000 objects."""
+
+MAX_NAMES_BYTES = 64 << 20
+"""More bytes in all names together are refused, too."""
 
 Wrap = Callable[[CacheKey, Blob], Blob]
 """Puts retries and the cache around the blob of an entry. Fetches nothing."""
@@ -136,23 +143,37 @@ class _FailingBlob:
 def tree_of(url: str, sizes_bytes: Mapping[str, int], directories: Iterable[str] = ()) -> dict[str, Entry]:
     """All entries by path, sorted: files with their sizes, and the directories named or on the way to them.
 
-    Raises `Damaged` for names that are no paths, and for what is a file and a directory at once.
+    Raises `Damaged` for names that are no paths, sizes that are none, what is a file and a directory at once, and more
+    than `MAX_ENTRIES`, or `MAX_NAMES_BYTES`: a few thousand deep names make millions of directories.
     """
     listed = [Entry(path, EntryKind.DIRECTORY) for path in directories]
     listed += [Entry(path, EntryKind.FILE, size_bytes) for path, size_bytes in sizes_bytes.items()]
     entries: dict[str, Entry] = {}
-    for listed_entry in listed:
-        if not is_path(listed_entry.path):
-            raise Damaged(f"{listed_entry.path!r} below {url}/ is a name that is no path: refused")
-        for entry in with_parents(listed_entry):
-            if entries.setdefault(entry.path, entry).kind is not entry.kind:
-                raise Damaged(f"{url}/{entry.path} is a file and a directory at once; no file system can show that")
+    names_bytes = 0
+    for entry in listed:
+        if not is_path(entry.path):
+            raise Damaged(f"{entry.path[:200]!r} below {url}/ is a name that is no path: refused")
+        if not 0 <= entry.size_bytes <= MAX_FILE_SIZE_BYTES:
+            raise Damaged(f"{url}/{entry.path} has an impossible size: {entry.size_bytes} bytes")
+        new = entry
+        while new.path and new.path not in entries:
+            entries[new.path] = new
+            names_bytes += len(new.path)
+            new = Entry(new.path.rpartition("/")[0], EntryKind.DIRECTORY)
+        for one in (entry, new):  # what is above the first that was known was looked at before
+            if one.path and entries[one.path].kind is not one.kind:
+                raise Damaged(f"{url}/{one.path} is a file and a directory at once; no file system can show that")
+        if len(entries) > MAX_ENTRIES or names_bytes > MAX_NAMES_BYTES:
+            raise Damaged(
+                f"{url}/ has too many files and directories, or too long names: at most {MAX_ENTRIES}, and "
+                f"{MAX_NAMES_BYTES} bytes of names, are taken"
+            )
     return dict(sorted(entries.items()))
 
 
 def is_path(name: str) -> bool:
     """Whether a file of this name, relative to the model, can be an entry."""
-    return {"", ".", ".."}.isdisjoint(name.split("/")) and "\0" not in name and _is_text(name)
+    return {"", ".", ".."}.isdisjoint(name.split("/")) and "\0" not in name and _is_text(name) and is_nameable(name)
 
 
 def _is_text(name: str) -> bool:

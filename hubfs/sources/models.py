@@ -5,36 +5,31 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar, cast
+from dataclasses import dataclass, replace
 
 from cachetools import TTLCache
 
 from hubfs.cache.index_store import Index
+from hubfs.cache.latest_store import LatestAnswers, NoLatestAnswers
 from hubfs.cancellation import Cancellation
-from hubfs.errors import (
-    AccessDenied,
-    Cancelled,
-    Damaged,
-    HubfsError,
-    InvalidHandle,
-    ModelNotFound,
-    NotFound,
-    TimedOut,
-    Unavailable,
-)
+from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, InvalidHandle, ModelNotFound, NotFound
 from hubfs.hub.handle import Handle
+from hubfs.hub.reachability import Asking, Reachability
 from hubfs.hub.resolver import Form, Location, Resolver
 from hubfs.single_flight import SingleFlight
+from hubfs.sources.answers import AnswersSettings, ChangingAnswers, Latest
 from hubfs.sources.known_names import KnownNames
 from hubfs.sources.naming import hub_label
 from hubfs.sources.source import Source
+from hubfs.sources.troubles import Trouble, Troubles
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
+_SHARED_S = 1.0
+"""Who waited for a question that failed shares the failure. The kernel looks a name up for one reader at a time:
+sixteen readers of a hub that hung were told one after the other, the last after 104 s."""
 
-_UNKNOWN = object()
+_UNREACHABLE_KEPT = 1000
 
 Opener = Callable[[Handle, Location], Source]
 """Makes the source of a model at a location. May ask the network."""
@@ -50,30 +45,41 @@ class ModelsSettings:
     `negative_ttl_s`: for how long "no such model" is believed. `failure_ttl_s`: for how long a damaged model stays
     damaged before it is fetched anew. `timeout_s` bounds the wait for another reader who is finding the same model.
     `latest_ttl_s`: for how long an unversioned name stands for the same version, and a hub's listing holds.
-    `fall_back`: whether the archive is asked for where the bucket that the hub names cannot be read.
+    `patience_s` and `listing_patience_s`: see `AnswersSettings`. `rest_s`: how long a hub that does not answer is left
+    alone, by those who can be served without it. `fall_back`: whether the archive is asked for where the bucket that
+    the hub names cannot be read.
     """
 
     negative_ttl_s: float = 10.0
     failure_ttl_s: float = 30.0
     timeout_s: float = 300.0
     latest_ttl_s: float = 10.0
+    patience_s: float = AnswersSettings.patience_s
+    listing_patience_s: float = AnswersSettings.listing_patience_s
+    rest_s: float = 10.0
     fall_back: bool = True
 
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model that was asked for since the start. `source` is None while `error` says why there is none."""
+    """A model that was asked for since the start. `source` is None while `trouble` says why there is none."""
 
     handle: Handle
     source: Source | None
-    error: str | None
+    trouble: Trouble | None
+
+    @property
+    def error(self) -> str | None:
+        """Why the model, or some of it, cannot be read at present."""
+        return None if self.trouble is None else self.trouble.error
 
 
 class Models:
     """Finds sources, and keeps what was found: sources for life, "no such model" and damage for a while.
 
-    `_lock` guards `_sources`, `_names`, `_names_on_disk`, `_missing`, `_answers`, `_errors` and `_failed_at_s`; it is
-    never held while a hub is asked. A source's own lock is taken under it (`failure`), never the other way round.
+    `troubles` are told what goes wrong, and asked for it. `_lock` guards `_sources`, `_names`, `_names_on_disk`,
+    `_missing`, `_unreachable`, `_on_disk` and `_failed_at_s`; it is never held while a hub is asked. A source's own
+    lock is taken under it (`failure`), never the other way round.
     """
 
     def __init__(
@@ -87,6 +93,9 @@ class Models:
         load_extracted: Callable[[Handle], Source | None] = lambda _: None,
         cancellation: Cancellation,
         settings: ModelsSettings,
+        troubles: Troubles | None = None,
+        reachability: Asking | None = None,
+        latest_answers: LatestAnswers | None = None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._resolver = resolver
@@ -103,10 +112,26 @@ class Models:
         self._names: KnownNames | None = None  # None: to be made anew
         self._names_on_disk: object = None  # the answer that they were made with
         self._missing: TTLCache[Handle, ModelNotFound] = TTLCache(100_000, settings.negative_ttl_s, timer)
-        self._answers: TTLCache[tuple[str, str], object] = TTLCache(100_000, settings.latest_ttl_s, timer)
-        self._answering: SingleFlight[tuple[str, str], object] = SingleFlight(cancellation, settings.timeout_s)
-        self._errors: dict[Handle, str] = {}
+        self._reading: SingleFlight[str, list[Handle]] = SingleFlight(cancellation, settings.timeout_s)
+        self._on_disk: TTLCache[str, list[Handle]] = TTLCache(1, settings.latest_ttl_s, timer)
         self._failed_at_s: dict[Handle, float] = {}
+        self._unreachable: TTLCache[Handle, HubfsError] = TTLCache(_UNREACHABLE_KEPT, _SHARED_S, timer)
+        self._troubles = troubles or Troubles()
+        self._reachability = reachability or Reachability(
+            resolver.hub, cancellation, rest_s=settings.rest_s, timer=timer
+        )
+        self._answers = ChangingAnswers(
+            resolver,
+            reachability=self._reachability,
+            store=latest_answers or NoLatestAnswers(),
+            known=self.known_versions,
+            found=self._exist,
+            cancellation=cancellation,
+            settings=AnswersSettings(
+                settings.latest_ttl_s, settings.timeout_s, settings.patience_s, settings.listing_patience_s
+            ),
+            timer=timer,
+        )
 
     @property
     def hub(self) -> str:
@@ -120,9 +145,18 @@ class Models:
         """
         with self._lock:
             source = self._current(handle)
+            unreachable = None if source is not None else self._unreachable.get(handle)
         if source is not None:
             return source
-        return self._finding.run(handle, lambda: self._find(handle))
+        try:
+            if unreachable is not None:
+                raise unreachable.with_traceback(None)  # as in `_current`
+            return self._finding.run(handle, lambda: self._find(handle))
+        except (ModelNotFound, Cancelled):
+            raise
+        except HubfsError as error:
+            self._troubles.note(str(handle), "", error)
+            raise
 
     def _current(self, handle: Handle) -> Source | None:
         """The source, unless its failure is old enough to try again. Raises `ModelNotFound` if that holds still.
@@ -152,17 +186,19 @@ class Models:
         except ModelNotFound as error:
             with self._lock:
                 self._missing[handle] = error
-                self._errors.pop(handle, None)
+            self._troubles.forget(str(handle))
+            raise
+        except Cancelled:
             raise
         except HubfsError as error:
             with self._lock:
-                self._errors[handle] = str(error)
+                self._unreachable[handle] = error
             raise
         with self._lock:
             self._sources[handle] = source
             if self._names is not None:
                 self._names.add(handle)
-            self._errors.pop(handle, None)
+        self._troubles.forget(str(handle))
         return source
 
     def _load(self, handle: Handle) -> Source | None:
@@ -176,7 +212,8 @@ class Models:
             return None
 
     def _open(self, handle: Handle) -> Source:
-        location = self._resolver.resolve(handle)
+        with self._reachability.watching(f"model {handle}"):
+            location = self._resolver.resolve(handle)
         try:
             return self._openers[location.form](handle, location)
         except (NotFound, AccessDenied) as refused:
@@ -193,81 +230,32 @@ class Models:
     def latest(self, name: str) -> str:
         """The version that `name` (`google/spice`) stands for.
 
-        A hub that cannot be asked leaves the newest known; one that knows no unversioned names, the newest that it has.
-
-        Raises `ModelNotFound`, and what kept the hub from answering.
+        A hub that cannot be asked leaves its last answer, else the newest version that is known; one that knows no
+        unversioned names, the newest that it has. Raises `ModelNotFound`, and what kept the hub from answering.
         """
+        return self._answers.latest(name)
 
-        def ask() -> str:
-            try:
-                return self._there(name, [self._resolver.latest(name)])[0]
-            except (ModelNotFound, Unavailable, TimedOut) as error:
-                versions = [handle.version for handle in self.known() if f"{handle.publisher}/{handle.name}" == name]
-                if isinstance(error, ModelNotFound):
-                    versions += self.versions(name)
-                if not versions:
-                    raise
-                _log.info("%s; the newest known version of %s stands in for the latest", error, name)
-                return max(versions, key=int)
+    def latest_asked(self) -> list[Latest]:
+        """Where `latest` leads of every name that it was asked of; asks nobody."""
+        return self._answers.asked()
 
-        return self._remembered("latest", name, ask)
+    def stale(self, name: str) -> Latest | None:
+        """Where `latest` of `name` leads while the hub cannot be asked for it; asks nobody."""
+        return self._answers.stale(name)
 
     def versions(self, name: str) -> Sequence[str]:
         """The versions of `name` that the hub is known to have; none where it cannot be asked."""
-        return self._listed("versions", name, lambda: self._there(name, self._resolver.versions(name))) or ()
-
-    def _there(self, name: str, versions: Sequence[str]) -> Sequence[str]:
-        """The versions, of which the hub says that they exist: "no such model" of a moment ago holds no longer."""
-        with self._lock:
-            for version in versions:
-                self._missing.pop(Handle.parse(f"{name}/{version}"), None)
-        return tuple(versions)
+        return self._answers.versions(name)
 
     def children(self, folder: str) -> Sequence[str] | None:
         """The names below `folder` that the hub lists; None for a hub that lists nothing, or cannot be asked now."""
-        return self._listed("children", folder, lambda: self._resolver.children(folder))
+        return self._answers.children(folder)
 
-    def _listed(self, question: str, folder: str, ask: Callable[[], Sequence[str] | None]) -> Sequence[str] | None:
-        """As `_remembered`; None, remembered too, for a hub that does not answer, so that nobody waits for it twice."""
-
-        def answer() -> Sequence[str] | None:
-            try:
-                return ask()
-            except Cancelled:
-                raise
-            except HubfsError as error:
-                _log.warning("The %s of %s are not known: %s", question, folder or self.hub, error)
-                return None
-
-        try:
-            return self._remembered(question, folder, answer)
-        except TimedOut as error:  # another reader's question takes long
-            _log.warning("The %s of %s are not waited for: %s", question, folder or self.hub, error)
-            return None
-
-    def _remembered(self, question: str, name: str, ask: Callable[[], T]) -> T:
-        """The hub's answer, asked at most once at a time and once in `latest_ttl_s`; "no such model", too."""
-
-        def answer() -> object:
-            with self._lock:
-                known = self._answers.get((question, name), _UNKNOWN)
-            if known is not _UNKNOWN:  # another flight may have landed since the look below
-                return known
-            try:
-                found: object = ask()
-            except ModelNotFound as missing:
-                found = missing
-            with self._lock:
-                self._answers[question, name] = found
-            return found
-
+    def _exist(self, name: str, versions: Sequence[str]) -> None:
+        """The hub says that they exist: "no such model" of a moment ago holds no longer."""
         with self._lock:
-            known = self._answers.get((question, name), _UNKNOWN)
-        if known is _UNKNOWN:
-            known = self._answering.run((question, name), answer)
-        if isinstance(known, ModelNotFound):
-            raise known.with_traceback(None)
-        return cast("T", known)
+            for version in versions:
+                self._missing.pop(Handle.parse(f"{name}/{version}"), None)
 
     def found(self, handle: Handle) -> bool:
         """Whether the model was found since the start. Looks at memory only."""
@@ -283,39 +271,56 @@ class Models:
         for text in self._known_on_disk(hub_label(self.hub)):
             with contextlib.suppress(InvalidHandle):  # somebody else's folder in the cache directory
                 found.append(Handle.parse(text))
+        with self._lock:
+            self._on_disk[""] = found
         return found
 
-    def error(self, handle: Handle) -> str | None:
-        """Why the model cannot be read, if it cannot."""
+    def trouble(self, handle: Handle) -> Trouble | None:
+        """Why the model, or some of it, cannot be read at present, if so."""
+        trouble = self._troubles.of(str(handle))
         with self._lock:
             source = self._sources.get(handle)
-            error = self._errors.get(handle)
-        return str(source.failure) if source is not None and source.failure is not None else error
+            failure = source.failure if source is not None else None
+            if failure is None:
+                return trouble
+            failed_at_s = self._failed_at_s.setdefault(handle, self._timer())
+        now_s = time.time()
+        if trouble is None or trouble.error != str(failure):  # nobody has met it yet
+            trouble = Trouble("", str(failure), type(failure), now_s, now_s, count=0)
+        return replace(trouble, retry_at_s=now_s + failed_at_s + self._settings.failure_ttl_s - self._timer())
 
     def opened(self) -> list[KnownModel]:
         """The models that were asked for since the start, sorted by handle."""
         with self._lock:
-            sources, errors = dict(self._sources), dict(self._errors)
-        return [KnownModel(handle, sources.get(handle), self.error(handle)) for handle in sorted({*sources, *errors})]
+            sources = dict(self._sources)
+        handles = {*sources, *map(Handle.parse, self._troubles.handles())}
+        return [KnownModel(handle, sources.get(handle), self.trouble(handle)) for handle in sorted(handles)]
 
     def known(self) -> list[Handle]:
         """Handles that exist for sure: found since the start, or cached (looked at now and then). Asks no hub."""
+        on_disk = self._known_on_disk_now()
         with self._lock:
-            handles = set(self._sources)
-        handles.update(self._remembered("known", "", self._read_known))
+            handles = {*self._sources, *on_disk}
         return sorted(handles, key=lambda handle: (handle.publisher, handle.name, handle.version))  # 5x their own order
 
     def known_children(self, folder: str) -> frozenset[str]:
         """The names directly below `folder` that lead to what is `known`."""
-        on_disk = self._remembered("known", "", self._read_known)
+        on_disk = self._known_on_disk_now()
         with self._lock:
             return self._known_names(on_disk).children(folder)
 
     def known_versions(self, name: str) -> frozenset[str]:
         """The versions of `name` (`google/spice`) that are `known`."""
-        on_disk = self._remembered("known", "", self._read_known)
+        on_disk = self._known_on_disk_now()
         with self._lock:
             return self._known_names(on_disk).versions(name)
+
+    def _known_on_disk_now(self) -> list[Handle]:
+        with self._lock:
+            on_disk = self._on_disk.get("")
+        if on_disk is None:
+            on_disk = self._reading.run("", self._read_known)
+        return on_disk
 
     def _known_names(self, on_disk: list[Handle]) -> KnownNames:
         """Held: `_lock`."""

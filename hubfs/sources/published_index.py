@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from hubfs.blobs.http import HttpClient
 from hubfs.blobs.http_object import HttpObject
-from hubfs.blobs.url import next_hop, origin_of, redacted
+from hubfs.blobs.url import next_hop, redacted
 from hubfs.errors import Cancelled, Damaged, HubfsError
 from hubfs.formats.index_file import MAX_SIZE_BYTES, SUFFIX, IndexFile, looks_like_index
 
@@ -37,7 +37,7 @@ def find_published_index(
         url = index_url(seen.final_url, link)
         if url is None or not seen.size_bytes or not seen.accepts_ranges:
             return None
-        index = _fetched(http, url, headers if _same_host(url, seen.url) else _NO_HEADERS)
+        index = _fetched(http, seen, url, headers)
         if index is None:
             return None
         if index.archive_size_bytes == seen.size_bytes and index.fits(
@@ -70,13 +70,10 @@ def index_url(archive_url: str, link: str | None = None) -> str | None:
     return urlunsplit(parts._replace(path=path + SUFFIX, fragment=""))
 
 
-def _same_host(url: str, other: str) -> bool:
-    return origin_of(url) == origin_of(other)
-
-
-def _fetched(http: HttpClient, url: str, headers: Mapping[str, str]) -> IndexFile | None:
+def _fetched(http: HttpClient, seen: HttpObject, url: str, headers: Mapping[str, str]) -> IndexFile | None:
     """The index behind `url`, in one attempt; None for what looks like something else, of which little is read."""
-    with http.open(url, headers) as transfer:
+    # A link is the host's word, as a redirect is: it leads no further inside, and takes no credentials along.
+    with http.open(seen.url, headers, start=url) as transfer:
         head = transfer.read_up_to(_HEAD_BYTES)
         if transfer.status != HTTPStatus.OK or not looks_like_index(head):
             _log.debug("%s is not an index of an archive", redacted(url))

@@ -81,6 +81,10 @@ class Source(Protocol):
         """Whether every entry is known and nothing is left to verify before it is trusted."""
         ...
 
+    def __hash__(self) -> int:
+        """By identity, as of any object."""
+        ...
+
     def find(self, path: str) -> Entry:
         """The entry at `path`, as soon as it is known. Raises `EntryNotFound` once it is known to be absent."""
         ...

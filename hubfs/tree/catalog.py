@@ -6,7 +6,16 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from hubfs.errors import InvalidHandle
-from hubfs.hub.handle import COLLECTION, Handle, Kind, is_name_segment, is_publisher, is_version
+from hubfs.hub.handle import (
+    COLLECTION,
+    MAX_SEGMENTS,
+    Handle,
+    Kind,
+    is_name_segment,
+    is_publisher,
+    is_version,
+    version_age,
+)
 
 _SHORTEST_NAME = 2  # publisher and one name segment
 _SHORTEST_COLLECTION = 3  # publisher, `collection` and one name segment
@@ -79,7 +88,9 @@ class CatalogEntry:
 def is_name(text: str) -> bool:
     """Whether `text` could be a model's name with its publisher, with or without a version."""
     publisher, *name = text.split("/")
-    return len(name) >= _SHORTEST_NAME - 1 and is_publisher(publisher) and all(map(is_name_segment, name))
+    return (
+        _SHORTEST_NAME - 1 <= len(name) < MAX_SEGMENTS and is_publisher(publisher) and all(map(is_name_segment, name))
+    )
 
 
 class Catalog:
@@ -108,7 +119,7 @@ class Catalog:
                 self._versions[name].append(version)
         self._children = {folder: sorted(names) for folder, names in children.items()}
         for versions in self._versions.values():
-            versions.sort(key=_age)
+            versions.sort(key=version_age)
         self._handles = [f"{name}/{version}" for name in sorted(self._versions) for version in self._versions[name]]
 
     @property
@@ -181,9 +192,3 @@ class Catalog:
 def _filled(known: CatalogEntry, other: CatalogEntry) -> CatalogEntry:
     documentation = other.documentation if known.documentation is None else known.documentation
     return replace(known, documentation=documentation, members=known.members or other.members)
-
-
-def _age(version: str) -> tuple[int, str, str]:
-    """Sorts versions as numbers, of whatever length."""
-    digits = version.lstrip("0")
-    return len(digits), digits, version

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hubfs.errors import EntryNotFound, InvalidHandle
-from hubfs.hub.handle import COLLECTION, Handle, Kind, is_name_segment, is_publisher
+from hubfs.hub.handle import COLLECTION, MAX_SEGMENTS, Handle, Kind, is_name_segment, is_publisher
 from hubfs.tree.catalog import Catalog
 
 CONTROL = ".hubfs"
@@ -121,7 +121,7 @@ def _with_versions(segments: tuple[str, ...], candidates: Sequence[InModel], cat
     if candidates[0].handle.kind is Kind.MODEL:
         return possible[0]
     # Without a catalogue any directory of numbers could lead to a model; with one, those that it knows (see above).
-    could_lead_on = not catalog.handles() and all(map(is_name_segment, segments))
+    could_lead_on = not catalog.handles() and len(segments) <= MAX_SEGMENTS and all(map(is_name_segment, segments))
     if segments[-1] in (_MODEL_FILES[candidates[0].handle.kind], README) or not could_lead_on:
         return Ambiguous(segments, tuple(possible), None)
     return Ambiguous(segments, tuple(possible), _above_models(segments, catalog))

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import PurePosixPath
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
@@ -21,8 +20,10 @@ from hubfs.errors import (
 from hubfs.hub.handle import is_version
 from hubfs.sources.models import Models
 from hubfs.sources.prefetcher import NoPrefetching, Prefetching
-from hubfs.sources.source import Entry, EntryKind, Source
+from hubfs.sources.source import Entry, EntryKind
+from hubfs.sources.troubles import Troubles, WatchedBlob
 from hubfs.tree.catalog_provider import CatalogProvider
+from hubfs.tree.model_directories import ModelDirectories
 from hubfs.tree.places import (
     CONTROL,
     LATEST,
@@ -106,6 +107,7 @@ class VirtualTree:
         catalog: CatalogProvider,
         modules: TfhubModules,
         prefetching: Prefetching | None = None,
+        troubles: Troubles | None = None,
     ) -> None:
         self._models = models
         self._cache = cache
@@ -114,6 +116,8 @@ class VirtualTree:
         self._catalog = catalog
         self._modules = modules
         self._prefetching = prefetching or NoPrefetching()
+        self._troubles = troubles or Troubles()
+        self._directories = ModelDirectories()
 
     def stat(self, path: str) -> Node:
         """What is at `path` (absolute, as FUSE gives it).
@@ -138,7 +142,11 @@ class VirtualTree:
             case InModel(handle, inner):
                 source = self._models.get(handle)
                 self._prefetching.looked_up(source, inner)
-                return _node_of(_find(source, inner)) if inner else _DIRECTORY
+                node = _DIRECTORY
+                if inner:
+                    with self._troubles.watching(str(handle), inner):
+                        node = _node_of(self._directories.find(source, inner))
+                return node
 
     def list(self, path: str) -> Names:
         """The names in a directory, sorted, and what they are. In a model, waits until all entries are known."""
@@ -153,7 +161,12 @@ class VirtualTree:
                     key=_name,
                 )
             case InModel(handle, inner):
-                return _list_model(self._models.get(handle), inner)
+                source = self._models.get(handle)
+                with self._troubles.watching(str(handle), inner):
+                    return [
+                        (entry.path.rpartition("/")[2], _node_of(entry).kind)
+                        for entry in self._directories.list(source, inner)
+                    ]
             case _:
                 raise NotADirectory(path)
 
@@ -168,13 +181,15 @@ class VirtualTree:
                 return OpenFile(MemoryBlob(path, text), None, _nothing)
             case InModel(handle, inner) if inner:
                 source = self._models.get(handle)
-                entry = _find(source, inner)
-                if entry.kind is EntryKind.DIRECTORY:
-                    raise IsADirectory(path)
-                blob = self._read_ahead(source.open(entry))
+                with self._troubles.watching(str(handle), inner):
+                    entry = self._directories.find(source, inner)
+                    if entry.kind is EntryKind.DIRECTORY:
+                        raise IsADirectory(path)
+                    blob = self._read_ahead(source.open(entry))
                 held = self._cache.hold(source.model)
                 followed, ended = self._prefetching.opened(source, entry, blob)
-                return OpenFile(followed, source, _both(ended, held))
+                watched = WatchedBlob(followed, self._troubles, str(handle), inner)
+                return OpenFile(watched, source, _both(ended, held))
             case _:
                 raise IsADirectory(path)
 
@@ -193,11 +208,13 @@ class VirtualTree:
         raise NotASymlink(path)
 
     def attributes(self, path: str) -> dict[str, str]:
-        """The extended attributes `user.hubfs.*` of a path in a model; empty elsewhere.
+        """The extended attributes `user.hubfs.*` of a path in a model; of a directory above, what is wrong there.
 
         Waits for the hub where nobody asked for the model before. Raises `NotFound` where there is no such model.
         """
         place = self._place(path)
+        if isinstance(place, Folder):
+            return self._folder_attributes("/".join(place.segments))
         if not isinstance(place, InModel):
             return {}
         attributes = {"user.hubfs.handle": str(place.handle)}
@@ -207,14 +224,29 @@ class VirtualTree:
             raise
         except HubfsError as unreadable:
             return {**attributes, "user.hubfs.error": str(unreadable)}
+        trouble = self._troubles.of(str(place.handle), place.inner)
         if source.failure is not None:
             attributes["user.hubfs.error"] = str(source.failure)
+        elif trouble is not None:
+            attributes["user.hubfs.error"] = trouble.error
         return {
             **attributes,
             "user.hubfs.url": source.url,
             "user.hubfs.form": source.form.value,
             "user.hubfs.cached_bytes": str(self._cache.cached_bytes(source.model)),
         }
+
+    def _folder_attributes(self, folder: str) -> dict[str, str]:
+        """A model root that cannot be looked up has no attributes of its own, nor has a symlink."""
+        attributes = {}
+        troubles = self._troubles.below(folder)
+        if troubles:
+            lines = (f"{name}: {trouble.error}" for name, trouble in troubles.items())
+            attributes["user.hubfs.error"] = "\n".join(lines)
+        stale = self._models.stale(folder)
+        if stale is not None:
+            attributes["user.hubfs.stale"] = f"{LATEST} -> {stale.version}: {stale.error}"
+        return attributes
 
     def attribute(self, path: str, name: str) -> str:
         """One extended attribute. Raises `NoSuchAttribute`."""
@@ -324,22 +356,3 @@ def _name(named: tuple[str, NodeKind]) -> str:
 
 def _node_of(entry: Entry) -> Node:
     return Node(NodeKind.DIRECTORY if entry.kind is EntryKind.DIRECTORY else NodeKind.FILE, entry.size_bytes)
-
-
-def _list_model(source: Source, inner: str) -> Names:
-    if inner and _find(source, inner).kind is not EntryKind.DIRECTORY:
-        raise NotADirectory(f"{source.handle}/{inner}")
-    prefix = f"{inner}/" if inner else ""
-    return [
-        (name, _node_of(entry).kind)
-        for entry in source.entries()
-        if entry.path.startswith(prefix) and "/" not in (name := entry.path.removeprefix(prefix))
-    ]
-
-
-def _find(source: Source, inner: str) -> Entry:
-    """The entry at `inner`. Raises `NotADirectory` as soon as a file is seen where the path goes on, else as `find`."""
-    for parent in reversed(PurePosixPath(inner).parents):
-        if source.find(str(parent) if parent.name else "").kind is not EntryKind.DIRECTORY:
-            raise NotADirectory(f"{source.handle}/{parent} is a file, and {inner!r} is below it")
-    return source.find(inner)

@@ -9,7 +9,18 @@ from hubfs.blobs.http_stream import HttpStream
 from hubfs.cancellation import Cancellation
 from hubfs.errors import AccessDenied, Cancelled, Damaged, Stale, TimedOut, Unavailable
 from tests.support.http_clients import http_client
-from tests.support.http_origin import Answer, HttpOrigin, Request, Resource, cut, paced, redirect, stall, status, well
+from tests.support.http_origin import (
+    Answer,
+    HttpOrigin,
+    Request,
+    Resource,
+    cut,
+    paced,
+    redirect,
+    stall,
+    status,
+    well,
+)
 
 PAYLOAD = random.Random(3).randbytes(3_000_000)
 DATE = "Wed, 21 Oct 2015 07:28:00 GMT"

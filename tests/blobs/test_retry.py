@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.blobs.retry import Busy, Permanent, Retries, RetryingBlob, RetryPolicy, retrying
+from hubfs.blobs.retry import PROGRESS_BYTES, Busy, Permanent, Retries, RetryingBlob, RetryPolicy, retrying
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, HubfsError, NotFound, Stale, TimedOut, Unavailable
 
@@ -85,7 +85,17 @@ def test_progress_counts_attempts_anew() -> None:
     for _ in range(20):
         retries.wait_after(Unavailable("x"))
         retries.wait_after(Unavailable("x"))
-        retries.progress()
+        retries.progress(PROGRESS_BYTES)
+
+
+def test_a_trickle_is_no_progress() -> None:
+    retries = Retries(QUICK, Sleeps())
+    for _ in range(QUICK.attempts - 1):
+        retries.progress(PROGRESS_BYTES - 1)
+        retries.wait_after(Unavailable("x"))
+    retries.progress(PROGRESS_BYTES - 1)
+    with pytest.raises(Unavailable):
+        retries.wait_after(Unavailable("x"))
 
 
 def test_the_host_decides_the_wait_up_to_the_cap() -> None:
@@ -124,3 +134,16 @@ def test_a_retrying_blob_passes_on_what_is_not_worth_retrying() -> None:
     with pytest.raises(Stale, match="changed"):
         RetryingBlob(FailingBlob(attempt), QUICK, Cancellation()).read_at(0, 1)
     assert attempt.calls == 1
+
+
+def test_readers_of_the_same_bytes_share_a_failure_for_a_second() -> None:
+    attempt = Failing(*[TimedOut("silent")] * QUICK.attempts)
+    now_s = [100.0]
+    blob = RetryingBlob(FailingBlob(attempt), QUICK, Cancellation(), timer=lambda: now_s[0])
+    for offset_bytes, size_bytes in ((0, 7), (0, 7), (2, 3)):
+        with pytest.raises(TimedOut, match="silent"):
+            blob.read_at(offset_bytes, size_bytes)
+    assert attempt.calls == QUICK.attempts
+    assert blob.read_at(5, 10) == b"done 5 10"  # not all of these failed
+    now_s[0] += 1.0
+    assert blob.read_at(0, 7) == b"done 0 7"

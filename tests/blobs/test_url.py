@@ -1,7 +1,7 @@
 import pytest
 
 from hubfs.blobs.retry import Permanent
-from hubfs.blobs.url import next_hop, origin_of, redacted, without_userinfo
+from hubfs.blobs.url import next_hop, origin_of, redacted, redacted_text, without_userinfo
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,23 @@ def test_userinfo_becomes_a_header() -> None:
         {"Authorization": "Basic bWU6cEBzcw=="},
     )
     assert without_userinfo("https://h.example/a") == ("https://h.example/a", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("GET https://me:hush@h.example/a?sig=hush: no", "GET https://h.example/a no"),
+        ("(url=http://h.example:80/a?sig=hush&x=hush)", "(url=http://h.example:80/a"),
+        ('"GET /a?sig=hush HTTP/1.1" 200', '"GET /a HTTP/1.1" 200'),
+        ("may you use it? is it there?", "may you use it? is it there?"),
+        ("proxy http://me:hu@sh@proxy:3128", "proxy http://proxy:3128"),
+    ],
+)
+def test_a_text_of_a_stranger_is_shown_without_the_secrets_of_its_urls(text: str, said: str) -> None:
+    assert "hush" not in redacted_text(text)
+    assert redacted_text(text).replace(":", "") == said.replace(":", "")
+
+
+def test_a_redirect_takes_no_credentials_along() -> None:
+    assert next_hop("https://me:hush@h.example/a", "/b") == "https://h.example/b"
+    assert next_hop("https://h.example/a", "https://me:hush@g.example/b") == "https://g.example/b"

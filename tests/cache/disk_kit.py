@@ -1,11 +1,14 @@
 """Disk tiers for tests, here and in other processes."""
 
+import os
 import random
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.disk import DiskSettings, DiskTier
@@ -19,9 +22,9 @@ KEY = CacheKey(MODEL, "variables/variables.data")
 
 def tier(root: Path, limit_bytes: int = PLENTY_BYTES, reserve_bytes: int = 0) -> DiskTier:
     """A tier on `root` as a daemon that starts now would have it."""
-    layout = CacheLayout(root)
-    layout.prepare()
-    return DiskTier(layout, DiskSettings(limit_bytes, reserve_bytes))
+    cache = DiskTier(CacheLayout(root), DiskSettings(limit_bytes, reserve_bytes))
+    cache.start()
+    return cache
 
 
 def block_of(seed: int, size_bytes: int = BLOCK_SIZE_BYTES) -> bytes:
@@ -62,3 +65,30 @@ def another_process(root: Path, program: str, limit_bytes: int = PLENTY_BYTES) -
             yield process
         finally:
             process.kill()
+
+
+@contextmanager
+def file_system(path: Path, options: str = "size=8m") -> Iterator[Path]:
+    """A tmpfs of its own at `path`; the test is skipped where none can be mounted."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a tmpfs takes root")
+    path.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no tmpfs here: {done.stderr!r}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+@contextmanager
+def another_user() -> Iterator[None]:
+    """Becomes a user without any rights for a moment."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root")
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

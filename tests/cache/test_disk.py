@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.cache import disk
+from hubfs.cache import room
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from tests.cache.disk_kit import KEY, MODEL, block_of, data_file, map_file, tier
 
@@ -114,13 +114,16 @@ def test_no_damage_whatever_is_ever_served_or_raised(root: Path) -> None:
 
 
 @pytest.mark.parametrize("which", [data_file, map_file])
-def test_something_else_in_the_place_of_a_file_is_a_miss(root: Path, which: Callable[[Path], Path]) -> None:
+def test_something_else_in_the_place_of_a_file_is_a_miss_and_taken_away(
+    root: Path, which: Callable[[Path], Path]
+) -> None:
     which(root).unlink()
     which(root).mkdir()
     cache = tier(root)
     assert cache.get(KEY, 0) is None
-    assert cache.put(KEY, 0, BLOCKS[0]) is False
     assert cache.put(CacheKey(MODEL, "other"), 0, b"kept all the same") is True
+    assert cache.put(KEY, 0, BLOCKS[0]) is True
+    assert read_back(root) == {0: BLOCKS[0], 1: None, 2: None, 3: None}
 
 
 def test_a_name_that_is_too_long_for_the_disk_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -162,7 +165,7 @@ def test_a_full_disk_fails_no_read_and_is_left_alone_for_a_while(
     assert cache.get(KEY, 10) is None
     assert cache.get(KEY, 0) == BLOCKS[0]
     assert cache.put(KEY, 10, BLOCKS[0]) is False  # still resting
-    monkeypatch.setattr(disk.time, "monotonic", lambda: float("inf"))
+    monkeypatch.setattr(room.time, "monotonic", lambda: float("inf"))
     assert cache.put(KEY, 10, BLOCKS[0]) is True
 
 
@@ -229,7 +232,7 @@ def test_a_block_that_cannot_be_read_is_given_up_but_not_for_want_of_descriptors
     assert (cache.get(KEY, 0) is not None) is kept
 
 
-def test_a_lost_cache_directory_is_a_miss(root: Path) -> None:
+def test_a_lost_cache_directory_is_a_miss_and_is_made_anew(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tier(root)
     shutil.rmtree(root)
     assert cache.get(KEY, 0) is None
@@ -237,6 +240,10 @@ def test_a_lost_cache_directory_is_a_miss(root: Path) -> None:
     cache.drop(MODEL)
     assert cache.cached_bytes(MODEL) == 0
     assert cache.stats()["disk"].limit_bytes
+    assert not root.exists()  # nobody but the tier itself makes it again, and not at once
+    monkeypatch.setattr(room.time, "monotonic", lambda: float("inf"))
+    assert cache.put(KEY, 0, BLOCKS[0]) is True
+    assert read_back(root)[0] == BLOCKS[0]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user for a moment, which takes root")
@@ -259,7 +266,7 @@ def test_files_that_may_not_be_read_are_a_miss(root: Path) -> None:
 
 def test_drop_leaves_nothing_behind(root: Path) -> None:
     tier(root).drop(MODEL)
-    assert sorted(path.relative_to(root).as_posix() for path in root.rglob("*")) == ["CACHEDIR.TAG", "trash"]
+    assert sorted(path.relative_to(root).as_posix() for path in root.rglob("*")) == ["CACHEDIR.TAG", "models", "trash"]
 
 
 def test_drop_works_after_somebody_deleted_the_trash(root: Path) -> None:

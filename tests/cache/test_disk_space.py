@@ -1,18 +1,17 @@
 """How the disk tier keeps to its limit, and what it evicts for that."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from hubfs.cache import disk
+from hubfs.cache import evictor
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.index_store import IndexStore
 from hubfs.cache.layout import CacheLayout
-from tests.cache.disk_kit import MODEL, another_process, block_of, tier
+from tests.cache.disk_kit import MODEL, another_process, block_of, file_system, tier
 
 BLOCK = block_of(1)
 SLACK_BYTES = BLOCK_SIZE_BYTES // 4
@@ -163,7 +162,7 @@ def test_who_comes_while_another_makes_room_is_refused_and_the_disk_is_not_given
     cache.put(key(1), 0, BLOCK)
     cache.put(key(1), 1, BLOCK)
     answers = []
-    plan = disk.plan_eviction
+    plan = evictor.plan_eviction
 
     def plan_while_another_puts(*args: object) -> object:
         with ThreadPoolExecutor(1) as pool:
@@ -171,7 +170,7 @@ def test_who_comes_while_another_makes_room_is_refused_and_the_disk_is_not_given
         return plan(*args)  # type: ignore[arg-type] # handed through
 
     with monkeypatch.context() as patched:
-        patched.setattr(disk, "plan_eviction", plan_while_another_puts)
+        patched.setattr(evictor, "plan_eviction", plan_while_another_puts)
         assert cache.put(key(2), 0, BLOCK) is True
     assert answers == [False]
     assert cache.put(key(3), 0, BLOCK) is True
@@ -188,17 +187,8 @@ def test_a_part_of_the_disk_stays_free_whatever_the_limit(tmp_path: Path, monkey
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a tmpfs takes root")
-    path = tmp_path / "disk"
-    path.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", path], capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no tmpfs here: {done.stderr!r}")
-    try:
+    with file_system(tmp_path / "disk") as path:
         yield path
-    finally:
-        subprocess.run(["umount", path], check=True)
 
 
 def test_a_disk_that_is_really_full_fails_no_read(small_disk: Path) -> None:

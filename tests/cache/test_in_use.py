@@ -139,11 +139,28 @@ def test_after_forget_a_new_hold_locks_the_new_files_and_old_releases_leave_it_a
 
 
 def test_a_hold_that_fails_is_logged_and_raises_nothing(layout: CacheLayout, caplog: pytest.LogCaptureFixture) -> None:
-    layout.in_use(MODEL).mkdir(parents=True)
+    layout.models_root.rmdir()
+    layout.models_root.write_text("no directory", encoding="ascii")
     before = open_descriptors()
     InUse(layout).hold(MODEL)()
     assert "cannot mark" in caplog.text
     assert open_descriptors() == before
+
+
+def test_something_else_in_the_place_of_the_file_neither_hinders_a_hold_nor_an_eviction(layout: CacheLayout) -> None:
+    use = InUse(layout)
+    layout.in_use(MODEL).mkdir(parents=True)
+    release = use.hold(MODEL)
+    assert not is_idle(layout)
+    release()
+    layout.in_use(MODEL).unlink()
+    elsewhere = layout.root / "elsewhere"
+    elsewhere.write_text("not the cache's")
+    layout.in_use(MODEL).symlink_to(elsewhere)
+    assert is_idle(layout)
+    assert layout.in_use(MODEL).is_file()
+    assert not layout.in_use(MODEL).is_symlink()
+    assert elsewhere.read_text() == "not the cache's"
 
 
 def test_the_time_of_the_file_is_the_last_use(layout: CacheLayout) -> None:

@@ -1,6 +1,6 @@
 """Damaged archives by the thousand: whatever they hold, the outcome is that of the engine in this process.
 
-`HUBFS_FUZZ_S` is for how many seconds it runs, `HUBFS_FUZZ_SEED` where it begins.
+`HUBFS_FUZZ_S` is for how many seconds it runs (see `budget`), `HUBFS_FUZZ_SEED` where it begins.
 """
 
 import os
@@ -19,10 +19,11 @@ from hubfs.errors import Damaged
 from hubfs.formats import gzip, parallel_gzip
 from hubfs.formats.parallel_gzip import ParallelInflater, WorkerLost
 from tests.support.archives import flipped, gzipped, in_chunks, without
+from tests.support.figures import budget
 from tests.support.inflating import feeding_threads, inflating_processes, noise_and_text, zeros_archive
 from tests.support.mount import eventually
 
-DURATION_S = float(os.environ.get("HUBFS_FUZZ_S", "30"))
+DURATION_S = budget("fuzz_s", boxed=12, full=30)
 FIRST_SEED = int(os.environ.get("HUBFS_FUZZ_SEED", "0"))
 AT_ONCE = 4
 HANGS_S = 60.0

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import MountHub
-from tests.support.mount import eventually, is_mounted
+from tests.support.mount import Machine, Mount, is_mounted, mounted
 from tests.support.origin import Origin
 
 pytestmark = pytest.mark.mounted
@@ -17,15 +19,26 @@ def binding() -> str:
     return "libfuse3"
 
 
-def test_unmount_does_not_wait_for_ever_and_takes_the_mount_off(mount: MountHub, servers: Origin) -> None:
-    with mount(servers) as hub:
-        (daemon,) = hub.pids()
-        os.kill(daemon, signal.SIGSTOP)
-        try:
-            done = hub.machine.hubfs("unmount", hub.path, timeout_s=30)
-            assert done.returncode == 1
-            assert "did not answer" in done.stderr
-            assert not is_mounted(hub.path)
-        finally:
-            os.kill(daemon, signal.SIGCONT)
-        assert eventually(lambda: not hub.pids()), "the daemon did not end once it went on"
+def assert_told_and_ended_by_force(hub: Mount) -> None:
+    os.kill(hub.status()["pid"], signal.SIGSTOP)
+    started_s = time.monotonic()
+    done = hub.machine.hubfs("unmount", hub.path, timeout_s=30)
+    assert time.monotonic() - started_s < 10
+    assert done.returncode == 1
+    assert "does not answer within 5 s; `hubfs unmount --force" in done.stderr
+    assert is_mounted(hub.path)
+    started_s = time.monotonic()
+    done = hub.machine.hubfs("unmount", "--force", hub.path, timeout_s=30)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - started_s < 4
+    assert not is_mounted(hub.path)
+    assert not hub.pids()
+
+
+def test_unmount_says_so_within_a_bound_and_ends_it_by_force(machine: Machine, tmp_path: Path, servers: Origin) -> None:
+    with (
+        mounted(machine, tmp_path / "alone", servers.url) as alone,
+        mounted(machine, tmp_path / "supervised", servers.url, "--supervise") as supervised,
+        ThreadPoolExecutor(2) as waiting,
+    ):
+        assert list(waiting.map(assert_told_and_ended_by_force, (alone, supervised))) == [None, None]

@@ -64,6 +64,18 @@ def test_more_members_than_there_are_bytes_is_damaged():
             IndexFile.from_bytes(seal(index_file._MAGIC, index_file._VERSION, body))
 
 
+def test_a_member_is_a_file_or_a_directory_and_nothing_else():
+    member = index_file._MEMBER
+    for kind in (0, 1, 2, 255):
+        body = struct.pack("<QIQ", 2000, 1, 0) + member.pack(kind, 0, 512, 1) + b"a"
+        data = seal(index_file._MAGIC, index_file._VERSION, body)
+        if kind > 1:
+            with pytest.raises(Damaged, match=f"a member of kind {kind}"):
+                IndexFile.from_bytes(data)
+        else:
+            assert IndexFile.from_bytes(data).to_bytes() == data
+
+
 def test_other_files_are_told_from_an_index():
     for data in (b"", b"<html>", b"\x1f\x8b" * 20, GZIP.to_bytes()):
         assert not looks_like_index(data[:8])

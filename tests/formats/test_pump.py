@@ -99,3 +99,14 @@ def test_a_cancel_ends_the_wait_for_a_chunk_and_for_room(cancellation: Cancellat
     slow.opened.set()
     assert slow.closed.wait(5)
     full.close()
+
+
+def test_a_cancel_never_looks_like_the_end_of_the_chunks(cancellation: Cancellation) -> None:
+    source = Source(20)
+    output = pumped(source.chunks(), ahead_bytes=3 * MIB, cancellation=cancellation)
+    next(output)
+    assert eventually(lambda: source.pulled == 5)  # and it waits for room
+    cancellation.cancel()
+    assert source.closed.wait(5)
+    with pytest.raises(Cancelled):
+        list(output)

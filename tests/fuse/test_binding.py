@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from hubfs.fuse.binding import READ_AHEAD_KIB, _CallableOperations, _ThreadedOperations, raise_read_ahead
+from hubfs.errors import MountFailed
+from hubfs.fuse.binding import (
+    _ANY_NAME,
+    READ_AHEAD_KIB,
+    _CallableOperations,
+    _ThreadedOperations,
+    check_openness,
+    raise_read_ahead,
+)
 
 NOT_EVEN_ROOT_MAY_WRITE = Path("/proc/sys/kernel/random/entropy_avail")
 
@@ -76,6 +84,12 @@ def test_the_bindings_find_the_operations_that_there_are_and_no_others() -> None
     assert callable_("write", "/a/b") == 0
 
 
+def test_a_name_of_any_bytes_is_decoded_and_encoded_again() -> None:
+    for name in (b"/google/spice", "/ünï".encode(), b"/\xff\xfe"):
+        assert name.decode(_ANY_NAME) == os.fsdecode(name)
+        assert name.decode(_ANY_NAME).encode(_ANY_NAME) == name
+
+
 FAULTS_OF_REPEATED_BUFFERS = """
 import resource, sys, threading
 from hubfs.tuning import tune_process
@@ -107,3 +121,21 @@ def test_buffers_that_were_freed_are_used_again_without_page_faults() -> None:
         return int(done.stdout)
 
     assert faults("kept") * 10 < faults("default")
+
+
+@pytest.mark.parametrize("option", ["allow_other", "allow_root"])
+@pytest.mark.parametrize("content", [None, "", "#user_allow_other\n", "user_allow_others\n"])
+def test_who_may_not_open_a_mount_to_others_is_told_why(tmp_path: Path, option: str, content: str | None) -> None:
+    conf = tmp_path / "fuse.conf"
+    if content is not None:
+        conf.write_text(content)
+    with pytest.raises(MountFailed, match=f"{option} is for root.*{conf}.*user_allow_other"):
+        check_openness({option: True}, 1000, conf)
+    check_openness({}, 1000, conf)
+    check_openness({option: True}, 0, conf)
+
+
+def test_who_may_is_let(tmp_path: Path) -> None:
+    conf = tmp_path / "fuse.conf"
+    conf.write_text("# mount_max = 10\n  user_allow_other\n")
+    check_openness({"allow_other": True}, 1000, conf)

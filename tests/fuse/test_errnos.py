@@ -19,6 +19,7 @@ TABLE = {
     errors.Damaged: errno.EIO,
     errors.Stale: errno.ESTALE,
     # What a path is not.
+    errors.NameTooLong: errno.ENAMETOOLONG,
     errors.NotADirectory: errno.ENOTDIR,
     errors.IsADirectory: errno.EISDIR,
     errors.NotASymlink: errno.EINVAL,
@@ -113,8 +114,9 @@ def test_the_log_names_the_operation_the_path_and_the_reason_and_the_ordinary_qu
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         errno_for(kind("https://hub/x: the reason"))
+    advice = f" ({kind.advice})" if level == "WARNING" else ""
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        (level, "read /a/b/1: https://hub/x: the reason")
+        (level, f"read /a/b/1: https://hub/x: the reason{advice}")
     ]
     assert caplog.records[0].exc_info is None
 

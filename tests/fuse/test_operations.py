@@ -100,6 +100,9 @@ class OneModel:
     def children(self, _folder: str) -> None:
         return None
 
+    def stale(self, _name: str) -> None:
+        return None
+
     def known(self) -> list[Handle]:
         return [self.source.handle]
 
@@ -184,6 +187,13 @@ def test_getattr_tells_directories_from_files(operations: Operations) -> None:
         ("/google/collection/nothing", errno.ENOENT),
         (UNKNOWN_MODULE, errno.ENOENT),
         (f"{MODULE}.lock", errno.ENOENT),
+        (f"{ROOT}/{'x' * 255}", errno.ENOENT),
+        (f"{ROOT}/{'x' * 256}", errno.ENAMETOOLONG),
+        (f"/google/spice/{'1' * 255}", errno.ENOENT),
+        (f"/google/spice/{'1' * 256}", errno.ENAMETOOLONG),
+        (f"/google/spice/{'1' * 256}/saved_model.pb", errno.ENOENT),
+        (f"{ROOT}/{'ü' * 128}", errno.ENAMETOOLONG),
+        (f"{ROOT}/{'x' * 256}/x", errno.ENOENT),
     ],
 )
 def test_getattr_of_what_is_not_there(operations: Operations, path: str, number: int) -> None:
@@ -233,6 +243,8 @@ def test_the_kernel_keeps_its_pages_while_the_source_is_the_same(operations: Ope
     path = f"{ROOT}/saved_model.pb"
     assert [bool(opened(operations, path).keep_cache) for _ in range(3)] == [False, True, True]
     models.source = MemorySource()  # the model was fetched anew
+    with pytest.raises(OSError, match="open it again"):  # once: the kernel asks for the size anew
+        opened(operations, path)
     assert [bool(opened(operations, path).keep_cache) for _ in range(2)] == [False, True]
     assert not opened(operations, path).direct_io  # TF Lite maps files
 

@@ -373,6 +373,17 @@ def test_pages_of_folders_are_followed() -> None:
         client.close()
 
 
+def test_a_store_that_lists_deeper_than_it_was_asked_shows_no_names_with_slashes() -> None:
+    listed = {"prefixes": ["hub/google/spice/1/", "hub/google/spice/deeper/2/", "hub/google/spice/3/4/"]}
+    with HttpOrigin() as origin:
+        origin.route("/storage/v1/b/bucket/o", lambda _: Answer(200, {}, json.dumps(listed).encode()))
+        client = GcsClient(GcsSettings(endpoint_url=origin.url, retry=QUICK), Cancellation())
+        resolver = GcsResolver(client, "gs://bucket/hub")
+        assert resolver.versions("google/spice") == ["1"]
+        assert resolver.children("google/spice") == ["1"]
+        client.close()
+
+
 @pytest.mark.parametrize("url", ["gs://nobucket", "gs://nobucket/team/hub"])
 def test_a_bucket_that_does_not_exist_is_no_hub(client: GcsClient, server: GcsServer, url: str) -> None:
     resolver = GcsResolver(client, url)

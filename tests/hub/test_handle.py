@@ -3,7 +3,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hubfs.errors import InvalidHandle
-from hubfs.hub.handle import Handle, Kind, is_name_segment, is_publisher, is_version
+from hubfs.hub.handle import MAX_SEGMENTS, Handle, Kind, is_name_segment, is_publisher, is_version, version_age
 from tests.support.paths import ROOT
 
 CATALOGUE = ROOT.parent / "shared" / "catalogue" / "handles.tsv"
@@ -151,3 +151,23 @@ def test_the_grammar_of_the_parts() -> None:
     assert not is_name_segment(".x")
     assert is_version("0002")
     assert not is_version("2a")
+
+
+def test_a_handle_has_a_bounded_number_of_segments():
+    names = "/".join("n" * (MAX_SEGMENTS - 2))
+    assert Handle.parse(f"google/{names}/1").version == "1"
+    with pytest.raises(InvalidHandle):
+        Handle.parse(f"google/{names}/n/1")
+    with pytest.raises(InvalidHandle):
+        Handle.candidates(["google", *"n" * MAX_SEGMENTS, "1"])
+    assert len(Handle.candidates(["google", "tfjs-model", "a", *"1" * 2000])) < MAX_SEGMENTS
+
+
+def test_a_segment_is_no_longer_than_the_name_of_a_file():
+    assert is_name_segment("a" * 255)
+    assert not is_name_segment("a" * 256)
+    assert not is_version("1" * 256)
+
+
+def test_versions_are_sorted_as_numbers_of_any_length():
+    assert sorted(["10", "9", "1" * 5000, "007"], key=version_age) == ["007", "9", "10", "1" * 5000]

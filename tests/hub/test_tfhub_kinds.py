@@ -62,7 +62,7 @@ def test_a_page_and_a_no_are_no_model(origin, resolver, answer: Answer, handle: 
         resolver.resolve(handle)
 
 
-@pytest.mark.parametrize("body", [b"", b"TFL3", gzip.compress(TFLITE), b"\x1c\0\0\0TFL2" + bytes(99)])
+@pytest.mark.parametrize("body", [b"", b"TFL3", gzip.compress(TFLITE, mtime=0), b"\x1c\0\0\0TFL2" + bytes(99)])
 def test_what_is_no_flatbuffer_is_damaged(origin, resolver, body: bytes) -> None:
     serve(origin, f"/{LITE}", "lite-format=tflite", Answer(200, {}, body))
     with pytest.raises(Damaged, match=f"{origin.url}/{LITE} answered with something that is no TF Lite model"):
@@ -104,7 +104,7 @@ class TestTfjs:
         with pytest.raises(ModelNotFound, match=r"\(files: "):
             resolver.resolve(TFJS, Form.UNCOMPRESSED)
 
-    @pytest.mark.parametrize("body", [b"", b"[1]", gzip.compress(b"{}")])
+    @pytest.mark.parametrize("body", [b"", b"[1]", gzip.compress(b"{}", mtime=0)])
     def test_what_is_no_json_object_is_damaged(self, origin, resolver, body: bytes) -> None:
         serve(origin, f"/{TFJS}/model.json", "tfjs-format=file", Answer(200, {}, body))
         with pytest.raises(Damaged, match=r"something that is no model\.json"):

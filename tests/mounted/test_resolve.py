@@ -82,8 +82,9 @@ def test_the_url_of_a_hub_that_is_not_mounted_is_told_from_a_model_that_is_missi
     assert_failed(hub.machine.hubfs("resolve", url), f"The hub of {url} is not mounted", "hubfs mount")
 
 
-@pytest.mark.parametrize("typed", ["small", "Small/small/1", f"{PUBLISHER}/../1", ""])
+@pytest.mark.parametrize("typed", ["small", "Small/small/1", "{publisher}/../1", ""])
 def test_what_is_no_handle_is_called_so(hub: Mount, typed: str) -> None:
+    typed = typed.format(publisher=PUBLISHER)
     assert_failed(hub.machine.hubfs("resolve", typed), repr(typed) if typed else "''")
 
 
@@ -131,7 +132,7 @@ def test_gcs_prints_the_folder_of_a_hub_that_is_a_bucket(machine: Machine) -> No
     assert done.stdout == f"gs://models/{NAME}/3\n"
 
 
-@pytest.mark.parametrize("typed", [ARCHIVE_ONLY, f"{NAME}/2", SMALL])
+@pytest.mark.parametrize("typed", [ARCHIVE_ONLY, f"{NAME}/2", SMALL], ids=["an archive", "a version", "a name"])
 def test_gcs_of_what_is_in_no_bucket_says_so(machine: Machine, servers: Origin, typed: str) -> None:
     done = machine.hubfs("resolve", "--gcs", "--hub", servers.url, typed)
     assert_failed(done, f"{servers.url} has no model {typed}", "uncompressed")

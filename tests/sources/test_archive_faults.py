@@ -25,7 +25,7 @@ from hubfs.errors import (
     Unavailable,
 )
 from hubfs.sources import archive_progress
-from hubfs.sources.archive import ArchiveSource
+from hubfs.sources.archive import ArchiveSettings, ArchiveSource
 from tests.support.archives import flipped, gzipped, model_files, tar_of
 from tests.support.mount import eventually
 from tests.support.streams import MIB, URL, Desk, NoCache, ScriptedStream, read
@@ -355,3 +355,24 @@ def test_a_missing_entry_is_no_failure(desk: Desk, cache: Dropping) -> None:
         source.find("nothing")
     assert source.failure is None
     assert not cache.dropped
+
+
+@pytest.mark.parametrize("error", [TimedOut, Unavailable])
+def test_readers_who_ask_one_after_the_other_share_the_error_of_one_pass(desk, error: type[HubfsError]) -> None:
+    stream = desk.stream(gzipped(tar_of({"a": b"a"})))
+    opened: list[float] = []
+
+    def open_stream() -> ScriptedStream:
+        opened.append(time.monotonic())
+        if len(opened) == 1:
+            raise error("the host was silent")
+        return stream
+
+    settings = ArchiveSettings(ahead_bytes=1 << 20, shared_s=0.5)
+    source = desk.source(stream, open_stream=open_stream, settings=settings)
+    for _ in range(3):
+        with pytest.raises(error, match="the host was silent"):
+            source.find("a")
+    assert len(opened) == 1
+    time.sleep(0.5)
+    assert source.find("a").size_bytes == 1

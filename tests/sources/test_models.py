@@ -1,5 +1,6 @@
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,8 +23,9 @@ from hubfs.errors import (
 )
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Location
-from hubfs.sources.models import KnownModel, Models, ModelsSettings
+from hubfs.sources.models import Models, ModelsSettings
 from hubfs.sources.source import Entry
+from tests.support.mount import eventually
 
 HUB = "https://hub.example"
 SPICE = Handle.parse("google/spice/2")
@@ -136,6 +138,11 @@ def models(hub: Hub) -> Models:
     )
 
 
+def error_of(models: Models, handle: Handle) -> str | None:
+    trouble = models.trouble(handle)
+    return None if trouble is None else trouble.error
+
+
 def test_a_source_is_found_once_and_kept(models: Models, hub: Hub) -> None:
     source = models.get(SPICE)
     assert source.form is Form.COMPRESSED
@@ -194,10 +201,11 @@ def test_no_such_model_is_no_error_to_show(models: Models, hub: Hub) -> None:
     hub.trouble = [Unavailable("hub.example: no route")]
     with pytest.raises(Unavailable):
         models.get(missing)
-    assert models.error(missing) == "hub.example: no route"
+    assert error_of(models, missing) == "hub.example: no route"
+    hub.now_s += 1
     with pytest.raises(ModelNotFound):
         models.get(missing)
-    assert models.error(missing) is None
+    assert error_of(models, missing) is None
     assert models.opened() == []
 
 
@@ -208,15 +216,24 @@ def test_a_not_found_that_is_raised_often_does_not_grow(models: Models) -> None:
     assert len(caught.traceback) < 10
 
 
-def test_an_unreachable_hub_is_asked_again_at_once(models: Models, hub: Hub) -> None:
+def test_an_unreachable_hub_is_asked_again_a_second_later(models: Models, hub: Hub) -> None:
     hub.trouble = [Unavailable("hub.example: no route")]
     with pytest.raises(Unavailable):
         models.get(SPICE)
-    assert models.opened() == [KnownModel(SPICE, None, "hub.example: no route")]
+    (known,) = models.opened()
+    assert (known.handle, known.source, known.error) == (SPICE, None, "hub.example: no route")
     assert models.known() == []
+    with pytest.raises(Unavailable):  # whoever waited for the question has its answer
+        models.get(SPICE)
+    assert hub.asked == [(SPICE, None)]
+    (known,) = models.opened()
+    assert known.trouble is not None
+    assert known.trouble.count == 2
+    hub.now_s += 1
     source = models.get(SPICE)
-    assert models.error(SPICE) is None
-    assert models.opened() == [KnownModel(SPICE, source, None)]
+    assert error_of(models, SPICE) is None
+    (known,) = models.opened()
+    assert (known.source, known.trouble) == (source, None)
 
 
 @pytest.mark.parametrize("failure", [Damaged("wrong CRC"), Stale("changed")])
@@ -225,15 +242,18 @@ def test_a_failed_source_is_given_for_a_while_and_then_made_anew(models: Models,
     assert isinstance(failed, FakeSource)
     failed.failure = failure
     assert models.get(SPICE) is failed
-    assert models.error(SPICE) == str(failure)
-    assert models.opened() == [KnownModel(SPICE, failed, str(failure))]
+    assert error_of(models, SPICE) == str(failure)
+    (known,) = models.opened()
+    assert known.trouble is not None
+    assert (known.source, known.error, known.trouble.kind) == (failed, str(failure), type(failure))
+    assert known.trouble.retry_at_s == pytest.approx(time.time() + 30, abs=2)
     hub.now_s += 29
     assert models.get(SPICE) is failed
     hub.now_s += 1
     anew = models.get(SPICE)
     assert anew is not failed
     assert anew.failure is None
-    assert models.error(SPICE) is None
+    assert error_of(models, SPICE) is None
     assert len(hub.asked) == 2
     assert isinstance(anew, FakeSource)
     anew.failure = failure
@@ -251,7 +271,7 @@ def test_a_bucket_that_refuses_leaves_the_archive(
     assert hub.asked == [(YAMNET, None), (YAMNET, Form.COMPRESSED)]
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert str(refusal) in caplog.text
-    assert models.error(YAMNET) is None
+    assert error_of(models, YAMNET) is None
 
 
 def test_a_bucket_that_refuses_is_the_error_when_there_is_no_archive(models: Models, hub: Hub) -> None:
@@ -264,7 +284,7 @@ def test_a_bucket_that_refuses_is_the_error_when_there_is_no_archive(models: Mod
     hub.before_answer = second_question_fails
     with pytest.raises(AccessDenied, match="gs://b: 403"):
         models.get(YAMNET)
-    assert models.error(YAMNET) == "gs://b: 403"
+    assert error_of(models, YAMNET) == "gs://b: 403"
 
 
 def test_a_bucket_that_cannot_be_reached_is_not_answered_by_the_archive(models: Models, hub: Hub) -> None:
@@ -418,10 +438,14 @@ class TestWhatMayChange:
         for _ in range(3):
             assert models.latest("google/spice") == "10"
         assert hub.questions == ["latest google/spice"]  # nobody waits twice for a hub that is down
+        (latest,) = models.latest_asked()
+        assert (latest.version, latest.error, latest.asked_at_s) == ("10", str(trouble), None)
         hub.trouble.clear()
         hub.versions_of["google/spice"] = ("12",)
         hub.now_s += 15
-        assert models.latest("google/spice") == "12"
+        assert eventually(lambda: models.latest("google/spice") == "12")  # asked behind the reader's back
+        assert len(hub.questions) == 2
+        assert models.stale("google/spice") is None
 
     @pytest.mark.parametrize("trouble", [Unavailable("no route"), TimedOut("stalled"), AccessDenied("403")])
     def test_without_a_known_version_the_reason_is_told(self, models: Models, hub: Hub, trouble: HubfsError) -> None:
@@ -439,12 +463,18 @@ class TestWhatMayChange:
         for _ in range(3):
             assert models.versions("google/spice") == ()
             assert models.children("google") is None
-        assert hub.questions == ["versions google/spice", "children google"]
-        assert [record.levelno for record in caplog.records] == 2 * [logging.WARNING]
+        whole = isinstance(trouble, Unavailable | TimedOut)  # then the other question need not be asked
+        assert hub.questions == ["versions google/spice", "children google"][: 1 if whole else 2]
+        warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+        assert len(warnings) == len(hub.questions)
         assert str(trouble) in caplog.text
         hub.trouble.clear()
         hub.now_s += 15
-        assert models.versions("google/spice") == ("1", "2", "10")
+        assert eventually(lambda: models.versions("google/spice") == ("1", "2", "10"))
+        assert eventually(lambda: models.children("google") == ["spice"])
+        hub.trouble = [trouble]
+        hub.now_s += 15
+        assert models.versions("google/spice") == ("1", "2", "10")  # what was listed before stands in
         assert models.children("google") == ["spice"]
 
     @every_question
@@ -452,3 +482,64 @@ class TestWhatMayChange:
         hub.trouble = [Cancelled("going away")]
         with pytest.raises(Cancelled):
             ask(models)
+
+    def test_the_last_answer_counts_more_than_a_newer_version_that_somebody_read(
+        self, models: Models, hub: Hub
+    ) -> None:
+        hub.versions_of["google/spice"] = ("1", "2")
+        assert models.latest("google/spice") == "2"
+        hub.on_disk = ["google/spice/2", "google/spice/3"]  # 3 is there, and not released yet
+        hub.trouble = [Unavailable("no route")]
+        hub.now_s += 15
+        assert models.latest("google/spice") == "2"
+        (latest,) = models.latest_asked()
+        assert latest.asked_at_s == pytest.approx(time.time(), abs=5)
+
+    def test_what_is_here_counts_more_than_a_last_answer_that_is_not(self, models: Models, hub: Hub) -> None:
+        assert models.latest("google/spice") == "10"
+        hub.on_disk = ["google/spice/2"]
+        hub.trouble = [Unavailable("no route")]
+        hub.now_s += 15
+        assert models.latest("google/spice") == "2"
+
+    def test_becoming_old_and_recovering_is_logged_once_each(
+        self, models: Models, hub: Hub, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        assert models.latest("google/spice") == "10"
+        hub.trouble = [Unavailable("no route")]
+        for _ in range(20):
+            hub.now_s += 3
+            assert models.latest("google/spice") == "10"
+        hub.trouble.clear()
+        for _ in range(3):
+            hub.now_s += 20
+            assert eventually(lambda: models.latest("google/spice") == "10" and not models.stale("google/spice"))
+        lines = [record.getMessage() for record in caplog.records if "google/spice/latest" in record.getMessage()]
+        assert len(lines) == 2
+        assert "may be old: no route" in lines[0]
+        assert "again" in lines[1]
+
+    def test_a_silent_hub_is_waited_for_once_and_only_as_long_as_patience_lasts(self, hub: Hub) -> None:
+        models = Models(
+            hub,
+            openers=dict.fromkeys(Form, hub.open),
+            loaders=dict.fromkeys(Form, hub.load),
+            load_index=hub.indexes.get,
+            known_on_disk=hub.known,
+            cancellation=Cancellation(),
+            settings=ModelsSettings(patience_s=0.1, listing_patience_s=0.1),
+        )
+        hub.on_disk = ["google/spice/9"]
+        heard = threading.Event()
+        hub.before_answer = lambda: heard.wait(20)
+        begun_s = time.monotonic()
+        for _ in range(50):
+            assert models.latest("google/spice") == "9"
+            assert models.versions("google/spice") == ()
+            assert models.children("google") is None
+        assert time.monotonic() - begun_s < 10, "somebody waited for the hub"
+        assert hub.questions == ["latest google/spice"]
+        heard.set()
+        assert eventually(lambda: models.latest("google/spice") == "10")
+        assert hub.questions == ["latest google/spice"], "the answer that came late was thrown away"

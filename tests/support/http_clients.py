@@ -18,6 +18,7 @@ def http_client(
     stall_timeout_s: float = 5.0,
     retry: RetryPolicy = QUICK,
     verify: bool = True,
+    private_redirects: bool = False,
     credential_host: str | None = None,
     credential_scheme: str = "https",
     headers: Mapping[str, str] = NO_HEADERS,
@@ -26,6 +27,7 @@ def http_client(
         stall_timeout_s=stall_timeout_s,
         retry=retry,
         verify=verify,
+        private_redirects=private_redirects,
         credential_host=credential_host,
         credential_scheme=credential_scheme,
         headers=headers,
@@ -34,4 +36,5 @@ def http_client(
     try:
         yield client
     finally:
+        client.cancellation.cancel()  # what still runs in the background has nobody to run for
         client.close()

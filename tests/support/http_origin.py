@@ -14,7 +14,7 @@ import struct
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,9 +51,12 @@ class Answer:
     stall_s: float = 3600.0
     stall_first: bool = False  # fall silent before the status line
     bytes_per_s: float | None = None
+    piece_bytes: int = _PIECE_BYTES  # how much goes out at a time
+    wire: Iterable[bytes] | None = None  # these bytes instead of a reply, and the end of the connection
 
 
 Route = Callable[[Request], Answer]
+Tls = tuple[Path, Path] | ssl.SSLContext  # a certificate and its key; or all that is to be said of it
 Fault = Callable[[Answer], Answer]
 
 
@@ -72,8 +75,13 @@ def stall_first(stall_s: float = 3600.0) -> Fault:
     return lambda answer: replace(answer, stall_first=True, stall_s=stall_s)
 
 
-def paced(bytes_per_s: float) -> Fault:
-    return lambda answer: replace(answer, bytes_per_s=bytes_per_s)
+def paced(bytes_per_s: float, piece_bytes: int = _PIECE_BYTES) -> Fault:
+    return lambda answer: replace(answer, bytes_per_s=bytes_per_s, piece_bytes=piece_bytes)
+
+
+def wire(*parts: bytes) -> Fault:
+    """Bytes that need not be HTTP."""
+    return lambda answer: replace(answer, wire=parts)
 
 
 def flip(position: int) -> Fault:
@@ -136,7 +144,7 @@ class Resource:
 class HttpOrigin:
     """The server. `_lock` guards every table; replies are sent outside it."""
 
-    def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, tls: "Tls | None" = None, port: int = 0, address: str = "127.0.0.1") -> None:
         self._lock = threading.Lock()
         self._routes: dict[str, Route] = {}
         self._scripts: dict[str, deque[Fault]] = defaultdict(deque)
@@ -144,13 +152,13 @@ class HttpOrigin:
         self._requests: list[Request] = []
         self._sent: Counter[str] = Counter()
         self._closing = threading.Event()
-        self._server = _Server(self, tls)
+        self._server = _Server(self, tls, (address, port))
         self._scheme = "https" if tls else "http"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="http-origin")
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._server.server_address[0]}:{self._server.server_address[1]}"
 
     @property
     def url(self) -> str:
@@ -236,16 +244,16 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False  # server_close waits for every handler: nothing outlives a test
     request_queue_size = 128
 
-    def __init__(self, origin: HttpOrigin, tls: tuple[Path, Path] | None) -> None:
+    def __init__(self, origin: HttpOrigin, tls: "Tls | None", address: tuple[str, int]) -> None:
         self.origin = origin
         self.connections = 0
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
-        self._tls = None
-        if tls:
+        self._tls = tls if isinstance(tls, ssl.SSLContext) else None
+        if isinstance(tls, tuple):
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(*tls)
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(address, _Handler)
 
     def finish_request(self, request, client_address) -> None:
         # In the connection's own thread: a TLS handshake here does not hold up the others.
@@ -287,6 +295,10 @@ class _Handler(BaseHTTPRequestHandler):
         answer = origin.answer(request)
         if answer.stall_first:
             origin.wait(answer.stall_s)
+        if answer.wire is not None:
+            self.close_connection = True
+            self.wfile.writelines(answer.wire)
+            return
         self.send_response_only(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
@@ -305,7 +317,7 @@ class _Handler(BaseHTTPRequestHandler):
         position = 0
         for mark in marks:
             while position < min(mark, len(answer.body)):
-                piece = answer.body[position : min(position + _PIECE_BYTES, mark)]
+                piece = answer.body[position : min(position + answer.piece_bytes, mark)]
                 origin.sent(path, len(piece))  # before the client can have it, so that a test that has it can count it
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if answer.chunked else piece)
                 position += len(piece)

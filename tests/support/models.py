@@ -97,8 +97,11 @@ def kept(name: str, make: Callable[[Path], object]) -> Path:
         with tempfile.TemporaryDirectory(dir=kept.parent, prefix="making-") as making:
             target = Path(making, "result")
             make(target)
-            if not kept.exists():  # another run may have been quicker
+            try:
                 target.rename(kept)
+            except OSError:  # another run was quicker
+                if not kept.exists():
+                    raise
     return kept
 
 

@@ -28,6 +28,7 @@ class Machine:
 
     root: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    wrapper: tuple[str, ...] = ()  # the program, with its arguments, that runs the commands
 
     @property
     def home(self) -> Path:
@@ -39,7 +40,7 @@ class Machine:
 
     def with_environment(self, **changes: str) -> "Machine":
         """The same machine with other variables."""
-        return Machine(self.root, {**self.environment, **changes})
+        return Machine(self.root, {**self.environment, **changes}, self.wrapper)
 
     def hubfs(self, *arguments: str | Path, timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
         """Runs one command to its end. A daemon that kept its output open would make this time out."""
@@ -48,7 +49,7 @@ class Machine:
         foreign = ("HUBFS_", "TFHUB_", "XDG_", "STORAGE_EMULATOR_HOST", "GOOGLE_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return subprocess.run(
-            [HUBFS, *arguments],
+            [*self.wrapper, HUBFS, *arguments],
             env={**inherited, "HOME": str(self.home), "TMPDIR": str(self.temp), **self.environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -148,9 +149,11 @@ def _is_dead(mountpoint: Path) -> bool:
 
 def is_mounted(mountpoint: Path) -> bool:
     """Whether something is mounted there, alive or dead."""
-    # Spaces are written as \\040; a dead mount cannot be asked by stat.
-    wanted = str(mountpoint).replace(" ", "\\040")
-    return any(line.split(" ")[1] == wanted for line in Path("/proc/mounts").read_text().splitlines())
+    # The kernel escapes these; a dead mount cannot be asked by stat.
+    wanted = os.fsencode(mountpoint)
+    for character in b"\\ \n\t":
+        wanted = wanted.replace(bytes([character]), b"\\%03o" % character)
+    return any(line.split(b" ")[1] == wanted for line in Path("/proc/mounts").read_bytes().splitlines())
 
 
 def processes_naming(path: Path) -> list[int]:

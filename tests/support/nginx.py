@@ -29,6 +29,7 @@ http {{
         default                      .html;
         tf-hub-format=compressed     .tar.gz;
         tf-hub-format=uncompressed   .uncompressed;
+        lite-format=tflite           .tflite;
     }}
     server {{
         listen 127.0.0.1:{port};
@@ -75,6 +76,14 @@ class NginxHub:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.unlink(missing_ok=True)
         place.symlink_to(archive)
+
+    def host_file(self, handle: str, data: bytes) -> None:
+        """Serves a TF Lite model, in the place of what was served before."""
+        place = self.root / f"{handle}.tflite"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        new = place.with_suffix(".new")
+        new.write_bytes(data)
+        new.replace(place)
 
     def host_in_bucket(self, handle: str, bucket_url: str) -> None:
         """Answers the question for the uncompressed form of `handle` with `gs://…`."""

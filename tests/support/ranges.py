@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from hubfs.blobs.ranges import RangeRead
+from hubfs.cancellation import Cancellation
 from hubfs.errors import Unavailable
 
 Fault = Callable[[int], None]
@@ -44,7 +45,7 @@ class ScriptedRanges:
     def resume(self) -> None:
         self.pause_from(len(self.data))
 
-    def begin(self, offset_bytes: int, end_bytes: int) -> RangeRead:
+    def begin(self, offset_bytes: int, end_bytes: int, _: Cancellation) -> RangeRead:
         with self._condition:
             self.begun.append((offset_bytes, end_bytes))
         self.fault(offset_bytes)

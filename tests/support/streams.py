@@ -114,7 +114,7 @@ class Desk:
             "open_stream": lambda: stream,
             "cache": cache if cache is not None else MemoryTier(64 * MIB),
             "cancellation": self.cancellation,
-            "settings": ArchiveSettings(ahead_bytes=ahead_bytes),
+            "settings": ArchiveSettings(ahead_bytes=ahead_bytes, shared_s=0.0),
             "on_complete": self.completed.append,
         }
 

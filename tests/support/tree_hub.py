@@ -14,6 +14,7 @@ from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Location
 from hubfs.sources.archive import ArchiveSource
 from hubfs.sources.models import Models, ModelsSettings
+from hubfs.sources.troubles import Troubles
 from hubfs.tree.catalog import CatalogEntry
 from hubfs.tree.catalog_file import to_json_lines
 from hubfs.tree.catalog_provider import CatalogProvider
@@ -66,8 +67,10 @@ class TreeHub:
         self.now_s = 0.0
         self._document = document
         self._lock = threading.Lock()
+        self.troubles = Troubles()
         self.models = Models(
             self,
+            troubles=self.troubles,
             openers={Form.COMPRESSED: self.open},
             loaders={Form.COMPRESSED: lambda handle, _: self.open(handle, Location("cached", Form.COMPRESSED))},
             load_index=lambda text: self.indexes.get(text.partition("/")[2]),
@@ -90,6 +93,7 @@ class TreeHub:
             controls={"status.json": lambda: self.status, "version": lambda: b"0.1.0\n"},
             catalog=self.catalog,
             modules=TfhubModules(["https://tfhub.dev", HUB], self.handles),
+            troubles=self.troubles,
         )
 
     def handles(self) -> list[str]:

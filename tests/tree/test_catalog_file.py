@@ -50,6 +50,15 @@ def test_json_of_others_may_hold_unicode_and_keys_that_we_do_not_know():
     ]
 
 
+@pytest.mark.parametrize(
+    "line", ["Module\ta/b/{}", '{{"kind": "Lite", "handle": "a/lite-model/b/{}"}}', "Module\ta/b{}/1"]
+)
+def test_a_line_with_a_name_that_no_path_can_have_is_refused_and_says_why(line: str):
+    assert parse_catalog(line.format("1" * 250), "test")
+    with pytest.raises(InvalidConfig, match=r"^test, line 2: .{,320} no part of one is longer than 255 characters$"):
+        parse_catalog(f"Publisher\tgoogle\n{line.format('1' * 256)}", "test")
+
+
 def test_the_two_formats_may_be_mixed():
     assert parse_catalog(to_tsv([GOOGLE]) + to_json_lines([BERT]), "test") == [GOOGLE, BERT]
 

@@ -256,3 +256,14 @@ def test_below_a_model_everything_is_in_it_and_above_nothing_is(segments: list[s
             deeper = place_of(f"{path}/x", catalog)
             below = deeper.candidates if isinstance(deeper, Ambiguous) else (deeper,)
             assert any(isinstance(one, InModel) and one.handle == candidate.handle for one in below)
+
+
+@pytest.mark.parametrize("kind", ["", "lite-model/"])
+def test_a_version_or_name_that_is_too_long_for_a_path_does_not_exist(kind: str) -> None:
+    digits = "1" * 255
+    place = place_of(f"/google/{kind}spice/{digits}/x", CATALOG)
+    found = place.candidates[0] if isinstance(place, Ambiguous) else place
+    assert found == in_model(f"google/{kind}spice/{digits}", "x")
+    for path in (f"/google/{kind}spice/{digits}1", f"/google/{kind}spice/{digits}1/x", f"/google/{kind}{'x' * 256}"):
+        with pytest.raises(EntryNotFound):
+            place_of(path, CATALOG)

@@ -185,7 +185,7 @@ def test_listing_never_looks_up_what_it_lists(tree: VirtualTree, monkeypatch: py
     tree.list("/google/spice/2")
     assert looked_up == []
     tree.list("/google/spice/2/variables")
-    assert looked_up == ["", "variables"]
+    assert looked_up == ["variables"]
 
 
 def test_an_open_file_reads_and_is_held_until_it_is_released(hub: TreeHub, tree: VirtualTree) -> None:
@@ -276,8 +276,12 @@ def test_a_model_that_cannot_be_had_says_why(hub: TreeHub, tree: VirtualTree) ->
             tree.stat(path)
         assert set(tree.attributes(path)) == {"user.hubfs.handle", "user.hubfs.error"}
         assert reason in tree.attribute(path, "user.hubfs.error")
+    above = tree.attribute("/google/spice", "user.hubfs.error")  # where the kernel lets somebody ask
+    assert above == f"2: {HUB}: no route"
     hub.trouble.clear()
+    hub.now_s += 1
     assert "user.hubfs.error" not in tree.attributes("/google/spice/2")
+    assert tree.attributes("/google/spice") == {}
 
 
 def test_a_missing_model_has_no_attributes(tree: VirtualTree) -> None:

@@ -1,0 +1,105 @@
+"""How files of the cache are made and opened: their owner's alone, and nothing but regular files.
+
+What lies in a cache directory may be anything after a power cut or an accident: a symlink is not followed, a fifo does
+not block, and neither is read or written. (A directory may be a symlink of the owner's: to another disk, say.)
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import uuid
+from pathlib import Path
+
+_FOLDER_MODE = 0o700
+_FILE_MODE = 0o600
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+NO_FILE = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ENODEV})
+"""What opening says of something else in the place of a file, or of one of its directories."""
+
+_ATTEMPTS = 50
+"""An eviction may take directories away again, at any moment."""
+
+
+def make_folder(folder: Path, below: Path) -> None:
+    """Makes `folder` and what is missing above it, down from `below`, which must be there. Raises OSError."""
+    missing = [folder]  # a list, and no recursion: a path may have more names than Python takes calls
+    while missing:
+        try:
+            missing[-1].mkdir(_FOLDER_MODE, exist_ok=True)
+            missing.pop()
+        except FileNotFoundError:  # noqa: PERF203 - that is how it is told
+            parent = missing[-1].parent
+            if parent == below or not parent.is_relative_to(below):
+                raise
+            missing.append(parent)
+
+
+def open_to_read(path: str | Path, flags: int = os.O_RDONLY) -> int:
+    """A file descriptor of the file. Raises OSError, also for what is no regular file."""
+    return _regular(os.open(path, flags | _FLAGS))
+
+
+def open_to_write(path: Path, below: Path) -> int:
+    """A file descriptor of the file, which is made if need be, and its directories below `below`. Raises OSError."""
+    flags = os.O_RDWR | os.O_CREAT | _FLAGS
+    for _ in range(_ATTEMPTS):
+        try:
+            return _regular(os.open(path, flags, _FILE_MODE))
+        except FileNotFoundError:  # noqa: PERF203 - the loop is for this
+            with contextlib.suppress(FileNotFoundError):
+                make_folder(path.parent, below)
+    return _regular(os.open(path, flags, _FILE_MODE))
+
+
+def read_whole(path: Path, most_bytes: int) -> bytes:
+    """The file's content. Raises OSError, also for one that is larger than `most_bytes`."""
+    with os.fdopen(open_to_read(path), "rb") as file:
+        if os.fstat(file.fileno()).st_size > most_bytes:
+            raise OSError(errno.EFBIG, "too large to be ours", str(path))
+        return file.read(most_bytes)
+
+
+def write_whole(path: Path, data: bytes, below: Path) -> None:
+    """Replaces the file's content, at once or not at all. Raises OSError."""
+    make_folder(path.parent, below)
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, _FILE_MODE)
+        try:
+            pwrite_all(fd, data, 0)
+        finally:
+            os.close(fd)
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def pwrite_all(fd: int, data: bytes, offset_bytes: int) -> None:
+    """Writes all of it. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        written_bytes = os.pwrite(fd, view, offset_bytes)
+        view = view[written_bytes:]
+        offset_bytes += written_bytes
+
+
+def delete(path: Path) -> None:
+    """Whatever it is, and all that is in it, as far as that is possible."""
+    # rmtree waits for ever for a writer of a fifo.
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _regular(fd: int) -> int:
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise OSError(errno.EINVAL, "not a regular file")

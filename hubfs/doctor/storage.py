@@ -1,0 +1,103 @@
+"""The cache directory, the log, the catalogue file."""
+
+import fcntl
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from hubfs.config import Config
+from hubfs.doctor.finding import Finding, ok, problem, warning
+from hubfs.errors import HubfsError
+from hubfs.tree.catalog_file import read_catalog
+
+_NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre")
+_ROOM_BYTES = 1 << 30
+_PROBE_BYTES = 1 << 20
+
+
+def examine(config: Config) -> Iterator[Finding]:
+    """Everything that is kept on this machine."""
+    if config.cache_dir is None:
+        yield ok("cache", "none on disk: blocks are kept in memory only")
+    else:
+        yield from cache_directory(config.cache_dir)
+    if config.log_file is not None:
+        yield log_file(config.log_file)
+    if config.catalog is not None:
+        yield catalogue(config.catalog)
+
+
+def cache_directory(directory: Path) -> Iterator[Finding]:
+    """Whether blocks can be kept there; what does not exist yet is looked for further up, and left alone."""
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    advice = "--cache-dir names another directory, --no-disk-cache goes without"
+    if not existing.is_dir():
+        yield problem("cache", f"{existing} is not a directory", advice)
+        return
+    try:
+        with tempfile.TemporaryFile(dir=existing) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.truncate(_PROBE_BYTES)
+            is_sparse = os.fstat(file.fileno()).st_blocks * 512 < _PROBE_BYTES
+    except OSError as error:
+        yield problem("cache", f"{existing} cannot be written to, or not locked ({error.strerror})", advice)
+        return
+    yield ok("cache", f"{directory} {'can be used' if existing == directory else 'can be made'}")
+    if not is_sparse:
+        yield warning("cache", "its file system knows no sparse files: a model takes its whole size at once", advice)
+    kind = _file_system(existing)
+    if kind in _NETWORK:
+        yield warning("cache", f"it is on a network ({kind})", f"a local disk is faster, and does not hang: {advice}")
+    if existing == directory:
+        yield _rights(directory)
+    room = os.statvfs(existing)
+    free_bytes = room.f_bavail * room.f_frsize
+    if free_bytes < _ROOM_BYTES:
+        yield warning(
+            "disk", f"{free_bytes >> 20} MiB are free where the cache is: little of a model will be kept", advice
+        )
+    else:
+        yield ok("disk", f"{free_bytes >> 30} GiB are free where the cache is")
+
+
+def _rights(directory: Path) -> Finding:
+    mode = directory.stat()
+    if mode.st_uid != os.geteuid():
+        return warning(
+            "cache", f"{directory} belongs to another user", "who owns it may read and change what is cached"
+        )
+    if mode.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return warning(
+            "cache", f"{directory} is open to other users ({stat.filemode(mode.st_mode)})", f"chmod 700 {directory}"
+        )
+    return ok("cache", f"{directory} is for this user alone")
+
+
+def _file_system(path: Path) -> str:
+    """The type of the file system that holds `path`, as the kernel calls it."""
+    device = path.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        left, _, right = line.partition(" - ")
+        if left.split()[2] == wanted:
+            return right.split()[0]
+    return "unknown"
+
+
+def log_file(path: Path) -> Finding:
+    """Whether the log can be written."""
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    if os.access(existing, os.W_OK) and existing.is_dir() != (existing == path):
+        return ok("log", str(path))
+    return problem("log", f"{path} cannot be written", "--log-file names another file")
+
+
+def catalogue(path: Path) -> Finding:
+    """Whether the catalogue file can be understood."""
+    try:
+        entries = read_catalog(path)
+    except HubfsError as error:
+        return problem("catalogue", str(error), "hubfs catalog import makes one; see docs/CATALOGUE.md")
+    return ok("catalogue", f"{len(entries):,} entries in {path}")

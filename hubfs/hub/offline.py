@@ -1,0 +1,39 @@
+"""A hub that nobody asks: what `--offline` puts in its place."""
+
+from collections.abc import Sequence
+
+from hubfs.errors import Unavailable
+from hubfs.hub.handle import Handle
+from hubfs.hub.resolver import Form, Location
+
+_OFFLINE = "hubfs is mounted with --offline and asks nobody"
+
+
+class OfflineResolver:
+    """Answers for the hub at `hub` that nothing is known but what is cached. Opens no connection."""
+
+    def __init__(self, hub: str) -> None:
+        self._hub = hub
+
+    @property
+    def hub(self) -> str:
+        """See `Resolver`."""
+        return self._hub
+
+    def resolve(self, handle: Handle, form: Form | None = None) -> Location:  # noqa: ARG002 - the protocol's signature
+        """Raises `Unavailable`: whoever asks has looked into the cache before."""
+        raise Unavailable(
+            f"{self._hub}/{handle} is not cached, and {_OFFLINE}: read it once on a mount without --offline"
+        )
+
+    def latest(self, name: str) -> str:
+        """Raises `Unavailable`."""
+        raise Unavailable(f"{_OFFLINE} which version of {self._hub}/{name} is the latest")
+
+    def versions(self, name: str) -> Sequence[str]:  # noqa: ARG002 - as above
+        """None that the cache does not know."""
+        return ()
+
+    def children(self, folder: str) -> None:  # noqa: ARG002 - as above
+        """Lists nothing."""
+        return

@@ -1,0 +1,123 @@
+"""A model that is served out of the cache, and from nowhere else."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from hubfs.blobs.blob import Blob
+from hubfs.cache.block_cache import BlockCache, CacheKey, block_size_at, blocks_of
+from hubfs.cache.block_run import slice_blocks
+from hubfs.cache.index_store import Index
+from hubfs.errors import HubfsError, IsADirectory, Unavailable
+from hubfs.hub.handle import Handle
+from hubfs.hub.resolver import Form
+from hubfs.sources.models import Loader
+from hubfs.sources.source import Entry, EntryKind, Source
+
+
+class CachedOnlyBlob:
+    """The file `key` of `size_bytes` bytes, as far as `cache` has it. Asks nobody; holds no state."""
+
+    def __init__(self, cache: BlockCache, key: CacheKey, size_bytes: int) -> None:
+        self._cache = cache
+        self._key = key
+        self._size_bytes = size_bytes
+
+    @property
+    def key(self) -> str:
+        """The model and the path: blocks of another identity are another model's."""
+        return f"{self._key.model}/{self._key.path}"
+
+    @property
+    def size_bytes(self) -> int:
+        """As the model's index says."""
+        return self._size_bytes
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """See `Blob`. Raises `Unavailable`, which says how much of the file is missing."""
+        indexes = blocks_of(offset_bytes, size_bytes, self._size_bytes)
+        if not indexes:
+            return b""
+        blocks = []
+        for index in indexes:
+            block = self._cache.get(self._key, index)
+            if block is None:
+                raise self._missing()
+            blocks.append(block)
+        return slice_blocks(blocks, indexes.start, offset_bytes, size_bytes)
+
+    def _missing(self) -> Unavailable:
+        every = blocks_of(0, self._size_bytes, self._size_bytes)
+        missing = [index for index in every if not self._cache.has(self._key, index)]
+        missing_bytes = sum(block_size_at(index, self._size_bytes) for index in missing)
+        # None is missing where a block was there and turned out to be damaged: it is gone from now on.
+        return Unavailable(
+            f"{self.key}: {missing_bytes} of {self._size_bytes} bytes ({max(1, len(missing))} of {len(every)} blocks) "
+            "are not cached, and hubfs is mounted with --offline: read the file once on a mount without it"
+        )
+
+
+class OfflineSource:
+    """The model of `source`, all of whose entries are known, with files out of `cache` alone; see `Source`."""
+
+    def __init__(self, source: Source, cache: BlockCache) -> None:
+        self._source = source
+        self._cache = cache
+
+    @property
+    def handle(self) -> Handle:
+        """See `Source`."""
+        return self._source.handle
+
+    @property
+    def url(self) -> str:
+        """See `Source`."""
+        return self._source.url
+
+    @property
+    def form(self) -> Form:
+        """See `Source`."""
+        return self._source.form
+
+    @property
+    def identity(self) -> str:
+        """See `Source`."""
+        return self._source.identity
+
+    @property
+    def model(self) -> str:
+        """See `Source`."""
+        return self._source.model
+
+    @property
+    def failure(self) -> HubfsError | None:
+        """See `Source`."""
+        return self._source.failure
+
+    @property
+    def complete(self) -> bool:
+        """See `Source`."""
+        return self._source.complete
+
+    def find(self, path: str) -> Entry:
+        """See `Source`; never waits."""
+        return self._source.find(path)
+
+    def entries(self) -> Sequence[Entry]:
+        """See `Source`; never waits."""
+        return self._source.entries()
+
+    def open(self, entry: Entry) -> Blob:
+        """See `Source`."""
+        found = self.find(entry.path)
+        if found.kind is EntryKind.DIRECTORY:
+            raise IsADirectory(f"{self.handle}/{entry.path} is a directory")
+        return CachedOnlyBlob(self._cache, CacheKey(self.model, found.path), found.size_bytes)
+
+
+def offline_loaders(loaders: Mapping[Form, Loader], cache: BlockCache) -> Mapping[Form, Loader]:
+    """`loaders`, with every model out of `cache` alone."""
+
+    def load(loader: Loader, handle: Handle, index: Index) -> Source:
+        return OfflineSource(loader(handle, index), cache)
+
+    return {form: partial(load, loader) for form, loader in loaders.items()}

@@ -1,0 +1,167 @@
+"""What cannot be read at present, and why: for the status and the attributes."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from cachetools import TTLCache
+
+from hubfs.blobs.blob import Blob
+from hubfs.errors import (
+    Cancelled,
+    HubfsError,
+    IsADirectory,
+    NameTooLong,
+    NotADirectory,
+    NotASymlink,
+    NotFound,
+)
+
+_KEPT = 10_000
+_TTL_S = 600.0
+
+_ORDINARY = (NotFound, NameTooLong, NotADirectory, IsADirectory, NotASymlink, Cancelled)
+"""Answers, and the end of the mount: nothing that anybody would have to look into."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What happened to readers of `path` in a model (empty: of the model as a whole), and to nobody since.
+
+    `since_s` and `last_s` are Unix times, `count` is how often in a row. `offset_bytes` is where in the file; None if
+    it happened before a byte was read. `retry_at_s` is when it is fetched anew at the earliest (Unix time); None:
+    whenever somebody reads.
+    """
+
+    path: str
+    error: str
+    kind: type[HubfsError]
+    since_s: float
+    last_s: float
+    count: int = 1
+    offset_bytes: int | None = None
+    retry_at_s: float | None = None
+
+
+class Troubles:
+    """Troubles by handle and path. One ends when what failed succeeds, and is forgotten ten minutes after the last.
+
+    `_lock` guards `_troubles`; it is taken last.
+    """
+
+    def __init__(self, *, timer: Callable[[], float] = time.monotonic, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._troubles: TTLCache[tuple[str, str], Trouble] = TTLCache(_KEPT, _TTL_S, timer)
+
+    def note(self, handle: str, path: str, error: HubfsError, *, offset_bytes: int | None = None) -> None:
+        """It happened, perhaps again."""
+        now_s = self._clock()
+        with self._lock:
+            before = self._troubles.get((handle, path))
+            # Not the error itself: it would keep every frame that it passed, and their blocks.
+            trouble = Trouble(path, str(error), type(error), now_s, now_s, offset_bytes=offset_bytes)
+            if before is not None and before.kind is trouble.kind:
+                trouble = replace(trouble, since_s=before.since_s, count=before.count + 1)
+            self._troubles[handle, path] = trouble
+
+    def over(self, handle: str, path: str, *, offset_bytes: int | None = None, size_bytes: int = 0) -> None:
+        """That worked: the lookup, or the read of these bytes, of which one may have failed before."""
+        if not self._troubles:  # almost always; an atomic look
+            return
+        with self._lock:
+            trouble = self._troubles.get((handle, path))
+            if trouble is None:
+                return
+            failed_at_bytes = trouble.offset_bytes
+            if failed_at_bytes is None or (
+                offset_bytes is not None and offset_bytes <= failed_at_bytes < offset_bytes + size_bytes
+            ):
+                del self._troubles[handle, path]
+
+    def forget(self, handle: str) -> None:
+        """The model was found anew, or is gone."""
+        if not self._troubles:
+            return
+        with self._lock:
+            for key in [key for key in self._troubles if key[0] == handle]:
+                del self._troubles[key]
+
+    def of(self, handle: str, path: str | None = None) -> Trouble | None:
+        """The last trouble of the model; given a `path`, that of the file if it has its own."""
+        with self._lock:
+            found = [trouble for (one, _), trouble in self._troubles.items() if one == handle]
+        own = [trouble for trouble in found if trouble.path == path]
+        wide = [trouble for trouble in found if not trouble.path]
+        return max(own or wide or found, key=lambda trouble: trouble.last_s, default=None)
+
+    def handles(self) -> set[str]:
+        """Those that have trouble."""
+        with self._lock:
+            return {handle for handle, _ in self._troubles}
+
+    def below(self, folder: str) -> dict[str, Trouble]:
+        """The last trouble of each name directly below `folder`."""
+        found = {}
+        for handle in sorted(self.handles()):
+            above, _, name = handle.rpartition("/")
+            trouble = self.of(handle) if above == folder else None
+            if trouble is not None:
+                found[name] = trouble
+        return found
+
+    @contextmanager
+    def watching(self, handle: str, path: str) -> Iterator[None]:
+        """Notes what is raised inside, while something is looked up; what is not, is over."""
+        try:
+            yield
+        except _ORDINARY:
+            raise
+        except HubfsError as error:
+            self.note(handle, path, error)
+            raise
+        except Exception as bug:
+            self.note(handle, path, _unexpected(bug))
+            raise
+        self.over(handle, path)
+
+
+class WatchedBlob:
+    """`blob`, the file at `path` of a model, which tells `troubles` how reads go."""
+
+    def __init__(self, blob: Blob, troubles: Troubles, handle: str, path: str) -> None:
+        self._blob = blob
+        self._troubles = troubles
+        self._handle = handle
+        self._path = path
+
+    @property
+    def key(self) -> str:
+        """The wrapped blob's: the bytes are the same."""
+        return self._blob.key
+
+    @property
+    def size_bytes(self) -> int:
+        """The wrapped blob's."""
+        return self._blob.size_bytes
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """See `Blob`."""
+        try:
+            data = self._blob.read_at(offset_bytes, size_bytes)
+        except _ORDINARY:
+            raise
+        except HubfsError as error:
+            self._troubles.note(self._handle, self._path, error, offset_bytes=offset_bytes)
+            raise
+        except Exception as bug:
+            self._troubles.note(self._handle, self._path, _unexpected(bug), offset_bytes=offset_bytes)
+            raise
+        self._troubles.over(self._handle, self._path, offset_bytes=offset_bytes, size_bytes=size_bytes)
+        return data
+
+
+def _unexpected(bug: Exception) -> HubfsError:
+    return HubfsError(f"unexpected {type(bug).__name__}; the log has the traceback")

@@ -1,0 +1,82 @@
+"""The figures of `scripts/test faults` as a section of the README, and its soak as a picture.
+
+    python scripts/_faults/report.py FIGURES.json README.md DIRECTORY
+
+Runs in the interpreter that has matplotlib, and needs nothing else.
+"""
+
+import json
+import platform
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
+
+BEGIN, END = "<!-- faults:begin -->", "<!-- faults:end -->"
+BEFORE = "## What to expect"
+SAMPLED = ("resident memory, MB", "descriptors", "threads")
+
+
+def shown(value: Any) -> str:
+    """A figure for people."""
+    if isinstance(value, float):
+        return f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"  # noqa: PLR2004 - where %g turns to exponents
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def counted(figures: dict[str, Any]) -> str:
+    """The figures of one row; samples are for the picture."""
+    plain = {name.replace("_", " "): value for name, value in figures.items() if not isinstance(value, list)}
+    return ", ".join(f"{name} {shown(value)}" for name, value in plain.items())
+
+
+def section(figures: dict[str, dict[str, Any]], picture: Path) -> str:
+    """The section, markers included."""
+    rows = [f"| {name} | {counted(row)} |" for name, row in figures.items()]
+    table = "\n".join(["| what | counted |", "| --- | --- |", *rows])
+    about = f"`scripts/test faults` (half an hour), {platform.machine()}, kernel {platform.release()}:"
+    shows = f"![the daemon during the soak]({picture.as_posix()})"
+    return f"{BEGIN}\n## Nothing lost\n\n{about}\n\n{table}\n\n{shows}\n{END}\n"
+
+
+def with_section(readme: str, text: str) -> str:
+    """`readme` with the section in the place of the old one, or before what it is to stand before."""
+    replaced, count = re.subn(f"{BEGIN}.*?{END}\n", lambda _: text, readme, flags=re.DOTALL)
+    if count:
+        return replaced
+    before, heading, after = readme.partition(BEFORE)
+    return f"{before}{text}\n{heading}{after}"
+
+
+def draw(samples: list[list[float]], target: Path) -> None:
+    """Memory, descriptors and threads over the seconds of the soak."""
+    seconds, *series = zip(*samples, strict=True)
+    figure, plots = plt.subplots(len(series), 1, sharex=True, figsize=(8, 1.6 * len(series)), layout="constrained")
+    for axes, name, values in zip(plots, SAMPLED, series, strict=True):
+        axes.plot(seconds, values, lw=1)
+        axes.set_ylim(0, max(values) * 1.15 or 1)
+        axes.set_title(name, fontsize=9, loc="left")
+        axes.tick_params(labelsize=8)
+        axes.grid(lw=0.4, alpha=0.6)
+    plots[-1].set_xlabel("seconds", fontsize=8)
+    figure.savefig(target, dpi=110)
+
+
+def main() -> None:
+    source, readme, directory = map(Path, sys.argv[1:])
+    figures = json.loads(source.read_text(encoding="utf-8"))
+    directory.mkdir(parents=True, exist_ok=True)
+    draw(figures["soak"]["samples"], directory / "soak.png")
+    readme.write_text(
+        with_section(readme.read_text(encoding="utf-8"), section(figures, directory / "soak.png")), encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""How long the head of a reply is waited for, and what ends the wait."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from hubfs.blobs.http_ranges import HttpRanges
+from hubfs.blobs.pinned import PinnedObject
+from hubfs.cancellation import Cancellation
+from hubfs.errors import TimedOut
+from tests.support.fault_proxy import slow_header
+from tests.support.http_clients import http_client
+from tests.support.http_origin import HttpOrigin, stall_first
+
+DATA = bytes(range(256)) * 400
+
+
+@pytest.fixture
+def origin() -> Iterator[HttpOrigin]:
+    with HttpOrigin() as origin:
+        origin.put("/a", DATA, etag='"v1"')
+        yield origin
+
+
+def test_a_head_that_comes_a_byte_at_a_time_is_borne_no_longer_than_silence(origin: HttpOrigin) -> None:
+    origin.always("/a", lambda answer: replace(answer, wire=slow_header(every_s=0.05, bytes_in_all=100)))
+    with http_client(stall_timeout_s=0.4) as client:
+        began_s = time.monotonic()
+        with pytest.raises(TimedOut, match=r"sent nothing for 0\.4 s"):
+            client.open(origin.url + "/a")
+        assert 0.4 <= time.monotonic() - began_s < 3
+
+
+def test_a_body_may_take_longer_than_a_head(origin: HttpOrigin) -> None:
+    with http_client(stall_timeout_s=0.4) as client, client.open(origin.url + "/a") as transfer:
+        time.sleep(0.6)  # nothing of what watched the head is left
+        assert transfer.read_up_to(len(DATA) + 1) == DATA
+
+
+def test_a_range_whose_reply_does_not_begin_ends_with_its_reading(origin: HttpOrigin) -> None:
+    with http_client(stall_timeout_s=100) as patient:
+        url = origin.url + "/a"
+        ranges = HttpRanges(PinnedObject(patient, url, {}), url, "v1", len(DATA))
+        origin.always("/a", stall_first())
+        stop = Cancellation()
+        timer = threading.Timer(0.3, stop.cancel)
+        timer.start()
+        began_s = time.monotonic()
+        with pytest.raises(TimedOut):
+            ranges.begin(0, 1000, stop)
+        assert 0.2 < time.monotonic() - began_s < 2
+        timer.join()
+        origin.always("/a", lambda answer: answer)
+        assert b"".join(ranges.begin(0, 1000, Cancellation()).chunks()) == DATA[:1000]

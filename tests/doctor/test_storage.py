@@ -1,0 +1,65 @@
+from pathlib import Path
+
+from hubfs.config import Config
+from hubfs.doctor import storage
+from hubfs.doctor.finding import Verdict
+
+
+def verdicts(findings):
+    return [finding.verdict for finding in findings]
+
+
+def test_a_private_directory_is_well_and_stays_empty(tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o700)
+    found = list(storage.cache_directory(cache))
+    assert set(verdicts(found)) == {Verdict.OK}, found
+    assert not list(cache.iterdir())
+
+
+def test_a_directory_that_does_not_exist_yet_is_not_made(tmp_path):
+    found = list(storage.cache_directory(tmp_path / "a" / "b"))
+    assert "can be made" in found[0].said
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_file_in_its_place_is_a_problem(tmp_path):
+    (tmp_path / "cache").touch()
+    (found,) = storage.cache_directory(tmp_path / "cache")
+    assert found.verdict is Verdict.PROBLEM
+    assert "--no-disk-cache" in found.advice
+
+
+def test_one_that_is_open_to_others_is_warned_of(tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(0o755)
+    found = next(finding for finding in storage.cache_directory(cache) if finding.verdict is Verdict.WARNING)
+    assert found.advice == f"chmod 700 {cache}"
+
+
+def test_one_that_nobody_can_write_to_is_a_problem():
+    (found,) = storage.cache_directory(Path("/proc/self/fdinfo"))
+    assert found.verdict is Verdict.PROBLEM
+    assert "cannot be written" in found.said
+
+
+def test_no_disk_cache_is_well():
+    assert verdicts(storage.examine(Config(cache_dir=None))) == [Verdict.OK]
+
+
+def test_a_log_that_cannot_be_written_is_a_problem(tmp_path):
+    assert storage.log_file(tmp_path / "new" / "hubfs.log").verdict is Verdict.OK
+    (tmp_path / "file").touch()
+    assert storage.log_file(tmp_path / "file").verdict is Verdict.OK
+    assert storage.log_file(tmp_path / "file" / "hubfs.log").verdict is Verdict.PROBLEM
+    assert storage.log_file(tmp_path).verdict is Verdict.PROBLEM
+
+
+def test_a_catalogue_is_read(tmp_path):
+    file = tmp_path / "catalog.jsonl"
+    assert storage.catalogue(file).verdict is Verdict.PROBLEM
+    file.write_text("Module\tgoogle/spice/2\n")
+    assert storage.catalogue(file).verdict is Verdict.OK
+    file.write_text("nonsense\n")
+    assert storage.catalogue(file).verdict is Verdict.PROBLEM

@@ -1,0 +1,309 @@
+"""Who may read a mount, what it tells of secrets, and whom a hub can make it ask; docs/SECURITY.md says why."""
+
+import errno
+import hashlib
+import json
+import os
+import subprocess
+import tarfile
+from base64 import b64encode
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import BINDINGS, SMALL, MountHub
+from tests.support.certificates import self_signed
+from tests.support.figures import Figures
+from tests.support.http_origin import Answer, DeadPort, HttpOrigin, redirect, stall_first, status, wire
+from tests.support.mount import Machine, Mount, mounted
+from tests.support.network import in_network_of
+from tests.support.origin import Origin
+from tests.support.service_account import service_account
+
+pytestmark = pytest.mark.mounted
+
+NOBODY = ("--reuid=65534", "--regid=65534", "--clear-groups")
+ROOT_WITHOUT_RIGHTS = ("--inh-caps=-all", "--bounding-set=-all")
+ONLY_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+
+
+def as_somebody(who: tuple[str, ...], *command: str | Path, below: Path) -> "subprocess.CompletedProcess[str]":
+    """Runs a command as somebody else, in a directory that we opened: no directory above it is in the way."""
+    return subprocess.run(
+        ["setpriv", *who, *command], cwd=below, capture_output=True, text=True, check=False, timeout=30
+    )
+
+
+@ONLY_ROOT
+class TestAnotherUser:
+    @pytest.fixture(params=BINDINGS)
+    def binding(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    COMMANDS = (
+        ("cat", ".hubfs/version"),
+        ("cat", f"{SMALL}/saved_model.pb"),
+        ("ls", "-A", "."),
+        ("stat", SMALL),
+        ("test", "-e", SMALL),
+        ("getfattr", "-n", "user.hubfs.url", SMALL),
+    )
+
+    def test_is_shut_out(self, mount: MountHub, servers: Origin, figures: Figures) -> None:
+        with mount(servers) as hub:
+            assert (hub.path / SMALL / "saved_model.pb").read_bytes()  # in all caches
+            for command in self.COMMANDS:
+                done = as_somebody(NOBODY, *command, below=hub.path)
+                assert done.returncode != 0, command
+                assert done.stdout == "", command
+                figures.add("security", refused=1)
+            assert "Permission denied" in as_somebody(NOBODY, "cat", ".hubfs/version", below=hub.path).stderr
+            self._the_kernel_checks(hub)
+            (daemon,) = hub.pids()
+            self._nobody_looks_into(daemon)
+
+    def test_may_read_and_not_write_with_allow_other(self, mount: MountHub, servers: Origin) -> None:
+        with mount(servers, "--allow-other") as hub:
+            assert as_somebody(NOBODY, "cat", ".hubfs/version", below=hub.path).stdout
+            read = as_somebody(NOBODY, "md5sum", f"{SMALL}/saved_model.pb", below=hub.path)
+            assert read.stdout[:32] == hashlib.md5((hub.path / SMALL / "saved_model.pb").read_bytes()).hexdigest()
+            done = as_somebody(NOBODY, "touch", f"{SMALL}/saved_model.pb", below=hub.path)
+            assert done.returncode != 0
+            assert "denied" in done.stderr or "Read-only" in done.stderr
+
+    def _the_kernel_checks(self, hub: Mount) -> None:
+        """The modes, and that nothing there is a device or a program with rights."""
+        (line,) = [line for line in Path("/proc/mounts").read_text().splitlines() if f" {hub.path} " in line]
+        options = set(line.split(" ")[3].split(","))
+        assert {"ro", "nosuid", "nodev", "default_permissions"} <= options
+        assert "allow_other" not in options
+
+    def _nobody_looks_into(self, daemon: int) -> None:
+        """Not even its own user: a token is in its memory. No core of it is ever written."""
+        for who in (NOBODY, ROOT_WITHOUT_RIGHTS):
+            for name in ("environ", "mem", "maps"):
+                done = as_somebody(who, "head", "-c", "1", f"/proc/{daemon}/{name}", below=Path("/"))
+                assert "Permission denied" in done.stderr, (who, name)
+        limits = Path(f"/proc/{daemon}/limits").read_text().splitlines()
+        (core,) = [line for line in limits if line.startswith("Max core file size")]
+        assert core.split()[4:6] == ["0", "0"]
+
+
+class Secrets:
+    """Texts that must not be found anywhere; each is in one place of what a user configures, or a host says."""
+
+    def __init__(self) -> None:
+        self.planted: dict[str, str] = {}
+
+    def plant(self, where: str) -> str:
+        """A new one."""
+        self.planted[where] = f"S3CR3T{len(self.planted):02}{where.upper().replace(' ', '')}"
+        return self.planted[where]
+
+    def found_in(self, text: str) -> list[str]:
+        return [where for where, secret in self.planted.items() if secret in text]
+
+
+class Leaky:
+    """A hub that meets every fault there is, behind URLs with secrets in them."""
+
+    def __init__(self, secrets: Secrets, home: Path, opened: ExitStack) -> None:
+        self.hub = opened.enter_context(HttpOrigin())
+        self.store = opened.enter_context(HttpOrigin())
+        tls = opened.enter_context(HttpOrigin(self_signed(home)))
+        dead = opened.enter_context(DeadPort())
+        self.errnos: dict[str, set[int]] = {}
+
+        def leads(name: str, to: str, *errnos: int) -> None:
+            signature = secrets.plant(f"query of {name}")
+            self.hub.route(f"/leaky/{name}/1", redirect(f"{to}?X-Goog-Signature={signature}&Expires=1"))
+            self.errnos[name] = set(errnos)
+
+        unreachable, denied, damaged = errno.EHOSTUNREACH, errno.EACCES, errno.EIO
+        for code, *errnos in (
+            (401, denied),
+            (403, denied),
+            (404, errno.ENOENT),
+            (400, unreachable),
+            (500, unreachable),
+        ):
+            leads(f"s{code}", f"{self.store.url}/s{code}", *errnos)
+            self.store.always(f"/s{code}", status(code, {}, f"no: {secrets.plant(f'body of {code}')}".encode()))
+        leads("silent", f"{self.store.url}/silent", errno.ETIMEDOUT)
+        self.store.always("/silent", stall_first())
+        leads("refused", f"{dead.url}/a", unreachable)
+        leads("unnamed", "http://unnamed.invalid/a", unreachable)
+        leads("tls", f"{tls.url}/a", unreachable)
+        leads("loop", f"{self.hub.url}/leaky/loop/1", unreachable)
+        leads("scheme", "ftp://127.0.0.1/a", unreachable)
+        leads("userinfo", f"http://me:{secrets.plant('userinfo of a location')}@127.0.0.1:1/a", unreachable)
+        leads("proxied", "http://proxied.example/a", unreachable)
+        leads("damaged", f"{self.store.url}/damaged", damaged)
+        self.store.put("/damaged", b"\x1f\x8b\x08" + bytes(200_000))
+        leads("garbled", f"{self.store.url}/garbled", damaged, unreachable)
+        # A line that is no header: urllib3 warns of it, with the whole URL.
+        self.store.always("/garbled", wire(b"HTTP/1.1 200 OK\r\nnonsense\r\nContent-Length: 3\r\n\r\nabc"))
+        leads("good", f"{self.store.url}/good")
+        archive = home / "good.tar.gz"
+        with tarfile.open(archive, "w:gz") as tar:
+            tar.add(__file__, "saved_model.pb")
+        self.store.put("/good", archive.read_bytes(), etag='"1"')
+        self.hub.route("/leaky/bucket/1", lambda _: Answer(303, {}, b"gs://locked/model"))
+        self.errnos["bucket"] = {denied, unreachable}
+
+
+@pytest.fixture
+def secrets() -> Secrets:
+    return Secrets()
+
+
+@pytest.fixture
+def leaky(tmp_path: Path, secrets: Secrets) -> Iterator[Leaky]:
+    (tmp_path / "leaky").mkdir()
+    with ExitStack() as opened:
+        yield Leaky(secrets, tmp_path / "leaky", opened)
+
+
+def outcome(model: Path) -> tuple[int, str]:
+    """What a reader gets, and what the mount says of it."""
+    try:
+        (model / "saved_model.pb").read_bytes()
+    except OSError as error:
+        try:
+            return error.errno or 0, os.getxattr(model, "user.hubfs.error").decode()
+        except OSError:
+            return error.errno or 0, ""
+    return 0, "".join(os.getxattr(model, name).decode() for name in os.listxattr(model))
+
+
+def all_it_wrote(hub: Mount, *roots: Path) -> dict[str, str]:
+    """Everything that it shows or wrote, by where."""
+    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if f" {hub.path} " in line]
+    shown = {"log": hub.log(), "/proc/mounts": "\n".join(mounts)}
+    for path in (hub.path / ".hubfs").iterdir():
+        if path.is_file():
+            shown[str(path)] = path.read_text()
+    for arguments in (("status", hub.path), ("status", hub.path, "--json"), ("resolve", "leaky/s403/1")):
+        done = hub.machine.hubfs(*arguments)
+        shown[f"hubfs {arguments[0]} {arguments[-1]}"] = done.stdout + done.stderr
+    for pid in hub.pids():
+        for name in ("cmdline", "comm"):
+            shown[f"{name} of {pid}"] = Path(f"/proc/{pid}/{name}").read_text()
+    for root in roots:
+        for path in root.rglob("*"):
+            shown[f"name of {path.name}"] = str(path.relative_to(root))
+            if path.is_file():
+                shown[str(path)] = path.read_bytes().decode("latin-1")
+    return shown
+
+
+@pytest.fixture
+def binding() -> str:
+    return "libfuse3"
+
+
+def test_no_secret_is_in_anything_that_is_written_or_shown(
+    tmp_path: Path, machine: Machine, leaky: Leaky, secrets: Secrets, figures: Figures
+) -> None:
+    password = secrets.plant("password of the hub")
+    secrets.planted["password in base64"] = b64encode(f"me:{password}".encode()).decode()
+    proxy_password = secrets.plant("password of the proxy")
+    (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login me password {secrets.plant('netrc')}\n")
+    account = service_account(f"{leaky.store.url}/{secrets.plant('token uri')}", secrets.plant("key id"))
+    (tmp_path / "account.json").write_text(account)
+    secrets.planted["private key"] = json.loads(account)["private_key"].splitlines()[3]
+    machine = machine.with_environment(
+        NETRC=str(tmp_path / "netrc"),
+        HUBFS_TOKEN=secrets.plant("token"),
+        HUBFS_HEADERS=f"X-Api-Key: {secrets.plant('header')}",
+        GOOGLE_APPLICATION_CREDENTIALS=str(tmp_path / "account.json"),
+        HUBFS_STALL_TIMEOUT="300ms",
+        STORAGE_EMULATOR_HOST=leaky.store.url,
+        http_proxy=f"http://me:{proxy_password}@127.0.0.1:9",
+        no_proxy="127.0.0.1,unnamed.invalid",
+    )
+    hub_url = f"http://me:{password}@{leaky.hub.host}"
+    cache = tmp_path / "cache"
+    with mounted(machine, tmp_path / "hub", hub_url, "--log-level", "debug", "--cache-dir", cache) as hub:
+        with ThreadPoolExecutor(len(leaky.errnos)) as pool:
+            models = [hub.path / "leaky" / name / "1" for name in leaky.errnos]
+            outcomes = dict(zip(leaky.errnos, pool.map(outcome, models), strict=True))
+        for name, errnos in leaky.errnos.items():
+            assert outcomes[name][0] in (errnos or {0}), (name, outcomes[name])
+        shown = all_it_wrote(hub, cache, machine.home, machine.temp)
+        shown |= {f"xattr of {name}": said for name, (_, said) in outcomes.items()}
+        shown["hubfs resolve --gcs"] = str(machine.hubfs("resolve", "leaky/s403/1", "--gcs", "--hub", hub_url))[200:]
+    assert any("authorization" in request.headers for request in leaky.hub.requests)
+    assert "leaky/s500" in shown["log"]
+    leaks = {where: found for where, text in shown.items() if (found := secrets.found_in(text))}
+    assert leaks == {}
+    assert len(shown) > 30
+    figures.add("security", secrets_planted=len(secrets.planted), places_searched=len(shown), secrets_found=0)
+
+
+def test_a_command_that_fails_says_no_secret(tmp_path: Path, machine: Machine, secrets: Secrets) -> None:
+    secret = secrets.plant("anything")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "key").write_text(json.dumps({"type": "service_account", "private_key": secret}))
+    for options, environment in (
+        (("--cache-dir", f"nonsense://me:{secret}@bucket/x?key={secret}"), {}),
+        (("--hub", "http://127.0.0.1:9"), {"HUBFS_GCS_TOKEN": str(tmp_path / "key")}),
+        (("--hub", "http://127.0.0.1:9"), {"HUBFS_GCS_TOKEN": secret}),
+    ):
+        done = machine.with_environment(**environment).hubfs("mount", tmp_path / "m", *options)
+        assert done.returncode == 1, (options, environment)
+        assert secrets.found_in(done.stdout + done.stderr) == [], (options, environment, done.stderr)
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+class TestCertificates:
+    def test_nothing_is_read_from_a_host_that_cannot_show_who_it_is(self, tmp_path: Path, machine: Machine) -> None:
+        with HttpOrigin(self_signed(tmp_path)) as hub, mounted(machine, tmp_path / "hub", hub.url) as where:
+            got, said = outcome(where.path / "leaky/model/1")
+            assert got == errno.EHOSTUNREACH
+            assert hub.requests == []
+            assert "not trusted" in where.log() + said
+            assert where.status()["certificates_verified"] is True
+
+    def test_verifying_none_is_said_wherever_somebody_looks(self, tmp_path: Path, machine: Machine) -> None:
+        careless = machine.with_environment(TFHUB_DISABLE_CERT_VALIDATION="true")
+        where, log = tmp_path / "m", tmp_path / "log"
+        where.mkdir()
+        with tarfile.open(tmp_path / "good.tar.gz", "w:gz") as tar:
+            tar.add(__file__, "saved_model.pb")
+        with HttpOrigin(self_signed(tmp_path)) as hub:
+            hub.put("/leaky/model/1", (tmp_path / "good.tar.gz").read_bytes(), etag='"1"')
+            done = careless.hubfs("mount", where, "--hub", hub.url, "--no-disk-cache", "--log-file", log)
+            try:
+                assert done.returncode == 0, done.stderr
+                assert "WARNING: certificates are not verified (TFHUB_DISABLE_CERT_VALIDATION)" in done.stderr
+                assert (where / "leaky/model/1/saved_model.pb").read_bytes() == Path(__file__).read_bytes()
+                said = json.loads((where / ".hubfs/status.json").read_bytes())
+                assert said["certificates_verified"] is False
+                assert any("not verified" in problem for problem in said["recent_problems"])
+                assert "WARNING" in log.read_text()
+                assert "certificates are not verified" in careless.hubfs("status", where).stdout
+            finally:
+                assert careless.hubfs("unmount", where).returncode == 0
+
+
+@ONLY_ROOT
+def test_a_hub_in_the_world_cannot_have_a_mount_ask_inside(tmp_path: Path, machine: Machine) -> None:
+    """A cloud's machine hands out its credentials to whoever asks it at 169.254.169.254, from inside."""
+    public, metadata = "8.8.4.4", "169.254.169.254"
+
+    def read() -> None:
+        with HttpOrigin(address=public) as hub, HttpOrigin(address=metadata) as inside:
+            inside.put("/token", b"credentials" * 100)
+            hub.route("/leaky/model/1", redirect(inside.url + "/token"))
+            with mounted(machine, tmp_path / "hub", hub.url) as where:
+                got, _ = outcome(where.path / "leaky/model/1")
+                assert got == errno.EHOSTUNREACH
+                assert "link-local" in where.log()
+                assert "HUBFS_PRIVATE_REDIRECTS" in where.log()
+                assert inside.requests == []
+
+    in_network_of([f"{public}/32", f"{metadata}/32"], read)

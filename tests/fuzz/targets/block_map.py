@@ -1,0 +1,40 @@
+"""The block map: whatever a disk made of the file, a record is one that was written for its place, or none."""
+
+import os
+
+from hubfs.cache import block_map
+from hubfs.cache.block_cache import CacheKey
+from hubfs.cache.block_map import clear_record, has_header, read_record, recorded_bytes, seed_of, write_record
+
+MAX_BYTES = 1024  # every record is read twice
+WORDS = (b"HUBFSMAP", block_map._HEADER, bytes(12))
+SEED = seed_of(CacheKey("hub.example/google/spice/2@0123", "saved_model.pb"))
+
+
+def fuzz(data: bytes) -> None:
+    descriptor = os.memfd_create("map")
+    try:
+        os.write(descriptor, data)
+        count = len(data) // block_map._RECORD.size + 2
+        records = [read_record(descriptor, SEED, index) for index in range(count)]
+        assert sum(record[0] for record in records if record) == recorded_bytes(data, SEED)
+        assert any(records) <= has_header(descriptor)
+        # It heals: what is written now is read, and what was there before stays.
+        write_record(descriptor, SEED, count // 2, 1000, 77)
+        assert read_record(descriptor, SEED, count // 2) == (1000, 77)
+        for index, record in enumerate(records):
+            assert index == count // 2 or read_record(descriptor, SEED, index) == record
+        clear_record(descriptor, count // 2)
+        assert read_record(descriptor, SEED, count // 2) is None
+    finally:
+        os.close(descriptor)
+
+
+def repair(data: bytes) -> bytes:
+    """With the header, and every second record with a right checksum."""
+    whole = bytearray(block_map._HEADER + data[len(block_map._HEADER) :])
+    for index in range(0, (len(whole) - len(block_map._HEADER)) // block_map._RECORD.size, 2):
+        place = block_map._place(index)
+        length_bytes, checksum, _ = block_map._RECORD.unpack_from(whole, place)
+        whole[place : place + block_map._RECORD.size] = block_map._record(SEED, index, length_bytes, checksum)
+    return bytes(whole)

@@ -1,0 +1,86 @@
+"""What a store of objects answers to listings: pages, separated by lines of `%%`; only our errors come out."""
+
+import concurrent.futures
+import logging
+from collections.abc import Callable, Coroutine
+from functools import lru_cache
+from typing import Any
+
+from hubfs.blobs.gcs import GcsClient, GcsSettings
+from hubfs.blobs.retry import RetryPolicy
+from hubfs.cancellation import Cancellation
+from hubfs.errors import HubfsError, InvalidHandle
+from hubfs.hub.gcs import GcsResolver
+from hubfs.hub.handle import Handle
+from hubfs.sources.bucket import BucketSource
+
+MAX_BYTES = 8192
+WORDS = (
+    *(f'"{word}":'.encode() for word in ("items", "prefixes", "nextPageToken", "name", "size", "generation", "crc32c")),
+    *(b'"md5Hash":', b"hub/google/spice/2/", b"saved_model.pb", b"uncompressed/", b".tar.gz", b"[" * 60, b"1e999"),
+    *(b"\\ud800", b"9" * 60, b"-1", b"\n%%\n", b"../"),
+)
+HANDLE = Handle("google", "spice", "2")
+
+
+class _Fed(GcsClient):
+    """A client whose store answers with `pages`, one after another, the last one again and again."""
+
+    pages: list[bytes]
+    asked = 0
+
+    def _begin(self, request: Coroutine[Any, Any, Any], url: str) -> "concurrent.futures.Future[Any]":
+        request.close()
+        return concurrent.futures.Future()
+
+    def _finish(self, future: Any, url: str, size_bytes: int) -> Any:
+        self.asked += 1
+        return {}, self.pages[min(self.asked, len(self.pages)) - 1]
+
+
+@lru_cache(1)
+def _client() -> _Fed:
+    return _Fed(GcsSettings("http://store.test", retry=RetryPolicy(attempts=1)), Cancellation())
+
+
+def fuzz(data: bytes) -> None:
+    logging.disable()
+    client, resolver = _client(), GcsResolver(_client(), "gs://bucket/hub")
+    client.pages = data.split(b"\n%%\n")
+    for question in (
+        lambda: resolver.resolve(HANDLE),
+        lambda: resolver.latest("google/spice"),
+        lambda: resolver.versions("google/tfjs-model/spice"),
+        lambda: resolver.children("google"),
+        lambda: resolver.children(""),
+        lambda: client.stat("bucket", "hub/object"),
+        lambda: _model(client),
+    ):
+        client.asked = 0
+        _answered(question)
+    logging.disable(logging.NOTSET)
+
+
+def _answered(question: Callable[[], Any]) -> None:
+    try:
+        answer = question()
+    except InvalidHandle as error:
+        raise AssertionError("a store's answer passed for a mistake of the user") from error
+    except HubfsError as error:
+        str(error).encode(errors="surrogatepass")
+        return
+    if isinstance(answer, list):
+        assert len(set(answer)) == len(answer)
+        assert all("/" not in name and name for name in answer)
+
+
+def _model(client: GcsClient) -> None:
+    source = BucketSource.list(client, "hub.example", HANDLE, "gs://bucket/hub/google/spice/2", lambda _, blob: blob)
+    entries = {entry.path: entry for entry in source.entries()}
+    for path, entry in entries.items():
+        above = path.rpartition("/")[0]
+        assert not above or entries[above].kind.value == "directory"
+        assert 0 <= entry.size_bytes < 1 << 63
+        assert all(0 < len(part.encode()) <= 255 and part not in (".", "..") for part in path.split("/"))
+    again = BucketSource.from_index(client, "hub.example", HANDLE, source.to_index(), lambda _, blob: blob)
+    assert again.entries() == source.entries()

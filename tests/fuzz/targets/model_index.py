@@ -1,0 +1,127 @@
+"""index.json: the entries of a model, as a disk or a shared cache may give them back; of every form of hosting."""
+
+import json
+import logging
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hubfs.blobs.crc32c import crc32c
+from hubfs.cache import index_store
+from hubfs.cache.index_store import IndexStore
+from hubfs.cache.layout import CacheLayout
+from hubfs.cache.shared_indexes import SharedIndexes
+from hubfs.errors import Damaged
+from hubfs.hub.handle import Handle
+from hubfs.sources.archive_contents import ArchiveContents
+from hubfs.sources.archive_index import ArchiveIndex
+from hubfs.sources.bucket import BucketSource
+from hubfs.sources.hosted import HostedSource
+from hubfs.sources.single_file import FileSource
+from hubfs.sources.source import Entry, EntryKind
+from hubfs.sources.tfjs import TfjsSource
+
+MAX_BYTES = 6000
+WORDS = (
+    *(f'"{word}":'.encode() for word in ("handle", "form", "url", "identity", "entries", "path", "kind", "size_bytes")),
+    *(b'"offset_bytes":', b'"key":', b'"name":', b'"generation":', b'"crc32c":', b'"md5":', b'"file"', b'"directory"'),
+    *(b"[" * 60, b"1e999", b"NaN", b"\\ud800", b"../", b"9" * 60, b"-1", b"true", b"null"),
+)
+HUB, HANDLE = "hub.example", Handle("google", "spice", "2")
+MODEL = f"{HUB}/{HANDLE}@0123"
+
+_LARGEST_BYTES = (1 << 63) - 1
+
+
+class _OneObject:
+    """A store of objects that holds one."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def get(self, _: str) -> bytes:
+        return self._data
+
+
+@lru_cache(1)
+def _directory() -> "TemporaryDirectory[str]":
+    return TemporaryDirectory()
+
+
+def fuzz(data: bytes) -> None:
+    logging.disable()  # each refusal is logged
+    try:
+        sealed = index_store._checksum(MODEL, data)
+        whole = b'{"version": %d, "crc32c": %d, "index":\n%b\n}\n' % (index_store._VERSION, sealed, data)
+        shared = SharedIndexes(_OneObject(data)).of(MODEL)  # type: ignore[arg-type]
+        for found in (_from_disk(data), _from_disk(whole), shared):
+            if found is not None:
+                _sources(found)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _from_disk(data: bytes) -> Mapping[str, Any] | None:
+    layout = CacheLayout(Path(_directory().name))
+    path = layout.index(MODEL)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return IndexStore(layout).load(f"{HUB}/{HANDLE}")
+
+
+def _sources(index: Mapping[str, Any]) -> None:
+    wrap: Any = None  # nothing is opened
+    try:
+        known = ArchiveIndex.from_json(HANDLE, index)
+        assert ArchiveIndex.from_json(HANDLE, json.loads(json.dumps(known.to_json()))) == known
+        contents = ArchiveContents()
+        contents.adopt(known.entries)
+        _check_tree({path: entry for path, entry in contents.entries.items() if path})
+    except Damaged as damage:
+        str(damage).encode()
+    try:
+        bucket = BucketSource.from_index(wrap, HUB, HANDLE, index, wrap)
+        assert BucketSource.from_index(wrap, HUB, HANDLE, bucket.to_index(), wrap).entries() == bucket.entries()
+        _check_tree(bucket._entries)
+    except Damaged as damage:
+        str(damage).encode()
+    for kind in (TfjsSource, FileSource):
+        _hosted(kind, index)
+
+
+def _hosted(kind: type[HostedSource], index: Mapping[str, Any]) -> None:
+    unused: Any = None
+    try:
+        source = kind.from_index(unused, HUB, HANDLE, index, unused, locate=unused)
+        again = kind.from_index(unused, HUB, HANDLE, source.to_index(), unused, locate=unused)
+    except Damaged as damage:
+        str(damage).encode()
+        return
+    assert again.identity == source.identity
+    _check_tree(source._entries)
+
+
+def _check_tree(entries: Mapping[str, Entry]) -> None:
+    for path, entry in entries.items():
+        assert entry.path == path
+        assert not {"", ".", ".."} & set(path.split("/")), f"a path that leads elsewhere: {path!r}"
+        assert "\0" not in path
+        assert len(path.encode()) <= 4096
+        assert type(entry.size_bytes) is int
+        assert 0 <= entry.size_bytes <= _LARGEST_BYTES
+        above = path.rpartition("/")[0]
+        assert not above or entries[above].kind is EntryKind.DIRECTORY, f"{path!r} lies below a file"
+
+
+def repair(data: bytes) -> bytes:
+    """As the shared cache has it, with a right checksum, if it was meant to be that."""
+    try:
+        whole = json.loads(data)
+        if "index" in whole and isinstance(whole["index"], str):
+            whole["crc32c"] = crc32c(whole["index"].encode())
+            return json.dumps(whole).encode()
+    except (ValueError, TypeError, RecursionError, AttributeError):
+        pass
+    return data

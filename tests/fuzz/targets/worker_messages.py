@@ -1,0 +1,60 @@
+"""What a process that inflates may say, should an archive have taken it over: each message after a byte of its length.
+
+Output comes of it that cannot be verified, which is refused as `WorkerLost`; nothing else.
+"""
+
+import os
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+from hubfs.cancellation import Cancellation
+from hubfs.errors import HubfsError
+from hubfs.formats.index_recorder import IndexRecorder
+from hubfs.formats.parallel_gzip import ParallelInflater, WorkerLost
+from hubfs.formats.ring import Ring, anonymous_memory
+from hubfs.formats.worker_protocol import _FORMAT, SLOT_BYTES, SLOTS, Kind
+
+WORDS = (*(bytes([_FORMAT.size]) + _FORMAT.pack(kind.value, 3, 5) for kind in Kind), b"\xff" * 8, b"\0\0\x10\0\0\0\0\0")
+MAX_BYTES = 600
+_SIZE_BYTES = 1000
+
+
+def fuzz(data: bytes) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    memory = anonymous_memory("output", SLOTS * SLOT_BYTES)
+    ring = Ring(memory, SLOTS * SLOT_BYTES)
+    recorder = IndexRecorder()
+    process: Any = SimpleNamespace(pid=0, output=ours, output_ring=ring, how_it_ended=lambda: "it was fuzzed")
+    feed: Any = SimpleNamespace(
+        finished=SimpleNamespace(wait=lambda _: True), is_waiting=False, error=None, trailer=bytes(8)
+    )
+    try:
+        with theirs:
+            theirs.setblocking(False)  # what does not fit is not said
+            _say(theirs, data)
+        inflater = ParallelInflater(_SIZE_BYTES, workers=1, cancellation=Cancellation())
+        for output in inflater._output(process, feed, recorder.checkpoint):
+            assert len(output) <= SLOT_BYTES
+            recorder.output(output)
+        raise AssertionError("a worker that inflated nothing was believed")
+    except WorkerLost:
+        pass
+    finally:
+        ours.close()
+        ring.close()
+        os.close(memory)
+    try:
+        recorder.finish(_SIZE_BYTES, bytes(8))
+    except HubfsError:
+        return
+
+
+def _say(connection: socket.socket, data: bytes) -> None:
+    while data:
+        size, data = data[0], data[1:]
+        try:
+            connection.send(data[:size])
+        except OSError:
+            return
+        data = data[size:]

@@ -1,0 +1,102 @@
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
+from hubfs.cache.memory import MemoryTier
+from hubfs.errors import EntryNotFound, IsADirectory, ModelNotFound, Unavailable
+from hubfs.hub.handle import Handle
+from hubfs.hub.offline import OfflineResolver
+from hubfs.hub.resolver import Form
+from hubfs.sources.offline import OfflineSource, offline_loaders
+from hubfs.sources.source import Entry, EntryKind, Source
+
+MODEL = "hub/google/spice/2@x"
+DATA = bytes(range(256)) * (BLOCK_SIZE_BYTES // 256) * 2 + b"the end"
+FILE = Entry("variables/data", EntryKind.FILE, len(DATA))
+EMPTY = Entry("empty", EntryKind.FILE, 0)
+
+
+class Listed:
+    """A source whose entries are known, and whose bytes nobody may ask for."""
+
+    handle = Handle.parse("google/spice/2")
+    url = "https://hub/google/spice/2"
+    form = Form.COMPRESSED
+    identity = "x"
+    model = MODEL
+    failure = None
+    complete = True
+
+    def find(self, path: str) -> Entry:
+        for entry in self.entries():
+            if entry.path == path:
+                return entry
+        raise EntryNotFound(path)
+
+    def entries(self) -> Sequence[Entry]:
+        return [EMPTY, Entry("variables", EntryKind.DIRECTORY), FILE]
+
+
+@pytest.fixture
+def cache() -> MemoryTier:
+    return MemoryTier(64 << 20)
+
+
+@pytest.fixture
+def source(cache: MemoryTier) -> OfflineSource:
+    return OfflineSource(cast("Source", Listed()), cache)
+
+
+def put(cache: MemoryTier, *indexes: int) -> None:
+    for index in indexes:
+        block = DATA[index * BLOCK_SIZE_BYTES : (index + 1) * BLOCK_SIZE_BYTES]
+        cache.put(CacheKey(MODEL, FILE.path), index, block)
+
+
+def test_what_is_cached_reads_right_wherever_it_lies(source: OfflineSource, cache: MemoryTier) -> None:
+    put(cache, 0, 1, 2)
+    blob = source.open(FILE)
+    for offset, size in ((0, len(DATA)), (BLOCK_SIZE_BYTES - 3, 9), (len(DATA) - 3, 99), (len(DATA), 1), (5, 0)):
+        assert blob.read_at(offset, size) == DATA[offset : offset + size]
+    assert source.open(EMPTY).read_at(0, 10) == b""
+
+
+def test_what_is_missing_is_told_by_file_bytes_and_blocks(source: OfflineSource, cache: MemoryTier) -> None:
+    put(cache, 0)
+    blob = source.open(FILE)
+    assert blob.read_at(10, 10) == DATA[10:20]
+    with pytest.raises(Unavailable, match=rf"{FILE.path}: {BLOCK_SIZE_BYTES + 7} of {len(DATA)} bytes \(2 of 3 blocks"):
+        blob.read_at(BLOCK_SIZE_BYTES - 5, 10)
+    put(cache, 1, 2)
+    assert blob.read_at(0, len(DATA)) == DATA
+
+
+def test_the_entries_are_the_models(source: OfflineSource) -> None:
+    assert source.entries() == Listed().entries()
+    with pytest.raises(EntryNotFound):
+        source.find("absent")
+    with pytest.raises(EntryNotFound):
+        source.open(Entry("absent", EntryKind.FILE, 1))
+    with pytest.raises(IsADirectory):
+        source.open(Entry("variables", EntryKind.DIRECTORY))
+    described = (source.handle, source.url, source.form, source.identity, source.model, source.complete, source.failure)
+    assert described == (Listed.handle, Listed.url, Listed.form, "x", MODEL, True, None)
+
+
+def test_loaders_make_models_that_are_read_out_of_the_cache(cache: MemoryTier) -> None:
+    put(cache, 0, 1, 2)
+    loaders = offline_loaders({Form.COMPRESSED: lambda _handle, _index: cast("Source", Listed())}, cache)
+    found = loaders[Form.COMPRESSED](Listed.handle, {})
+    assert found.open(FILE).read_at(0, len(DATA)) == DATA
+
+
+def test_a_hub_that_is_not_asked_says_so_and_knows_nothing() -> None:
+    hub = OfflineResolver("https://hub")
+    for ask in (lambda: hub.resolve(Listed.handle), lambda: hub.latest("google/spice")):
+        with pytest.raises(Unavailable, match="--offline") as caught:
+            ask()
+        assert "https://hub/google/spice" in str(caught.value)
+        assert not isinstance(caught.value, ModelNotFound)
+    assert (hub.hub, hub.versions("google/spice"), hub.children("")) == ("https://hub", (), None)

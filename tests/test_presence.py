@@ -1,0 +1,41 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hubfs import presence
+
+
+def test_a_process_is_found_by_its_name_as_long_as_it_lives(tmp_path: Path) -> None:
+    name = presence.of_supervisor(tmp_path)
+    assert presence.find(name) is None
+    program = (
+        "import sys; from hubfs import presence; kept = presence.announce(sys.argv[1]); print(1, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{program}; input()", name, tmp_path], stdin=-1, stdout=-1
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert presence.find(name) == process.pid
+        process.kill()
+    assert presence.find(name) is None
+
+
+def test_a_name_is_one_process_s_at_a_time(tmp_path: Path) -> None:
+    name = presence.of_supervisor(tmp_path)
+    with presence.announce(name):
+        assert presence.find(name) == os.getpid()
+        with pytest.raises(OSError, match="in use"):
+            presence.announce(name)
+    with presence.announce(name):
+        pass
+
+
+def test_names_tell_mounts_apart(tmp_path: Path) -> None:
+    names = [presence.of_supervisor(tmp_path / "a"), presence.of_supervisor(tmp_path / "b")]
+    names += [presence.of_daemon(os.makedev(0, 41)), presence.of_daemon(os.makedev(0, 42))]
+    assert len(set(names)) == len(names)
+    assert all(len(name) < 100 for name in names), "the kernel takes 107 characters"
