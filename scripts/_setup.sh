@@ -43,6 +43,7 @@ system_packages() {
     if ! has_program fusermount3 || ! { has_library libfuse3.so.3 || has_library libfuse3.so.4; }; then missing+=(fuse3); fi
     has_library libfuse.so.2 || missing+=("libfuse2t64|libfuse2")
     has_program nginx || missing+=("nginx-light|nginx")
+    has_program bsdtar || missing+=(libarchive-tools)
     if ! has_program gcc || [ ! -e /usr/include/stdio.h ]; then missing+=(gcc libc6-dev); fi
     if ! has_program node || ! has_program npm; then missing+=(nodejs npm); fi
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
