@@ -119,7 +119,6 @@ def test_soak(mount: MountHub, world: World, figures: Figures, tmp_path: Path) -
         p50_ms=counted.quantile_ms(0.5),
         p99_ms=counted.quantile_ms(0.99),
         p100_s=counted.longest_s,
-        longest=counted.longest,
         rss_start_mb=median(settled, "rss_mb"),
         rss_end_mb=median(last, "rss_mb"),
         fds_start=median(settled, "fds"),
