@@ -128,9 +128,10 @@ def test_soak(mount: MountHub, world: World, figures: Figures, tmp_path: Path) -
         threads_end=median(last, "threads"),
         readers_killed=readers.killed,
         evictions=evictions.count,
-        wrong_bytes=0,
+        errors_or_wrong_bytes=len(counted.failure.split("; ")) if counted.failure else 0,
         samples=[[round(at_s, 1), round(taken.rss_mb, 1), taken.fds, taken.threads] for at_s, taken in samples],
     )
+    assert not counted.failure, counted.failure
     assert at_rest, left
     assert counted.longest_s < STALL_S, counted.longest
     assert evictions.count > 0, "the cache was large enough: nothing was evicted"

@@ -282,7 +282,7 @@ def test_a_mount_ends_within_two_seconds_though_readers_wait(
                 assert reader.errno in GIVEN_UP
             assert eventually(lambda: not any(map(is_running, helpers)), 2), "the inflating process was left behind"
     assert took_s < bound_s, f"it took {took_s:.2f} s"
-    figures.add("lifecycle", ends_with_reads_in_flight=1, hangs=0)
+    figures.add("lifecycle", ends_with_reads_in_flight=1)
     figures.note(
         "lifecycle",
         **{
@@ -568,7 +568,7 @@ def test_a_supervised_mount_is_there_again_after_every_kill(
         assert f"restarted {kills} times" in hub.machine.hubfs("status", hub.path).stdout
         assert hub.machine.hubfs("unmount", hub.path).returncode == 0
         assert not hub.pids(), "the supervisor ends, too"
-    figures.add("lifecycle", supervised_kills=kills, came_back=kills, wrong_bytes=0)
+    figures.add("lifecycle", supervised_kills=kills, came_back=kills)
     figures.note("lifecycle", slowest_return_s=slowest_s)
 
 
