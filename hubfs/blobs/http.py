@@ -75,8 +75,14 @@ class Transfer:
         self.url = response.url
         self.content_range = ContentRange.parse(self.headers) if self.status == HTTPStatus.PARTIAL_CONTENT else None
         self.size_bytes = content_length(self.headers)
-        if self.size_bytes is None and self.content_range:
-            self.size_bytes = self.content_range.end_bytes - self.content_range.start_bytes
+        if self.content_range:
+            range_bytes = self.content_range.end_bytes - self.content_range.start_bytes
+            if self.size_bytes is None:
+                self.size_bytes = range_bytes
+            elif self.size_bytes != range_bytes:
+                # Where this body ends is not known, and so not where the next reply on the connection would begin: it
+                # goes with the transfer, not back to the pool.
+                response.raw._pool = None  # noqa: SLF001 - urllib3 has no other way to say so
         self.redirect = self.headers.get("Location") if self.status in REDIRECTS else None
         self.refusal = None if self.redirect is not None else refusal(self.url, self.status, self.headers)
 

@@ -114,7 +114,8 @@ class Operations:
     @boundary
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
         """One of `user.hubfs.*`."""
-        return self._tree.attribute(path, name).encode()
+        # A name that is no UTF-8 may be quoted in it, with what stands for its bytes.
+        return self._tree.attribute(path, name).encode(errors="backslashreplace")
 
     @boundary
     def listxattr(self, path: str) -> list[str]:

@@ -82,6 +82,13 @@ def file_system(path: Path, options: str = "size=8m") -> Iterator[Path]:
         subprocess.run(["umount", path], check=True)
 
 
+def let_others_in(path: Path) -> None:
+    """Lets everybody search `path` and what is above it: temporary directories are for one user alone."""
+    for folder in (path, *path.parents):
+        if not folder.stat().st_mode & 0o001:
+            folder.chmod(0o755)
+
+
 @contextmanager
 def another_user() -> Iterator[None]:
     """Becomes a user without any rights for a moment."""

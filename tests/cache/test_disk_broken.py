@@ -15,7 +15,17 @@ from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.disk import DiskTier
 from hubfs.cache.index_store import IndexStore
 from hubfs.cache.layout import CacheLayout
-from tests.cache.disk_kit import KEY, MODEL, another_user, block_of, data_file, file_system, map_file, tier
+from tests.cache.disk_kit import (
+    KEY,
+    MODEL,
+    another_user,
+    block_of,
+    data_file,
+    file_system,
+    let_others_in,
+    map_file,
+    tier,
+)
 
 BLOCK = block_of(1)
 
@@ -124,8 +134,7 @@ def test_a_disk_that_is_full_from_the_start_is_used_once_there_is_room(
 def test_a_directory_without_rights_for_us_is_a_miss_and_used_once_there_are(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, later: Callable[[], None]
 ) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    let_others_in(tmp_path)
     root = tmp_path / "cache"
     root.mkdir(mode=0o700)
     with another_user():
@@ -179,8 +188,7 @@ def test_a_failing_disk_is_a_miss_and_said_once_a_minute(
 
 
 def test_files_that_may_not_be_opened_are_a_miss_and_replaced(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    let_others_in(tmp_path)
     root = tmp_path / "cache"
     root.mkdir()
     os.chown(root, 65534, 65534)

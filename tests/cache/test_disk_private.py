@@ -11,7 +11,7 @@ import pytest
 
 from hubfs.cache.index_store import IndexStore
 from hubfs.cache.layout import CacheLayout
-from tests.cache.disk_kit import KEY, MODEL, block_of, data_file, map_file, tier
+from tests.cache.disk_kit import KEY, MODEL, block_of, data_file, let_others_in, map_file, tier
 
 BLOCK = block_of(1, 5000)
 
@@ -55,8 +55,7 @@ def test_directories_are_0700_and_files_0600_whatever_the_umask(tmp_path: Path, 
 def test_another_user_cannot_read_any_of_it(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("becoming another user takes root")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    let_others_in(tmp_path)
     root = tmp_path / "cache"
     with umask(0):
         filled(root)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cache.disk_kit import file_system
+from tests.cache.disk_kit import file_system, let_others_in
 from tests.conftest import SMALL, MountHub
 from tests.support.figures import Figures
 from tests.support.files import files
@@ -130,6 +130,7 @@ def test_everything_that_a_mount_writes_is_for_who_mounted_alone(
     written = [cache, *cache.rglob("*")]
     assert {stat.S_IMODE(path.lstat().st_mode) for path in written if path.is_dir()} == {0o700}
     assert {stat.S_IMODE(path.lstat().st_mode) for path in (log, *written) if path.is_file()} == {0o600}
+    let_others_in(cache.parent)
     refused = subprocess.run(
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "ls", cache / "models"],
         capture_output=True,

@@ -21,9 +21,9 @@ REAL = [
 
 publishers = st.from_regex(r"[a-z0-9-]+", fullmatch=True)
 segments = st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", fullmatch=True).filter(lambda text: not text.isdigit())
-names = st.tuples(st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", fullmatch=True), st.lists(segments)).map(
-    lambda parts: "/".join((parts[0], *parts[1]))
-)
+names = st.tuples(
+    st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", fullmatch=True), st.lists(segments, max_size=MAX_SEGMENTS - 4)
+).map(lambda parts: "/".join((parts[0], *parts[1])))
 versions = st.from_regex(r"[0-9]+", fullmatch=True)
 
 

@@ -135,6 +135,8 @@ def _announced(part: float) -> Fault:
 
     def wrong(answer: Answer) -> Answer:
         size_bytes = max(1, int(len(answer.body) * part))
+        if size_bytes == len(answer.body):
+            return answer  # a single byte: ending the connection behind it would be another fault
         return replace(
             answer, headers={**answer.headers, "Content-Length": str(size_bytes)}, cut_after=len(answer.body)
         )

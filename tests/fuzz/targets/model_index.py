@@ -80,13 +80,13 @@ def _sources(index: Mapping[str, Any]) -> None:
         contents.adopt(known.entries)
         _check_tree({path: entry for path, entry in contents.entries.items() if path})
     except Damaged as damage:
-        str(damage).encode()
+        str(damage).encode(errors="backslashreplace")  # as it is shown
     try:
         bucket = BucketSource.from_index(wrap, HUB, HANDLE, index, wrap)
         assert BucketSource.from_index(wrap, HUB, HANDLE, bucket.to_index(), wrap).entries() == bucket.entries()
         _check_tree(bucket._entries)
     except Damaged as damage:
-        str(damage).encode()
+        str(damage).encode(errors="backslashreplace")  # as it is shown
     for kind in (TfjsSource, FileSource):
         _hosted(kind, index)
 
@@ -97,7 +97,7 @@ def _hosted(kind: type[HostedSource], index: Mapping[str, Any]) -> None:
         source = kind.from_index(unused, HUB, HANDLE, index, unused, locate=unused)
         again = kind.from_index(unused, HUB, HANDLE, source.to_index(), unused, locate=unused)
     except Damaged as damage:
-        str(damage).encode()
+        str(damage).encode(errors="backslashreplace")  # as it is shown
         return
     assert again.identity == source.identity
     _check_tree(source._entries)
