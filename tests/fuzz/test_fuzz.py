@@ -13,7 +13,7 @@ from tests.support.figures import Figures, budget
 
 DURATION_S = budget("fuzz_s", boxed=5, full=30)
 FINDS_S = 60
-BLIND_S = 2
+BLIND_S = 5
 AT_ONCE = 2
 START_S = 10
 
