@@ -1,9 +1,8 @@
 """A source: one model's entries, and the blobs behind them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import PurePosixPath
 from typing import Protocol
 
 from hubfs.blobs.blob import Blob
@@ -30,14 +29,6 @@ class Entry:
 
 ROOT = Entry("", EntryKind.DIRECTORY)
 """The model root itself."""
-
-
-def with_parents(entry: Entry) -> Iterator[Entry]:
-    """The entry, and the directories above it: not every archive, and no bucket, has entries of their own for those."""
-    yield entry
-    for parent in PurePosixPath(entry.path).parents:
-        if parent.name:
-            yield Entry(str(parent), EntryKind.DIRECTORY)
 
 
 class Source(Protocol):

@@ -35,12 +35,12 @@ def test_after_a_power_cut_whatever_was_not_lost_is_right(
         root = tmp_path / str(case)
         materialise(recorded, root, chance)
         found = check(root, recorded)
+        figures.add("power cuts", disks=1, wrong=found.wrong, right=found.right, missing=found.missing)
         assert found.wrong == 0, f"case {case} of lot {lot}"
         right, missing = right + found.right, missing + found.missing
         heal(root, recorded, chance)
     assert right, "nothing was ever kept: the model cuts too much"
     assert missing, "nothing was ever lost: the model cuts nothing"
-    figures.add("power cuts", disks=CASES // 8, wrong=0, right=right, missing=missing)
 
 
 @pytest.mark.parametrize("accident", ACCIDENTS)
@@ -55,8 +55,8 @@ def test_after_an_accident_whatever_is_still_served_is_right(
         materialise(recorded, root, chance if case % 2 else None)
         damage(root, accident, chance)
         found = check(root, recorded)
+        figures.add("power cuts", disks=1, wrong=found.wrong, right=found.right, missing=found.missing)
         assert found.wrong == 0, f"case {case}"
         right, missing = right + found.right, missing + found.missing
         heal(root, recorded, chance)
     assert missing
-    figures.add("power cuts", disks=count, wrong=0, right=right, missing=missing)

@@ -465,7 +465,7 @@ def test_cycles_of_mounting_and_unmounting_leave_nothing_behind(
     for _ in range(cycles):
         cycle()
     assert eventually(lambda: _traces(tmp_path) == before, 5), (before, _traces(tmp_path))
-    figures.add("lifecycle", cycles_of_mount_and_unmount=cycles, things_left_behind=0)
+    figures.add("lifecycle", cycles_of_mount_and_unmount=cycles)
 
 
 def _is_mounted_for_anybody(device: int) -> bool:
