@@ -2,7 +2,7 @@
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from hubfs.errors import Damaged
 from hubfs.formats.tar import members
@@ -28,6 +28,7 @@ _BLOCK = tarfile.BLOCKSIZE
 
 def fuzz(data: bytes) -> None:
     seen: dict[str, bytes | None] = {}
+    contents: dict[int, bytes] = {}
     try:
         for member in members(pieces(data)):
             assert member.path, "the root is no member"
@@ -37,36 +38,63 @@ def fuzz(data: bytes) -> None:
                 assert member.path not in seen, f"{member.path!r} came twice"
                 assert read == data[member.offset_bytes : member.offset_bytes + member.size_bytes]
                 assert len(read) == member.size_bytes
+                contents |= {member.offset_bytes: read} if read else {}
             seen[member.path] = read
     except Damaged:
         return
     try:
-        known = dict(_as_python_sees_it(data))
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:", encoding="utf-8", errors="strict") as archive:
+            infos = archive.getmembers()
+            known_contents = {info.offset_data: _read(archive, info) for info in infos if info.isfile() and info.size}
+            known = dict(_named(data, archive, infos))
     except (tarfile.TarError, OSError, ValueError, IndexError, OverflowError, AttributeError):  # what tarfile raises
         return
-    if any(data[start + 156 : start + 157] == tarfile.GNUTYPE_LONGNAME for start in range(0, len(data), _BLOCK)):
-        # tarfile reads such a name up to a NUL, also beyond its size: it may see another name, or a slash at its end.
-        assert [read or b"" for read in seen.values()] == [read or b"" for read in known.values()]
-    else:
-        # A slash at the end of an extended name says that it is a directory; tarfile drops it.
-        known = {path: read if read or seen.get(path, b"") is not None else None for path, read in known.items()}
-        assert seen == known, f"tarfile sees {known!r}, hubfs {seen!r}"
+    assert contents == known_contents, f"tarfile sees {known_contents!r}, hubfs {contents!r}"
+    if not all(_is_read_alike(data, start) for start in range(0, len(data), _BLOCK)):
+        return
+    # A slash at the end of an extended name says that it is a directory; tarfile drops it.
+    known = {path: read if read or seen.get(path, b"") is not None else None for path, read in known.items()}
+    assert seen == known, f"tarfile sees {known!r}, hubfs {seen!r}"
 
 
-def _as_python_sees_it(data: bytes) -> Iterator[tuple[str, bytes | None]]:
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:", encoding="utf-8", errors="strict") as archive:
-        for info in archive:
-            block = data[info.offset_data - _BLOCK : info.offset_data]
-            prefix = block[345:500].partition(b"\0")[0].decode() + "/"
-            name = info.name
-            if block[257:263] != b"ustar\0" and prefix != "/" and name.startswith(prefix):
-                name = name.removeprefix(prefix)  # GNU tar keeps times there, which tarfile takes for a prefix
-            path = "/".join(part for part in name.split("/") if part not in ("", "."))
-            if path:
-                # A slash says so in archives of any age; tarfile takes it from the oldest only.
-                is_directory = info.isdir() or info.name.endswith(("/", "/."))
-                file = None if is_directory else archive.extractfile(info)
-                yield path, file and file.read()
+def _named(
+    data: bytes, archive: tarfile.TarFile, infos: Iterable[tarfile.TarInfo]
+) -> Iterator[tuple[str, bytes | None]]:
+    for info in infos:
+        block = data[info.offset_data - _BLOCK : info.offset_data]
+        prefix = block[345:500].partition(b"\0")[0].decode() + "/"
+        name = info.name
+        if block[257:263] != b"ustar\0" and prefix != "/" and name.startswith(prefix):
+            name = name.removeprefix(prefix)  # GNU tar keeps times there, which tarfile takes for a prefix
+        path = "/".join(part for part in name.split("/") if part not in ("", "."))
+        if path:
+            # A slash says so in archives of any age; tarfile takes it from the oldest only.
+            is_directory = info.isdir() or info.name.endswith(("/", "/."))
+            yield path, None if is_directory else _read(archive, info)
+
+
+def _is_read_alike(data: bytes, start: int) -> bool:
+    """Whether tarfile reads the same long name from the header at `start`, if there is one.
+
+    It reads up to a NUL, also beyond the name's size, keeps a slash at the end, takes the first of two long names where
+    GNU tar takes the last, and takes it before a global `path`.
+    """
+    if data[start + 156 : start + 157] != tarfile.GNUTYPE_LONGNAME:
+        return True
+    try:
+        size = tarfile.TarInfo.frombuf(data[start : start + _BLOCK], "utf-8", "surrogateescape").size
+    except tarfile.HeaderError:
+        return True
+    body = data[start + _BLOCK : start + _BLOCK + size + -size % _BLOCK]
+    following = data[start + _BLOCK + len(body) :][156:157]
+    name = body.partition(b"\0")[0]
+    alone = following not in b"LKxgX" and b"path=" not in data
+    return alone and name == body[:size].rstrip(b"\0") and not name.endswith((b"/", b"/."))
+
+
+def _read(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | None:
+    file = archive.extractfile(info)
+    return file and file.read()
 
 
 def repair(data: bytes) -> bytes:
