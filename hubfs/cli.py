@@ -1,10 +1,12 @@
 """The command `hubfs`. Arguments are read here and nowhere else."""
 
 import contextlib
+import errno
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,14 +14,18 @@ from typing import Any, TypeVar
 import click
 import platformdirs
 
-from hubfs import __version__, catalog_command, locate, mount_table, service_manager
+from hubfs import __version__, catalog_command, locate, mount_point, mount_table, service_manager, unmounting
 from hubfs.config import Config, load, out_of_sight
-from hubfs.errors import HubfsError, MountFailed
-from hubfs.spawn import spawn
+from hubfs.errors import HubfsError, MountFailed, printable
+from hubfs.spawn import spawn, with_options
 from hubfs.status_text import UNVERIFIED, as_text
 from hubfs.supervisor import Supervisor
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_STDOUT, _STDERR = 1, 2
+_CANNOT_BE_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What writing to a full disk, or to a terminal that is gone, ends with. A pipe that is closed is click's."""
 
 _LONGEST_LOG_NAME = 60
 """Characters: of four bytes each, and with the suffix of a rotated file, the longest that a file system takes."""
@@ -29,11 +35,44 @@ class _Group(click.Group):
     """Says what went wrong in one line, and exits with 1; with 2 for arguments that cannot be understood."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        _open_standard_files()
         try:
             return super().invoke(ctx)
         except HubfsError as error:
             click.echo(f"hubfs: {' '.join(str(error).split())}", err=True)
             ctx.exit(1)
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:  # of what nobody thought of: a directory above a path that may not be searched, say
+            if error.filename is None and error.errno not in _CANNOT_BE_WRITTEN:
+                raise
+            with contextlib.suppress(OSError):
+                what = "the output cannot be written" if error.filename is None else error.filename
+                click.echo(f"hubfs: {printable(f'{what}: {error.strerror}')}", err=True)
+            _forget_output()
+            sys.exit(1)
+
+
+def _forget_output() -> None:
+    """What could not be written is still in a buffer, and the interpreter would try again, and complain, at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, _STDOUT)
+    os.dup2(nowhere, _STDERR)
+
+
+def _open_standard_files() -> None:
+    """Where one of them was closed, the next file or pipe would get its number, and be lost in a child's own.
+
+    Python has none of those either, and who writes to it, or has crashes told there, would fail.
+    """
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(opened, True)
+    os.close(opened)
+    for number, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
 
 
 @click.group(
@@ -43,7 +82,7 @@ class _Group(click.Group):
 )
 @click.version_option(__version__, package_name="hubfs", message="%(version)s")
 def main() -> None:
-    r"""The hub as a file system.
+    """The hub as a file system.
 
     \b
     hubfs mount /mnt/tfhub
@@ -51,9 +90,9 @@ def main() -> None:
     python -c "import tensorflow as tf; tf.saved_model.load('/mnt/tfhub/google/spice/2')"
     hubfs unmount /mnt/tfhub
 
-    Every model of the hub is a directory of ordinary read-only files. Only what is read is fetched, once, and kept in a
-    cache that survives restarts.
-    """
+    Every model of the hub is a directory of ordinary read-only files. They are fetched when they are read, once, and
+    kept in a cache that survives restarts.
+    """  # noqa: D301 - click's mark of lines that stay lines is a backspace
 
 
 @main.command()
@@ -107,35 +146,50 @@ def main() -> None:
 )
 @click.option("--ready-fd", type=int, hidden=True, help="Where the daemon says that its mount answers.")
 @click.option("--restarts", type=int, hidden=True, help="Said by the supervisor: how often it started the daemon.")
-def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, restarts: int | None, **flags: Any) -> None:
+@click.option("--at", type=click.Path(path_type=Path), hidden=True, help="Said by the supervisor: MOUNTPOINT's path.")
+def mount(
+    mountpoint: Path,
+    *,
+    foreground: bool,
+    ready_fd: int | None,
+    restarts: int | None,
+    at: Path | None,
+    **flags: Any,
+) -> None:
     """Mount a hub at MOUNTPOINT, an empty directory.
 
-    Returns once the mount answers. A mount whose daemon died is replaced. Every option can be given as HUBFS_<OPTION>
-    in the environment, too, and in the config file; a private hub's token as HUBFS_TOKEN.
+    Returns once the mount answers. A mount whose daemon died is replaced. Every option but --foreground and -o can be
+    given as HUBFS_<OPTION> in the environment, too, and all but --foreground and --config in the config file (-o as
+    mount_options); a private hub's token as HUBFS_TOKEN.
     """
     try:
-        mountpoint = mountpoint.absolute()
+        mountpoint = _absolute(at or mountpoint)
         config = load(flags)
         if foreground:
             _serve_here(config, mountpoint, restarts, lambda: _say(ready_fd, "ready"))
             return
-        mount_table.prepare(mountpoint)
+        mount_point.prepare(mountpoint)
         if not config.verify_certificates:
             click.echo(f"hubfs: {UNVERIFIED}", err=True)
         arguments = [*sys.argv[1:]]
         log_file = config.log_file or _default_log_file(config, mountpoint)
         if config.log_file is None and log_file is not None:
-            arguments += ["--log-file", str(log_file)]
+            arguments = with_options(arguments, "--log-file", str(log_file))
         arguments, unlisted = out_of_sight(arguments, flags)
         spawn(arguments, log_file, unlisted)
     except HubfsError as error:
-        _say(ready_fd, " ".join(str(error).split()))
+        with contextlib.suppress(BrokenPipeError):
+            _say(ready_fd, " ".join(str(error).split()))
         raise
 
 
 def _serve_here(config: Config, mountpoint: Path, restarts: int | None, say_ready: Callable[[], None]) -> None:
     def on_ready() -> None:
-        say_ready()
+        try:
+            say_ready()
+        except BrokenPipeError:  # Ctrl-C, say: who asked for the mount has gone, and wants none
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         service_manager.tell(os.environ.get("NOTIFY_SOCKET"), "READY=1")
 
     if config.supervise and restarts is None:
@@ -144,6 +198,15 @@ def _serve_here(config: Config, mountpoint: Path, restarts: int | None, say_read
     from hubfs import daemon  # noqa: PLC0415 - gcsfs takes 0.4 s to import, and only the daemon needs it
 
     daemon.run(config, mountpoint, on_ready, restarts=restarts)
+
+
+def _absolute(mountpoint: Path) -> Path:
+    try:
+        return mountpoint.absolute()
+    except FileNotFoundError:
+        raise MountFailed(
+            f"{mountpoint} is a path below the working directory, and that was removed: cd to another one"
+        ) from None
 
 
 def _say(ready_fd: int | None, word: str) -> None:
@@ -165,7 +228,7 @@ def _default_log_file(config: Config, mountpoint: Path) -> Path | None:
 @click.option("--force", is_flag=True, help="Though it is in use, or does not answer: who reads from it gets an error.")
 def unmount(mountpoint: Path, *, force: bool) -> None:
     """Unmount MOUNTPOINT; its daemon ends, and so does what supervises it. What was cached stays."""
-    (mount_table.force if force else mount_table.unmount)(mountpoint.absolute())
+    (unmounting.force if force else unmounting.unmount)(_absolute(mountpoint))
 
 
 @main.command()
@@ -174,13 +237,12 @@ def unmount(mountpoint: Path, *, force: bool) -> None:
 def status(mountpoint: Path | None, *, as_json: bool) -> None:
     """Show what is mounted at MOUNTPOINT (or everywhere): the hub, the cache, the models, and what went wrong."""
     if mountpoint is not None:
-        statuses = [(mountpoint.absolute(), mount_table.read_status(mountpoint.absolute()))]
+        described = [_described(_absolute(mountpoint))]
     else:
-        statuses = []
+        described = []
         for where in mount_table.mountpoints():
             with contextlib.suppress(MountFailed):  # taken off since the table was read
-                statuses.append((where, mount_table.read_status(where)))
-    described = [found or {"mountpoint": str(where), "dead": mount_table.is_dead(where)} for where, found in statuses]
+                described.append(_described(where))
     if as_json:
         click.echo(json.dumps(described if mountpoint is None else described[0], indent=2))
     elif not described:
@@ -191,16 +253,25 @@ def status(mountpoint: Path | None, *, as_json: bool) -> None:
         sys.exit(1)
 
 
+def _described(mountpoint: Path) -> Mapping[str, Any]:
+    state, status = mount_table.state_of(mountpoint)
+    return status or {
+        "mountpoint": str(mountpoint),
+        "state": state.value,
+        "dead": state is mount_table.State.DEAD,
+    }
+
+
 @main.command()
 @click.argument("handle")
 @click.option("--gcs", is_flag=True, help="Print the gs:// folder instead, for TPU workers, which cannot see a mount.")
 @click.option("--hub", metavar="URL", help="With --gcs: the hub to ask.  [default: as for mount]")
 def resolve(handle: str, *, gcs: bool, hub: str | None) -> None:
-    r"""Print the path of HANDLE (google/spice/2, or its URL) below a mount. Without a version: of the latest.
+    """Print the path of HANDLE (google/spice/2, or its URL) below a mount. Without a version: of the latest.
 
     \b
     python serve.py --model_dir "$(hubfs resolve google/spice/2)"
-    """
+    """  # noqa: D301 - as above
     if not gcs:
         click.echo(locate.below_a_mount(handle))
         return

@@ -15,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from hubfs import mount_table, presence
+from hubfs import mount_point, mount_table, presence, unmounting
 from hubfs.blobs.url import redacted, redacted_text
 from hubfs.config import Config
-from hubfs.errors import InvalidConfig, MountFailed
+from hubfs.errors import InvalidConfig, MountFailed, printable
 from hubfs.fuse.attributes import Owner
 from hubfs.fuse.binding import Binding, Timeouts, load, raise_read_ahead
 from hubfs.fuse.operations import Operations
@@ -72,7 +72,7 @@ def _serving(
     config: Config, mountpoint: Path, problems: RecentProblems, done: "_Done", restarts: int | None
 ) -> "_Server":
     """A mount that answers."""
-    with mount_table.claimed(mountpoint):
+    with mount_point.claimed(mountpoint):
         binding = load(config.fuse_library)
         config = _without_mounts(config, mountpoint)
         mount = assemble(config, mountpoint, binding.description, problems, restarts=restarts)
@@ -105,7 +105,8 @@ def _without_mounts(config: Config, mountpoint: Path) -> Config:
     `TFHUB_CACHE_DIR` may well name one, for the programs that read from the mount: it is ignored then. Raises
     `InvalidConfig` for a cache directory that somebody named for this daemon.
     """
-    mounts = [Path(os.path.realpath(mount)) for mount in (mountpoint, *mount_table.mountpoints())]
+    # By the kernel's names for them: to ask another mount for its root would wait for a daemon that is stuck.
+    mounts = [mount_table.resolved(mountpoint), *mount_table.mountpoints()]
 
     def is_on_a_mount(directory: Path | None) -> bool:
         return directory is not None and any(map(Path(os.path.realpath(directory)).is_relative_to, mounts))
@@ -189,7 +190,7 @@ class _Server(threading.Thread):
         known = self._device is not None
         where = mount_table.where_is(self._device) if self._device is not None else self._mountpoint
         if where is not None and (known or mount_table.is_mounted(where)):
-            reason = mount_table.detach(where, patience_s=_END_S / 2)
+            reason = unmounting.detach(where, patience_s=_END_S / 2)
             if reason:
                 _log.warning("%s could not be unmounted: %s", where, reason)
 
@@ -244,7 +245,14 @@ def _close_to_others(log_file: Path) -> None:
 
 
 class _WithoutSecrets(logging.Formatter):
-    """Takes credentials and queries out of URLs, wherever in a record they are: a traceback quotes anybody."""
+    """Takes credentials and queries out of URLs, wherever in a record they are: a traceback quotes anybody.
+
+    Names of files and what hosts say end no line, and tell no terminal anything.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        return redacted_text(super().format(record))
+        return printable(redacted_text(super().format(record)), keep="\n\t")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its name in logging
+        record.message = printable(record.message)
+        return super().formatMessage(record)

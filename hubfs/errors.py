@@ -1,16 +1,31 @@
 """What can go wrong, named by what happened. `hubfs.fuse.errnos` alone turns these into errno values.
 
 A message names the URL (without its query: signed URLs carry secrets there), the reason, and what the user
-can do where there is something to do.
+can do where there is something to do. It is one line of printable text, whatever hosts and names it quotes.
 """
 
+import re
 from typing import ClassVar
+
+_LINE_END = re.compile(r"\s*[\r\n]\s*")
+
+
+def printable(text: str, keep: str = "") -> str:
+    """`text`, with what a terminal would obey, or a log take for lines of its own, escaped; but for `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in keep else one.encode("unicode_escape").decode("ascii") for one in text
+    )
 
 
 class HubfsError(Exception):
     """Base of every error that hubfs raises on purpose. `advice` is what the user can do."""
 
     advice: ClassVar[str] = "this is a bug of hubfs: the log has a traceback to report"
+
+    def __str__(self) -> str:
+        return printable(_LINE_END.sub(" ", super().__str__()))
 
 
 class InvalidHandle(HubfsError):
@@ -79,6 +94,12 @@ class Unavailable(HubfsError):
     """The host was not found, refused, could not be reached, or keeps answering with a server error."""
 
     advice = "it is asked for again by the next read; `hubfs doctor` says what stands in the way"
+
+
+class NotCached(Unavailable):
+    """It is not in the cache, and nobody is asked for it (`--offline`)."""
+
+    advice = "it is fetched by a mount without --offline, and there from then on"
 
 
 class Damaged(HubfsError):

@@ -26,6 +26,8 @@ def below_a_mount(text: str) -> Path:
     asked = [(where, name) for where, hub in mounted if (name := handle_on(hub, text)) is not None]
     if not asked:
         what = f"No hub is mounted, so {text} is nowhere" if not mounted else f"The hub of {text} is not mounted"
+        if not mounted and mount_table.mountpoints():  # whose models who asks would run
+            what = "No mount that is yours or root's answers"
         raise MountFailed(f"{what}; `hubfs mount MOUNTPOINT` does it")
     troubles = []
     for where, name in asked:

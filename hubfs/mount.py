@@ -41,6 +41,7 @@ from hubfs.sources.prefetcher import NoPrefetching, Prefetcher, Prefetching
 from hubfs.sources.troubles import Troubles
 from hubfs.status import RecentProblems, Status
 from hubfs.tree.catalog_provider import CatalogProvider, Fetch
+from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.tfhub_modules import TfhubModules
 from hubfs.tree.virtual_tree import VirtualTree
 
@@ -163,6 +164,13 @@ def assemble(
         restarts=restarts,
         offline=config.offline,
     )
+    controls = ControlFiles(
+        {
+            "status.json": lambda: json.dumps(status.describe(), indent=2).encode() + b"\n",
+            "version": lambda: __version__.encode() + b"\n",
+        },
+        modules,
+    )
     # One reader alone may keep all fetches busy; what all windows together may be, the budget says.
     policy = ReadAheadPolicy(limit_bytes=max(BLOCK_SIZE_BYTES, min(LIMIT_BYTES, budget.limit_bytes)))
     prefetching: Prefetching = Prefetcher(cancellation) if config.prefetch and not config.offline else NoPrefetching()
@@ -170,12 +178,8 @@ def assemble(
         models,
         cache,
         read_ahead=lambda blob: ReadAheadBlob(blob, policy) if isinstance(blob, CachedBlob) else blob,
-        controls={
-            "status.json": lambda: json.dumps(status.describe(), indent=2).encode() + b"\n",
-            "version": lambda: __version__.encode() + b"\n",
-        },
+        controls=controls,
         catalog=catalog,
-        modules=modules,
         prefetching=prefetching,
         troubles=troubles,
     )

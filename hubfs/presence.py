@@ -5,10 +5,15 @@ process lives, so it is never out of date, and a process is found by it that doe
 import contextlib
 import os
 import socket
+import struct
+from collections.abc import Container
 from hashlib import sha256
 from pathlib import Path
 
 _SOCKETS = Path("/proc/net/unix")
+_CREDENTIALS = struct.Struct("@3i")  # of <linux/socket.h>: process, user, group
+_BACKLOG = 128
+"""Who looks for the process connects, and is never let in: so many may look before it has to be searched for."""
 
 
 def of_daemon(device: int) -> str:
@@ -18,32 +23,80 @@ def of_daemon(device: int) -> str:
 
 def of_supervisor(mountpoint: Path) -> str:
     """The name of the supervisor of a mount point, which has one before and after anything is mounted there."""
+    return f"hubfs/supervisor/{_digest_of(mountpoint)}"
+
+
+def of_mounting(mountpoint: Path) -> str:
+    """The name of who is just mounting there."""
+    return f"hubfs/mounting/{_digest_of(mountpoint)}"
+
+
+def _digest_of(mountpoint: Path) -> str:
     # Containers may share a network, where these names live, and see other directories by the same path.
     path = f"{os.readlink('/proc/self/ns/mnt')} {mountpoint}"  # noqa: PTH115 - no path of a file
-    return f"hubfs/supervisor/{sha256(os.fsencode(path)).hexdigest()[:32]}"
+    return sha256(os.fsencode(path)).hexdigest()[:32]
 
 
 def announce(name: str) -> socket.socket:
     """Goes by this name until the socket is closed. Raises OSError (`EADDRINUSE`) if somebody does so already."""
     with contextlib.ExitStack() as opened:
         announced = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        announced.bind(f"\0{name}")  # and does not listen: nobody can connect
+        announced.bind(f"\0{name}")
+        announced.listen(_BACKLOG)
         opened.pop_all()
     return announced
 
 
-def find(name: str) -> int | None:
-    """The process of that name; None if there is none, or it is not this user's to look at."""
+def find(name: str, users: Container[int]) -> int | None:
+    """The process of that name; None if there is none, or it cannot be seen from here, or is none of these users'.
+
+    Names are free to whoever takes them first.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as looking:
+        looking.setblocking(False)
+        try:
+            looking.connect(f"\0{name}")
+        except BlockingIOError:  # somebody looked too often
+            return _searched(name, users)
+        except OSError:
+            return None
+        # The kernel says who listens, though nobody answers. Daemons keep what they have open from all but root.
+        found = looking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, user, _ = _CREDENTIALS.unpack(found)
+    # Who listened may have left the socket to others and ended; the number may be another user's by now.
+    return pid if pid > 0 and user in users and _is_run_by(pid, [user]) else None
+
+
+def is_daemon(pid: object, users: Container[int]) -> bool:
+    """Whether that is a process of hubfs, and one of these users'.
+
+    A number that somebody told may be anybody's here: in a container processes have others.
+    """
+    if not isinstance(pid, int) or pid <= 0 or not _is_run_by(pid, users):
+        return False
+    with contextlib.suppress(OSError):
+        return b"hubfs" in Path("/proc", str(pid), "cmdline").read_bytes()
+    return False
+
+
+def _is_run_by(pid: int, users: Container[int]) -> bool:
+    """Whether there is a process of this number, and it is one of these users'."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc", str(pid), "status").read_text(encoding="utf-8", errors="replace").splitlines()
+        return any(int(line.split()[2]) in users for line in lines if line.startswith("Uid:"))
+    return False
+
+
+def _searched(name: str, users: Container[int]) -> int | None:
     links = {
         f"socket:[{fields[6]}]"
         for fields in map(str.split, _SOCKETS.read_text(encoding="utf-8", errors="replace").splitlines())
         if fields[7:] == [f"@{name}"]
     }
-    if not links:
-        return None
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # ended meanwhile, or another user's
             for descriptor in (process / "fd").iterdir():
-                if os.readlink(descriptor) in links:  # noqa: PTH115 - no path of a file
+                found = os.readlink(descriptor) in links  # noqa: PTH115 - no path of a file
+                if found and _is_run_by(int(process.name), users):
                     return int(process.name)
     return None

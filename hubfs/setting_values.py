@@ -150,9 +150,12 @@ def parse_token(text: str) -> str:
 def parse_path(text: str | Path) -> Path:
     """A local path, absolute from here on. Raises ValueError and TypeError."""
     try:
-        return Path(text).expanduser().absolute()
+        path = Path(text).expanduser().absolute()
     except RuntimeError:
         raise ValueError("there is no such user") from None
+    if "\0" in str(path):
+        raise ValueError("no path holds a NUL character")
+    return path
 
 
 def parse_level(text: str) -> str:

@@ -26,7 +26,7 @@ def spawn(arguments: Sequence[str], log_file: Path | None, environment: Mapping[
     try:
         with _opened(log_file) as stderr:
             daemon = subprocess.Popen(  # noqa: S603 - this very program
-                command(*arguments, "--foreground", "--ready-fd", str(tell)),
+                command(*with_options(arguments, "--foreground", "--ready-fd", str(tell))),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
@@ -41,6 +41,12 @@ def spawn(arguments: Sequence[str], log_file: Path | None, environment: Mapping[
     if said != "ready":
         log = f"; the log is in {log_file}" if log_file is not None else ""
         raise MountFailed((said or f"The daemon ended without a word (status {daemon.wait()})") + log)
+
+
+def with_options(arguments: Sequence[str], *options: str) -> list[str]:
+    """`arguments` and more options, which beat those that are there; `--` ends options: what follows is none."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return [*arguments[:end], *options, *arguments[end:]]
 
 
 def command(*arguments: str) -> list[str]:

@@ -15,7 +15,7 @@ from hubfs import __version__
 from hubfs.blobs.http import HttpClient
 from hubfs.blobs.url import redacted_text
 from hubfs.cache.block_cache import BlockCache
-from hubfs.errors import HubfsError
+from hubfs.errors import HubfsError, printable
 from hubfs.fuse.errnos import errno_for
 from hubfs.sources.answers import Latest
 from hubfs.sources.models import KnownModel, Models
@@ -35,7 +35,7 @@ class RecentProblems(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Remembers the message."""
         try:
-            message = redacted_text(record.getMessage())
+            message = printable(redacted_text(record.getMessage()))
         except Exception:  # noqa: BLE001 - a malformed call of a library must not end in whoever logs
             self.handleError(record)
             return

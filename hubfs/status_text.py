@@ -3,21 +3,24 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hubfs.errors import printable
+
 UNVERIFIED = (
     "WARNING: certificates are not verified (TFHUB_DISABLE_CERT_VALIDATION): "
     "whoever is on the way to the hub can change what models do"
 )
 
+_WITHOUT_STATUS = {
+    "dead": "dead; `hubfs mount` there replaces it",
+    "silent": "its daemon does not answer; `hubfs unmount --force` there ends it",
+    "shut": "mounted by another user",
+}
+
 
 def as_text(status: Mapping[str, Any]) -> str:
-    """`status` in a few lines: see `Status.describe`; or `mountpoint` and `dead` of a mount that does not answer."""
-    if "dead" in status:
-        reason = (
-            "dead; `hubfs mount` there replaces it"
-            if status["dead"]
-            else "mounted by another user, for that user alone"
-        )
-        return f"{status['mountpoint']}: {reason}"
+    """`status` in a few lines: see `Status.describe`; or `mountpoint` and `state` of a mount that does not answer."""
+    if "state" in status:
+        return printable(f"{status['mountpoint']}: {_WITHOUT_STATUS[status['state']]}")
     daemon = f"up {status['uptime_s']:.0f} s, process {status['pid']}, {status['binding']}"
     if status.get("supervised"):
         daemon += f", supervised, restarted {status['restarts']} times"
@@ -44,7 +47,7 @@ def as_text(status: Mapping[str, Any]) -> str:
         for latest in status["latest"]
         if latest["stale"]
     ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _state(model: Mapping[str, Any]) -> str:

@@ -19,10 +19,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubfs import mount_table, presence
+from hubfs import mount_table, presence, unmounting
 from hubfs.errors import MountFailed
 from hubfs.processes import send
-from hubfs.spawn import command
+from hubfs.spawn import command, with_options
+from hubfs.tuning import keep_memory_private
 
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 30.0
@@ -71,14 +72,16 @@ _Event = _Told | _Said | _Ended
 class Supervisor:
     """Keeps `hubfs mount ARGUMENTS…` running. For one `run`, in the main thread.
 
-    `_events` is what everybody tells the main thread by: signal handlers, and two threads a daemon, one of which waits
-    for its first word, the other for its end. Nothing else is shared.
+    `_events` is what everybody tells the main thread by: signal handlers, and a thread a daemon, which waits for its
+    first word, then for its end. Nothing else is shared.
     """
 
     def __init__(self, arguments: Sequence[str], mountpoint: Path, log_file: Path | None) -> None:
         self._arguments = list(arguments)
         self._mountpoint = mountpoint
         self._log_file = log_file
+        # What arguments, environment and config file name is relative to it.
+        self._directory = _working_directory()
         # Signal handlers put into it: the one queue that is made for that.
         self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
 
@@ -90,6 +93,7 @@ class Supervisor:
         when that never answered: what fails at once is not tried for ever.
         """
         _set_up_log(self._log_file)
+        keep_memory_private()
         os.chdir("/")
         with self._alone(), self._signals_told():
             restarts = deaths = 0
@@ -105,7 +109,7 @@ class Supervisor:
                     *(self._mountpoint, daemon.pid, _how(status), delay_s(deaths), self._last_lines()),
                 )
                 if self._is_told_within(delay_s(deaths)):
-                    mount_table.detach(self._mountpoint)
+                    unmounting.detach(self._mountpoint)
                     return
                 if self._is_taken():
                     _log.error(
@@ -118,11 +122,16 @@ class Supervisor:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Has `hubfs unmount` find this process. Raises `MountFailed` if there is one for this mount point already."""
+        name = presence.of_supervisor(mount_table.resolved(self._mountpoint))
         try:
-            announced = presence.announce(presence.of_supervisor(self._mountpoint))
+            announced = presence.announce(name)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
+            if presence.find(name, {os.geteuid()}) is None:
+                _log.warning("Another user's process goes by the name of the supervisor of %s", self._mountpoint)
+                yield
+                return
             raise MountFailed(
                 f"A supervisor keeps a hub mounted at {self._mountpoint} already; `hubfs unmount {self._mountpoint}` "
                 "ends it"
@@ -146,9 +155,16 @@ class Supervisor:
         ready, tell = os.pipe()
         try:
             daemon = subprocess.Popen(  # noqa: S603 - this very program
-                command(*self._arguments, "--foreground", "--restarts", str(restarts), "--ready-fd", str(tell)),
+                command(
+                    *with_options(
+                        self._arguments,
+                        *("--foreground", "--restarts", str(restarts), "--ready-fd", str(tell)),
+                        *("--at", str(self._mountpoint)),
+                    )
+                ),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[tell],
+                cwd=self._directory if os.access(self._directory, os.X_OK) else "/",
                 env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
             )
         except BaseException:
@@ -189,7 +205,7 @@ class Supervisor:
                     on_ready()
             elif told:
                 if event.status:
-                    mount_table.detach(self._mountpoint)
+                    unmounting.detach(self._mountpoint)
                 return None
             elif first and said != "ready":
                 raise MountFailed(said or f"The daemon ended without a word: it {_how(event.status)}")
@@ -217,6 +233,12 @@ class Supervisor:
             lines = file.read().decode("utf-8", "replace").splitlines()[-_LOG_LINES:]
             return "; its last lines:" + "".join(f"\n  {line}" for line in lines)
         return ""
+
+
+def _working_directory() -> Path:
+    with contextlib.suppress(OSError):  # somebody removed it
+        return Path.cwd()
+    return Path("/")
 
 
 def _how(status: int) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.support.figures import Figures
+from tests.support.left_behind import left_behind
 from tests.support.models import pack, small_model
-from tests.support.mount import Machine, Mount, eventually, mounted, processes_naming
+from tests.support.mount import Machine, Mount, mounted
 from tests.support.namespace import leave_the_common_mounts
 from tests.support.origin import Origin, running_origin
 from tests.support.paths import ROOT
@@ -83,9 +84,18 @@ def nothing_is_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Every server and daemon of the tests names a path below the temporary directory in its command line."""
     base = tmp_path_factory.getbasetemp()
     yield
-    assert eventually(lambda: not processes_naming(base), 5), f"processes were left behind: {processes_naming(base)}"
-    mounts = [line for line in Path("/proc/mounts").read_text(errors="replace").splitlines() if f" {base}/" in line]
-    assert not mounts, f"mounts were left behind: {mounts}"
+    found = left_behind(base)
+    assert not found, f"the tests left behind: {found}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_files_stay_below(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What programs put into the temporary directory, where TensorFlow leaves things, goes with the tests' own."""
+    with pytest.MonkeyPatch.context() as patch:
+        temporary = tmp_path_factory.mktemp("temporary")
+        patch.setenv("TMPDIR", str(temporary))
+        patch.setattr("tempfile.tempdir", str(temporary))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

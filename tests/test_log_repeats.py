@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from hubfs.log_repeats import Repeats
+from tests.support.clock import Clock
 
 
 class Kept(logging.Handler):
@@ -15,16 +16,9 @@ class Kept(logging.Handler):
         self.lines.append(f"{record.levelname} {record.getMessage()}")
 
 
-class Clock:
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(0)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hubfs import presence
 
 def test_a_process_is_found_by_its_name_as_long_as_it_lives(tmp_path: Path) -> None:
     name = presence.of_supervisor(tmp_path)
-    assert presence.find(name) is None
+    assert presence.find(name, {os.geteuid()}) is None
     program = (
         "import sys; from hubfs import presence; kept = presence.announce(sys.argv[1]); print(1, flush=True); input()"
     )
@@ -19,19 +19,38 @@ def test_a_process_is_found_by_its_name_as_long_as_it_lives(tmp_path: Path) -> N
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        assert presence.find(name) == process.pid
+        assert presence.find(name, {os.geteuid()}) == process.pid
         process.kill()
-    assert presence.find(name) is None
+    assert presence.find(name, {os.geteuid()}) is None
+
+
+def test_it_is_found_without_looking_into_it_and_also_by_who_looks_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = presence.of_supervisor(tmp_path)
+    with presence.announce(name):
+        with monkeypatch.context() as without:
+            without.setattr(presence, "_searched", lambda *_: None)  # daemons keep /proc/PID/fd from all but root
+            assert presence.find(name, {os.geteuid()}) == os.getpid()
+        for _ in range(presence._BACKLOG + 5):
+            assert presence.find(name, {os.geteuid()}) == os.getpid()
 
 
 def test_a_name_is_one_process_s_at_a_time(tmp_path: Path) -> None:
     name = presence.of_supervisor(tmp_path)
     with presence.announce(name):
-        assert presence.find(name) == os.getpid()
+        assert presence.find(name, {os.geteuid()}) == os.getpid()
         with pytest.raises(OSError, match="in use"):
             presence.announce(name)
     with presence.announce(name):
         pass
+
+
+def test_who_took_the_name_and_is_another_user_is_nobody(tmp_path: Path) -> None:
+    name = presence.of_daemon(os.makedev(0, 4711))
+    with presence.announce(name):
+        assert presence.find(name, {os.geteuid() + 1}) is None
+        assert presence.find(name, {os.geteuid()}) == os.getpid()
 
 
 def test_names_tell_mounts_apart(tmp_path: Path) -> None:

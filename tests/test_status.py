@@ -144,9 +144,9 @@ def test_a_disk_is_named_with_its_place(status: Status) -> None:
     assert "  disk: 1.5 of 10240 MiB in /c" in as_text(described).splitlines()
 
 
-@pytest.mark.parametrize(("dead", "reason"), [(True, "dead"), (False, "another user")])
-def test_a_mount_that_does_not_answer_takes_one_line(dead: bool, reason: str) -> None:  # noqa: FBT001 - a parameter
-    text = as_text({"mountpoint": "/mnt/hub", "dead": dead})
+@pytest.mark.parametrize(("state", "reason"), [("dead", "dead"), ("silent", "--force"), ("shut", "another user")])
+def test_a_mount_that_does_not_answer_takes_one_line(state: str, reason: str) -> None:
+    text = as_text({"mountpoint": "/mnt/hub", "state": state})
     assert text.startswith("/mnt/hub: ")
     assert reason in text
     assert "\n" not in text

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.crc32c import contribution, crc32c
+from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.errors import Damaged
 
 
-class ChecksummedBlob:
+class ChecksummedBlob(WrappedBlob):
     """`blob`, watched: once every block of it has been read, the whole must have the crc32c `announced` by its store.
 
     Belongs below the cache, which reads whole blocks: reads at a multiple of `block_size_bytes` are recorded, others
@@ -20,7 +21,7 @@ class ChecksummedBlob:
     """
 
     def __init__(self, blob: Blob, announced: int, block_size_bytes: int) -> None:
-        self._blob = blob
+        super().__init__(blob)
         self._announced = announced
         self._block_size_bytes = block_size_bytes
         self._block_count = -(-blob.size_bytes // block_size_bytes)
@@ -29,16 +30,6 @@ class ChecksummedBlob:
         self._whole = 0  # the xor of what the recorded blocks contribute
         self._reason: str | None = None
         self._record([])  # an empty blob is complete from the start
-
-    @property
-    def key(self) -> str:
-        """As the blob's."""
-        return self._blob.key
-
-    @property
-    def size_bytes(self) -> int:
-        """As the blob's."""
-        return self._blob.size_bytes
 
     @property
     def verified(self) -> bool:

@@ -2,53 +2,45 @@
 
 import asyncio
 import concurrent.futures
-import json
+import os
+import ssl
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import gcsfs.retry
 
 # Not `gcsfs.GCSFileSystem`: that name is a class which asks every bucket over gRPC first, and waits a minute for it.
 from gcsfs.core import GCSFileSystem
-from google.auth.exceptions import GoogleAuthError, TransportError
+from google.auth.exceptions import GoogleAuthError
 
+from hubfs.blobs.gcs_errors import FOREIGN, Refusal, not_renewed, refuse, translated
 from hubfs.blobs.gcs_object import NOT_UNDERSTOOD, OBJECT_FIELDS, GcsFolder, GcsObject, object_of, page_of
 from hubfs.blobs.gcs_read import PendingRead, Reply
-from hubfs.blobs.gcs_transfer import Flight, OtherBytes, Progress, begin_body, watched
-from hubfs.blobs.retry import Busy, Permanent, RetryPolicy, retrying
-from hubfs.blobs.url import redacted
+from hubfs.blobs.gcs_settings import GcsSettings
+from hubfs.blobs.gcs_token import RefusedTokens
+from hubfs.blobs.gcs_transfer import BoundedResponse, Flight, Progress, watched
+from hubfs.blobs.retry import Busy, Permanent, retrying
 from hubfs.cancellation import Cancellation
-from hubfs.errors import AccessDenied, Damaged, HubfsError, InvalidConfig, NotFound, TimedOut, Unavailable
+from hubfs.errors import Damaged, InvalidConfig, Unavailable
 
 __all__ = ["GcsBlob", "GcsClient", "GcsFolder", "GcsObject", "GcsSettings", "GcsStats"]
 
 _OBJECTS_PER_PAGE = 1000
 _MAX_PAGES = 200
+_GOOGLE_URL = "https://storage.googleapis.com"
 _SLOWEST_BYTES_PER_S = 32 << 10
+# What gcsfs raises when credentials cannot be renewed; the second of the two is younger than the first.
+_NOT_RENEWED = (gcsfs.retry.HttpError, getattr(gcsfs.retry, "NonRetryableError", gcsfs.retry.HttpError))
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class GcsSettings:
-    """How to reach the store.
-
-    `endpoint_url`: an emulator's, None for Google's. `token`: "anon", "google_default", or the path of a credentials
-    file; None is "anon". `timeout_s`: the longest silence that is borne. `retry`: for the pages of a listing; reads
-    are tried once, and wrapped in a `RetryingBlob`.
-    """
-
-    endpoint_url: str | None = None
-    token: str | None = "anon"  # noqa: S105 - the name of a way to authenticate
-    project: str | None = None
-    timeout_s: float = 30.0
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
 
 
 @dataclass(frozen=True)
@@ -66,6 +58,13 @@ class _FileSystem(GCSFileSystem):  # type: ignore[misc] # untyped
     """
 
     _request = GCSFileSystem._request.__wrapped__  # noqa: SLF001 - how a decorated function offers what it decorates
+
+    async def _set_session(self) -> aiohttp.ClientSession:
+        if self._session is None and (authorities := _authorities()) is not None:
+            # Here, since a connector is made on the loop that it is for.
+            self.session_kwargs["connector"] = aiohttp.TCPConnector(ssl=authorities)
+        session: aiohttp.ClientSession = await super()._set_session()
+        return session
 
 
 class GcsClient:
@@ -87,6 +86,7 @@ class GcsClient:
         self._requests = 0
         self._bytes_received = 0
         self._closed = False
+        self._refused_tokens = RefusedTokens()
         self._fs = _file_system(settings, self.access)
 
     def list(self, bucket: str, prefix: str) -> Sequence[GcsObject]:
@@ -199,8 +199,14 @@ class GcsClient:
         except concurrent.futures.CancelledError as error:
             self.cancellation.check()
             raise Unavailable(f"{url}: the request was given up") from error
-        except _FOREIGN as error:
-            raise _translated(error, url, self.settings) from error
+        except _NOT_RENEWED as error:
+            raise not_renewed(error, url, self.settings) from error
+        except FOREIGN as error:
+            if isinstance(error, Refusal) and error.status == HTTPStatus.UNAUTHORIZED:
+                token = error.request_info.headers.get("Authorization", "")
+                if self._refused_tokens.give_up(self._fs.credentials.credentials, token):
+                    raise Busy(f"{url}: the store does not take the token any more; a new one is asked for") from None
+            raise translated(error, url, self.settings) from error
         finally:
             forget()
             _give_up(flight)
@@ -265,78 +271,34 @@ def _file_system(settings: GcsSettings, access: str) -> _FileSystem:
             skip_instance_cache=True,  # a shared instance would outlive `close`
             requests_timeout=aiohttp.ClientTimeout(sock_connect=settings.timeout_s, sock_read=settings.timeout_s),
             session_kwargs={
-                "raise_for_status": _refuse,
+                "raise_for_status": refuse,
+                "response_class": BoundedResponse,
                 "auto_decompress": False,
                 "headers": {"Accept-Encoding": "identity"},
-                "trust_env": True,
+                # Not `trust_env`: that has netrc, too, which sends what is for others, and is an error beside a token.
+                "proxy": _proxy_for(endpoint_url or _GOOGLE_URL),
             },
         )
     except (GoogleAuthError, OSError, ValueError, KeyError) as error:
-        raise InvalidConfig(f"GCS credentials ({token}) cannot be used: {error}") from error
+        damaged = "no whole key of a service account, and no user's credentials"
+        reason = damaged if isinstance(error, KeyError) else error
+        raise InvalidConfig(f"GCS credentials ({token}) cannot be used: {reason}") from error
 
 
-class _Refusal(aiohttp.ClientResponseError):
-    """A status that is not success. What aiohttp raises by the same base is no answer: it could not be understood."""
-
-
-async def _refuse(response: aiohttp.ClientResponse) -> None:
-    """Raises for a status that is not success, with the store's reason, and for bytes that were not asked for.
-
-    gcsfs would raise seven unrelated types for it, and tell some statuses only in their text.
-    """
-    if response.ok:
-        begin_body(response)
-        return
-    text = await response.text(errors="replace")
+def _authorities() -> ssl.SSLContext | None:
+    """Whom to trust instead of the system's authorities, by the variables that requests knows, too."""
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    if not bundle:
+        return None
+    folder = Path(bundle).is_dir()
     try:
-        reason = str(json.loads(text)["error"]["message"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        reason = text if "<" not in text else ""
-    raise _Refusal(
-        response.request_info,
-        response.history,
-        status=response.status,
-        message=" ".join(reason.split())[:200] or response.reason or "no reason given",
-        headers=response.headers,
-    )
+        return ssl.create_default_context(cafile=None if folder else bundle, capath=bundle if folder else None)
+    except OSError as error:
+        raise Permanent(f"{bundle} (REQUESTS_CA_BUNDLE) holds no authorities that can be read: {error}") from error
 
 
-# `asyncio.TimeoutError` and that of `concurrent.futures` are `TimeoutError` from Python 3.11 on, not in 3.10.
-_TIMEOUTS = (TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError)
-# What gcsfs raises when credentials cannot be renewed; the second of the two is younger than the first.
-_RENEWAL = (gcsfs.retry.HttpError, getattr(gcsfs.retry, "NonRetryableError", gcsfs.retry.HttpError))
-_CREDENTIALS = (*_RENEWAL, GoogleAuthError)
-_FOREIGN = (aiohttp.ClientError, OSError, *_TIMEOUTS, *_CREDENTIALS)
-
-
-def _translated(error: Exception, url: str, settings: GcsSettings) -> HubfsError:
-    """What `error` is called on our side of the door."""
-    if isinstance(error, aiohttp.ClientResponseError):
-        return _answered(error, url, settings)
-    if isinstance(error, _TIMEOUTS):
-        return TimedOut(f"{url}: the store sent nothing for {settings.timeout_s:g} s, or too little in all")
-    if isinstance(error, aiohttp.ClientSSLError):
-        return Permanent(f"{url}: no secure connection to the store: {error}")
-    if isinstance(error, _CREDENTIALS) and not isinstance(error, TransportError):
-        return AccessDenied(f"{url}: the GCS credentials ({settings.token}) could not be renewed: {error}")
-    store = redacted(settings.endpoint_url) if settings.endpoint_url else "the store"
-    what = error if isinstance(error, OtherBytes) else f"cannot reach {store}: {error or type(error).__name__}"
-    return Unavailable(f"{url}: {what}")
-
-
-def _answered(error: aiohttp.ClientResponseError, url: str, settings: GcsSettings) -> HubfsError:
-    if not isinstance(error, _Refusal):
-        endless = isinstance(error, aiohttp.TooManyRedirects)
-        return Permanent(f"{url}: endless redirects") if endless else Unavailable(f"{url}: the answer is not HTTP")
-    said = f"the store answered {error.status} ({error.message})"
-    if error.status == HTTPStatus.NOT_FOUND:
-        return NotFound(f"{url}: {said}")
-    if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return AccessDenied(
-            f"{url}: {said} to credentials {settings.token or 'anon'!r}; configure ones that may read it "
-            "(HUBFS_GCS_TOKEN: google_default, or the path of a credentials file)"
-        )
-    if error.status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS) or error.status >= 500:  # noqa: PLR2004 - the class of server errors
-        wish = error.headers.get("Retry-After", "") if error.headers else ""
-        return Busy(f"{url}: {said}", float(wish) if wish.isdecimal() else None)
-    return Permanent(f"{url}: {said}")
+def _proxy_for(url: str) -> str | None:
+    """The proxy for a host, as the environment has it."""
+    parts = urlsplit(url)
+    found = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    return f"http://{found}" if found and "://" not in found else found

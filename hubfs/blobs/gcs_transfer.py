@@ -14,9 +14,48 @@ import aiohttp
 from hubfs.blobs.gcs_read import Reply
 from hubfs.blobs.pace_floor import PaceFloor
 
+_LONGEST_ANSWER_BYTES = 64 << 20
+"""A page of a listing has a thousand objects, whose names have a thousand characters at most."""
+
 
 class OtherBytes(aiohttp.ClientError):
     """A reply that holds other bytes than those that were asked for."""
+
+
+class BoundedResponse(aiohttp.ClientResponse):
+    """A reply whose body must not be longer than what was asked for, since gcsfs reads it whole."""
+
+    async def read(self) -> bytes:
+        """As of aiohttp. Raises `OtherBytes` for a body that goes on and on."""
+        if self._body is None:
+            asked_bytes = _asked_bytes(self)
+            limit_bytes = _LONGEST_ANSWER_BYTES if asked_bytes is None else asked_bytes
+            body = await start_of(self, limit_bytes + 1)
+            if len(body) > limit_bytes:
+                raise OtherBytes(f"the store sent more than {limit_bytes} bytes")
+            self._body = body
+        return await super().read()
+
+
+async def start_of(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    """The first `limit_bytes` of the body; whatever follows them is given up, with the connection."""
+    parts, came_bytes = [], 0
+    try:
+        while came_bytes < limit_bytes and (part := await response.content.read(limit_bytes - came_bytes)):
+            parts.append(part)
+            came_bytes += len(part)
+    except BaseException:
+        response.close()
+        raise
+    if not response.content.at_eof() and came_bytes >= limit_bytes:
+        response.close()
+    return b"".join(parts)
+
+
+def _asked_bytes(response: aiohttp.ClientResponse) -> int | None:
+    """How many bytes were asked for; None if not by a range."""
+    first, _, last = response.request_info.headers.get("Range", "").removeprefix("bytes=").partition("-")
+    return int(last) - int(first) + 1 if last else None
 
 
 class Progress:
@@ -88,10 +127,10 @@ def begin_body(response: aiohttp.ClientResponse) -> None:
         progress.note(response)
     _end_with_the_connection(response)
     wanted = response.request_info.headers.get("Range", "").removeprefix("bytes=")
-    if not wanted:
+    size_bytes = _asked_bytes(response)
+    if size_bytes is None:
         return
-    first, _, last = wanted.partition("-")
-    size_bytes = int(last) - int(first) + 1
+    first = wanted.partition("-")[0]
     sent = response.headers.get("Content-Range")
     if sent is not None and sent.removeprefix("bytes ").partition("/")[0].strip() != wanted:
         raise OtherBytes("the store answered with another range than the one asked for")

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any
@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 from cachetools import TTLCache
+from requests.utils import get_netrc_auth
 
 from hubfs.blobs.http_adapter import Peers, WatchedAdapter
 from hubfs.blobs.http_errors import translated
-from hubfs.blobs.http_object import ContentRange, HttpObject, content_length
+from hubfs.blobs.http_object import HttpObject
 from hubfs.blobs.http_settings import HttpSettings
-from hubfs.blobs.http_status import REDIRECTS, refusal
+from hubfs.blobs.http_transfer import Transfer
 from hubfs.blobs.open_sockets import OpenSockets
-from hubfs.blobs.pace_floor import SLOWEST_BYTES_PER_S, PaceFloor
 from hubfs.blobs.reach import Reach
 from hubfs.blobs.retry import Busy, Permanent, retrying
 from hubfs.blobs.url import next_hop, origin_of, redacted, without_userinfo
@@ -37,7 +37,6 @@ _MAX_REDIRECTS = 10
 _PROBE_TTL_S = 60.0
 _PROBES_KEPT = 1024
 _HOSTS_KEPT = 64
-_SMALL_BODY_BYTES = 16 * 1024
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -57,74 +56,6 @@ class HttpReply:
     headers: Mapping[str, str]
     body: bytes
     url: str = field(repr=False)
-
-
-class Transfer:
-    """The body of one reply, read once, by one thread.
-
-    `url` is the one that answered, `size_bytes` the body's as announced (None if it was not), `redirect` where the
-    reply leads to, if it is a redirect, `refusal` the error that it means, if it is one.
-    """
-
-    def __init__(self, response: requests.Response, client: "HttpClient") -> None:
-        self._response = response
-        self._client = client
-        self._floor = PaceFloor(client.settings.stall_timeout_s)
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-        self.url = response.url
-        self.content_range = ContentRange.parse(self.headers) if self.status == HTTPStatus.PARTIAL_CONTENT else None
-        self.size_bytes = content_length(self.headers)
-        if self.content_range:
-            range_bytes = self.content_range.end_bytes - self.content_range.start_bytes
-            if self.size_bytes is None:
-                self.size_bytes = range_bytes
-            elif self.size_bytes != range_bytes:
-                # Where this body ends is not known, and so not where the next reply on the connection would begin: it
-                # goes with the transfer, not back to the pool.
-                response.raw._pool = None  # noqa: SLF001 - urllib3 has no other way to say so
-        self.redirect = self.headers.get("Location") if self.status in REDIRECTS else None
-        self.refusal = None if self.redirect is not None else refusal(self.url, self.status, self.headers)
-
-    def read(self, limit_bytes: int) -> bytes:
-        """The bytes that are there, at least one and at most `limit_bytes`; none at the end.
-
-        Raises `Unavailable` when the connection broke, `TimedOut` when it stalled or trickles, `Cancelled`.
-        """
-        began_s = time.monotonic()
-        with self._client.translated(self.url):
-            # As they came: decoding is for those who show pages. read1, because read would lose what it has when
-            # the connection breaks.
-            data: bytes = self._response.raw.read1(limit_bytes, decode_content=False) or b""
-        self._client.cancellation.check()
-        self._client.count(bytes_received=len(data))
-        if data and self._floor.too_slow(time.monotonic() - began_s, len(data)):
-            raise TimedOut(f"{redacted(self.url)} sent less than {SLOWEST_BYTES_PER_S} bytes a second")
-        return data
-
-    def read_up_to(self, limit_bytes: int) -> bytes:
-        """The next `limit_bytes`, fewer only at the end of the body. Raises as `read` does."""
-        parts = []
-        while limit_bytes > 0 and (part := self.read(limit_bytes)):
-            parts.append(part)
-            limit_bytes -= len(part)
-        return b"".join(parts)
-
-    def finish(self) -> None:
-        """Closes it, having read a small body, which keeps the connection for the next request."""
-        if self.size_bytes is not None and self.size_bytes <= _SMALL_BODY_BYTES:
-            self.read_up_to(self.size_bytes or 1)  # the end has to be read even of nothing
-        self.close()
-
-    def close(self) -> None:
-        """Gives up what was not read. The connection lives on if nothing was left."""
-        self._response.close()
-
-    def __enter__(self) -> "Transfer":  # noqa: PYI034 - Self came with Python 3.11
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class HttpClient:
@@ -149,6 +80,7 @@ class HttpClient:
         self._session = requests.Session()
         # Reading the environment takes as long as a small request, and the daemon's does not change.
         self._environment = lru_cache(_HOSTS_KEPT)(self._read_environment)
+        self._has_netrc = lru_cache(_HOSTS_KEPT)(self._read_netrc)
         self._peers = Peers()
         self._adapters = {limit: WatchedAdapter(sockets, partial(self._peers.meet, limit=limit)) for limit in Reach}
         self._forget_callback = cancellation.on_cancel(sockets.shut_down)
@@ -169,10 +101,13 @@ class HttpClient:
         with self._lock:
             return self._stats
 
-    def count(self, *, requests: int = 0, bytes_received: int = 0) -> None:
-        """Adds to the statistics."""
+    def _requested(self) -> None:
         with self._lock:
-            self._stats = HttpStats(self._stats.requests + requests, self._stats.bytes_received + bytes_received)
+            self._stats = replace(self._stats, requests=self._stats.requests + 1)
+
+    def _received(self, size_bytes: int) -> None:
+        with self._lock:
+            self._stats = replace(self._stats, bytes_received=self._stats.bytes_received + size_bytes)
 
     def probe(self, url: str, headers: Mapping[str, str] = _NO_HEADERS, *, fresh: bool = False) -> HttpObject:
         """What is behind `url`, from its first 512 bytes; retried; remembered for a minute unless `fresh`.
@@ -257,21 +192,23 @@ class HttpClient:
     def _hops(self, url: str, headers: Mapping[str, str], extra: Mapping[str, str], start: str) -> Iterator[Transfer]:
         """The replies from `start` on, along the redirects. The caller closes each, and stops where none leads on."""
         hop = start
-        with self.translated(url):
+        with self._translated(url):
             ours = origin_of(url)
             secret = {**without_userinfo(url)[1], **headers}
         for _ in range(_MAX_REDIRECTS + 1):
-            with self.translated(hop):
+            with self._translated(hop):
                 at_home = origin_of(hop) == ours
                 headers = {**extra, **(secret if at_home else {})}
                 # The hub itself the user named; where it leads, it must not use that we are inside and it is not.
-                anywhere = at_home or self.settings.private_redirects
-                limit = Reach.NOBODY if anywhere else self._peers.reach(*ours[1:])
-                transfer = Transfer(self._send(hop, headers, limit), self)
+                limit = Reach.NOBODY if at_home else self._peers.reach(*ours[1:])
+                if self.settings.private_redirects:  # no hub keeps models where a cloud keeps its machines' credentials
+                    limit = max(limit, Reach.LOOPBACK)
+                response = self._send(hop, headers, limit, at_home=at_home)
+                transfer = Transfer(response, self.settings, self.cancellation, self._received)
             yield transfer
             hop = next_hop(hop, transfer.redirect or "")
 
-    def _send(self, url: str, headers: Mapping[str, str], limit: Reach) -> requests.Response:
+    def _send(self, url: str, headers: Mapping[str, str], limit: Reach, *, at_home: bool) -> requests.Response:
         """One request, to a host no further inside than `limit`.
 
         Session.send would follow redirects, or read a redirect's body to prepare for that, and keep cookies: not used.
@@ -282,15 +219,18 @@ class HttpClient:
         if origin_of(url) == self._credential_origin:
             chosen.update(settings.headers)
         chosen["Accept-Encoding"] = "identity"
-        # netrc must not replace what the user configured for this very host.
-        auth = _as_it_is if any(name.lower() == "authorization" for name in chosen) else None
-        request = self._session.prepare_request(requests.Request("GET", url, headers=chosen, auth=auth))
+        # netrc must not replace what the user configured for this very host; and its entry for every host is not for
+        # whomever a hub leads to.
+        configured = any(name.lower() == "authorization" for name in chosen)
         parts = urlsplit(url)
+        host_url = f"{parts.scheme}://{parts.netloc}/"
+        auth = _as_it_is if configured or not (at_home or self._has_netrc(host_url)) else None
+        request = self._session.prepare_request(requests.Request("GET", url, headers=chosen, auth=auth))
         if url.isascii() and origin_of(request.url or "") != origin_of(url):
             raise ValueError("two readings of one URL")  # the headers were chosen for one, and would go to the other
-        environment = self._environment(f"{parts.scheme}://{parts.netloc}/")
+        environment = self._environment(host_url)
         verify = environment["verify"]
-        self.count(requests=1)
+        self._requested()
         return self._adapters[limit].send(
             request,
             stream=True,
@@ -300,13 +240,18 @@ class HttpClient:
             proxies=environment["proxies"],
         )
 
+    @staticmethod
+    def _read_netrc(host_url: str) -> bool:
+        """Whether netrc has an entry for this host, by its name."""
+        return get_netrc_auth(host_url) != get_netrc_auth("https://nobody.invalid/")
+
     def _read_environment(self, host_url: str) -> Any:
         """Proxies and CA bundle for a host, as requests finds them."""
         return self._session.merge_environment_settings(
             host_url, {}, stream=True, verify=self.settings.verify, cert=None
         )
 
-    def translated(self, url: str) -> AbstractContextManager[None]:
+    def _translated(self, url: str) -> AbstractContextManager[None]:
         """Foreign exceptions that come of asking `url` are raised as ours."""
         return translated(url, self.settings, self.cancellation)
 

@@ -9,6 +9,7 @@ import requests.adapters
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from hubfs.blobs.http_connect import Staggered
 from hubfs.blobs.http_head import BoundedHead
 from hubfs.blobs.open_sockets import OpenSockets
 from hubfs.blobs.reach import Reach, reach_of
@@ -39,9 +40,10 @@ class Peers:
         """Notes the reach of a host. Raises `Permanent` for one that is further inside than `limit`."""
         reach = reach_of(address)
         if reach > limit:
+            way_out = "; if the models of your hub are kept there, set HUBFS_PRIVATE_REDIRECTS=true"
             raise Permanent(
                 f"{host}:{port} is at the {reach} address {address}, and a redirect led there from a host that is not: "
-                "refused; if the models of your hub are kept there, set HUBFS_PRIVATE_REDIRECTS=true"
+                f"refused{way_out if reach <= Reach.LOOPBACK else ''}"
             )
         with self._lock:
             self._met[host, port] = min(reach, self._met.get((host, port), reach))
@@ -66,6 +68,15 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
             manager.pool_classes_by_scheme = self._to_proxy
         return manager
 
+    def close(self) -> None:
+        """As in requests, which leaves connections open for as long as anybody knows their pool: a kept error does."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - it cannot be iterated over otherwise
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.close()
+        super().close()
+
 
 def _pool_classes(sockets: OpenSockets, meet: Meet) -> dict[str, type[HTTPConnectionPool]]:
     def met(connected: socket.socket, host: str, port: int) -> socket.socket:
@@ -76,7 +87,7 @@ def _pool_classes(sockets: OpenSockets, meet: Meet) -> dict[str, type[HTTPConnec
             raise
         return connected
 
-    class Connection(BoundedHead, HTTPConnection):
+    class Connection(BoundedHead, Staggered, HTTPConnection):
         def _new_conn(self) -> socket.socket:
             return met(super()._new_conn(), self.host, self.port)
 
@@ -84,7 +95,7 @@ def _pool_classes(sockets: OpenSockets, meet: Meet) -> dict[str, type[HTTPConnec
             super().connect()
             sockets.watch(self.sock)
 
-    class SecureConnection(BoundedHead, HTTPSConnection):
+    class SecureConnection(BoundedHead, Staggered, HTTPSConnection):
         def _new_conn(self) -> socket.socket:
             return met(super()._new_conn(), self.host, self.port)
 

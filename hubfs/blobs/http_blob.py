@@ -26,6 +26,11 @@ class HttpBlob:
         self._key = key_of(url, identity_of(self._pinned.seen))
 
     @property
+    def encoding(self) -> str:
+        """What the host did to the bytes, though it was asked not to; empty for nothing."""
+        return self._pinned.seen.encoding
+
+    @property
     def key(self) -> str:
         """The URL and the validator; unique to this blob where the host gives no validator."""
         return self._key
@@ -36,7 +41,7 @@ class HttpBlob:
         return self._size_bytes
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`. Raises `Stale`, `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`, `Cancelled`."""
+        """See `Blob`. Raises `Stale`, `AccessDenied`, `TimedOut`, `Unavailable`, `Cancelled`."""
         end_bytes = min(offset_bytes + size_bytes, self._size_bytes)
         parts = []
         while offset_bytes < end_bytes:

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from hubfs.blobs.http_framing import BoundedLines
 from hubfs.blobs.open_sockets import shut_down
 from hubfs.cancellation import Cancellation
 
@@ -35,7 +36,8 @@ class BoundedHead(_Connection):
     """Mixed into a connection: its read time-out bounds the whole head, too, and not each wait for a byte of it.
 
     A host that sends headers a byte at a time, or interim replies for ever, would hold its readers for days. The timer
-    costs a thread for as long as the head takes, a tenth of a millisecond.
+    costs a thread for as long as the head takes, a tenth of a millisecond. What is between the chunks of the body is
+    bounded in the same way, by `BoundedLines`.
     """
 
     def getresponse(self, *args: Any, **kwargs: Any) -> Any:
@@ -64,4 +66,7 @@ class BoundedHead(_Connection):
         if ended.is_set():  # http.client takes the end of the connection for the end of the headers
             response.close()  # it holds on to the connection's descriptor
             raise TimeoutError
+        body = response._fp  # noqa: SLF001 - http.client's reply, in urllib3's
+        if body is not None and body.chunked and body.fp is not None:
+            body.fp = BoundedLines(body.fp, self.timeout)  # type: ignore[assignment] # it is used as one
         return response

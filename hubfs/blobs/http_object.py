@@ -62,6 +62,15 @@ def content_type(headers: Mapping[str, str]) -> str:
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
+def redirect_target(headers: Mapping[str, str]) -> str | None:
+    """`Location`: headers are read as Latin-1, and hosts that put more than ASCII there mean UTF-8."""
+    text = headers.get("Location")
+    try:
+        return text and text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
+
+
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """`Retry-After`, which comes as a number of seconds or as a date, in seconds from now."""
     text = headers.get("Retry-After", "").strip()
@@ -128,16 +137,22 @@ class HttpObject:
             if ours is not None and theirs is not None
         )
 
-    def misses(self, headers: Mapping[str, str], size_bytes: int | None) -> str | None:
-        """Why a reply cannot be about this object, whatever became of it: somebody else answers, or garbles it.
+    def differs_in_kind(self, headers: Mapping[str, str]) -> str | None:
+        """Why a reply with these headers cannot be about this object, whatever became of it; None if it may be.
 
-        None for a reply that may be about it. Such a reply names at least one thing that this object is known by.
+        Somebody else answers, or garbles it.
         """
-        kind, encoding = content_type(headers), content_encoding(headers)
-        if kind == _PAGE and content_type({"Content-Type": self.content_type}) != _PAGE:
+        if content_type(headers) == _PAGE and content_type({"Content-Type": self.content_type}) != _PAGE:
             return "a page for people"
+        encoding = content_encoding(headers)
         if encoding != self.encoding:
             return f"bytes encoded as {encoding or 'they are'}, where {self.encoding or 'none'} was before"
+        return None
+
+    def misses(self, headers: Mapping[str, str], size_bytes: int | None) -> str | None:
+        """As `differs_in_kind`; and a reply about this object names at least one thing that it is known by."""
+        if different := self.differs_in_kind(headers):
+            return different
         known = [theirs for ours, theirs in self._compared(headers, size_bytes) if ours is not None]
         return "neither validator nor size" if known and not any(theirs is not None for theirs in known) else None
 

@@ -5,8 +5,8 @@ import threading
 import time
 from collections.abc import Iterator
 
-from hubfs.blobs.http import Transfer
 from hubfs.blobs.http_head import heads_end_with
+from hubfs.blobs.http_transfer import Transfer
 from hubfs.blobs.open_sockets import shut_down
 from hubfs.blobs.pinned import PinnedObject
 from hubfs.cancellation import Cancellation

@@ -14,7 +14,8 @@ class HttpSettings:
     `stall_timeout_s` bounds the wait for the next byte, not the transfer. `headers` are credentials: they go to
     `credential_host` (host or host:port) over `credential_scheme` and to nobody else, whoever redirects there.
     `verify` False accepts any certificate. A redirect leads no further inside (see `Reach`) than the host is that was
-    asked, unless `private_redirects`. Proxies, CA bundles and netrc come from the environment, as in requests.
+    asked, unless `private_redirects`, and even then to none that is link-local. Proxies, CA bundles and netrc come from
+    the environment, as in requests.
     """
 
     connect_timeout_s: float = 10.0

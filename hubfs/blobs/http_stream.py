@@ -65,7 +65,7 @@ class HttpStream:
         """See `ByteStream`: 256 KiB each on a fast line, less on a slow one.
 
         A transfer that broke is asked again from where it broke; attempts count anew after every 64 KiB.
-        Raises `Damaged`, `Stale`, `AccessDenied`, `NotFound`, `TimedOut`, `Unavailable`, `Cancelled`.
+        Raises `Damaged`, `Stale`, `AccessDenied`, `TimedOut`, `Unavailable`, `Cancelled`.
         """
         reached_bytes = 0
         if self._ranged is not None:

@@ -2,14 +2,18 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from http import HTTPStatus
+from itertools import count
 
-from hubfs.blobs.http import HttpClient, Transfer
+from hubfs.blobs.http import HttpClient
 from hubfs.blobs.http_object import HttpObject, content_length, total_bytes
+from hubfs.blobs.http_transfer import Transfer
 from hubfs.blobs.ranges import RangesIgnored
+from hubfs.blobs.replicas import Replicas
 from hubfs.blobs.retry import Permanent
 from hubfs.blobs.url import redacted
-from hubfs.errors import AccessDenied, NotFound, Stale, Unavailable
+from hubfs.errors import AccessDenied, NotFound, Stale, TimedOut, Unavailable
 from hubfs.single_flight import SingleFlight
 
 _SKIP_BYTES = 1 << 20
@@ -18,8 +22,10 @@ _SKIP_BYTES = 1 << 20
 class PinnedObject:
     """The object behind `url`, from any byte on, and always the same bytes, or `Stale`.
 
-    Where the redirects led is remembered, and looked up anew when that stopped working: signed URLs expire. `_lock`
-    guards `_seen`; no I/O is done while it is held.
+    Where the redirects led is remembered. When it is refused there, it is looked up anew at once, since signed URLs
+    expire. When the host there fails, it is `_lost`: the next attempt begins at `url`. Another validator for as many
+    bytes need not be a change: `Replicas` may each have their own, and it is asked again until the one answers that was
+    seen first. `_lock` guards `_seen` and `_lost`; no I/O is done while it is held.
     """
 
     def __init__(self, client: HttpClient, url: str, headers: Mapping[str, str]) -> None:
@@ -28,6 +34,8 @@ class PinnedObject:
         self._headers = headers
         self._lock = threading.Lock()
         self._seen = client.probe(url, headers)
+        self._lost = False
+        self._replicas = Replicas(redacted(url))
         self.size_bytes = self._seen.size_bytes
         settings = client.settings
         wait_s = settings.retry.attempts * (settings.connect_timeout_s + settings.stall_timeout_s)
@@ -47,7 +55,7 @@ class PinnedObject:
     def open_at(self, offset_bytes: int, end_bytes: int | None = None) -> Transfer:
         """A transfer whose next byte is the one at `offset_bytes`; it may end past `end_bytes`. To be closed.
 
-        One attempt. Raises `Stale`, `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`.
+        One attempt. Raises `Stale` (also if it is gone by now), `AccessDenied`, `TimedOut`, `Unavailable`.
         """
         return self._open(offset_bytes, end_bytes, ranged=False)
 
@@ -59,41 +67,72 @@ class PinnedObject:
         return self._open(offset_bytes, end_bytes, ranged=True)
 
     def _open(self, offset_bytes: int, end_bytes: int | None, *, ranged: bool) -> Transfer:
-        seen = self.seen
+        with self._lock:
+            seen, lost = self._seen, self._lost
         try:
-            return self._open_at(seen, offset_bytes, end_bytes, ranged=ranged)
-        except RangesIgnored:
+            transfer = self._open_at(seen, seen.url if lost else seen.final_url, offset_bytes, end_bytes, ranged=ranged)
+        except (RangesIgnored, Stale):
             raise
-        except (AccessDenied, NotFound, Permanent):
+        except (AccessDenied, NotFound, Permanent) as refused:
+            self._set_lost(lost=False)
             # Stores refuse expired signatures with 400 (Google), 401 or 403; a moved object is a 404.
-            if seen.final_url == seen.url:
+            if not isinstance(refused, NotFound) and (lost or seen.final_url == seen.url):
                 raise
+        except (TimedOut, Unavailable):
+            self._set_lost(lost=not lost and seen.final_url != seen.url)
+            raise
+        else:
+            if lost:
+                self._found_again(seen, transfer.url)
+            return transfer
         # A signature expires for all ranges at once: one of them asks.
-        renewed = self._renewals.run(redacted(self._url), lambda: self._look_up_anew(seen))
-        return self._open_at(renewed, offset_bytes, end_bytes, ranged=ranged)
+        # To a reader, who has it open, "does not exist" is no answer: a listing that ends with it looks empty.
+        try:
+            renewed = self._renewals.run(redacted(self._url), lambda: self._look_up_anew(seen))
+        except NotFound as gone:
+            raise self._stale("went away") from gone
+        try:
+            return self._open_at(renewed, renewed.final_url, offset_bytes, end_bytes, ranged=ranged)
+        except NotFound as hidden:
+            raise Unavailable(f"{hidden}, though a moment ago it did") from hidden
+
+    def _set_lost(self, *, lost: bool) -> None:
+        with self._lock:
+            self._lost = lost
+
+    def _found_again(self, seen: HttpObject, final_url: str) -> None:
+        with self._lock:
+            self._lost = False
+            if self._seen is seen:
+                self._seen = replace(seen, final_url=final_url)
 
     def _look_up_anew(self, expired: HttpObject) -> HttpObject:
         seen = self.seen
         if seen is not expired:
             return seen  # another reader was faster
-        found = self._client.probe(self._url, self._headers, fresh=True)
-        if sent := expired.misses({"Content-Type": found.content_type, "Content-Encoding": found.encoding}, 0):
-            raise Unavailable(f"{redacted(self._url)} answered with {sent} instead of the bytes asked for")
-        if not _same(expired, found):
-            raise self._stale()
+        for asked in count(1):
+            found = self._client.probe(self._url, self._headers, fresh=True)
+            described = {"Content-Type": found.content_type, "Content-Encoding": found.encoding}
+            if sent := expired.differs_in_kind(described):
+                raise self._not_it(sent)
+            if _same(expired, found):
+                self._replicas.answered(asked)
+                break
+            self._check_for_a_change(found.size_bytes, asked)
         with self._lock:
             self._seen = found
         return found
 
-    def _open_at(self, seen: HttpObject, offset_bytes: int, end_bytes: int | None, *, ranged: bool) -> Transfer:
+    def _open_at(
+        self, seen: HttpObject, start: str, offset_bytes: int, end_bytes: int | None, *, ranged: bool
+    ) -> Transfer:
         extra = {}
         if seen.accepts_ranges and (offset_bytes > 0 or end_bytes is not None):
             extra["Range"] = f"bytes={offset_bytes}-{'' if end_bytes is None else end_bytes - 1}"
             if seen.validator:
                 extra["If-Range"] = seen.validator
-        transfer = self._client.open(self._url, self._headers, extra=extra, start=seen.final_url)
+        transfer = self._same_bytes(seen, start, extra)
         try:
-            self._check(transfer, seen)
             if ranged:
                 self._expect_range(transfer, offset_bytes, end_bytes)
             else:
@@ -103,17 +142,38 @@ class PinnedObject:
             raise
         return transfer
 
-    def _check(self, transfer: Transfer, seen: HttpObject) -> None:
-        """Checks that `transfer` is about the same bytes as `seen`."""
+    def _same_bytes(self, seen: HttpObject, start: str, extra: Mapping[str, str]) -> Transfer:
+        """A reply that is about the same bytes as `seen`. Raises `Stale` once there is none."""
+        for asked in count(1):
+            transfer = self._client.open(self._url, self._headers, extra=extra, start=start)
+            try:
+                size_bytes = self._size_in(transfer, seen)
+                # A 200 in reply to a range says that the object changed, or that the host has no ranges: the
+                # validators tell which.
+                if seen.same_as(transfer.headers, size_bytes):
+                    self._replicas.answered(asked)
+                    return transfer
+                self._check_for_a_change(size_bytes, asked)
+            except BaseException:
+                transfer.close()
+                raise
+            transfer.close()  # and its connection, with a body that nobody wants: the next one may lead elsewhere
+        raise AssertionError  # `count` does not end
+
+    def _size_in(self, transfer: Transfer, seen: HttpObject) -> int | None:
+        """How large the object is that `transfer` is about. Raises `Stale`, or `Unavailable` if it is about none."""
         ranged = transfer.status == HTTPStatus.PARTIAL_CONTENT
         size_bytes = total_bytes(transfer.headers) if ranged else content_length(transfer.headers)
-        unsatisfiable = transfer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-        if not unsatisfiable and (sent := seen.misses(transfer.headers, size_bytes)):
-            # Not this object, and no sign that it changed: a network's login page, a host in trouble.
-            raise Unavailable(f"{redacted(self._url)} answered with {sent} instead of the bytes asked for")
-        # A 416 says that the object ends before a byte that was there. A 200 in reply to a range says that the object
-        # changed, or that the host has no ranges: the validators tell which.
-        if unsatisfiable or not seen.same_as(transfer.headers, size_bytes):
+        if transfer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise self._stale()  # it ends before a byte that was there
+        if sent := seen.misses(transfer.headers, size_bytes):
+            raise self._not_it(sent)
+        return size_bytes
+
+    def _check_for_a_change(self, size_bytes: int | None, asked: int) -> None:
+        """The reply number `asked` was about another version. Raises `Stale` unless a replica may have sent it."""
+        resized = None not in (size_bytes, self.size_bytes) and size_bytes != self.size_bytes
+        if resized or not self._replicas.may_be(asked):
             raise self._stale()
 
     def _expect_range(self, transfer: Transfer, offset_bytes: int, end_bytes: int | None) -> None:
@@ -133,12 +193,17 @@ class PinnedObject:
                 raise Unavailable(f"{redacted(self._url)} ended {offset_bytes} bytes before the place to read from")
             offset_bytes -= len(skipped)
 
-    def _stale(self) -> Stale:
+    def _not_it(self, sent: str) -> Unavailable:
+        """No sign that it changed: a network's login page, a host in trouble."""
+        return Unavailable(f"{redacted(self._url)} answered with {sent} instead of the bytes asked for")
+
+    def _stale(self, what: str = "changed") -> Stale:
         self._client.forget(self._url, self._headers)  # whoever opens it again gets what is there now
-        return Stale(f"{redacted(self._url)} changed while it was being read: open the file again")
+        return Stale(f"{redacted(self._url)} {what} while it was being read: open the file again")
 
 
 def _same(old: HttpObject, new: HttpObject) -> bool:
+    """To the letter, unlike `HttpObject.same_as`: what is looked up anew is what later replies are compared with."""
     return (old.etag, old.size_bytes) == (new.etag, new.size_bytes) and (
         old.etag is not None or old.last_modified == new.last_modified
     )

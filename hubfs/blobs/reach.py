@@ -6,10 +6,19 @@ from enum import IntEnum
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.ip_network("::/96")
 _FORMER_SITE = ipaddress.ip_network("fec0::/10")
+_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
+"""What a network of its own translates, to whatever it likes."""
 
-# Of clouds' own services, which are not all on the cable: Alibaba's, Amazon's, Azure's, Oracle's.
+# Of clouds' own services, which are not all on the cable: Alibaba's, Amazon's (and for pods), Azure's, Google's,
+# Oracle's, Scaleway's.
 _SERVICES = frozenset(
-    ipaddress.ip_address(text) for text in ("100.100.100.200", "fd00:ec2::254", "168.63.129.16", "192.0.0.192")
+    map(
+        ipaddress.ip_address,
+        (
+            *("100.100.100.200", "fd00:ec2::254", "fd00:ec2::23", "168.63.129.16"),
+            *("fd20:ce::254", "192.0.0.192", "fd00:42::42"),
+        ),
+    )
 )
 
 
@@ -48,9 +57,11 @@ def _reach(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> Reach:
             return reach
     if isinstance(address, ipaddress.IPv6Address) and (inner := _inner(address)) is not None:
         return _reach(inner)
-    if address.is_global and address not in _FORMER_SITE:
-        return Reach.PUBLIC
-    return Reach.NOBODY if address.is_reserved else Reach.PRIVATE
+    if address in _LOCAL_NAT64 or address in _FORMER_SITE:
+        return Reach.PRIVATE
+    if address.is_reserved:  # which Python takes for global, in IPv6
+        return Reach.NOBODY
+    return Reach.PUBLIC if address.is_global else Reach.PRIVATE
 
 
 def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from hubfs.blobs.blob import Blob
+from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cancellation import Cancellation
 from hubfs.errors import HubfsError, TimedOut, Unavailable
 
@@ -113,7 +114,7 @@ class _Failure:
     until_s: float
 
 
-class RetryingBlob:
+class RetryingBlob(WrappedBlob):
     """`blob`, with reads that failed for a passing reason asked again.
 
     Once the attempts are used up, their error is the answer for a second to whoever reads the same bytes. The kernel
@@ -129,21 +130,11 @@ class RetryingBlob:
         *,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._blob = blob
+        super().__init__(blob)
         self._policy = policy
         self._cancellation = cancellation
         self._timer = timer
         self._failure: _Failure | None = None
-
-    @property
-    def key(self) -> str:
-        """The wrapped blob's: the bytes are the same."""
-        return self._blob.key
-
-    @property
-    def size_bytes(self) -> int:
-        """The wrapped blob's."""
-        return self._blob.size_bytes
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """See `Blob`. Raises the last error once the attempts are used up."""

@@ -1,11 +1,12 @@
 """A blob read through the block cache."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack
 
 from hubfs.blobs.blob import Blob
+from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.ahead import Ahead
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, block_size_at, blocks_of
 from hubfs.cache.block_run import runs_of, slice_blocks
@@ -41,14 +42,18 @@ class _Run:
         self.flights: dict[int, Future[bytes]] = {index: Future() for index in indexes}
 
 
-class CachedBlob:
+class CachedBlob(WrappedBlob):
     """Wraps `blob`: reads come from `cache`; what is missing is fetched once, whoever asks, and kept.
 
     Reads of the wrapped blob begin at block boundaries and cover whole blocks. What is fetched ahead stands in line in
     `pool`, within the bounds of `ahead`; what a reader wants never waits in that line: the reader fetches it itself.
-    With `turns`, one daemon of a fleet fetches a block and the others find it in the shared cache. `_lock` guards
-    `_flights` (the fetches under way, by block) and every run's `begun`; it is never held across I/O or a wait, and
-    taken before the locks of `ahead`.
+    With `turns`, one daemon of a fleet fetches a block and the others find it in the shared cache.
+
+    `failed` says that nothing of the model is to be served any more. Whoever has it say so drops the model after that;
+    what a fetch brings that was under way meanwhile, and may be as damaged, is dropped here.
+
+    `_lock` guards `_flights` (the fetches under way, by block) and every run's `begun`; it is never held across I/O or
+    a wait, and taken before the locks of `ahead`.
     """
 
     def __init__(
@@ -61,42 +66,33 @@ class CachedBlob:
         cancellation: Cancellation,
         turns: Turns | None = None,
         ahead: Ahead | None = None,
+        failed: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._blob = blob
+        super().__init__(blob)
         self._cache = cache
         self._cache_key = cache_key
         self._pool = pool
         self._cancellation = cancellation
         self._turns = turns or NoTurns()
         self._ahead = ahead or Ahead(MemoryBudget(_NO_LIMIT_BYTES))
-        self._size_bytes = blob.size_bytes
+        self._failed = failed
         # A file that fits one request comes in one: `saved_model.pb` costs a round trip, and no second connection.
-        whole = blocks_of(0, self._size_bytes, self._size_bytes)
+        whole = blocks_of(0, self.size_bytes, self.size_bytes)
         self._together = whole if len(whole) <= RUN_BLOCKS else range(0)
         self._lock = threading.Lock()
         self._flights: dict[int, _Run] = {}
 
-    @property
-    def key(self) -> str:
-        """The wrapped blob's: what is cached are its bytes."""
-        return self._blob.key
-
-    @property
-    def size_bytes(self) -> int:
-        """The wrapped blob's."""
-        return self._size_bytes
-
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """See `Blob`. Also raises `TimedOut` when another reader's fetch does not end, and `Cancelled`."""
-        indexes = blocks_of(offset_bytes, size_bytes, self._size_bytes)
+        indexes = blocks_of(offset_bytes, size_bytes, self.size_bytes)
         if len(indexes) == 1:  # most reads, most of them from memory
-            block = self._cache.get(self._cache_key, indexes.start)
+            block = self._cached(indexes.start)
             if block is not None:
                 self._ahead.read((self._cache_key, indexes.start))
                 return slice_blocks([block], indexes.start, offset_bytes, size_bytes)
             found: list[bytes | None] = [None]
         elif indexes:
-            found = [self._cache.get(self._cache_key, index) for index in indexes]
+            found = [self._cached(index) for index in indexes]
         else:
             return b""
         missing = [index for index, block in zip(indexes, found, strict=True) if block is None]
@@ -112,7 +108,7 @@ class CachedBlob:
         Begins no more than the memory for it allows; returns up to where everything is here or on its way (in bytes,
         `offset_bytes` if nothing is). Who wants the rest asks again, from there on, when some of this has been read.
         """
-        indexes = self._together or blocks_of(offset_bytes, size_bytes, self._size_bytes)
+        indexes = self._together or blocks_of(offset_bytes, size_bytes, self.size_bytes)
         allowance_bytes = self._ahead.allowance_bytes()
         wanted: list[int] = []
         stop = indexes.stop
@@ -129,7 +125,7 @@ class CachedBlob:
             runs = self._claim(wanted, ahead=True)
         for run in runs:
             self._start(run)
-        return max(offset_bytes, min(offset_bytes + size_bytes, stop * BLOCK_SIZE_BYTES, self._size_bytes))
+        return max(offset_bytes, min(offset_bytes + size_bytes, stop * BLOCK_SIZE_BYTES, self.size_bytes))
 
     def _obtain(self, missing: list[int]) -> dict[int, bytes]:
         beside = [index for index in self._together if index not in missing]
@@ -137,9 +133,11 @@ class CachedBlob:
         with self._lock:
             new = self._claim(sorted([*missing, *absent]), ahead=False)
             runs = {index: self._flights[index] for index in missing}
-        for run in new[1:]:
-            self._start(run)
-        for run in dict.fromkeys(runs.values()):
+        wanted = list(dict.fromkeys(runs.values()))
+        for run in new:  # of which none may be wanted: what is, may be on its way, and not what is beside it
+            if run is not wanted[0]:
+                self._start(run)
+        for run in wanted:
             self._carry_out(run)  # unless somebody does already
         what = f"bytes of {self.key}"
         return {
@@ -170,8 +168,13 @@ class CachedBlob:
             self._flights.update(dict.fromkeys(run.indexes, run))
         return runs
 
+    def _cached(self, index: int) -> bytes | None:
+        """A block of another length is none of this file: it would move all bytes behind it."""
+        block = self._cache.get(self._cache_key, index)
+        return block if block is not None and len(block) == self._size_of(index) else None
+
     def _size_of(self, index: int) -> int:
-        return block_size_at(index, self._size_bytes)
+        return block_size_at(index, self.size_bytes)
 
     def _start(self, run: _Run) -> None:
         try:
@@ -219,7 +222,7 @@ class CachedBlob:
         for index in indexes:
             if run.flights[index].done():
                 continue
-            block = self._cache.get(self._cache_key, index)
+            block = self._cached(index)
             if block is None:
                 missing.append(index)
             else:
@@ -252,3 +255,5 @@ class CachedBlob:
             else:
                 self._ahead.end(len(block))
             run.flights[index].set_result(block)
+        if self._failed():
+            self._cache.drop(self._cache_key.model)

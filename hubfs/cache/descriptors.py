@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import threading
 from dataclasses import dataclass, field
 
@@ -12,6 +13,9 @@ from hubfs.cache.private_files import open_to_read
 
 _KEPT_FILES = 128
 """Two descriptors each: a quarter of what a process may usually have."""
+
+_PART = 8
+"""No more files than the process may have descriptors, divided by this: where that is little, connections need it."""
 
 _NOT_THE_FILES_FAULT = (errno.EMFILE, errno.ENFILE)
 _NOT_TO_BE_WRITTEN = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -59,8 +63,9 @@ class Descriptors:
     """
 
     def __init__(self, layout: CacheLayout, limit: int = _KEPT_FILES) -> None:
+        may_have, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._layout = layout
-        self._limit = limit
+        self._limit = limit if may_have == resource.RLIM_INFINITY else min(limit, may_have // _PART)
         self._lock = threading.Lock()
         self._held: dict[str, int] = {}  # how often, by model
         self._kept: dict[CacheKey, OpenBlocks] = {}  # the least recently used first
@@ -110,6 +115,15 @@ class Descriptors:
         _close(unused)
         self.give_back(opened)
         return self._keep(_open(self._layout, key))
+
+    def distrust(self, opened: OpenBlocks) -> None:
+        """Opens the files anew next time: what is open fails, or may be a data file that is no longer there.
+
+        Who borrowed them gives them back all the same.
+        """
+        with self._lock:
+            unused = self._forget(opened)
+        _close(unused)
 
     def give_back(self, opened: OpenBlocks) -> None:
         """Ends a use."""

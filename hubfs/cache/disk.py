@@ -16,7 +16,6 @@ from hubfs.blobs.crc32c import crc32c
 from hubfs.cache import block_map
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, Release, TierStats
 from hubfs.cache.descriptors import Descriptors
-from hubfs.cache.eviction import Eviction
 from hubfs.cache.evictor import Evictor
 from hubfs.cache.in_use import InUse
 from hubfs.cache.layout import CacheLayout
@@ -68,7 +67,7 @@ class DiskTier:
         self._in_use = InUse(layout)
         self._descriptors = Descriptors(layout)
         self._room = Room(settings, layout.root, layout.models_root)
-        self._evictor = Evictor(layout, self._in_use, self._take_away)
+        self._evictor = Evictor(layout, self._in_use, lambda model, whole: self._take_away(model, whole=whole))
         self._lock = threading.Lock()
         self._prepared = False
         self._said: TTLCache[tuple[str, int | None], bool] = TTLCache(maxsize=100, ttl=_SAY_S)
@@ -124,7 +123,11 @@ class DiskTier:
     def _read(self, key: CacheKey, index: int) -> bytes | None:
         opened = self._descriptors.borrow(key)
         try:
-            record = opened.record(index)
+            try:
+                record = opened.record(index)
+            except OSError:
+                self._descriptors.distrust(opened)
+                raise
             if record is None:
                 return None
             length_bytes, checksum = record
@@ -132,6 +135,7 @@ class DiskTier:
             if len(block) == length_bytes and crc32c(block) == checksum:
                 return block
             _log.warning("Block %d of %s in the disk cache is corrupt; it is fetched again", index, key.path)
+            self._descriptors.distrust(opened)
             with contextlib.suppress(OSError):  # it may be open for reading only
                 block_map.clear_record(opened.map_fd, index)
             return None
@@ -207,7 +211,7 @@ class DiskTier:
             is_below = above != self._layout.models_root and above.is_relative_to(self._layout.models_root)
             if is_below and (above.is_symlink() or not above.is_dir()):
                 self._layout.discard(above)
-        self._bury(model, partial(self._layout.block_folders, model))
+        self._take_away(model, whole=False)()
         return True
 
     def hold(self, model: str) -> Release:
@@ -225,32 +229,41 @@ class DiskTier:
         return release
 
     def drop(self, model: str) -> None:
-        """See `BlockCache`. The model vanishes at once: it is renamed away, then deleted."""
-        if self._bury(model, lambda: [self._layout.model(model)]):
+        """See `BlockCache`. The model vanishes at once: it is renamed away, then deleted; else, in place."""
+        self._take_away(model, whole=True)()
+
+    def _take_away(self, model: str, *, whole: bool) -> Callable[[], None]:
+        """Renames a model away, or its blocks; what is returned deletes them, which takes its time."""
+        graves: list[Path] = []
+        try:
+            folders = [self._layout.model(model)] if whole else [*self._layout.block_folders(model)]
+            for folder in folders:
+                grave = self._layout.trash / uuid.uuid4().hex
+                try:
+                    make_folder(self._layout.trash, self._layout.root)  # somebody may have tidied up
+                    folder.rename(grave)
+                    graves.append(grave)
+                except FileNotFoundError:
+                    pass
+                except OSError as error:  # a full disk may have no room for a name; what may be damaged must go
+                    _log.warning("The disk cache cannot drop %s at once: %s", model, error)
+                    graves.append(folder)
+        except OSError as error:
+            _log.warning("The disk cache cannot drop %s: %s", model, error)
+        self._descriptors.forget(model)
+        if whole and graves:
             self._in_use.forget(model)
             with contextlib.suppress(OSError):  # up to the first that is not empty
                 for folder in self._layout.model(model).parents:
                     if folder == self._layout.models_root:
                         break
                     folder.rmdir()
+        return partial(self._delete, graves)
 
-    def _bury(self, model: str, folders: Callable[[], Iterable[Path]]) -> bool:
-        """Renames directories of a model away, then deletes them; False where there was nothing to rename."""
-        graves = []
-        try:
-            make_folder(self._layout.trash, self._layout.root)  # somebody may have tidied up
-            for folder in folders():
-                grave = self._layout.trash / uuid.uuid4().hex
-                with contextlib.suppress(FileNotFoundError):
-                    folder.rename(grave)
-                    graves.append(grave)
-        except OSError as error:
-            _log.warning("The disk cache cannot drop %s: %s", model, error)
-        self._descriptors.forget(model)
+    def _delete(self, graves: Iterable[Path]) -> None:
         for grave in graves:
             delete(grave)
         self._room.count_anew()
-        return bool(graves)
 
     def cached_bytes(self, model: str) -> int:
         """See `BlockCache`: the sum of what the block maps commit to."""
@@ -296,13 +309,6 @@ class DiskTier:
             if excess_bytes > 0:
                 self._room.rest()
         return excess_bytes <= 0
-
-    def _take_away(self, eviction: Eviction) -> None:
-        model = eviction.model.model
-        if eviction.whole:
-            self.drop(model)
-        else:
-            self._bury(model, partial(self._layout.block_folders, model))
 
     def _rest(self, error: OSError) -> None:
         """After an error the directory is made ready again before anything else is kept."""

@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 
-from hubfs.cache.eviction import CachedModel, Eviction, plan_eviction
+from hubfs.cache.eviction import CachedModel, plan_eviction
 from hubfs.cache.in_use import InUse
 from hubfs.cache.layout import CacheLayout
 from hubfs.cache.room import disk_usage_bytes
@@ -13,13 +13,17 @@ from hubfs.cache.room import disk_usage_bytes
 _log = logging.getLogger(__name__)
 
 
+TakeAway = Callable[[str, bool], Callable[[], None]]
+"""Makes a model (True: the whole of it) vanish at once, and returns what frees its room."""
+
+
 class Evictor:
-    """Evicts models that no process holds; `take_away` does that to one, while nobody can begin to hold it.
+    """Evicts models that no process holds: `take_away` is called while nobody can begin to hold the model.
 
     `_evicting` is held by the one thread that makes room, over I/O, and only ever tried, never waited for.
     """
 
-    def __init__(self, layout: CacheLayout, in_use: InUse, take_away: Callable[[Eviction], None]) -> None:
+    def __init__(self, layout: CacheLayout, in_use: InUse, take_away: TakeAway) -> None:
         self._layout = layout
         self._in_use = in_use
         self._take_away = take_away
@@ -34,12 +38,13 @@ class Evictor:
             return False
         try:
             for eviction in plan_eviction(self._idle_models(), wanted_bytes):
-                with self._in_use.idle(eviction.model.model) as idle:
-                    if idle:
-                        _log.info(
-                            "Evicting %s (%d bytes) from the disk cache", eviction.model.model, eviction.freed_bytes
-                        )
-                        self._take_away(eviction)
+                model = eviction.model.model
+                with self._in_use.idle(model) as idle:
+                    if not idle:
+                        continue
+                    _log.info("Evicting %s (%d bytes) from the disk cache", model, eviction.freed_bytes)
+                    free = self._take_away(model, eviction.whole)
+                free()  # may take seconds: who wants to hold the model meanwhile is not to wait
         finally:
             self._evicting.release()
         return True

@@ -7,12 +7,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from hubfs.cache.block_cache import Release
 from hubfs.cache.layout import CacheLayout
-from hubfs.cache.private_files import NO_FILE, open_to_write
+from hubfs.cache.private_files import NO_FILE, open_to_write, open_to_write_there
 
 _log = logging.getLogger(__name__)
 
@@ -70,9 +71,10 @@ class InUse:
 
     @contextlib.contextmanager
     def idle(self, model: str) -> Iterator[bool]:
-        """Keeps others from beginning to hold `model`. False if anybody, of this process or another, holds it."""
+        """Keeps others from beginning to hold `model`. False if any process holds it, or it is not there."""
         try:
-            fd = self._opened(model)
+            # A model that was dropped meanwhile is not to come back, as a directory that no eviction would free.
+            fd = self._opened(model, open_to_write_there)
         except OSError:
             yield False
             return
@@ -111,22 +113,25 @@ class InUse:
         if last:
             os.close(lock.fd)
 
-    def _opened(self, model: str) -> int:
+    def _made(self, path: Path) -> int:
+        return open_to_write(path, self._layout.models_root)
+
+    def _opened(self, model: str, opened: Callable[[Path], int]) -> int:
         """A descriptor of the model's file. Raises OSError."""
         path = self._layout.in_use(model)
         try:
-            return open_to_write(path, self._layout.models_root)
+            return opened(path)
         except OSError as error:
             if error.errno not in NO_FILE:
                 raise
             self._layout.discard(path)  # else the model could never be evicted
-            return open_to_write(path, self._layout.models_root)
+            return opened(path)
 
     def _locked_shared(self, model: str) -> int:
         """A descriptor that has the shared lock of the model's file as it is now. Raises OSError."""
         path = self._layout.in_use(model)
         for _ in range(_ATTEMPTS):
-            fd = self._opened(model)
+            fd = self._opened(model, self._made)
             try:
                 fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 # Between the open and the lock an eviction may have renamed the model away.

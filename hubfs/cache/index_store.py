@@ -1,31 +1,24 @@
 """What is known of models across restarts: their entries, as JSON beside their blocks."""
 
 import contextlib
-import json
 import logging
-import os
 import re
 import struct
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from hubfs.blobs.crc32c import crc32c
 from hubfs.cache.layout import CacheLayout
 from hubfs.cache.private_files import NO_FILE, read_whole, write_whole
+from hubfs.cache.sealed_json import checksum_of, seal, unseal
 
 _log = logging.getLogger(__name__)
-
-_VERSION = 2
-_WHOLE = re.compile(rb'\{"version": (\d{1,9}), "crc32c": (\d{1,10}), "index":\n(.*)\n\}\n', re.DOTALL)
-"""JSON for people; what is between the lines is verified before anything of it is understood."""
 
 _END, _MAGIC = struct.Struct("<8sI"), b"HUBFSFOR"
 """What is behind an archive's index in the cache: that it is this model's."""
 
-_MOST_BYTES = 256 << 20
-_LEFT_OVER_S = 3600.0
+MOST_BYTES = 256 << 20
+"""No index is larger."""
 
 Index = Mapping[str, Any]
 
@@ -87,25 +80,23 @@ class IndexStore:
 
     def save(self, model: str, index: Index) -> None:
         """Keeps the index of `model` (`<hub>/<handle>@<identity>`), at once or not at all; a failure is logged."""
-        said = json.dumps(index).encode()
-        whole = b'{"version": %d, "crc32c": %d, "index":\n%b\n}\n' % (_VERSION, _checksum(model, said), said)
-        self._write(model, self._layout.index, whole)
+        self._write(model, self._layout.index, seal("index", model, index))
 
     def save_file(self, model: str, data: bytes) -> None:
         """See `Indexes`; at once or not at all; a failure is logged."""
-        self._write(model, self._layout.archive_index, data + _END.pack(_MAGIC, _checksum(model, data)))
+        self._write(model, self._layout.archive_index, data + _END.pack(_MAGIC, checksum_of(model, data)))
 
     def load_file(self, model: str) -> bytes | None:
         """See `Indexes`."""
         try:
-            whole = read_whole(self._layout.archive_index(model), _MOST_BYTES)
+            whole = read_whole(self._layout.archive_index(model), MOST_BYTES)
         except FileNotFoundError:
             return None
         except OSError as error:
             _log.warning("The archive's index of %s is unreadable and is left aside: %s", model, error)
             return None
         data = whole[: -_END.size]
-        if whole[len(data) :] == _END.pack(_MAGIC, _checksum(model, data)):
+        if whole[len(data) :] == _END.pack(_MAGIC, checksum_of(model, data)):
             return data
         _log.warning("The archive's index of %s is not what was written, and is left aside", model)
         return None
@@ -120,23 +111,16 @@ class IndexStore:
                     raise
                 self._layout.discard(path)
                 write_whole(path, data, self._layout.models_root)
-            self._sweep(path)
         except OSError as error:
             _log.warning("The disk cache cannot keep the index of %s: %s", model, error)
-
-    def _sweep(self, path: Path) -> None:
-        """Deletes what kills in the middle of earlier saves left. Raises OSError."""
-        for left_over in path.parent.glob(f"{path.name}.*"):
-            with contextlib.suppress(FileNotFoundError):
-                if left_over.lstat().st_mtime < time.time() - _LEFT_OVER_S:
-                    left_over.unlink()
 
     def load(self, hub_and_handle: str) -> Index | None:
         """The newest index of a model, whichever its identity."""
         for path in self._candidates(hub_and_handle):
             try:
-                return _verified(path.parent.relative_to(self._layout.models_root).as_posix(), path)
-            except (OSError, ValueError, RecursionError) as error:  # noqa: PERF203 - the loop is for this
+                model = path.parent.relative_to(self._layout.models_root).as_posix()
+                return unseal("index", model, read_whole(path, MOST_BYTES))
+            except (OSError, ValueError) as error:  # noqa: PERF203 - the loop is for this
                 _log.warning("The index %s is left aside: %s", path, error)
         return None
 
@@ -158,20 +142,3 @@ class IndexStore:
                     yield re.sub(r"@[^/]*$", "", model).removeprefix(hub + "/")
         except OSError as error:
             _log.warning("Cannot list the disk cache: %s", error)
-
-
-def _verified(model: str, path: Path) -> Index:
-    """Raises OSError and ValueError."""
-    match = _WHOLE.fullmatch(read_whole(path, _MOST_BYTES))
-    if match is None or int(match[1]) != _VERSION:
-        raise ValueError("it is damaged, or of another version")
-    if int(match[2]) != _checksum(model, match[3]):
-        raise ValueError("it is damaged, or another model's")
-    index = json.loads(match[3])
-    if not isinstance(index, dict):
-        raise ValueError("it is no index")  # noqa: TRY004 - as everything else that is wrong with it
-    return index
-
-
-def _checksum(model: str, data: bytes) -> int:
-    return crc32c(os.fsencode(f"{model}\0") + data)

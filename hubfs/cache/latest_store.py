@@ -1,14 +1,12 @@
 """What `latest` stood for when the hub was last asked, across restarts: a small file a name."""
 
-import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass
+from typing import Protocol
 
-from hubfs.blobs.crc32c import crc32c
 from hubfs.cache.layout import CacheLayout
 from hubfs.cache.private_files import read_whole, write_whole
+from hubfs.cache.sealed_json import seal, unseal
 
 _log = logging.getLogger(__name__)
 
@@ -59,31 +57,19 @@ class LatestStore:
     def load(self, name: str) -> LastAnswer | None:
         """See `LatestAnswers`."""
         try:
-            found = json.loads(read_whole(self._layout.latest(self._hub, name), _MOST_BYTES))
-            answer = LastAnswer(str(found["version"]), float(found["asked_at_s"]))
-            if found != _described(name, answer):
-                raise ValueError("the checksum is wrong")  # noqa: TRY301 - as the other flaws are
+            data = read_whole(self._layout.latest(self._hub, name), _MOST_BYTES)
+            found = unseal("latest", f"{self._hub}/{name}", data)
+            return LastAnswer(str(found["version"]), float(found["asked_at_s"]))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
             _log.info("The last answer for %s/latest is left aside: %s", name, error)
             return None
-        return answer
 
     def save(self, name: str, answer: LastAnswer) -> None:
         """See `LatestAnswers`; at once or not at all."""
         try:
-            said = json.dumps(_described(name, answer)).encode()
-            write_whole(self._layout.latest(self._hub, name), said, self._layout.root)
+            sealed = seal("latest", f"{self._hub}/{name}", asdict(answer))
+            write_whole(self._layout.latest(self._hub, name), sealed, self._layout.root)
         except OSError as error:
             _log.debug("The last answer for %s/latest is not kept: %s", name, error)
-
-
-def _described(name: str, answer: LastAnswer) -> Mapping[str, Any]:
-    text = f"{name}\0{answer.version}\0{answer.asked_at_s!r}"
-    return {
-        "name": name,
-        "version": answer.version,
-        "asked_at_s": answer.asked_at_s,
-        "crc32c": crc32c(text.encode()),
-    }

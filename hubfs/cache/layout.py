@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hubfs.cache.block_cache import CacheKey
-from hubfs.cache.private_files import delete, make_folder
+from hubfs.cache.private_files import delete, make_folder, write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -71,9 +71,8 @@ class CacheLayout:
         for left_over in self.trash.iterdir():
             delete(left_over)
         tag = self.root / _TAG_NAME
-        if not tag.exists():
-            tag.write_text(_TAG, encoding="ascii")
-            tag.chmod(0o600)
+        if not os.path.lexists(tag):  # a symlink of somebody's may lead anywhere
+            write_whole(tag, _TAG.encode(), self.root)
 
     def _claim(self, folder: Path) -> OSError | None:
         """Makes a directory, or makes it private; returns why it is not to be used. Raises OSError."""
@@ -91,6 +90,12 @@ class CacheLayout:
         Raises OSError.
         """
         found = self.root.stat()
+        if found.st_uid not in (os.geteuid(), 0):
+            _log.warning(
+                "The cache directory %s belongs to another user (%d), who may put his own in the place of what is in "
+                "it: name another with --cache-dir",
+                *(self.root, found.st_uid),
+            )
         if not stat.S_IMODE(found.st_mode) & ~_PRIVATE:
             return
         is_ours = found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX

@@ -50,7 +50,13 @@ class DataPages:
             self._due_s.setdefault(key, time.monotonic() + self._after_s)
             begin, self._sweeping = not self._sweeping, True
         if begin:
-            threading.Thread(target=self._sweep, name="page cache", daemon=True).start()
+            try:
+                threading.Thread(target=self._sweep, name="page cache", daemon=True).start()
+            except RuntimeError as error:  # no thread is left: whoever comes next tries again
+                with self._lock:
+                    self._due_s.clear()
+                    self._sweeping = False
+                _log.debug("The pages of data files are not given back just now: %s", error)
 
     def _sweep(self) -> None:
         try:

@@ -9,6 +9,7 @@ import errno
 import os
 import shutil
 import stat
+import time
 import uuid
 from pathlib import Path
 
@@ -18,6 +19,9 @@ _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 NO_FILE = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ENODEV})
 """What opening says of something else in the place of a file, or of one of its directories."""
+
+_LEFT_OVER_S = 3600.0
+"""What is written aside and is that old was left by a kill."""
 
 _ATTEMPTS = 50
 """An eviction may take directories away again, at any moment."""
@@ -44,14 +48,18 @@ def open_to_read(path: str | Path, flags: int = os.O_RDONLY) -> int:
 
 def open_to_write(path: Path, below: Path) -> int:
     """A file descriptor of the file, which is made if need be, and its directories below `below`. Raises OSError."""
-    flags = os.O_RDWR | os.O_CREAT | _FLAGS
     for _ in range(_ATTEMPTS):
         try:
-            return _regular(os.open(path, flags, _FILE_MODE))
+            return open_to_write_there(path)
         except FileNotFoundError:  # noqa: PERF203 - the loop is for this
             with contextlib.suppress(FileNotFoundError):
                 make_folder(path.parent, below)
-    return _regular(os.open(path, flags, _FILE_MODE))
+    return open_to_write_there(path)
+
+
+def open_to_write_there(path: Path) -> int:
+    """The same, but that its directory must be there. Raises OSError."""
+    return _regular(os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, _FILE_MODE))
 
 
 def read_whole(path: Path, most_bytes: int) -> bytes:
@@ -77,6 +85,15 @@ def write_whole(path: Path, data: bytes, below: Path) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+    _sweep(path)
+
+
+def _sweep(path: Path) -> None:
+    """Deletes what kills in the middle of writing the file left."""
+    with contextlib.suppress(OSError):
+        for left_over in path.parent.glob(f"{path.name}.*"):
+            if left_over.lstat().st_mtime < time.time() - _LEFT_OVER_S:
+                left_over.unlink()
 
 
 def pwrite_all(fd: int, data: bytes, offset_bytes: int) -> None:
@@ -90,16 +107,19 @@ def pwrite_all(fd: int, data: bytes, offset_bytes: int) -> None:
 
 def delete(path: Path) -> None:
     """Whatever it is, and all that is in it, as far as that is possible."""
-    # rmtree waits for ever for a writer of a fifo.
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # rmtree ignores most errors, not all
+        # rmtree waits for ever for a writer of a fifo.
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink()
 
 
 def _regular(fd: int) -> int:
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        return fd
-    os.close(fd)
-    raise OSError(errno.EINVAL, "not a regular file")
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")  # noqa: TRY301 - as what the kernel refuses
+    except OSError:
+        os.close(fd)
+        raise
+    return fd

@@ -2,31 +2,24 @@
 
 import threading
 
+from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.readahead import START, ReadAheadPolicy, refused
 
 
-class ReadAheadBlob:
+class ReadAheadBlob(WrappedBlob):
     """One reader's view of a CachedBlob: notices sequential reading and fetches ahead. Made per open file.
 
     `_lock` guards `_streams`; it is not held while anything is fetched.
     """
 
+    _blob: CachedBlob
+
     def __init__(self, blob: CachedBlob, policy: ReadAheadPolicy) -> None:
-        self._blob = blob
+        super().__init__(blob)
         self._policy = policy
         self._lock = threading.Lock()
         self._streams = START
-
-    @property
-    def key(self) -> str:
-        """The wrapped blob's."""
-        return self._blob.key
-
-    @property
-    def size_bytes(self) -> int:
-        """The wrapped blob's."""
-        return self._blob.size_bytes
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """See `Blob`."""

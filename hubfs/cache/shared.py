@@ -11,6 +11,7 @@ from cachetools import LRUCache
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, Release, TierStats
 from hubfs.cache.shared_layout import (
+    MOST_BYTES,
     Place,
     bit_of,
     blocks_folder,
@@ -239,10 +240,14 @@ class SharedTier:
         for _ in range(3):
             listing = self._list(key.model, lambda found: any(mask & bit for mask in found.objects.get(place, ())))
             with self._lock:
-                masks = [mask for mask in listing.objects.get(place, ()) if mask & bit]
-            if not masks:
+                sizes_bytes = {mask: size for mask, size in listing.objects.get(place, {}).items() if mask & bit}
+            if not sizes_bytes:
                 return None
-            name = run_name(key.model, place, max(masks, key=int.bit_count))
+            mask = max(sizes_bytes, key=int.bit_count)
+            name = run_name(key.model, place, mask)
+            if sizes_bytes[mask] > MOST_BYTES:  # all of it would have to be in memory
+                self._refuse(key, name, Damaged(f"it has {sizes_bytes[mask]} bytes"))
+                continue
             blocks = self._objects_asked.run(name, lambda name=name: self._read(key, index, name))  # type: ignore[misc]
             if index in blocks:
                 with self._lock:

@@ -1,13 +1,12 @@
 """Indexes on an object store, so that a daemon that never saw a model knows its entries."""
 
-import json
 import logging
 import re
 import time
 from collections.abc import Callable, Iterator
 
-from hubfs.blobs.crc32c import crc32c
-from hubfs.cache.index_store import Index, Indexes
+from hubfs.cache.index_store import MOST_BYTES, Index, Indexes
+from hubfs.cache.sealed_json import seal, unseal
 from hubfs.cache.shared_layout import archive_index_name, index_name
 from hubfs.cache.shared_store import RestingStore
 from hubfs.errors import HubfsError
@@ -36,12 +35,11 @@ class SharedIndexes:
 
     def save(self, model: str, index: Index) -> None:
         """See `Indexes`; a failure is logged."""
-        said = json.dumps(index)
-        whole = {"model": model, "saved_s": self._clock(), "crc32c": crc32c(said.encode()), "index": said}
+        sealed = seal("shared", model, {"saved_s": self._clock(), "index": index})
 
         def write() -> None:
             try:
-                self._store.put(index_name(model), json.dumps(whole).encode())
+                self._store.put(index_name(model), sealed)
             except HubfsError as error:
                 _log.debug("The shared cache cannot keep the index of %s: %s", model, error)
 
@@ -55,19 +53,20 @@ class SharedIndexes:
     def newest(self, hub_and_handle: str) -> tuple[str, Index] | None:
         """The newest index of a model, whichever its identity, and the model's whole name."""
         try:
-            names = [obj.name for obj in self._store.list(f"indexes/{hub_and_handle}@")]
+            found = self._store.list(f"indexes/{hub_and_handle}@")
+            names = [obj.name for obj in found if obj.size_bytes <= MOST_BYTES]
         except HubfsError as error:
             _log.debug("The shared cache cannot be asked for %s: %s", hub_and_handle, error)
             return None
         models = [name.removeprefix("indexes/").removesuffix(".json") for name in names if name.endswith(".json")]
-        found = [
+        indexes = [
             (*read, model)
             for model in models
             if "/" not in model[len(hub_and_handle) :] and (read := self._read(model))
         ]
-        if not found:
+        if not indexes:
             return None
-        _, index, model = max(found, key=lambda one: one[0])
+        _, index, model = max(indexes, key=lambda one: one[0])
         return model, index
 
     def of(self, model: str) -> Index | None:
@@ -89,7 +88,7 @@ class SharedIndexes:
     def load_file(self, model: str) -> bytes | None:
         """See `Indexes`."""
         try:
-            return self._store.get(archive_index_name(model))
+            return self._bounded(archive_index_name(model))
         except HubfsError as error:
             _log.debug("The shared cache's archive index of %s cannot be read: %s", model, error)
             return None
@@ -104,29 +103,33 @@ class SharedIndexes:
         except HubfsError as error:
             _log.debug("The shared cache cannot be listed: %s", error)
 
+    def _bounded(self, name: str) -> bytes | None:
+        """The object, unless it is larger than an index: not every store tells before it sends. Raises `HubfsError`."""
+        sizes_bytes = [obj.size_bytes for obj in self._store.list(name) if obj.name == name]
+        if sizes_bytes and sizes_bytes[0] > MOST_BYTES:
+            _log.warning("The shared cache's %s is left aside: it has %d bytes", name, sizes_bytes[0])
+        return self._store.get(name) if sizes_bytes and sizes_bytes[0] <= MOST_BYTES else None
+
     def _read(self, model: str) -> tuple[float, Index] | None:
         """When it was saved, and the index. None for one that is not as it was written."""
         try:
-            data = self._store.get(index_name(model))
+            data = self._bounded(index_name(model))
             if data is None:
                 return None
             return _verified(model, data)
         except HubfsError as error:
             _log.debug("The shared cache's index of %s cannot be read: %s", model, error)
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             _log.warning("The shared cache's index of %s is left aside: %s", model, error)
         return None
 
 
 def _verified(model: str, data: bytes) -> tuple[float, Index]:
     """For what `SharedIndexes.save` did not write: what is caught above."""
-    whole = json.loads(data)
-    said = whole["index"].encode()
-    if whole["model"] != model or whole["crc32c"] != crc32c(said):
-        raise ValueError("it is corrupt, or another model's")
-    index = json.loads(said)
+    whole = unseal("shared", model, data)
+    index = whole["index"]
     if not isinstance(index, dict):
-        raise TypeError("it is no index")
+        raise ValueError("it is no index")  # noqa: TRY004 - as everything else that is wrong with it
     return float(whole["saved_s"]), index
 
 

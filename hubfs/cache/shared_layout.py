@@ -21,8 +21,14 @@ from hubfs.errors import Damaged
 RUN_BLOCKS = 8
 """8 MiB are worth a request: the round trip of 20 to 50 ms is a small part of it."""
 
+_MAX_INDEX = (1 << 24) - 1  # of the last block of a file of 16 TiB, and none is larger
+
 HEADER_BYTES = 4096
 """Of a fixed size, so that a listing tells how many bytes of blocks there are."""
+
+
+MOST_BYTES = HEADER_BYTES + RUN_BLOCKS * BLOCK_SIZE_BYTES
+"""No object of blocks is larger."""
 
 
 class Place(NamedTuple):
@@ -71,7 +77,8 @@ def parse_run_name(model: str, name: str) -> tuple[Place, int] | None:
         parsed = Place(file, int(number)), int(mask, 16)
     except ValueError:
         return None
-    return parsed if run_name(model, *parsed) == name else None
+    is_one = 0 <= parsed[0].number <= _MAX_INDEX // RUN_BLOCKS and 0 < parsed[1] < 1 << RUN_BLOCKS
+    return parsed if is_one and run_name(model, *parsed) == name else None
 
 
 def index_name(model: str) -> str:
@@ -115,7 +122,7 @@ def decode(key: CacheKey, data: bytes) -> dict[int, bytes]:
         blocks = {}
         offset_bytes = HEADER_BYTES
         for index, size_bytes, expected in header["blocks"]:
-            if type(index) is not int or index < 0 or not 0 < size_bytes <= BLOCK_SIZE_BYTES:
+            if type(index) is not int or not 0 <= index <= _MAX_INDEX or not 0 < size_bytes <= BLOCK_SIZE_BYTES:
                 raise Damaged("its header names an impossible block")
             block = data[offset_bytes : offset_bytes + size_bytes]
             if len(block) != size_bytes or crc32c(block) != expected:

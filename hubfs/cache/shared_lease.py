@@ -13,6 +13,10 @@ _SKEW_S = 300.0
 """Clocks of a fleet differ by less. A lease older than that is stale at first sight."""
 
 
+_NO_LEASE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""What reading something raises that is no lease."""
+
+
 class Lease:
     """The lease `name` on `store`, as `owner` sees it. For one thread at a time.
 
@@ -89,7 +93,7 @@ class Lease:
     def _owner_of(found: bytes) -> str | None:
         try:
             return str(json.loads(found)["owner"])
-        except (ValueError, KeyError, TypeError):
+        except _NO_LEASE:
             return None
 
 
@@ -97,5 +101,5 @@ def _time_of(found: bytes) -> float:
     """When it was written; for what is no lease, long ago."""
     try:
         return float(json.loads(found)["time_s"])
-    except (ValueError, KeyError, TypeError):
+    except _NO_LEASE:
         return 0.0

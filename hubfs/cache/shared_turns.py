@@ -144,7 +144,12 @@ class SharedTurns:
             self._held.add(lease)
             begin, self._refreshing = not self._refreshing, True
         if begin:
-            threading.Thread(target=self._refresh, name="leases", daemon=True).start()
+            try:
+                threading.Thread(target=self._refresh, name="leases", daemon=True).start()
+            except RuntimeError as error:  # no thread is left: the lease lapses, and another daemon may fetch, too
+                with self._lock:
+                    self._refreshing = False
+                _log.debug("Leases are not refreshed: %s", error)
 
     def _give_back(self, lease: Lease) -> None:
         with self._lock:

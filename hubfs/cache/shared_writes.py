@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from hubfs.cancellation import Cancellation
@@ -55,6 +56,10 @@ class WriteBehind:
         deadline_s = time.monotonic() + timeout_s
         with self._condition:
             jobs = {job for job in (*self._waiting, *self._running) if model in (None, job.model)}
+            if jobs and not self._begun:
+                self._begin()
+                if not self._begun:
+                    return False
             while not jobs.isdisjoint((*self._waiting, *self._running)):
                 remaining_s = deadline_s - time.monotonic()
                 if remaining_s <= 0 or self._cancellation.cancelled:
@@ -71,8 +76,9 @@ class WriteBehind:
     def _begin(self) -> None:
         """Begins one more thread, unless there are enough. Held: `_condition`."""
         if self._begun < self._threads and not self._cancellation.cancelled:
-            threading.Thread(target=self._work, name="shared cache", daemon=True).start()
-            self._begun += 1
+            with suppress(RuntimeError):  # no thread is left: the next job tries again
+                threading.Thread(target=self._work, name="shared cache", daemon=True).start()
+                self._begun += 1
 
     def _work(self) -> None:
         while not self._cancellation.cancelled:

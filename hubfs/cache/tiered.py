@@ -1,22 +1,35 @@
 """Two tiers as one: memory in front of the disk."""
 
+import threading
+from collections import Counter
+
 from hubfs.cache.block_cache import BlockCache, CacheKey, Release, TierStats
 
 
 class TieredCache:
-    """Reads from `fast`, then from `slow`, whose hits move up; writes to both."""
+    """Reads from `fast`, then from `slow`, whose hits move up; writes to both.
+
+    What is dropped may be damaged, and a block of it that is on its way up meanwhile would stay there for good: the
+    drops are counted, and `get` takes back what it moved if there was one. `_lock` guards `_drops`; it is never held
+    while a tier is asked.
+    """
 
     def __init__(self, fast: BlockCache, slow: BlockCache) -> None:
         self._fast = fast
         self._slow = slow
+        self._lock = threading.Lock()
+        self._drops: Counter[str] = Counter()  # by model
 
     def get(self, key: CacheKey, index: int) -> bytes | None:
         """See `BlockCache`."""
         block = self._fast.get(key, index)
         if block is None:
+            drops = self._drops_of(key.model)
             block = self._slow.get(key, index)
             if block is not None:
                 self._fast.put(key, index, block)
+                if self._drops_of(key.model) != drops:
+                    self._fast.drop(key.model)
         return block
 
     def has(self, key: CacheKey, index: int) -> bool:
@@ -34,8 +47,14 @@ class TieredCache:
 
     def drop(self, model: str) -> None:
         """See `BlockCache`."""
-        self._fast.drop(model)
         self._slow.drop(model)
+        with self._lock:
+            self._drops[model] += 1
+        self._fast.drop(model)
+
+    def _drops_of(self, model: str) -> int:
+        with self._lock:
+            return self._drops[model]
 
     def cached_bytes(self, model: str) -> int:
         """See `BlockCache`: what the slow tier has, for that is what lasts."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from hubfs.errors import printable
+
 
 class Verdict(Enum):
     """How well a thing is."""
@@ -23,8 +25,8 @@ class Finding:
 
     def __str__(self) -> str:
         """One line, and one of advice."""
-        line = f"{self.verdict.value:<8}{self.subject}: {self.said}"
-        return f"{line}\n        -> {self.advice}" if self.advice else line
+        line = printable(f"{self.verdict.value:<8}{self.subject}: {self.said}")
+        return f"{line}\n        -> {printable(self.advice)}" if self.advice else line
 
 
 def ok(subject: str, said: str) -> Finding:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pwd
 import resource
 import shutil
 import stat
@@ -19,6 +20,7 @@ from hubfs.formats import worker_process
 from hubfs.fuse.binding import load
 from hubfs.memory_budget import available_memory_bytes
 from hubfs.spawn import spawn
+from hubfs.unmounting import detach, unmount
 
 _FEW_DESCRIPTORS = 1024
 
@@ -92,7 +94,21 @@ def unmounting(machine: Machine) -> Finding:
             f"{found} is not set-uid root, so only root can mount",
             f"chown root {found}; chmod 4755 {found}",
         )
+    if not machine.is_root and not _has_a_name(os.getuid()):
+        return problem(
+            "fusermount",
+            f"user {os.getuid()} has no name, and fusermount mounts for nobody who has none",
+            "give this user a line in /etc/passwd, in a container when its image is built; or mount as root",
+        )
     return ok("fusermount", found)
+
+
+def _has_a_name(user: int) -> bool:
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True
 
 
 def others_may_read(machine: Machine) -> Finding:
@@ -141,10 +157,10 @@ def mounting() -> Finding:
         try:
             spawn(["mount", str(mountpoint), "--hub", "http://127.0.0.1:9", "--no-disk-cache"], None)
             version = (mountpoint / ".hubfs" / "version").read_text(encoding="ascii").strip()
-            mount_table.unmount(mountpoint)
+            unmount(mountpoint)
         except (HubfsError, OSError) as error:
             if mount_table.is_mounted(mountpoint):
-                mount_table.detach(mountpoint)
+                detach(mountpoint)
             return problem(
                 "a mount on trial",
                 str(error),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from hubfs import mount_table
 from hubfs.doctor.finding import Finding, ok, problem, warning
 from hubfs.errors import MountFailed
+from hubfs.mount_table import State
 
 
 def examine() -> Iterator[Finding]:
@@ -14,20 +15,18 @@ def examine() -> Iterator[Finding]:
         yield ok("mounts", "no hub is mounted")
     for mountpoint in mountpoints:
         try:
-            status = mount_table.read_status(mountpoint)
+            state, status = mount_table.state_of(mountpoint)
         except MountFailed:  # taken off meanwhile
             continue
         subject = f"mount {mountpoint}"
-        if status is None and mount_table.is_dead(mountpoint):
+        if state is State.SHUT:
+            yield ok(subject, "another user's")
+        elif state is State.DEAD:
             yield problem(
                 subject, "its daemon is gone", f"hubfs unmount {mountpoint}; or hubfs mount {mountpoint} replaces it"
             )
         elif status is None:
-            yield problem(
-                subject,
-                "its daemon does not answer, or not to this user",
-                f"hubfs unmount --force {mountpoint} ends it",
-            )
+            yield problem(subject, "its daemon does not answer", f"hubfs unmount --force {mountpoint} ends it")
         elif unreadable := [model for model in status["models"] if model.get("error")]:
             yield warning(
                 subject, f"{len(unreadable)} models cannot be read", f"hubfs status {mountpoint} says which, and why"

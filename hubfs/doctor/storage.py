@@ -31,7 +31,7 @@ def examine(config: Config) -> Iterator[Finding]:
 
 def cache_directory(directory: Path) -> Iterator[Finding]:
     """Whether blocks can be kept there; what does not exist yet is looked for further up, and left alone."""
-    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    existing = _nearest(directory)
     advice = "--cache-dir names another directory, --no-disk-cache goes without"
     if not existing.is_dir():
         yield problem("cache", f"{existing} is not a directory", advice)
@@ -62,6 +62,15 @@ def cache_directory(directory: Path) -> Iterator[Finding]:
         yield ok("disk", f"{free_bytes >> 30} GiB are free where the cache is")
 
 
+def _nearest(path: Path) -> Path:
+    """What there is of it, as far as this user may look."""
+    return next(
+        each
+        for each in (path, *path.parents)
+        if os.path.exists(each)  # noqa: PTH110 - Path's own raises where one may not look
+    )
+
+
 def _rights(directory: Path) -> Finding:
     mode = directory.stat()
     if mode.st_uid != os.geteuid():
@@ -88,7 +97,7 @@ def _file_system(path: Path) -> str:
 
 def log_file(path: Path) -> Finding:
     """Whether the log can be written."""
-    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    existing = _nearest(path)
     if os.access(existing, os.W_OK) and existing.is_dir() != (existing == path):
         return ok("log", str(path))
     return problem("log", f"{path} cannot be written", "--log-file names another file")

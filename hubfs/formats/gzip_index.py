@@ -18,6 +18,14 @@ TRAILER_BYTES = 8
 MAX_SPAN_OUTPUT_BYTES = 64 << 20
 """A span is decoded in memory: an index with a larger one is not made, and not taken."""
 
+_MAX_SPAN_BYTES, _MAX_SPAN_RATIO = 16 << 20, 2
+"""... nor one of more compressed bytes than these and twice its output: it is fetched into memory, too, and a host may
+publish an index of a huge archive that says of all of it that it inflates to nothing."""
+
+_MOST_SPANS, _THEIR_OUTPUT_BYTES = 64, 1 << 20
+"""... nor one with more spans than these in so much output: each costs a request, and any byte of a model may be asked
+for. What is recorded is 4 MiB apart or more."""
+
 _MAGIC, _VERSION = b"hubfsGZI", 1
 _WHAT = "an index of gzip data"
 _FILE = struct.Struct("<QQ8sI")  # compressed size, output size, trailer, how many checkpoints
@@ -93,10 +101,9 @@ class GzipIndex:
             raise Damaged("an index of gzip data contradicts itself: it does not begin or end as a gzip file does")
         bits = [*(checkpoint.bit_offset for checkpoint in self.checkpoints), self.compressed_size_bytes * 8]
         outputs = [*(checkpoint.output_offset_bytes for checkpoint in self.checkpoints), self.output_size_bytes]
-        steps = [after - before for before, after in pairwise(outputs)]
-        if not _ascends(bits) or not (_ascends(outputs) or outputs == [0, 0]) or max(steps) > MAX_SPAN_OUTPUT_BYTES:
+        if not _ascends(bits) or not (_ascends(outputs) or outputs == [0, 0]) or not are_readable(bits, outputs):
             raise Damaged(
-                "an index of gzip data contradicts itself: its checkpoints are not in order, or too far apart"
+                "an index of gzip data contradicts itself: its checkpoints are not in order, too far apart, or too near"
             )
 
     def __len__(self) -> int:
@@ -175,6 +182,24 @@ def unpack_window(packed: bytes) -> bytes:
     if not inflater.eof or len(window) > WINDOW_BYTES:
         raise Damaged("a window of an index is too large, or ends early")
     return window
+
+
+def are_readable(bits: Sequence[int], outputs: Sequence[int]) -> bool:
+    """Whether the spans between these places may be in an index: reading there takes bounded memory and few requests.
+
+    The places are bits of the file and bytes of its output, from its start to its end.
+    """
+    steps = zip(pairwise(bits), pairwise(outputs), strict=True)
+    return all(_is_small(bit_end - bit, end - start) for (bit, bit_end), (start, end) in steps) and all(
+        end - start >= _THEIR_OUTPUT_BYTES for start, end in zip(outputs, outputs[_MOST_SPANS:], strict=False)
+    )
+
+
+def _is_small(compressed_bits: int, output_bytes: int) -> bool:
+    return (
+        output_bytes <= MAX_SPAN_OUTPUT_BYTES
+        and compressed_bits <= (_MAX_SPAN_BYTES + _MAX_SPAN_RATIO * output_bytes) * 8
+    )
 
 
 def _ascends(numbers: Sequence[int]) -> bool:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from hubfs.errors import Damaged
 from hubfs.formats.gzip_index import TRAILER_BYTES, GzipIndex
+from hubfs.formats.names import MAX_MEMBERS, Names, is_nameable
 from hubfs.formats.sealed import seal, unseal
-from hubfs.formats.tar import MAX_FILE_SIZE_BYTES, MAX_MEMBERS, is_nameable
+from hubfs.formats.tar import MAX_FILE_SIZE_BYTES
 
 SUFFIX = ".hubfs-index"
 """The index of an archive lies beside it, under the archive's name with this suffix."""
@@ -46,11 +47,12 @@ class IndexFile:
     def __post_init__(self) -> None:
         if self.gzip is not None and self.gzip.compressed_size_bytes != self.archive_size_bytes:
             raise Damaged("an index of an archive contradicts itself: it is of gzip data of another size")
-        seen = set()
+        seen, names = set(), Names()
         for member in self.members:
             if member.path in seen or not _possible(member, self.tar_size_bytes):
                 raise Damaged(f"an index of an archive has an impossible member: {member.path[:200]!r}")
             seen.add(member.path)
+            names.add(member.path, is_directory=member.is_directory)
 
     @property
     def tar_size_bytes(self) -> int:

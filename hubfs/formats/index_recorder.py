@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hubfs.blobs.crc32c import combine, crc32c
 from hubfs.formats.byte_reader import Bytes
-from hubfs.formats.gzip_index import MAX_SPAN_OUTPUT_BYTES, Checkpoint, GzipIndex, pack_window
+from hubfs.formats.gzip_index import Checkpoint, GzipIndex, are_readable, pack_window
 from hubfs.formats.span import WINDOW_BYTES
 
 SPACING_BYTES = 4 << 20
@@ -71,16 +71,17 @@ class IndexRecorder:
     def finish(self, compressed_size_bytes: int, trailer: bytes) -> GzipIndex | None:
         """The index, once all output came; `trailer` is the last 8 bytes of the file.
 
-        None where reading by spans would not be worth it: too few checkpoints came. Raises `Damaged` for a file that
-        could not be one. Nothing may be recorded afterwards.
+        None where reading by spans would not be worth it: too few checkpoints came, too far apart, or too near. Raises
+        `Damaged` for a file that could not be one. Nothing may be recorded afterwards.
         """
         while self._kept:
             self._sum(self._kept.popleft())
         self._close_span()
-        ends = [*(one.output_offset_bytes for one in self._checkpoints[1:]), self._summed_bytes]
-        largest = max(end - one.output_offset_bytes for one, end in zip(self._checkpoints, ends, strict=True))
+        bits = [*(one.bit_offset for one in self._checkpoints), 8 * compressed_size_bytes]
+        outputs = [*(one.output_offset_bytes for one in self._checkpoints), self._summed_bytes]
+        readable = are_readable(bits, outputs)
         single = len(self._checkpoints) == 1
-        if largest > MAX_SPAN_OUTPUT_BYTES or (single and compressed_size_bytes > LARGEST_SINGLE_BYTES):
+        if not readable or (single and compressed_size_bytes > LARGEST_SINGLE_BYTES):
             return None
         return GzipIndex(compressed_size_bytes, self._summed_bytes, trailer, tuple(self._checkpoints))
 

@@ -185,7 +185,8 @@ def restrict(workers: int) -> str:
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, _MAX_FILES),
     ):
-        resource.setrlimit(limit, (value, value))
+        at_most = resource.getrlimit(limit)[1]  # nobody may raise that, but root
+        resource.setrlimit(limit, (value, value) if at_most == resource.RLIM_INFINITY else (min(value, at_most),) * 2)
     resident_bytes()  # while files can be opened
     return ", ".join(confine())
 

@@ -35,6 +35,16 @@ def bounded(inflated: Iterable[Bytes], read_bytes: Callable[[], int]) -> Iterato
         yield chunk
 
 
+HOLLOW_BYTES = 1 << 30
+"""So much of an archive may inflate to nothing, and twice of what it inflates to: deflate adds 5 bytes to 64 KiB at
+worst, and empty blocks, or zeros behind the end, may come for ever."""
+
+
+def is_hollow(read_bytes: int, output_bytes: int) -> bool:
+    """Whether so much of an archive that inflated to so little is hostile."""
+    return read_bytes > HOLLOW_BYTES + 2 * output_bytes
+
+
 def too_large(output_bytes: int, size_bytes: int) -> Damaged:
     """What is raised for an archive of `size_bytes` that inflates, or claims to inflate, to so much."""
     return Damaged(

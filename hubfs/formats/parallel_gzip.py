@@ -162,22 +162,30 @@ class ParallelInflater:
 
     def _output(self, process: WorkerProcess, feed: WorkerFeed, on_checkpoint: OnCheckpoint) -> Iterator[bytes]:
         yielded_bytes = checksum = slot = 0
+        first, bit = True, -1
         while (message := self._next(process, feed)).kind is not Kind.ENDED:
-            if message.kind is Kind.CONFINED:
+            if message.kind is Kind.CONFINED and first:
                 _log.debug("The inflating process %d is confined: %s", process.pid, message.text or "by limits alone")
-                continue
-            if message.kind is Kind.CHECKPOINT:
-                on_checkpoint(message.number, message.other)
-                continue
-            if message.kind is not Kind.FILLED or not 0 < message.number <= SLOT_BYTES:
+            elif (
+                # Should an archive have taken the process over: checkpoints are kept, so there are no more of them than
+                # places in the file, and none is further ahead than the chunk that contains it.
+                message.kind is Kind.CHECKPOINT
+                and bit < message.number <= 8 * self._size_bytes
+                and message.other <= yielded_bytes + SLOT_BYTES
+            ):
+                bit = message.number
+                on_checkpoint(bit, message.other)
+            elif message.kind is Kind.FILLED and 0 < message.number <= SLOT_BYTES:
+                data = process.output_ring.read(slot * SLOT_BYTES, message.number)
+                slot += 1
+                with contextlib.suppress(OSError):  # it died; what it said before that is still to be read
+                    send(process.output, Message(Kind.FREED))
+                checksum = crc32(data, checksum)
+                yielded_bytes += len(data)
+                yield data
+            else:
                 raise WorkerLost(f"the inflating process said something that makes no sense: {message}")
-            data = process.output_ring.read(slot * SLOT_BYTES, message.number)
-            slot += 1
-            with contextlib.suppress(OSError):  # it died; what it said before that is still to be read
-                send(process.output, Message(Kind.FREED))
-            checksum = crc32(data, checksum)
-            yielded_bytes += len(data)
-            yield data
+            first = False
         self._wait_for(feed.finished.wait, feed)
         self._check(feed)
         # Without output the trailer is zeros, which prove nothing.

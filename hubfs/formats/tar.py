@@ -13,32 +13,36 @@ from dataclasses import dataclass, field
 from hubfs.errors import Damaged
 from hubfs.formats.byte_reader import ByteReader, Bytes
 from hubfs.formats.limits import most_output_bytes, too_large
+from hubfs.formats.names import MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, Names, is_nameable
 
 CHUNK_SIZE_BYTES = 1 << 20
 """No chunk of a member is larger."""
 
-MAX_MEMBERS = 100_000
-"""More members, or more directories above them, are refused: the names of a model are kept in memory."""
-
-MAX_NAMES_BYTES = 32 << 20
-"""More bytes in all names together are refused, too."""
-
 MAX_EXTENDED_HEADER_BYTES = 1 << 20
 """The GNU and PAX headers of one member may not be larger."""
+
+MAX_PAX_RECORDS = 512
+"""... nor have more PAX records together: a MiB of small ones takes half a second, and every member may bring one."""
 
 MAX_FILE_SIZE_BYTES = 1 << 44
 """16 TiB, the largest file of ext4: a size beyond it is an attack or an accident."""
 
-MAX_DEPTH = 128
-"""A path has at most so many names. Real models have 5; what goes through a path name by name must end."""
+MAX_TRAILING_BYTES = 1 << 30
+"""What follows the end marker is ignored, but it is read: for ever, where a host sends it for ever."""
 
-_MAX_PATH_BYTES, _MAX_NAME_BYTES = 4096, 255  # PATH_MAX and NAME_MAX: what Linux can be asked for
 _ZEROS = bytes(tarfile.BLOCKSIZE)
 _POSIX_MAGIC = b"ustar\0"  # only then are bytes 345 to 500 a prefix; GNU tar keeps times there
 _PAX_RECORD = re.compile(rb"([0-9]{1,7}) ([^=\n]+)=")
 _PAX_SIZE = re.compile(rb"[0-9]{1,20}")
 _SPARSE = b"GNU.sparse."
 _FILE_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+_OTHERS = {
+    b"\x1f\x8b": "what was compressed twice",
+    b"PK\3\4": "a zip file",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
 _EXTENDED_TYPES = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -124,7 +128,7 @@ def members(chunks: Iterable[Bytes], archive_size_bytes: int | None = None) -> I
     """
     reader = ByteReader(chunks)
     headers = _Headers(reader)
-    names = _Names()
+    names = Names()
     while header := headers.read():
         path = _normalised(header.name)
         # Old archives, and some newer ones, know a directory only by the slash at the end of its name.
@@ -139,14 +143,10 @@ def members(chunks: Iterable[Bytes], archive_size_bytes: int | None = None) -> I
             data = _Data(reader, path, header.size_bytes)
             yield Member(path, is_directory, header.size_bytes, reader.offset_bytes, data)
             data.finish()
+    end_bytes = reader.offset_bytes
     while reader.at_most(CHUNK_SIZE_BYTES):
-        pass
-
-
-def is_nameable(path: str) -> bool:
-    """Whether a file of a model may have that path: Linux can be asked for it, and it is within `MAX_DEPTH`."""
-    names = path.encode().split(b"/")
-    return len(path.encode()) <= _MAX_PATH_BYTES and max(map(len, names)) <= _MAX_NAME_BYTES and len(names) <= MAX_DEPTH
+        if reader.offset_bytes - end_bytes > MAX_TRAILING_BYTES:
+            raise Damaged(f"the archive is hostile: more than {MAX_TRAILING_BYTES} bytes follow its end")
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class _Headers:
         """The next member's header, or None at the end marker. Raises `Damaged`."""
         records: dict[bytes, bytes] = {}
         long_name: bytes | None = None
-        budget_bytes = MAX_EXTENDED_HEADER_BYTES
+        budget_bytes, budget_records = MAX_EXTENDED_HEADER_BYTES, MAX_PAX_RECORDS
         while block := self._read_block():
             info = _parsed(block, self._reader.offset_bytes - tarfile.BLOCKSIZE)
             if info.type not in _EXTENDED_TYPES:
@@ -178,12 +178,15 @@ class _Headers:
                     f"an extended header has {info.size} bytes; at most {MAX_EXTENDED_HEADER_BYTES} are taken"
                 )
             data = self._read_extended(info.size)
-            if info.type == tarfile.XGLTYPE:
-                self._global_records |= _pax_records(data)
-            elif info.type == tarfile.GNUTYPE_LONGNAME:
+            if info.type == tarfile.GNUTYPE_LONGNAME:
                 long_name = data.rstrip(b"\0")
             elif info.type != tarfile.GNUTYPE_LONGLINK:
-                records |= _pax_records(data)
+                said, count = _pax_records(data, budget_records)
+                budget_records -= count
+                if info.type == tarfile.XGLTYPE:
+                    self._global_records |= said
+                else:
+                    records |= said
         if long_name is not None or records:
             raise Damaged("the archive ends after an extended header, before the member it belongs to")
         return None
@@ -195,7 +198,9 @@ class _Headers:
         if not block:
             raise Damaged(f"the archive ended early: after {offset_bytes} bytes, without an end marker")
         if len(block) < tarfile.BLOCKSIZE:
-            raise Damaged(f"the archive ended early: after {self._reader.offset_bytes} bytes, inside a header")
+            or_none = "" if offset_bytes else f"; or it is no archive at all: it begins with {block[:16]!r}"
+            offset_bytes = self._reader.offset_bytes
+            raise Damaged(f"the archive ended early: after {offset_bytes} bytes, inside a header{or_none}")
         if block != _ZEROS:
             return block
         if not offset_bytes:
@@ -231,56 +236,27 @@ class _Headers:
         return _Header(name, info.type, size_bytes)
 
 
-class _Names:
-    """Which names came, and as what; a name keeps its kind."""
-
-    def __init__(self) -> None:
-        self._is_directory: dict[str, bool] = {}
-        self._members = 0
-        self._names_bytes = 0
-
-    def add(self, path: str, *, is_directory: bool) -> None:
-        """Takes in a member, and the directories above it that had no member of their own. Raises `Damaged`."""
-        self._members += 1
-        known = self._is_directory.get(path)
-        if known is None:
-            self._remember(path, is_directory=is_directory)
-        elif known != is_directory:
-            raise Damaged(f"member {path!r} is both a file and a directory")
-        elif not is_directory:
-            raise Damaged(f"member {path!r} comes twice")
-        above = path.rpartition("/")[0]
-        while above and not (known := self._is_directory.get(above)):
-            if known is not None:
-                raise Damaged(f"member {path!r} lies below {above!r}, which is a file")
-            self._remember(above, is_directory=True)
-            above = above.rpartition("/")[0]
-        if max(self._members, len(self._is_directory)) > MAX_MEMBERS:
-            raise Damaged(f"the archive has too many members: at most {MAX_MEMBERS} are taken")
-
-    def _remember(self, path: str, *, is_directory: bool) -> None:
-        self._is_directory[path] = is_directory
-        self._names_bytes += len(path.encode())
-        if self._names_bytes > MAX_NAMES_BYTES:
-            raise Damaged(f"the names in the archive are too long: at most {MAX_NAMES_BYTES} bytes are taken")
-
-
 def _parsed(block: bytes, offset_bytes: int) -> tarfile.TarInfo:
     """The fields of a header block, its checksum verified."""
     try:
         # Names are taken from the block itself: of the text fields nothing is used, so nothing is refused here.
-        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
         if not offset_bytes:
-            raise Damaged(f"this is no archive, neither gzip nor tar: it begins with {block[:16]!r}") from error
+            found = next((f", as {name} does" for magic, name in _OTHERS.items() if block.startswith(magic)), "")
+            raise Damaged(f"this is no archive, neither gzip nor tar: it begins with {block[:16]!r}{found}") from error
         raise Damaged(f"the header at byte {offset_bytes} of the archive is corrupt: {error}") from error
+    # `frombuf` makes a directory of an old file whose name, as far as the block has it, ends with a slash; the whole
+    # name, in an extended header before it, may go on.
+    info.type = block[156:157]
+    return info
 
 
-def _pax_records(data: bytes) -> dict[bytes, bytes]:
-    """The records of a PAX header that say something about the bytes of a member."""
+def _pax_records(data: bytes, most: int) -> tuple[dict[bytes, bytes], int]:
+    """The records of a PAX header that say something about the bytes of a member; and how many there were in all."""
     records = {}
     data = data.rstrip(b"\0")
-    offset = 0
+    offset = count = 0
     while offset < len(data):
         found = _PAX_RECORD.match(data, offset)
         end = offset + int(found[1]) if found else 0
@@ -290,7 +266,10 @@ def _pax_records(data: bytes) -> dict[bytes, bytes]:
         if keyword in (b"path", b"size") or keyword.startswith(_SPARSE):
             records[keyword] = data[found.end() : end - 1]
         offset = end
-    return records
+        count += 1
+        if count > most:
+            raise Damaged(f"the PAX headers of a member have too many records: at most {MAX_PAX_RECORDS} are taken")
+    return records, count
 
 
 def _normalised(name: bytes) -> str:
@@ -311,7 +290,7 @@ def _normalised(name: bytes) -> str:
     if not is_nameable(path):
         raise _refused(
             name,
-            f"named with more than {_MAX_NAME_BYTES} bytes ({_MAX_PATH_BYTES} for the whole path), or lies deeper than "
+            f"named with more than {MAX_NAME_BYTES} bytes ({MAX_PATH_BYTES} for the whole path), or lies deeper than "
             f"{MAX_DEPTH} directories",
         )
     return path

@@ -5,7 +5,7 @@ import stat
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from hubfs.tree.virtual_tree import Node, NodeKind
+from hubfs.tree.node import Node, NodeKind
 
 FIXED_MTIME_NS = 946_684_800 * 10**9
 """Versions are immutable, so their times are fixed: 2000-01-01T00:00:00Z, not the epoch, which `tar` and `make` take

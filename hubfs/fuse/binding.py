@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from hubfs.errors import MountFailed
+from hubfs.fuse.complaints import Complaints
 
 _log = logging.getLogger(__name__)
 
@@ -84,20 +85,25 @@ class Binding:
             "attr_timeout": str(timeouts.attr_s),
             "negative_timeout": str(timeouts.negative_s),
         }
+        complaints = Complaints()
         if self._library is FuseLibrary.LIBFUSE3:
-            operations = _ThreadedOperations(operations)
+            operations = _ThreadedOperations(operations, complaints)
             if self._module.fuse_version_minor >= 12:  # noqa: PLR2004 - the release that brought the option
                 fixed["max_threads"] = fixed["max_idle_threads"] = str(_THREADS)
         else:
-            operations = _CallableOperations(operations)
+            operations = _CallableOperations(operations, complaints)
             fixed["encoding"] = _ANY_NAME  # mfusepy's own way
         try:
             self._module.FUSE(operations, str(mountpoint), raw_fi=True, **{**fixed, **options})
         except RuntimeError as error:
+            reason = complaints.release() or (
+                f"status {error}; is /dev/fuse there, and may you use it? is every -o option one that libfuse knows?"
+            )
             raise MountFailed(
-                f"{self.description} could not mount {mountpoint} (status {error}): "
-                "is /dev/fuse there, and may you use it? is every -o option one that libfuse knows?"
+                f"{self.description} could not mount {mountpoint}: {reason} (see `hubfs doctor`)"
             ) from error
+        finally:
+            complaints.release()
 
 
 def check_openness(options: Mapping[str, str | bool], uid: int, fuse_conf: Path = _FUSE_CONF) -> None:
@@ -189,7 +195,8 @@ class _Operations:
     Bound once: a lookup on each call was a fifth of what Python does between libfuse and an operation (6.7 us).
     """
 
-    def __init__(self, operations: object) -> None:
+    def __init__(self, operations: object, complaints: Complaints) -> None:
+        self._complaints = complaints
         vars(self).update({name: getattr(operations, name) for name in dir(operations) if not name.startswith("_")})
 
 
@@ -197,7 +204,8 @@ class _ThreadedOperations(_Operations):
     """For mfusepy."""
 
     def init_with_config(self, connection: Any, config: Any) -> None:  # noqa: ARG002 - mfusepy's signature
-        """Lets the kernel have more reads under way than its default of 12."""
+        """Lets the kernel have more reads under way than its default of 12. The mount is there."""
+        self._complaints.release()
         if connection is not None:
             connection.max_background = _THREADS
             connection.congestion_threshold = _THREADS * 3 // 4
@@ -206,6 +214,10 @@ class _ThreadedOperations(_Operations):
 class _CallableOperations(_Operations):
     """For fusepy, which calls operations by name."""
 
+    def init(self, _path: str) -> None:
+        """The mount is there."""
+        self._complaints.release()
+
     def __call__(self, name: str, *args: Any) -> Any:
-        operation = vars(self).get(name)
+        operation = getattr(self, name, None)
         return 0 if operation is None else operation(*args)

@@ -4,14 +4,17 @@
 import os
 from typing import Any, NoReturn
 
-from hubfs.errors import AccessDenied, NameTooLong, NotFound, ReadOnly
+from hubfs.errors import AccessDenied, NameTooLong, NotFound, ReadOnly, Stale
 from hubfs.fuse.attributes import Owner, inode, mode_of, stat_of
 from hubfs.fuse.errnos import boundary
 from hubfs.fuse.handles import OpenFiles
-from hubfs.tree.virtual_tree import NodeKind, VirtualTree
+from hubfs.tree.node import NodeKind
+from hubfs.tree.virtual_tree import VirtualTree
 
 _BLOCK_BYTES = 1 << 20
 _NAME_MAX_BYTES = 255
+_ATTRIBUTE_MAX_BYTES = 1 << 16
+"""XATTR_SIZE_MAX of Linux: a longer one is an error, and a directory may have many versions that cannot be read."""
 
 
 @boundary
@@ -51,15 +54,19 @@ class Operations:
 
     @boundary
     def readdir(self, path: str, fh: Any) -> list[tuple[str, dict[str, int], int]]:
-        """All names at once, with type and inode: listing never looks entries up."""
+        """All names at once, with type and inode: listing never looks entries up.
+
+        Never ENOENT: the directory is open, and libc takes that errno for its end. It would look empty.
+        """
         below = path.rstrip("/")
+        try:
+            names = self._tree.list(path)
+        except NotFound as gone:
+            raise Stale(f"{path} was there when it was opened, and is gone: {gone}") from gone
         return [
             (".", {"st_mode": mode_of(NodeKind.DIRECTORY), "st_ino": inode(path)}, 0),
             ("..", {"st_mode": mode_of(NodeKind.DIRECTORY), "st_ino": inode(os.path.dirname(below) or "/")}, 0),  # noqa: PTH120
-            *(
-                (name, {"st_mode": mode_of(kind), "st_ino": inode(f"{below}/{name}")}, 0)
-                for name, kind in self._tree.list(path)
-            ),
+            *((name, {"st_mode": mode_of(kind), "st_ino": inode(f"{below}/{name}")}, 0) for name, kind in names),
         ]
 
     @boundary
@@ -115,7 +122,10 @@ class Operations:
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
         """One of `user.hubfs.*`."""
         # A name that is no UTF-8 may be quoted in it, with what stands for its bytes.
-        return self._tree.attribute(path, name).encode(errors="backslashreplace")
+        value = self._tree.attribute(path, name).encode(errors="backslashreplace")
+        if len(value) <= _ATTRIBUTE_MAX_BYTES:
+            return value
+        return value[: _ATTRIBUTE_MAX_BYTES - 3].decode(errors="ignore").encode() + b"..."
 
     @boundary
     def listxattr(self, path: str) -> list[str]:

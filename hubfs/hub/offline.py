@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hubfs.errors import Unavailable
+from hubfs.errors import NotCached
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Location
 
@@ -21,14 +21,14 @@ class OfflineResolver:
         return self._hub
 
     def resolve(self, handle: Handle, form: Form | None = None) -> Location:  # noqa: ARG002 - the protocol's signature
-        """Raises `Unavailable`: whoever asks has looked into the cache before."""
-        raise Unavailable(
+        """Raises `NotCached`: whoever asks has looked into the cache before."""
+        raise NotCached(
             f"{self._hub}/{handle} is not cached, and {_OFFLINE}: read it once on a mount without --offline"
         )
 
     def latest(self, name: str) -> str:
-        """Raises `Unavailable`."""
-        raise Unavailable(f"{_OFFLINE} which version of {self._hub}/{name} is the latest")
+        """Raises `NotCached`."""
+        raise NotCached(f"{_OFFLINE} which version of {self._hub}/{name} is the latest")
 
     def versions(self, name: str) -> Sequence[str]:  # noqa: ARG002 - as above
         """None that the cache does not know."""

@@ -40,11 +40,19 @@ class TfhubResolver:
     def resolve(self, handle: Handle, form: Form | None = None) -> Location:
         """See `Resolver`. Raises `Damaged`, too, when the hub sends something that is neither the model nor HTML."""
         tried = []
+        refused: AccessDenied | None = None
         for question in questions(handle.kind, form or self._form):
-            answer = self._ask(question, str(handle))
+            try:
+                answer = self._ask(question, str(handle))
+            except AccessDenied as error:
+                # Perhaps of this form alone: some hosts let nothing pass that they do not know.
+                refused = refused or error
+                continue
             if isinstance(answer, Location):
                 return answer
             tried.append(f"{question.form.value}: {answer}")
+        if refused is not None:
+            raise refused
         raise ModelNotFound(f"{self.hub} has no model {handle} ({'; '.join(tried)})")
 
     def latest(self, name: str) -> str:
@@ -54,8 +62,13 @@ class TfhubResolver:
         `versions` does. Raises `InvalidHandle` for a name that no model can have.
         """
         tried = []
+        refused: AccessDenied | None = None
         for question in self._questions(name):
-            reply, shown = self._unversioned(question, name)
+            try:
+                reply, shown = self._unversioned(question, name)
+            except AccessDenied as error:
+                refused = refused or error
+                continue
             if shown is not None:
                 return shown
             if question.is_answered_by(reply):
@@ -65,6 +78,8 @@ class TfhubResolver:
                 tried.append(f"{question.form.value}: it has one, and no version of it was found by counting up from 1")
             else:
                 tried.append(f"{question.form.value}: {redacted(reply.url)} answered {reply.status} without a model")
+        if refused is not None:
+            raise refused
         raise ModelNotFound(f"{self.hub} has no version of {name} ({'; '.join(tried)})")
 
     def versions(self, name: str) -> Sequence[str]:
@@ -76,7 +91,10 @@ class TfhubResolver:
         asked = self._questions(name)
         last = None
         for question in asked:
-            reply, last = self._unversioned(question, name)
+            try:
+                reply, last = self._unversioned(question, name)
+            except AccessDenied:
+                continue
             if last is not None or question.is_answered_by(reply):
                 asked = [question]
                 break

@@ -87,7 +87,9 @@ class AsBytes:
     def ask(self, client: HttpClient, model_url: str, headers: Mapping[str, str]) -> Location | str:
         """See `Question`."""
         try:
-            found = client.probe(model_url + self.suffix, headers)
+            # Anew: what was damaged a moment ago may be another archive by now. Whoever opens the model finds what is
+            # remembered of this.
+            found = client.probe(model_url + self.suffix, headers, fresh=True)
         except NotFound as error:
             return str(error)
         if is_page(found) or not self.looks_right(found.head):

@@ -9,7 +9,7 @@ from typing import Any
 
 from hubfs.blobs.blob import ByteStream
 from hubfs.blobs.retry import Permanent
-from hubfs.cache.block_cache import BlockCache, CacheKey, blocks_of
+from hubfs.cache.block_cache import BlockCache, CacheKey, block_size_at, blocks_of
 from hubfs.cache.block_run import slice_blocks
 from hubfs.cache.shared_turns import NoTurns, Turns
 from hubfs.cancellation import Cancellation
@@ -157,17 +157,16 @@ class ArchiveSource:
         indexes = blocks_of(offset_bytes, size_bytes, entry.size_bytes)
         if not indexes:
             return b""
-        key = CacheKey(self.model, entry.path)
         blocks = []
         for index in indexes:
-            block = self._cache.get(key, index)
+            block = self._cached(entry, index)
             if block is None:
                 by_spans = self._read_by_spans(entry, offset_bytes, size_bytes)
                 if by_spans is not None:
                     return by_spans
                 with self._progress.expecting(entry.path, index) as awaited:
                     # Again, now that no block can go by unseen: it may have between the first look and this.
-                    block = self._cache.get(key, index) or awaited()
+                    block = self._cached(entry, index) or awaited()
             self._progress.note_read(entry.path, index)
             blocks.append(block)
         return slice_blocks(blocks, indexes.start, offset_bytes, size_bytes)
@@ -182,6 +181,11 @@ class ArchiveSource:
             return end_bytes  # the index need not be loaded to know that
         by_spans = self._spans.blob(entry.path)
         return end_bytes if by_spans is None else by_spans.prefetch(offset_bytes, size_bytes)
+
+    def _cached(self, entry: Entry, index: int) -> bytes | None:
+        """A block of another length is none of this file: it would move all bytes behind it."""
+        block = self._cache.get(CacheKey(self.model, entry.path), index)
+        return block if block is not None and len(block) == block_size_at(index, entry.size_bytes) else None
 
     def _read_by_spans(self, entry: Entry, offset_bytes: int, size_bytes: int) -> bytes | None:
         """None where there is no index that fits the archive."""
@@ -240,10 +244,7 @@ class ArchiveSource:
         self._progress.lives()
         if not self.complete and not self._adopt(self._turns.index(self.model)):
             return False
-        found = {
-            (path, index): self._cache.get(CacheKey(self.model, path), index)
-            for path, index in self._progress.missing()
-        }
+        found = {(path, index): self._cached(self.find(path), index) for path, index in self._progress.missing()}
         self._progress.hand_out(found)
         return None not in found.values()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hubfs.errors import Damaged
+from hubfs.formats.names import Names
 from hubfs.formats.tar import MAX_FILE_SIZE_BYTES
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
@@ -60,11 +61,13 @@ class ArchiveIndex:
 
 
 def _placed(items: Iterable[Mapping[str, Any]]) -> Iterable[PlacedEntry]:
-    seen = set()
+    seen, names = set(), Names()
     for item in items:
         path, size_bytes, offset_bytes = str(item["path"]), int(item["size_bytes"]), int(item["offset_bytes"])
         possible = is_path(path) and 0 <= size_bytes <= MAX_FILE_SIZE_BYTES and offset_bytes >= 0
         if not possible or path in seen:
             raise ValueError(f"an impossible entry {path!r}")
+        kind = EntryKind(item["kind"])
         seen.add(path)
-        yield PlacedEntry(Entry(path, EntryKind(item["kind"]), size_bytes), offset_bytes)
+        names.add(path, is_directory=kind is EntryKind.DIRECTORY)
+        yield PlacedEntry(Entry(path, kind, size_bytes), offset_bytes)

@@ -24,6 +24,7 @@ from hubfs.hub.resolver import Form, Location, Resolver
 from hubfs.memory_budget import MemoryBudget
 from hubfs.sources.archive import ArchiveSettings, ArchiveSource
 from hubfs.sources.archive_spans import ArchiveSpans, Wrap
+from hubfs.sources.locating import located_anew
 from hubfs.sources.naming import model_name
 from hubfs.sources.published_index import find_published_index
 
@@ -91,7 +92,7 @@ class ArchiveOpener:
         model = model_name(self._resolver.hub, handle, identity)
 
         def locate() -> Location:
-            return self._resolver.resolve(handle, Form.COMPRESSED)
+            return located_anew(self._resolver, handle, Form.COMPRESSED)
 
         return ArchiveSource.from_index(
             handle,

@@ -2,10 +2,12 @@
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
+from hubfs.errors import Damaged
 from hubfs.formats.byte_reader import Bytes
 from hubfs.formats.gzip_index import TRAILER_BYTES
 from hubfs.formats.index_file import IndexedMember, IndexFile
 from hubfs.formats.index_recorder import IndexRecorder
+from hubfs.formats.limits import is_hollow
 from hubfs.sources.archive_index import PlacedEntry
 from hubfs.sources.source import Entry, EntryKind
 
@@ -22,7 +24,7 @@ class ArchiveRecording:
     def __init__(self, *, useful: bool) -> None:
         self._recorder = IndexRecorder() if useful else None
         self._head = self._tail = b""
-        self._size_bytes = 0
+        self._size_bytes = self._output_bytes = 0
 
     @property
     def read_bytes(self) -> int:
@@ -30,10 +32,14 @@ class ArchiveRecording:
         return self._size_bytes
 
     def compressed(self, chunks: Iterator[bytes]) -> Generator[bytes, None, None]:
-        """The same chunks; they are closed with it."""
+        """The same chunks; they are closed with it. Raises `Damaged` once nothing seems to come of them."""
         try:
             for chunk in chunks:
                 self._size_bytes += len(chunk)
+                if is_hollow(self._size_bytes, self._output_bytes):
+                    raise Damaged(
+                        f"the archive is hostile: {self._size_bytes} bytes of it inflate to {self._output_bytes}"
+                    )
                 if len(self._head) < len(_MAGIC):
                     self._head += chunk[: len(_MAGIC)]
                 self._tail = (self._tail + chunk[-TRAILER_BYTES:])[-TRAILER_BYTES:]
@@ -45,6 +51,7 @@ class ArchiveRecording:
     def inflated(self, chunks: Iterable[Bytes]) -> Generator[Bytes, None, None]:
         """The same chunks."""
         for chunk in chunks:
+            self._output_bytes += len(chunk)
             if self._recorder is not None:
                 self._recorder.output(chunk)
             yield chunk

@@ -75,34 +75,35 @@ class ArchiveSpans:
 
     def discard(self) -> None:
         """The index is of no use: until there is another, there is none."""
-        with self._lock:
-            self._looked = True
-            self._tar = None
-            self._places = {}
-            self._blobs = {}
+        self._use(None)
 
     def _look(self) -> None:
         with self._lock:
             looked = self._looked
         if looked:
             return
-        data = self._load()  # twice, if two readers come here at once: the answer is the same
+        # Twice, if two readers come here at once. The first answer counts, also for the second: with a tar each they
+        # would fetch each span twice.
+        data = self._load()
+        file = None
         if data is not None:
             try:
-                self._use(IndexFile.from_bytes(data))
+                file = IndexFile.from_bytes(data)
             except Damaged as damage:
                 _log.warning("The index of the archive of %s is left aside: %s", self._model, damage)
-        with self._lock:
-            self._looked = True
+        self._use(file, found=True)
 
-    def _use(self, file: IndexFile) -> None:
-        tar = self._unpack(file)
+    def _use(self, file: IndexFile | None, *, found: bool = False) -> None:
+        """`found` is what `load` gave: of no use where there is an answer already."""
+        tar = self._unpack(file) if file is not None else None
         with self._lock:
+            if found and self._looked:
+                return
             self._looked = True
             self._tar = tar
             self._places = {
                 member.path: (member.offset_bytes, member.size_bytes)
-                for member in file.members
+                for member in (file.members if file is not None else ())
                 if not member.is_directory
             }
             self._blobs = {}

@@ -1,6 +1,6 @@
 """How a source of each form is made, at a location or from an index: what wraps what."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from hubfs.sources.archive import ArchiveSettings
 from hubfs.sources.archive_opener import ArchiveOpener
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.extracted import find_extracted, spellings
+from hubfs.sources.listed import FailingBlob
+from hubfs.sources.locating import located_anew
 from hubfs.sources.models import Loader, Opener
 from hubfs.sources.single_file import FileSource
 from hubfs.sources.source import Source
@@ -103,7 +105,7 @@ class SourceFactory:
             return None
         return find_extracted(self._extracted_dir, self._hub, handle, spellings([self._hub], str(handle)))
 
-    def _cached(self, key: CacheKey, blob: Blob) -> CachedBlob:
+    def _cached(self, key: CacheKey, blob: Blob, failed: Callable[[], bool] = lambda: False) -> CachedBlob:
         return CachedBlob(
             blob,
             self._cache,
@@ -112,10 +114,11 @@ class SourceFactory:
             cancellation=self._cancellation,
             turns=self._turns,
             ahead=self._ahead,
+            failed=failed,
         )
 
-    def _retried(self, key: CacheKey, blob: Blob) -> CachedBlob:
-        return self._cached(key, RetryingBlob(blob, self._retry, self._cancellation))
+    def _retried(self, key: CacheKey, blob: FailingBlob) -> CachedBlob:
+        return self._cached(key, RetryingBlob(blob, self._retry, self._cancellation), lambda: blob.failed)
 
     def _forget(self, source: Source) -> None:
         self._cache.drop(source.model)
@@ -141,7 +144,7 @@ class SourceFactory:
             handle,
             index,
             self._retried,
-            locate=lambda: self._resolver.resolve(handle, Form.FILE),
+            locate=lambda: located_anew(self._resolver, handle, Form.FILE),
             on_failure=self._forget,
         )
 
@@ -158,6 +161,6 @@ class SourceFactory:
             handle,
             index,
             self._retried,
-            locate=lambda: self._resolver.resolve(handle, Form.FILES),
+            locate=lambda: located_anew(self._resolver, handle, Form.FILES),
             on_failure=self._forget,
         )

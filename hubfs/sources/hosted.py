@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.http import HttpClient
 from hubfs.blobs.http_blob import HttpBlob
+from hubfs.blobs.retry import Permanent
 from hubfs.blobs.url import redacted
 from hubfs.errors import Damaged, NotFound, Stale
 from hubfs.hub.handle import Handle
@@ -101,7 +102,7 @@ class HostedSource(ListedSource):
             try:
                 found = client.probe(file_url, location.headers)
                 if not is_page(found):  # the blob is made of the same probe, which is remembered
-                    return HttpBlob(client, file_url, location.headers), found.validator is not None
+                    return plain_blob(client, file_url, location.headers), found.validator is not None
             except NotFound as error:
                 raise Damaged(f"{handle} lacks its file {path!r}: {error}") from error
             raise Damaged(f"{handle} lacks its file {path!r}: {redacted(file_url)} answered with a page for people")
@@ -165,12 +166,26 @@ class HostedSource(ListedSource):
         """The blob of a file that is not known to be still the one that was listed. Raises `Stale` if it is not."""
         location = self._locate()
         try:
-            blob = HttpBlob(self._client, self.url_of(location.url, path), location.headers)
+            blob = plain_blob(self._client, self.url_of(location.url, path), location.headers)
         except NotFound as error:
             raise Stale(f"{self.handle} had a file {path!r} that is gone: {error}") from error
         if HostedFile(blob.key, blob.size_bytes) != self._files[path]:
             raise Stale(f"{self.handle}: {path!r} changed since the model was found; open it again")
         return blob
+
+
+def plain_blob(client: HttpClient, url: str, headers: Mapping[str, str]) -> HttpBlob:
+    """The file at `url`. Raises `Permanent` where the host sends something else for it, and as `HttpBlob` does.
+
+    Some stores keep files compressed, and send them so to everybody, whatever was asked for: browsers unpack that.
+    """
+    blob = HttpBlob(client, url, headers)
+    if blob.encoding:
+        raise Permanent(
+            f"{redacted(url)} comes encoded as {blob.encoding}, which was not asked for: its real bytes have no size, "
+            "and no ranges; ask the hub's operator to store it as it is"
+        )
+    return blob
 
 
 class _LaterBlob:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from hubfs.blobs.blob import Blob
+from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.block_cache import CacheKey
 from hubfs.errors import Damaged, EntryNotFound, HubfsError, IsADirectory, Stale
-from hubfs.formats.tar import MAX_FILE_SIZE_BYTES, is_nameable
+from hubfs.formats.names import is_nameable
+from hubfs.formats.tar import MAX_FILE_SIZE_BYTES
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
 from hubfs.sources.naming import model_name
@@ -22,7 +24,7 @@ MAX_ENTRIES = 400_000
 MAX_NAMES_BYTES = 64 << 20
 """More bytes in all names together are refused, too."""
 
-Wrap = Callable[[CacheKey, Blob], Blob]
+Wrap = Callable[[CacheKey, "FailingBlob"], Blob]
 """Puts retries and the cache around the blob of an entry. Fetches nothing."""
 
 OnFailure = Callable[[Any], None]
@@ -93,7 +95,7 @@ class ListedSource:
             raise IsADirectory(f"{self.url}/{entry.path} is a directory")
         with self._lock:
             if entry.path not in self._blobs:
-                blob = _FailingBlob(self._blob_of(entry.path), self)
+                blob = FailingBlob(self._blob_of(entry.path), self)
                 self._blobs[entry.path] = self._wrap(CacheKey(self.model, entry.path), blob)
             return self._blobs[entry.path]
 
@@ -101,7 +103,7 @@ class ListedSource:
         """Raises the failure, if there is one."""
         failure = self.failure
         if failure is not None:
-            raise failure
+            raise failure.with_traceback(None)  # raised again and again, it would keep every frame it passed
 
     def fail(self, failure: HubfsError) -> None:
         """Nothing of this source may be served any more. Only the first failure counts."""
@@ -114,29 +116,27 @@ class ListedSource:
             self._on_failure(self)
 
 
-class _FailingBlob:
+class FailingBlob(WrappedBlob):
     """`blob`, whose damage fails the whole source, and which fails with it."""
 
     def __init__(self, blob: Blob, source: ListedSource) -> None:
-        self._blob = blob
+        super().__init__(blob)
         self._source = source
 
     @property
-    def key(self) -> str:
-        return self._blob.key
-
-    @property
-    def size_bytes(self) -> int:
-        return self._blob.size_bytes
+    def failed(self) -> bool:
+        """Whether the source has failed."""
+        return self._source.failure is not None
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """See `Blob`. Raises the failure, too."""
         self._source.check()
         try:
             data = self._blob.read_at(offset_bytes, size_bytes)
         except (Damaged, Stale) as error:
             self._source.fail(error)
             raise
-        self._source.check()  # else the cache, dropped meanwhile, would be given a block of what failed
+        self._source.check()
         return data
 
 

@@ -1,6 +1,5 @@
 """All models of a hub: handle → source, each found once and kept."""
 
-import contextlib
 import logging
 import threading
 import time
@@ -12,13 +11,13 @@ from cachetools import TTLCache
 from hubfs.cache.index_store import Index
 from hubfs.cache.latest_store import LatestAnswers, NoLatestAnswers
 from hubfs.cancellation import Cancellation
-from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, InvalidHandle, ModelNotFound, NotFound
+from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, ModelNotFound, NotFound
 from hubfs.hub.handle import Handle
 from hubfs.hub.reachability import Asking, Reachability
 from hubfs.hub.resolver import Form, Location, Resolver
 from hubfs.single_flight import SingleFlight
 from hubfs.sources.answers import AnswersSettings, ChangingAnswers, Latest
-from hubfs.sources.known_names import KnownNames
+from hubfs.sources.known_handles import KnownHandles
 from hubfs.sources.naming import hub_label
 from hubfs.sources.source import Source
 from hubfs.sources.troubles import Trouble, Troubles
@@ -77,9 +76,9 @@ class KnownModel:
 class Models:
     """Finds sources, and keeps what was found: sources for life, "no such model" and damage for a while.
 
-    `troubles` are told what goes wrong, and asked for it. `_lock` guards `_sources`, `_names`, `_names_on_disk`,
-    `_missing`, `_unreachable`, `_on_disk` and `_failed_at_s`; it is never held while a hub is asked. A source's own
-    lock is taken under it (`failure`), never the other way round.
+    `troubles` are told what goes wrong, and asked for it. `_lock` guards `_sources`, `_missing`, `_unreachable` and
+    `_failed_at_s`; it is never held while a hub is asked. A source's own lock (`failure`) and that of `_known` are
+    taken under it, never the other way round.
     """
 
     def __init__(
@@ -102,18 +101,20 @@ class Models:
         self._openers = openers
         self._loaders = loaders
         self._load_index = load_index
-        self._known_on_disk = known_on_disk
         self._load_extracted = load_extracted
         self._settings = settings
         self._timer = timer
         self._finding: SingleFlight[Handle, Source] = SingleFlight(cancellation, settings.timeout_s)
+        self._known = KnownHandles(
+            lambda: known_on_disk(hub_label(self.hub)),
+            cancellation,
+            ttl_s=settings.latest_ttl_s,
+            timeout_s=settings.timeout_s,
+            timer=timer,
+        )
         self._lock = threading.Lock()
         self._sources: dict[Handle, Source] = {}
-        self._names: KnownNames | None = None  # None: to be made anew
-        self._names_on_disk: object = None  # the answer that they were made with
         self._missing: TTLCache[Handle, ModelNotFound] = TTLCache(100_000, settings.negative_ttl_s, timer)
-        self._reading: SingleFlight[str, list[Handle]] = SingleFlight(cancellation, settings.timeout_s)
-        self._on_disk: TTLCache[str, list[Handle]] = TTLCache(1, settings.latest_ttl_s, timer)
         self._failed_at_s: dict[Handle, float] = {}
         self._unreachable: TTLCache[Handle, HubfsError] = TTLCache(_UNREACHABLE_KEPT, _SHARED_S, timer)
         self._troubles = troubles or Troubles()
@@ -173,7 +174,7 @@ class Models:
         if self._timer() - failed_at_s < self._settings.failure_ttl_s:
             return source
         del self._sources[handle], self._failed_at_s[handle]
-        self._names = None
+        self._known.remove(handle)
         return None
 
     def _find(self, handle: Handle) -> Source:
@@ -196,8 +197,7 @@ class Models:
             raise
         with self._lock:
             self._sources[handle] = source
-            if self._names is not None:
-                self._names.add(handle)
+            self._known.add(handle)
         self._troubles.forget(str(handle))
         return source
 
@@ -266,15 +266,6 @@ class Models:
         """Whether the model was found since the start, or is cached. Asks no hub."""
         return self.found(handle) or self._load_index(f"{hub_label(self.hub)}/{handle}") is not None
 
-    def _read_known(self) -> list[Handle]:
-        found = []
-        for text in self._known_on_disk(hub_label(self.hub)):
-            with contextlib.suppress(InvalidHandle):  # somebody else's folder in the cache directory
-                found.append(Handle.parse(text))
-        with self._lock:
-            self._on_disk[""] = found
-        return found
-
     def trouble(self, handle: Handle) -> Trouble | None:
         """Why the model, or some of it, cannot be read at present, if so."""
         trouble = self._troubles.of(str(handle))
@@ -297,33 +288,13 @@ class Models:
         return [KnownModel(handle, sources.get(handle), self.trouble(handle)) for handle in sorted(handles)]
 
     def known(self) -> list[Handle]:
-        """Handles that exist for sure: found since the start, or cached (looked at now and then). Asks no hub."""
-        on_disk = self._known_on_disk_now()
-        with self._lock:
-            handles = {*self._sources, *on_disk}
-        return sorted(handles, key=lambda handle: (handle.publisher, handle.name, handle.version))  # 5x their own order
+        """The handles that exist for sure: found since the start, or cached (looked at now and then). Asks no hub."""
+        return self._known.in_order()
 
     def known_children(self, folder: str) -> frozenset[str]:
         """The names directly below `folder` that lead to what is `known`."""
-        on_disk = self._known_on_disk_now()
-        with self._lock:
-            return self._known_names(on_disk).children(folder)
+        return self._known.children(folder)
 
     def known_versions(self, name: str) -> frozenset[str]:
         """The versions of `name` (`google/spice`) that are `known`."""
-        on_disk = self._known_on_disk_now()
-        with self._lock:
-            return self._known_names(on_disk).versions(name)
-
-    def _known_on_disk_now(self) -> list[Handle]:
-        with self._lock:
-            on_disk = self._on_disk.get("")
-        if on_disk is None:
-            on_disk = self._reading.run("", self._read_known)
-        return on_disk
-
-    def _known_names(self, on_disk: list[Handle]) -> KnownNames:
-        """Held: `_lock`."""
-        if self._names is None or self._names_on_disk is not on_disk:
-            self._names, self._names_on_disk = KnownNames([*self._sources, *on_disk]), on_disk
-        return self._names
+        return self._known.versions(name)

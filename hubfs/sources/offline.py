@@ -7,7 +7,7 @@ from hubfs.blobs.blob import Blob
 from hubfs.cache.block_cache import BlockCache, CacheKey, block_size_at, blocks_of
 from hubfs.cache.block_run import slice_blocks
 from hubfs.cache.index_store import Index
-from hubfs.errors import HubfsError, IsADirectory, Unavailable
+from hubfs.errors import HubfsError, IsADirectory, NotCached
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
 from hubfs.sources.models import Loader
@@ -33,7 +33,7 @@ class CachedOnlyBlob:
         return self._size_bytes
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`. Raises `Unavailable`, which says how much of the file is missing."""
+        """See `Blob`. Raises `NotCached`, which says how much of the file is missing."""
         indexes = blocks_of(offset_bytes, size_bytes, self._size_bytes)
         if not indexes:
             return b""
@@ -45,12 +45,12 @@ class CachedOnlyBlob:
             blocks.append(block)
         return slice_blocks(blocks, indexes.start, offset_bytes, size_bytes)
 
-    def _missing(self) -> Unavailable:
+    def _missing(self) -> NotCached:
         every = blocks_of(0, self._size_bytes, self._size_bytes)
         missing = [index for index in every if not self._cache.has(self._key, index)]
         missing_bytes = sum(block_size_at(index, self._size_bytes) for index in missing)
         # None is missing where a block was there and turned out to be damaged: it is gone from now on.
-        return Unavailable(
+        return NotCached(
             f"{self.key}: {missing_bytes} of {self._size_bytes} bytes ({max(1, len(missing))} of {len(every)} blocks) "
             "are not cached, and hubfs is mounted with --offline: read the file once on a mount without it"
         )

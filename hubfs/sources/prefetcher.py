@@ -9,6 +9,7 @@ from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from hubfs.blobs.blob import Blob, Prefetchable
+from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.block_cache import Release
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, HubfsError
@@ -98,7 +99,12 @@ class Prefetcher:
             if self._running or not any(readers.works for readers in self._bursts.values()):
                 return
             self._running = True
-        threading.Thread(target=self._run, name="prefetch", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, name="prefetch", daemon=True).start()
+        except RuntimeError as error:  # no thread is left: whoever comes next tries again
+            with self._lock:
+                self._running = False
+            _log.debug("Nothing is prefetched just now: %s", error)
 
     def _run(self) -> None:
         with suppress(Cancelled):
@@ -163,20 +169,12 @@ class Prefetcher:
         return True
 
 
-class _FollowedBlob:
+class _FollowedBlob(WrappedBlob):
     """A reader's view of a blob; `tell` hears what he was given."""
 
     def __init__(self, blob: Blob, tell: Callable[[int, int], None]) -> None:
-        self._blob = blob
+        super().__init__(blob)
         self._tell = tell
-
-    @property
-    def key(self) -> str:
-        return self._blob.key
-
-    @property
-    def size_bytes(self) -> int:
-        return self._blob.size_bytes
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         data = self._blob.read_at(offset_bytes, size_bytes)

@@ -6,13 +6,12 @@ from typing import Any
 from urllib.parse import quote
 
 from hubfs.blobs.http import HttpClient
-from hubfs.blobs.http_blob import HttpBlob
 from hubfs.blobs.retry import RetryingBlob
 from hubfs.blobs.url import redacted
 from hubfs.errors import Damaged, ModelNotFound, NotFound
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Location
-from hubfs.sources.hosted import HostedSource
+from hubfs.sources.hosted import HostedSource, plain_blob
 from hubfs.sources.listed import OnFailure, Wrap, is_path
 
 MANIFEST_NAME = "model.json"
@@ -59,7 +58,7 @@ class TfjsSource(HostedSource):
     def _manifest(cls, client: HttpClient, handle: Handle, location: Location) -> bytes:
         url = cls.url_of(location.url, MANIFEST_NAME)
         try:
-            blob = HttpBlob(client, url, location.headers)
+            blob = plain_blob(client, url, location.headers)
             if blob.size_bytes > MANIFEST_LIMIT_BYTES:
                 raise Damaged(f"{redacted(url)} has {blob.size_bytes} bytes, more than any model.json needs: refused")
             return RetryingBlob(blob, client.settings.retry, client.cancellation).read_at(0, blob.size_bytes)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from cachetools import TTLCache
 
 from hubfs.blobs.blob import Blob
+from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.errors import (
     Cancelled,
     HubfsError,
@@ -20,6 +21,8 @@ from hubfs.errors import (
 )
 
 _KEPT = 10_000
+_PATHS_KEPT = 100
+"""Of one model."""
 _TTL_S = 600.0
 
 _ORDINARY = (NotFound, NameTooLong, NotADirectory, IsADirectory, NotASymlink, Cancelled)
@@ -53,46 +56,54 @@ class Troubles:
 
     def __init__(self, *, timer: Callable[[], float] = time.monotonic, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
+        self._timer = timer
         self._lock = threading.Lock()
-        self._troubles: TTLCache[tuple[str, str], Trouble] = TTLCache(_KEPT, _TTL_S, timer)
+        # By handle, then by path: in an outage there are thousands, and the status asks for each model's own.
+        self._troubles: TTLCache[str, TTLCache[str, Trouble]] = TTLCache(_KEPT, _TTL_S, timer)
 
     def note(self, handle: str, path: str, error: HubfsError, *, offset_bytes: int | None = None) -> None:
         """It happened, perhaps again."""
         now_s = self._clock()
         with self._lock:
-            before = self._troubles.get((handle, path))
+            mine = self._troubles.pop(handle, None)
+            if mine is None:
+                mine = TTLCache(_PATHS_KEPT, _TTL_S, self._timer)
+            before = mine.get(path)
             # Not the error itself: it would keep every frame that it passed, and their blocks.
             trouble = Trouble(path, str(error), type(error), now_s, now_s, offset_bytes=offset_bytes)
             if before is not None and before.kind is trouble.kind:
                 trouble = replace(trouble, since_s=before.since_s, count=before.count + 1)
-            self._troubles[handle, path] = trouble
+            mine[path] = trouble
+            self._troubles[handle] = mine  # anew: it lives as long as the last of its troubles
 
     def over(self, handle: str, path: str, *, offset_bytes: int | None = None, size_bytes: int = 0) -> None:
         """That worked: the lookup, or the read of these bytes, of which one may have failed before."""
         if not self._troubles:  # almost always; an atomic look
             return
         with self._lock:
-            trouble = self._troubles.get((handle, path))
-            if trouble is None:
+            mine = self._troubles.get(handle)
+            trouble = None if mine is None else mine.get(path)
+            if mine is None or trouble is None:
                 return
             failed_at_bytes = trouble.offset_bytes
             if failed_at_bytes is None or (
                 offset_bytes is not None and offset_bytes <= failed_at_bytes < offset_bytes + size_bytes
             ):
-                del self._troubles[handle, path]
+                mine.pop(path, None)
+                if not mine:
+                    self._troubles.pop(handle, None)
 
     def forget(self, handle: str) -> None:
         """The model was found anew, or is gone."""
         if not self._troubles:
             return
         with self._lock:
-            for key in [key for key in self._troubles if key[0] == handle]:
-                del self._troubles[key]
+            self._troubles.pop(handle, None)
 
     def of(self, handle: str, path: str | None = None) -> Trouble | None:
         """The last trouble of the model; given a `path`, that of the file if it has its own."""
         with self._lock:
-            found = [trouble for (one, _), trouble in self._troubles.items() if one == handle]
+            found = list(self._troubles.get(handle, {}).values())
         own = [trouble for trouble in found if trouble.path == path]
         wide = [trouble for trouble in found if not trouble.path]
         return max(own or wide or found, key=lambda trouble: trouble.last_s, default=None)
@@ -100,7 +111,7 @@ class Troubles:
     def handles(self) -> set[str]:
         """Those that have trouble."""
         with self._lock:
-            return {handle for handle, _ in self._troubles}
+            return set(self._troubles)
 
     def below(self, folder: str) -> dict[str, Trouble]:
         """The last trouble of each name directly below `folder`."""
@@ -128,24 +139,14 @@ class Troubles:
         self.over(handle, path)
 
 
-class WatchedBlob:
+class WatchedBlob(WrappedBlob):
     """`blob`, the file at `path` of a model, which tells `troubles` how reads go."""
 
     def __init__(self, blob: Blob, troubles: Troubles, handle: str, path: str) -> None:
-        self._blob = blob
+        super().__init__(blob)
         self._troubles = troubles
         self._handle = handle
         self._path = path
-
-    @property
-    def key(self) -> str:
-        """The wrapped blob's: the bytes are the same."""
-        return self._blob.key
-
-    @property
-    def size_bytes(self) -> int:
-        """The wrapped blob's."""
-        return self._blob.size_bytes
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """See `Blob`."""

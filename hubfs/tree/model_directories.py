@@ -39,8 +39,9 @@ class ModelDirectories:
         if inner and self.find(source, inner).kind is not EntryKind.DIRECTORY:
             raise NotADirectory(f"{source.handle}/{inner}")
         children = self._children_of(source).get(inner, ())
-        if source.failure is not None:
-            raise source.failure
+        failure = source.failure
+        if failure is not None:
+            raise failure.with_traceback(None)  # raised again and again, it would keep every frame it passed
         return children
 
 

@@ -1,8 +1,7 @@
 """Paths below the mount point → directories, files and their bytes. Knows neither FUSE nor errno."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
@@ -23,7 +22,9 @@ from hubfs.sources.prefetcher import NoPrefetching, Prefetching
 from hubfs.sources.source import Entry, EntryKind
 from hubfs.sources.troubles import Troubles, WatchedBlob
 from hubfs.tree.catalog_provider import CatalogProvider
+from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.model_directories import ModelDirectories
+from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind
 from hubfs.tree.places import (
     CONTROL,
     LATEST,
@@ -42,31 +43,6 @@ from hubfs.tree.places import (
     is_typed,
     place_of,
 )
-from hubfs.tree.tfhub_modules import TfhubModules
-
-MODULES = "tfhub_modules"
-"""The control directory that looks like tensorflow_hub's cache directory."""
-
-
-class NodeKind(Enum):
-    """What is at a path."""
-
-    DIRECTORY = "directory"
-    FILE = "file"
-    SYMLINK = "symlink"
-    CONTROL = "control"  # a file whose content is made when it is opened
-
-
-@dataclass(frozen=True)
-class Node:
-    """What `stat` tells.
-
-    `size_bytes` of a control file is what it had just now; of a symlink, its target's length, but 0 ("not known", as in
-    /proc) of one that moves: the kernel believes a size for longer than the target holds.
-    """
-
-    kind: NodeKind
-    size_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,10 +61,6 @@ class OpenFile:
 ReadAhead = Callable[[Blob], Blob]
 """Makes one reader's view of a blob."""
 
-Names = list[tuple[str, NodeKind]]
-
-_DIRECTORY = Node(NodeKind.DIRECTORY)
-
 
 class VirtualTree:
     """The name space. Stateless but for its collaborators; every method may wait for the network, with a bound.
@@ -103,9 +75,8 @@ class VirtualTree:
         cache: BlockCache,
         *,
         read_ahead: ReadAhead,
-        controls: Mapping[str, Callable[[], bytes]],
+        controls: ControlFiles,
         catalog: CatalogProvider,
-        modules: TfhubModules,
         prefetching: Prefetching | None = None,
         troubles: Troubles | None = None,
     ) -> None:
@@ -114,7 +85,6 @@ class VirtualTree:
         self._read_ahead = read_ahead
         self._controls = controls
         self._catalog = catalog
-        self._modules = modules
         self._prefetching = prefetching or NoPrefetching()
         self._troubles = troubles or Troubles()
         self._directories = ModelDirectories()
@@ -126,9 +96,9 @@ class VirtualTree:
         """
         match self._place(path):
             case Control(segments):
-                return self._stat_control(segments)
+                return self._controls.stat(segments)
             case Folder() | Collection():
-                return _DIRECTORY
+                return DIRECTORY
             case Latest(name):
                 # Where a version is known the link exists; where it leads to is asked by who follows it. `find` stats
                 # the one of every model.
@@ -142,7 +112,7 @@ class VirtualTree:
             case InModel(handle, inner):
                 source = self._models.get(handle)
                 self._prefetching.looked_up(source, inner)
-                node = _DIRECTORY
+                node = DIRECTORY
                 if inner:
                     with self._troubles.watching(str(handle), inner):
                         node = _node_of(self._directories.find(source, inner))
@@ -152,7 +122,7 @@ class VirtualTree:
         """The names in a directory, sorted, and what they are. In a model, waits until all entries are known."""
         match self._place(path):
             case Control(segments):
-                return self._list_control(segments)
+                return self._controls.list(segments)
             case Folder(segments):
                 return self._list_folder(segments)
             case Collection(links, folders):
@@ -174,9 +144,9 @@ class VirtualTree:
         """Opens a file for reading. The caller calls `release` when done."""
         match self._place(path):
             case Control(segments):
-                if self._stat_control(segments).kind is NodeKind.DIRECTORY:
+                if self._controls.stat(segments).kind is NodeKind.DIRECTORY:
                     raise IsADirectory(path)
-                return OpenFile(MemoryBlob(path, self._control(segments)), None, _nothing)
+                return OpenFile(MemoryBlob(path, self._controls.content(segments)), None, _nothing)
             case Readme(_, text):
                 return OpenFile(MemoryBlob(path, text), None, _nothing)
             case InModel(handle, inner) if inner:
@@ -200,8 +170,8 @@ class VirtualTree:
                 return self._models.latest(name)
             case CollectionLink(target):
                 return target
-            case Control((name, module)) if name == MODULES:
-                link = self._modules.target(module)
+            case Control(segments):
+                link = self._controls.target(segments)
                 if link is not None:
                     return link
         self.stat(path)
@@ -302,40 +272,6 @@ class VirtualTree:
         if not segments:
             found[CONTROL] = NodeKind.DIRECTORY
         return sorted(found.items(), key=_name)
-
-    def _stat_control(self, segments: tuple[str, ...]) -> Node:
-        match segments:
-            case () | (_,) if segments in ((), (MODULES,)):
-                return _DIRECTORY
-            case (folder, name) if folder == MODULES:
-                target = self._modules.target(name)
-                if target is not None:
-                    return Node(NodeKind.SYMLINK, len(target))
-                return Node(NodeKind.CONTROL, len(self._control(segments)))
-            case (name,) if name in self._controls:
-                return Node(NodeKind.CONTROL, len(self._control(segments)))
-            case (name, *_) if name in self._controls:
-                raise NotADirectory(f"{CONTROL}/{name} is a file, and {'/'.join(segments)} is below it")
-            case _:
-                raise EntryNotFound(f"There is no {CONTROL}/{'/'.join(segments)}")
-
-    def _list_control(self, segments: tuple[str, ...]) -> Names:
-        if not segments:
-            controls = [*((name, NodeKind.CONTROL) for name in self._controls), (MODULES, NodeKind.DIRECTORY)]
-            return sorted(controls, key=_name)
-        if segments == (MODULES,):
-            return []  # 2,800 hashes tell nobody anything; each is there for who asks
-        self._stat_control(segments)
-        raise NotADirectory("/".join(segments))
-
-    def _control(self, segments: tuple[str, ...]) -> bytes:
-        """The content of a control file. Raises `EntryNotFound`."""
-        if segments[0] == MODULES:
-            text = self._modules.descriptor(segments[1])
-            if text is None:
-                raise EntryNotFound(f"No handle that is known here has the name {segments[1]}")
-            return text
-        return self._controls[segments[0]]()
 
 
 def _nothing() -> None:

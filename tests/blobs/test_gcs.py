@@ -27,7 +27,9 @@ from hubfs.errors import (
     TimedOut,
     Unavailable,
 )
+from tests.support.certificates import self_signed
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
+from tests.support.http_origin import HttpOrigin
 from tests.support.one_answer import one_answer
 
 QUICK = RetryPolicy(attempts=3, base_s=0.01, cap_s=0.02)
@@ -450,3 +452,21 @@ def test_a_read_that_was_begun_goes_on_by_itself_and_can_be_given_up(client: Gcs
     pending.give_up()
     with pytest.raises(Unavailable, match="given up"):
         pending.result()
+
+
+def test_the_authorities_of_a_ca_bundle_in_the_environment_are_trusted(
+    tmp_path: Path, cancellation: Cancellation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = self_signed(tmp_path)
+    with HttpOrigin((certificate, key)) as secure:
+        for bundle, error, said in (
+            (None, Unavailable, "no secure connection"),
+            (certificate, NotFound, "404"),
+            (tmp_path / "missing", Unavailable, r"missing \(REQUESTS_CA_BUNDLE\)"),
+        ):
+            if bundle is not None:
+                monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+            client = GcsClient(GcsSettings(endpoint_url=secure.url, retry=QUICK), cancellation)
+            with pytest.raises(error, match=said):
+                client.stat("bucket", "name")
+            client.close()

@@ -1,12 +1,15 @@
 """What a store is called that answers with no HTTP, or not with what GCS says: never a foreign exception."""
 
+import email.utils
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 
 import pytest
 
 from hubfs.blobs.gcs import GcsClient, GcsObject, GcsSettings
-from hubfs.blobs.retry import Permanent, RetryPolicy
+from hubfs.blobs.retry import Busy, Permanent, RetryPolicy
 from hubfs.cancellation import Cancellation
 from hubfs.errors import HubfsError, TimedOut, Unavailable
 from tests.support.fault_proxy import endless_header, garbage, slow_header
@@ -72,6 +75,28 @@ def test_redirects_in_a_circle_are_not_asked_again() -> None:
                 client.read(OBJECT, 0, 10)
         finally:
             client.close()
+
+
+@pytest.mark.parametrize("status_line", [b"206 Partial Content", b"503 Busy"])
+def test_a_body_without_an_end_is_not_taken_into_memory(status_line: bytes) -> None:
+    sent = count()
+
+    def endless() -> Iterator[bytes]:
+        yield b"HTTP/1.1 %s\r\nContent-Range: bytes 0-9/10\r\nTransfer-Encoding: chunked\r\n\r\n" % status_line
+        while next(sent) < 1000:
+            yield b"100000\r\n" + bytes(1 << 20) + b"\r\n"
+
+    with store(Answer(wire=endless())) as client, pytest.raises(Unavailable):
+        client.read(OBJECT, 0, 10)
+    assert next(sent) < 100
+
+
+def test_a_busy_store_may_name_a_date() -> None:
+    date = email.utils.formatdate(time.time() + 20, usegmt=True)
+    with store(Answer(503, {"Retry-After": date})) as client, pytest.raises(Busy) as raised:
+        client.read(OBJECT, 0, 10)
+    assert raised.value.retry_after_s is not None
+    assert 15 < raised.value.retry_after_s <= 20
 
 
 @pytest.mark.parametrize(("code", "wish", "wait_s"), [(429, "7", 7.0), (503, "soon", None), (500, "", None)])

@@ -317,6 +317,21 @@ class TestCredentials:
         assert origin.requests[0].headers["authorization"] == "Bearer hush"
         assert stranger.requests[0].headers["authorization"] == "Basic bWU6aHVzaA=="
 
+    def test_that_netrc_has_for_every_host_go_to_none_that_a_hub_leads_to(
+        self, origin, stranger, tmp_path, monkeypatch, client
+    ) -> None:
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        stranger.put("/a", PAYLOAD)
+        origin.route("/there", redirect(stranger.url + "/a"))
+        (tmp_path / "netrc").write_text("default login me password hush\n")
+        client.probe(origin.url + "/there")
+        assert origin.requests[0].headers["authorization"] == "Basic bWU6aHVzaA=="
+        assert "authorization" not in stranger.requests[0].headers
+        (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password hush\n")
+        with http_client() as another:
+            another.probe(origin.url + "/there")
+        assert stranger.requests[1].headers["authorization"] == "Basic bWU6aHVzaA=="
+
     def test_are_in_no_log_and_no_repr(self, origin, caplog) -> None:
         caplog.set_level(logging.DEBUG)
         origin.script("/a", status(503))
@@ -437,3 +452,11 @@ def test_many_threads_share_the_connections(origin, client) -> None:
         thread.join()
     assert bodies == [PAYLOAD] * 160
     assert origin.connections <= 8
+
+
+def test_a_redirect_may_name_its_target_in_utf_8(origin, client) -> None:
+    origin.put("/caf%C3%A9", b"ok")
+    head = "HTTP/1.1 302 Found\r\nLocation: /café\r\nContent-Length: 0\r\n\r\n".encode()
+    origin.route("/moved", lambda _: Answer(wire=[head]))
+    with client.open(origin.url + "/moved") as transfer:
+        assert transfer.read_up_to(9) == b"ok"

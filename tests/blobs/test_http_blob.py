@@ -1,5 +1,6 @@
 import random
 from dataclasses import replace
+from itertools import cycle
 
 import pytest
 
@@ -233,3 +234,59 @@ def test_keys_tell_queries_versions_and_hosts_without_versions_apart(origin, cli
     assert "hush" not in one
     unversioned = [HttpBlob(client, origin.url + "/unversioned").key for _ in range(2)]
     assert unversioned[0] != unversioned[1]
+
+
+@pytest.mark.parametrize("ends", ["with 503", "altogether"])
+def test_a_store_that_goes_away_is_looked_for_where_the_hub_leads_by_now(origin, client, ends: str) -> None:
+    retried = replace(QUICK, attempts=2)
+    with HttpOrigin() as first, HttpOrigin() as second:
+        for store in (first, second):
+            store.put("/bytes", PAYLOAD, etag='"v1"')
+        origin.route("/hub", redirect(first.url + "/bytes"))
+        blob = RetryingBlob(HttpBlob(client, origin.url + "/hub"), retried, client.cancellation)
+        origin.route("/hub", redirect(second.url + "/bytes"))
+        assert blob.read_at(5, 10) == PAYLOAD[5:15], "while the first one serves, nobody looks"
+        asked = len(origin.requests)
+        if ends == "altogether":
+            first.close()
+        else:
+            first.always("/bytes", status(503))
+        assert blob.read_at(7, 10) == PAYLOAD[7:17]
+        origin.always("/hub", status(503))
+        assert blob.read_at(9, 10) == PAYLOAD[9:19], "where it was found is remembered"
+        assert len(origin.requests) == asked + 1
+
+
+def test_a_hub_that_goes_away_too_does_not_keep_the_store_from_being_asked_again(origin, client) -> None:
+    with HttpOrigin() as store:
+        store.put("/bytes", PAYLOAD, etag='"v1"')
+        origin.route("/hub", redirect(store.url + "/bytes"))
+        blob = RetryingBlob(HttpBlob(client, origin.url + "/hub"), QUICK, client.cancellation)
+        store.script("/bytes", status(503))
+        origin.always("/hub", status(503))
+        assert blob.read_at(5, 10) == PAYLOAD[5:15]
+
+
+def test_replicas_that_name_the_same_bytes_differently_are_one_host(origin, client) -> None:
+    replicas = [Resource(PAYLOAD, etag=f'"replica {number}"') for number in range(3)]
+    turns = cycle(replicas)
+
+    def balanced(request: Request) -> Answer:
+        return next(turns)(request)
+
+    origin.route("/file", balanced)
+    blob = HttpBlob(client, origin.url + "/file")
+    for offset in range(0, 50_000, 1000):
+        assert blob.read_at(offset, 1000) == PAYLOAD[offset : offset + 1000]
+    origin.put("/file", PAYLOAD[::-1], etag='"v2"')
+    with pytest.raises(Stale):
+        blob.read_at(0, 10)
+
+
+def test_what_went_away_in_mid_read_is_stale_and_not_a_file_that_does_not_exist(origin, client) -> None:
+    blob = HttpBlob(client, origin.url + "/file")
+    origin.script("/file", status(404))
+    assert blob.read_at(0, 10) == PAYLOAD[:10], "one reply of many is not believed"
+    origin.always("/file", status(404))
+    with pytest.raises(Stale, match="went away"):
+        blob.read_at(0, 10)

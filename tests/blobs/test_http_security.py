@@ -49,7 +49,7 @@ class TestARedirect:
     def test_leads_no_further_inside_than_its_host_is(self, hub: str, target: str) -> None:
         said, requests = led(hub, target)
         assert target in said
-        assert "HUBFS_PRIVATE_REDIRECTS" in said
+        assert ("HUBFS_PRIVATE_REDIRECTS" in said) == (target != METADATA)
         assert requests == 0
 
     @pytest.mark.parametrize(
@@ -61,6 +61,11 @@ class TestARedirect:
 
     def test_leads_inside_where_the_user_says_so(self) -> None:
         assert led(PUBLIC, PRIVATE, private_redirects=True) == ("model", 1)
+
+    def test_never_leads_to_what_hands_out_a_machine_s_credentials(self) -> None:
+        said, requests = led(PUBLIC, METADATA, private_redirects=True)
+        assert "link-local" in said
+        assert requests == 0
 
     @pytest.mark.parametrize("written", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "[::ffff:127.0.0.1]"])
     def test_is_judged_by_where_it_leads_and_not_by_how_it_is_written(self, written: str) -> None:

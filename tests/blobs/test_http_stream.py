@@ -165,10 +165,9 @@ def test_a_large_archive_comes_over_several_connections_and_each_byte_once(origi
     origin.put("/a", payload, etag='"v1"')
     stream = HttpStream(client, origin.url + "/a")
     origin.reset()
-    origin.always("/a", paced(8_000_000))
-    began_s = time.monotonic()
+    origin.always("/a", paced(4_000_000))  # which does not take the machine: of that, several take no more than one
     assert b"".join(stream.chunks()) == payload
-    assert time.monotonic() - began_s < 1.5  # one connection would have taken 3 s
+    assert origin.most_under_way > 3
     assert origin.body_bytes_sent() == len(payload)
     assert 3 < origin.connections <= 17
 

@@ -48,13 +48,3 @@ class Watched:
 
     def close(self) -> None:
         self._store.close()
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self, now_s: float = 1_000_000.0) -> None:
-        self.now_s = now_s
-
-    def __call__(self) -> float:
-        return self.now_s

@@ -447,3 +447,73 @@ def test_readers_and_prefetchers_at_once_fetch_each_block_once_and_give_everythi
     assert bounded.blob.read_at(0, len(PAYLOAD)) == PAYLOAD
     assert origin.blocks() == Counter(range(21))
     assert settled(bounded, 0)
+
+
+def test_what_a_fetch_brings_while_another_finds_damage_does_not_stay_in_the_cache(
+    origin: Origin, pool: ThreadPoolExecutor, cancellation: Cancellation
+) -> None:
+    cache = Late(PLENTY_BYTES)
+    failure = threading.Event()
+    blob = CachedBlob(origin, cache, KEY, pool=pool, cancellation=cancellation, failed=failure.is_set)
+    early = pool.submit(blob.read_at, 0, 10)
+    assert cache.putting.wait(10)  # it was read, and found no fault; but it is not kept yet
+
+    def damaged(*_: int) -> bytes:
+        failure.set()  # as the source does
+        cache.drop(KEY.model)
+        raise Damaged("the whole is not what was announced")
+
+    origin.answer = damaged
+    with pytest.raises(Damaged):
+        blob.read_at(9 * BLOCK_SIZE_BYTES, 10)
+    cache.go_on.set()
+    assert early.result(10) == PAYLOAD[:10]
+    assert eventually(lambda: cache.cached_bytes(KEY.model) == 0)
+
+
+class Late(MemoryTier):
+    """Keeps a block only once `go_on` is set."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(limit_bytes)
+        self.putting, self.go_on = threading.Event(), threading.Event()
+
+    def put(self, key: CacheKey, index: int, block: bytes) -> bool:
+        self.putting.set()
+        assert self.go_on.wait(10)
+        return super().put(key, index, block)
+
+
+def test_a_cached_block_of_another_length_is_fetched_anew(
+    origin: Origin, pool: ThreadPoolExecutor, cancellation: Cancellation
+) -> None:
+    cache = MemoryTier(PLENTY_BYTES)
+    cache.put(KEY, 1, PAYLOAD[BLOCK_SIZE_BYTES:][:1000])  # as if it had been the file's last once
+    blob = CachedBlob(origin, cache, KEY, pool=pool, cancellation=cancellation)
+    assert blob.read_at(0, 3 * BLOCK_SIZE_BYTES) == PAYLOAD[: 3 * BLOCK_SIZE_BYTES]
+    assert blob.read_at(BLOCK_SIZE_BYTES, BLOCK_SIZE_BYTES) == PAYLOAD[BLOCK_SIZE_BYTES : 2 * BLOCK_SIZE_BYTES]
+
+
+def test_what_lies_beside_a_block_that_is_on_its_way_is_fetched_too() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    class Slow(MemoryBlob):
+        def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+            if offset_bytes == 0:
+                begun.set()
+                assert go.wait(10)
+            return super().read_at(offset_bytes, size_bytes)
+
+    data = bytes(BLOCK_SIZE_BYTES + 9)
+    budget, cache, key = MemoryBudget(1 << 30), MemoryTier(1 << 30), CacheKey("hub/a/b/1@x", "f")
+    cache.put(key, 1, data[-9:])
+    with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(2) as readers:
+        blob = CachedBlob(Slow("k", data), cache, key, pool=pool, cancellation=Cancellation(), ahead=Ahead(budget))
+        first = readers.submit(blob.read_at, 0, 5)
+        assert begun.wait(10)
+        cache.drop(key.model)
+        second = readers.submit(blob.read_at, 0, 5)
+        assert eventually(lambda: cache.has(key, 1), 5)
+        go.set()
+        assert first.result() == second.result() == bytes(5)
+    assert budget.taken_bytes == 0

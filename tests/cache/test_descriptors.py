@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import resource
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -169,3 +170,19 @@ def test_a_lost_cache_directory_is_a_miss_for_open_files_too(root: Path) -> None
     shutil.rmtree(root / "models")
     assert cache.get(KEY, 0) is None
     release()
+
+
+def test_where_a_process_may_have_few_descriptors_fewer_files_stay_open(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tier(root)
+    keys = [CacheKey(MODEL, f"few/{number}") for number in range(12)]
+    for key in keys:
+        assert cache.put(key, 0, b"block")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 4096))
+    descriptors = Descriptors(CacheLayout(root))
+    descriptors.hold(MODEL)
+    for key in keys:
+        descriptors.give_back(descriptors.borrow(key))
+    assert len(descriptors) == 8
+    descriptors.release(MODEL)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -227,3 +228,57 @@ def test_what_is_in_the_way_again_and_again_is_not_taken_away_for_every_block(tm
         shutil.rmtree(data_file(tmp_path / "cache"), ignore_errors=True)
     assert kept == [True, False, False, False]
     assert cache.put(CacheKey("hub/a/b/1@x", "f"), 0, BLOCK) is True
+
+
+@pytest.mark.parametrize("call", ["stat", "fstat", "open", "rename"])
+def test_a_call_of_the_system_that_fails_is_no_error_and_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Whichever it is: the first, the second … that the tier makes."""
+    real, calls, failing = getattr(os, call), 0, 0
+
+    def fails(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == failing:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return real(*arguments, **options)
+
+    def use() -> None:
+        cache = tier(tmp_path / "cache")
+        release = cache.hold(MODEL)
+        cache.put(KEY, 0, b"block")
+        assert cache.get(KEY, 0) in (None, b"block")
+        cache.drop(MODEL)
+        release()
+
+    use()
+    open_before = len(os.listdir("/proc/self/fd"))
+    while calls >= failing:
+        calls, failing = 0, failing + 1
+        with monkeypatch.context() as patched:
+            patched.setattr(os, call, fails)
+            use()
+        assert len(os.listdir("/proc/self/fd")) == open_before, f"{call} number {failing}"
+    assert failing > 1
+
+
+def test_what_cannot_be_renamed_away_is_dropped_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "cache"
+    cache = tier(root)
+    release = cache.hold(MODEL)
+    assert cache.put(KEY, 0, BLOCK)
+    assert cache.get(KEY, 0) == BLOCK
+    IndexStore(CacheLayout(root)).save(MODEL, {"entries": []})
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.rename", full)
+        cache.drop(MODEL)
+    assert cache.get(KEY, 0) is None
+    assert IndexStore(CacheLayout(root)).load("tfhub.dev/google/spice/2") is None
+    assert cache.put(KEY, 0, BLOCK)
+    assert tier(root).get(KEY, 0) == BLOCK
+    release()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.cache import evictor
+from hubfs.cache import disk, evictor, in_use
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
+from hubfs.cache.in_use import InUse
 from hubfs.cache.index_store import IndexStore
 from hubfs.cache.layout import CacheLayout
 from tests.cache.disk_kit import MODEL, another_process, block_of, file_system, tier
@@ -229,3 +230,28 @@ def test_an_archive_index_survives_the_eviction_of_its_blocks(tmp_path: Path) ->
     assert not list((tmp_path / "trash").iterdir())
     cache.put(key(1), 0, BLOCK)
     assert tier(tmp_path).get(key(1), 0) == BLOCK
+
+
+def test_a_model_can_be_held_while_what_was_evicted_of_it_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tier(tmp_path, 3 * BLOCK_SIZE_BYTES)
+    store = IndexStore(CacheLayout(tmp_path))
+    store.save(model(1), {})
+    store.save_file(model(1), b"spans")  # it stays, with the lock, and its blocks go
+    cache.put(key(1), 0, BLOCK)
+    cache.put(key(1), 1, BLOCK)
+    graves = []
+    delete = disk.delete
+
+    def slowly(path: Path) -> None:
+        graves.append(path)
+        InUse(CacheLayout(tmp_path)).hold(model(1))()
+        delete(path)
+
+    monkeypatch.setattr(disk, "delete", slowly)
+    monkeypatch.setattr(in_use, "_ATTEMPTS", 1)
+    assert cache.put(key(2), 0, BLOCK)
+    assert cache.get(key(1), 0) is None
+    assert len(graves) == 2
+    assert "cannot mark" not in caplog.text

@@ -1,5 +1,6 @@
 import fcntl
 import os
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ MODEL = "hub/a/b/1@x"
 def layout(tmp_path: Path) -> CacheLayout:
     layout = CacheLayout(tmp_path)
     layout.prepare()
+    layout.model(MODEL).mkdir(parents=True)
     return layout
 
 
@@ -39,6 +41,13 @@ def test_a_model_is_idle_until_it_is_held_and_again_after_the_last_release(layou
     assert not is_idle(layout)
     two()
     assert is_idle(layout)
+
+
+def test_a_model_that_was_dropped_does_not_come_back_by_looking_whether_it_is_idle(layout: CacheLayout) -> None:
+    layout.model(MODEL).rename(layout.trash / "dropped")
+    assert not is_idle(layout)
+    assert list(layout.models()) == []
+    assert not layout.model(MODEL).exists()
 
 
 def test_a_process_sees_its_own_holds(layout: CacheLayout) -> None:
@@ -139,7 +148,7 @@ def test_after_forget_a_new_hold_locks_the_new_files_and_old_releases_leave_it_a
 
 
 def test_a_hold_that_fails_is_logged_and_raises_nothing(layout: CacheLayout, caplog: pytest.LogCaptureFixture) -> None:
-    layout.models_root.rmdir()
+    shutil.rmtree(layout.models_root)
     layout.models_root.write_text("no directory", encoding="ascii")
     before = open_descriptors()
     InUse(layout).hold(MODEL)()

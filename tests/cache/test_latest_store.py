@@ -5,6 +5,7 @@ import pytest
 
 from hubfs.cache.latest_store import LastAnswer, LatestStore, NoLatestAnswers
 from hubfs.cache.layout import CacheLayout
+from hubfs.cache.sealed_json import seal
 
 ANSWER = LastAnswer("12", 1_700_000_000.25)
 
@@ -42,6 +43,8 @@ def test_what_was_spoiled_is_as_good_as_none(store: LatestStore, tmp_path: Path,
     place.parent.mkdir(parents=True, exist_ok=True)
     spoiled = [sound[:cut] for cut in range(len(sound))] + [bytes(len(sound)), b"[]", b"null", b'{"version": []}']
     spoiled += [sound.replace(b'"12"', b'"13"'), sound.replace(b".25", b".5")]
+    spoiled += [b'{"version": "12", "asked_at_s": 1%b}' % (b"0" * 400), seal("index", f"hub/{name}", {"version": "12"})]
+    spoiled += [seal("latest", f"hub/{name}", content) for content in ({}, {"version": "1", "asked_at_s": 10**400})]
     for data in [*spoiled, *([sound] if name != "google/spice" else [])]:
         place.write_bytes(data)
         assert store.load(name) is None

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,27 @@ def test_prepare_makes_the_directories_and_tells_backup_programs_so(tmp_path: Pa
     assert sorted(path.name for path in layout.root.iterdir()) == ["CACHEDIR.TAG", "models", "trash"]
     tag = (layout.root / "CACHEDIR.TAG").read_text(encoding="ascii")
     assert tag.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
+
+
+def test_prepare_writes_nothing_where_a_symlink_leads(tmp_path: Path) -> None:
+    layout = CacheLayout(tmp_path / "cache")
+    layout.root.mkdir()
+    (layout.root / "CACHEDIR.TAG").symlink_to(tmp_path / "planted")
+    layout.prepare()
+    assert not (tmp_path / "planted").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o1777])
+def test_whoever_owns_the_directory_and_is_another_user_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int
+) -> None:
+    layout = CacheLayout(tmp_path / "cache")
+    layout.root.mkdir()
+    layout.root.chmod(mode)
+    os.chown(layout.root, 65534, 65534)
+    layout.prepare()
+    assert "belongs to another user (65534)" in caplog.text
 
 
 def test_models_are_listed_as_they_are_named(tmp_path: Path) -> None:

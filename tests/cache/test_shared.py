@@ -11,12 +11,13 @@ from hubfs.blobs.object_store import ObjectStore, ObjectStoreSettings, open_stor
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.shared import SharedSettings, SharedTier
-from hubfs.cache.shared_layout import HEADER_BYTES, encode, place_of, run_name
+from hubfs.cache.shared_layout import HEADER_BYTES, MOST_BYTES, encode, place_of, run_name
 from hubfs.cache.shared_over import OverShared
 from hubfs.cache.shared_store import RestingStore
 from hubfs.cancellation import Cancellation
-from tests.cache.shared_kit import Clock, Watched, memory_store
+from tests.cache.shared_kit import Watched, memory_store
 from tests.contracts.block_cache_contract import KEY, MODEL, OTHER, BlockCacheContract, block_of
+from tests.support.clock import Clock
 from tests.support.gcs_server import GcsServer, gcs_server
 
 SMALL_BYTES = 1000
@@ -291,3 +292,12 @@ def test_over_the_shared_tier_the_local_one_says_what_is_kept(fleet: Fleet) -> N
     assert other.get(KEY, 0) == block_of(0)
     assert fleet.store.calls == []
     assert set(other.stats()) == {"memory", "shared"}
+
+
+def test_an_object_that_is_larger_than_any_is_not_read_and_gives_way(fleet: Fleet) -> None:
+    name = run_name(MODEL, place_of(KEY, 0), 1)
+    fleet.store.put(name, bytes(MOST_BYTES + 1))
+    reader = fleet.tier()
+    assert reader.get(KEY, 0) is None
+    assert fleet.store.asked("get") == []
+    assert fleet.store.list(name) == []

@@ -1,16 +1,18 @@
 """Indexes on a shared store."""
 
-import json
 from collections.abc import Iterator
 
 import pytest
 
+from hubfs.cache import shared_indexes
 from hubfs.cache.index_store import IndexStore, NoIndexes
 from hubfs.cache.layout import CacheLayout
+from hubfs.cache.sealed_json import seal
 from hubfs.cache.shared_indexes import CombinedIndexes, SharedIndexes
 from hubfs.cache.shared_store import RestingStore
 from hubfs.cancellation import Cancellation
-from tests.cache.shared_kit import Clock, Watched, memory_store
+from tests.cache.shared_kit import Watched, memory_store
+from tests.support.clock import Clock
 
 HUB = "127.0.0.1:8080%2Fhub"
 NAME = f"{HUB}/google/my.model/sub/2"
@@ -56,11 +58,8 @@ def test_of_several_identities_the_newest_counts(store: Watched) -> None:
     assert indexes.newest(NAME) == (f"{NAME}@aaaa", {"number": 2})
 
 
-def _whole(**changes: object) -> bytes:
-    cancellation = Cancellation()
-    store = memory_store(cancellation)
-    SharedIndexes(RestingStore(store)).save(MODEL, INDEX)
-    return json.dumps(json.loads(store.get(f"indexes/{MODEL}.json") or b"") | changes).encode()
+def _whole(model: str = MODEL, **changes: object) -> bytes:
+    return seal("shared", model, {"saved_s": 1.0, "index": INDEX} | changes)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +72,11 @@ def _whole(**changes: object) -> bytes:
         _whole()[:-5],
         _whole().replace(b"saved_model", b"saved_modem"),
         _whole(model=f"{NAME}@ffff"),
-        _whole(index="[]", crc32c=0),
+        _whole(index="[]"),
         _whole(index=None),
         _whole(saved_s="yesterday"),
+        _whole(saved_s=10**400),
+        seal("index", MODEL, INDEX),
     ],
 )
 def test_an_index_that_is_not_as_it_was_written_is_left_aside(store: Watched, damaged: bytes) -> None:
@@ -132,6 +133,16 @@ def test_an_archive_index_reaches_the_other_daemons(store: Watched, layout: Cach
     assert IndexStore(layout).load_file(MODEL) == b"spans"
     assert indexes_on(store).load(NAME) is None  # it says nothing of the entries
     assert list(indexes_on(store).known(HUB)) == []
+
+
+def test_an_index_that_is_too_large_is_not_fetched(store: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    indexes = indexes_on(store)
+    indexes.save(MODEL, INDEX)
+    indexes.save_file(MODEL, b"spans")
+    monkeypatch.setattr(shared_indexes, "MOST_BYTES", 4)
+    assert (indexes.of(MODEL), indexes.load_file(MODEL)) == (None, None)
+    monkeypatch.setattr(store, "get", lambda name: pytest.fail(f"{name} was fetched"))
+    assert (indexes.of(MODEL), indexes.load_file(MODEL)) == (None, None)
 
 
 def test_an_archive_index_is_none_where_the_store_is_down(store: Watched) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hubfs.cache.shared_lease import Lease
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, Unavailable
-from tests.cache.shared_kit import Clock, Watched, memory_store
+from tests.cache.shared_kit import Watched, memory_store
+from tests.support.clock import Clock
 
 NAME = "leases/model/pass"
 
@@ -100,7 +101,10 @@ def test_one_left_behind_long_ago_is_taken_over_at_once(desk: Desk) -> None:
     assert desk.lease("two").acquire()
 
 
-@pytest.mark.parametrize("foreign", [b"", b"[]", b"\xff", b'{"owner": 1}', b'{"time_s": "x"}'])
+HUGE = [b"[" * 100_000, b'{"time_s": 1' + b"0" * 400 + b"}"]
+
+
+@pytest.mark.parametrize("foreign", [b"", b"[]", b"\xff", b'{"owner": 1}', b'{"time_s": "x"}', *HUGE])
 def test_what_is_no_lease_is_taken_over(desk: Desk, foreign: bytes) -> None:
     desk.store.put(NAME, foreign)
     assert desk.lease("one").acquire()

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.tiered import TieredCache
@@ -26,3 +28,42 @@ def test_what_the_slow_tier_cannot_keep_is_served_from_the_fast_one() -> None:
     assert cache.put(KEY, 0, b"block") is False
     assert cache.get(KEY, 0) == b"block"
     assert cache.cached_bytes(KEY.model) == 0
+
+
+class Interrupted(MemoryTier):
+    """Has something done between finding a block and handing it out."""
+
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
+
+    def get(self, key: CacheKey, index: int) -> bytes | None:
+        block = super().get(key, index)
+        self.meanwhile()
+        return block
+
+
+def test_a_block_that_moves_up_while_its_model_is_dropped_does_not_stay() -> None:
+    fast, slow = MemoryTier(1000), Interrupted(1000)
+    cache = TieredCache(fast, slow)
+    slow.put(KEY, 0, b"block")
+    slow.meanwhile = lambda: cache.drop(KEY.model)
+    assert cache.get(KEY, 0) == b"block"  # nobody knew yet
+    assert cache.get(KEY, 0) is None
+
+
+class Slow(MemoryTier):
+    """Has something done before it drops."""
+
+    before: Callable[[], object] = staticmethod(lambda: None)
+
+    def drop(self, model: str) -> None:
+        self.before()
+        super().drop(model)
+
+
+def test_what_is_read_while_a_drop_is_under_way_does_not_stay_in_the_fast_tier() -> None:
+    slow = Slow(1000)
+    cache = TieredCache(MemoryTier(1000), slow)
+    slow.put(KEY, 0, b"block")
+    slow.before = lambda: cache.get(KEY, 0)
+    cache.drop(KEY.model)
+    assert cache.get(KEY, 0) is None

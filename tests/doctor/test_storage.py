@@ -1,4 +1,8 @@
+import contextlib
+import os
 from pathlib import Path
+
+import pytest
 
 from hubfs.config import Config
 from hubfs.doctor import storage
@@ -42,6 +46,17 @@ def test_one_that_nobody_can_write_to_is_a_problem():
     (found,) = storage.cache_directory(Path("/proc/self/fdinfo"))
     assert found.verdict is Verdict.PROBLEM
     assert "cannot be written" in found.said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user for a moment, which takes root")
+def test_one_where_this_user_may_not_look_is_a_problem(tmp_path):
+    with contextlib.ExitStack() as restored:
+        (tmp_path / "closed" / "cache").mkdir(mode=0o700, parents=True)
+        (tmp_path / "closed").chmod(0o700)
+        restored.callback(os.seteuid, 0)
+        os.seteuid(65534)
+        (found,) = storage.cache_directory(tmp_path / "closed" / "cache")
+    assert found.verdict is Verdict.PROBLEM
 
 
 def test_no_disk_cache_is_well():

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.formats.tar import MAX_EXTENDED_HEADER_BYTES, MAX_MEMBERS, MAX_NAMES_BYTES
+from hubfs.formats.names import MAX_MEMBERS, MAX_NAMES_BYTES
+from hubfs.formats.tar import MAX_EXTENDED_HEADER_BYTES, MAX_PAX_RECORDS
 from tests.conftest import MountHub
 from tests.support.archives import END_MARKER, base_256, gnu_long_name, gzipped, header, member, pax, tar_of
 from tests.support.figures import Figures
@@ -86,8 +87,12 @@ def bombs() -> dict[str, tuple[bytes, str]]:
             f"at most {MAX_EXTENDED_HEADER_BYTES} are taken",
         ),
         "pax-on-pax": (
-            gzipped(b"".join([pax({b"comment": b"c" * 900})] * 1000) + header(b"a")),
+            gzipped(b"".join([pax({b"comment": b"c" * 3000})] * 300) + header(b"a")),
             f"at most {MAX_EXTENDED_HEADER_BYTES} are taken",
+        ),
+        "pax-records": (
+            gzipped(FIRST + pax(b"7 a=bc\n" * 149_000) + header(b"a")),
+            f"at most {MAX_PAX_RECORDS} are taken",
         ),
         "exabytes": (gzipped(FIRST + header(b"weights", size=base_256(1 << 60))), "impossible size"),
         "pax-exabytes": (gzipped(FIRST + pax({b"size": b"9" * 20}) + header(b"weights")), "impossible size"),

@@ -118,7 +118,7 @@ def test_everything_that_a_mount_writes_is_for_who_mounted_alone(
     cache = tmp_path / "cache"
     cache.mkdir(mode=0o755)
     log = tmp_path / "log"
-    log.write_text("of a mount before\n")
+    log.write_bytes(bytes(10 << 20))  # of a mount before, and full: the next line begins a new one
     log.chmod(0o644)
     before = os.umask(0)
     try:
@@ -129,7 +129,9 @@ def test_everything_that_a_mount_writes_is_for_who_mounted_alone(
         os.umask(before)
     written = [cache, *cache.rglob("*")]
     assert {stat.S_IMODE(path.lstat().st_mode) for path in written if path.is_dir()} == {0o700}
-    assert {stat.S_IMODE(path.lstat().st_mode) for path in (log, *written) if path.is_file()} == {0o600}
+    assert log.with_name("log.1").stat().st_size == 10 << 20
+    logs = log, log.with_name("log.1")
+    assert {stat.S_IMODE(path.lstat().st_mode) for path in (*logs, *written) if path.is_file()} == {0o600}
     let_others_in(cache.parent)
     refused = subprocess.run(
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "ls", cache / "models"],

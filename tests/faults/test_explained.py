@@ -75,12 +75,11 @@ def wrong_bit(answer: Answer) -> Answer:
     return Answer(200, answer.headers, flipped(ARCHIVE, len(ARCHIVE) * 4))
 
 
-REFUSED = DeadPort()
 CASES = [
     Case("denied", errno.EACCES, "status 403", errors.AccessDenied, status(403)),
     Case("unauthorized", errno.EACCES, "status 401", errors.AccessDenied, status(401)),
     Case("stalled", errno.ETIMEDOUT, "sent nothing for 1 s", errors.TimedOut, stall(0)),
-    Case("refused", errno.EHOSTUNREACH, "refused", errors.Unavailable, redirected(f"{REFUSED.url}/x?sig={SECRET}")),
+    Case("refused", errno.EHOSTUNREACH, "refused", errors.Unavailable),
     Case(
         "nameless",
         errno.EHOSTUNREACH,
@@ -130,12 +129,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "PYTHONPATH": os.pathsep.join(filter(None, [str(home / "planted"), os.environ.get("PYTHONPATH")])),
         },
     )
-    with HttpOrigin() as origin, REFUSED:
+    with HttpOrigin() as origin, DeadPort() as refused:
         for case in CASES:
             body = TFLITE if case.lite else ARCHIVE
             put(origin, f"/{case.handle}", LITE if case.lite else COMPRESSED, body, etag='"1"')
             if case.fault is not None:
                 origin.always(f"/{case.handle}", case.fault)
+        origin.always(f"/{BY_NAME['refused'].handle}", redirected(f"{refused.url}/x?sig={SECRET}"))
 
         def end() -> None:
             origin.reset()

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -268,18 +268,20 @@ def run_readers(root: Path, stage: Stage, row: Row, outcome: Outcome) -> None:
 
 
 def heals(root: Path, stage: Stage, *, unseen: bool) -> bool:
-    """Whether the same paths give right bytes again, in a while."""
+    """Whether the same paths give right bytes again, in a while; they do not where a read hangs, either."""
+    healed = threading.Event()
     deadline_s = time.monotonic() + HEALED_S
-    while time.monotonic() < deadline_s:
-        try:
-            found = {name: (root / name).read_bytes() for name in stage.files}
-        except OSError:
-            time.sleep(0.2)
-            continue
-        if found == stage.files or unseen:  # what was not noticed is cached
-            return True
-        time.sleep(0.2)
-    return False
+
+    def look() -> None:
+        while time.monotonic() < deadline_s and not healed.is_set():
+            with suppress(OSError):
+                found = {name: (root / name).read_bytes() for name in stage.files}
+                if found == stage.files or unseen:  # what was not noticed is cached
+                    healed.set()
+            healed.wait(0.2)
+
+    threading.Thread(target=look, name="heals", daemon=True).start()
+    return healed.wait(HEALED_S)
 
 
 def perform(row: Row, stage: Stage, mount: Mount, begin: Callable[[], None], end: Callable[[], None]) -> Outcome:

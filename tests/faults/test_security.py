@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 import tarfile
 from base64 import b64encode
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from hubfs import presence
 from tests.conftest import BINDINGS, SMALL, MountHub
 from tests.support.certificates import self_signed
 from tests.support.figures import Figures
@@ -33,7 +35,7 @@ ONLY_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be someb
 def as_somebody(who: tuple[str, ...], *command: str | Path, below: Path) -> "subprocess.CompletedProcess[str]":
     """Runs a command as somebody else, in a directory that we opened: no directory above it is in the way."""
     return subprocess.run(
-        ["setpriv", *who, *command], cwd=below, capture_output=True, text=True, check=False, timeout=30
+        ["setpriv", *who, *command], cwd=below, capture_output=True, errors="replace", check=False, timeout=30
     )
 
 
@@ -49,7 +51,7 @@ class TestAnotherUser:
         ("ls", "-A", "."),
         ("stat", SMALL),
         ("test", "-e", SMALL),
-        ("getfattr", "-n", "user.hubfs.url", SMALL),
+        ("readlink", f"{SMALL}/../latest"),
     )
 
     def test_is_shut_out(self, mount: MountHub, servers: Origin, figures: Figures) -> None:
@@ -67,7 +69,9 @@ class TestAnotherUser:
 
     def test_may_read_and_not_write_with_allow_other(self, mount: MountHub, servers: Origin) -> None:
         with mount(servers, "--allow-other") as hub:
-            assert as_somebody(NOBODY, "cat", ".hubfs/version", below=hub.path).stdout
+            for command in self.COMMANDS:
+                done = as_somebody(NOBODY, *command, below=hub.path)
+                assert done.returncode == 0, (command, done.stderr)
             read = as_somebody(NOBODY, "md5sum", f"{SMALL}/saved_model.pb", below=hub.path)
             assert read.stdout[:32] == hashlib.md5((hub.path / SMALL / "saved_model.pb").read_bytes()).hexdigest()
             done = as_somebody(NOBODY, "touch", f"{SMALL}/saved_model.pb", below=hub.path)
@@ -90,6 +94,26 @@ class TestAnotherUser:
         limits = Path(f"/proc/{daemon}/limits").read_text().splitlines()
         (core,) = [line for line in limits if line.startswith("Max core file size")]
         assert core.split()[4:6] == ["0", "0"]
+
+
+@ONLY_ROOT
+def test_another_user_who_takes_the_names_of_a_mount_first_is_not_in_its_way(tmp_path: Path, machine: Machine) -> None:
+    where = tmp_path / "m"
+    where.mkdir()
+    program = (
+        "import os, sys; from hubfs import presence; os.setresuid(65534, 65534, 65534);"
+        "kept = [presence.announce(name) for name in sys.argv[1:]]; print(1, flush=True); sys.stdin.read()"
+    )
+    names = [presence.of_supervisor(where), presence.of_mounting(where)]
+    with HttpOrigin() as hub, subprocess.Popen([sys.executable, "-c", program, *names], stdin=-1, stdout=-1) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        done = machine.hubfs("mount", where, "--hub", hub.url, "--no-disk-cache", "--supervise")
+        assert done.returncode == 0, done.stderr
+        done = machine.hubfs("unmount", where)
+        assert done.returncode == 0, done.stderr
+        assert other.poll() is None
+        other.kill()
 
 
 class Secrets:
@@ -260,6 +284,29 @@ def test_a_command_that_fails_says_no_secret(tmp_path: Path, machine: Machine, s
         assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
+def test_what_hosts_say_and_names_that_readers_ask_for_are_text_in_a_terminal_and_one_line_in_the_log(
+    tmp_path: Path, machine: Machine
+) -> None:
+    retitle = "\x1b]0;owned\x07"
+    with HttpOrigin() as hub:
+        hub.route("/leaky/model/1", lambda _: Answer(200, {"Content-Type": f"a/b{retitle}"}, bytes(5000)))
+        with tarfile.open(tmp_path / "hostile.tar.gz", "w:gz") as tar:
+            tar.add(__file__, "../saved_model.pb")
+        hub.put("/leaky/hostile/1", (tmp_path / "hostile.tar.gz").read_bytes(), etag='"1"')
+        with mounted(machine, tmp_path / "hub", hub.url, "--format", "compressed") as where:
+            for path in ("model/1", f"hostile/1/x{retitle}\n2026-01-01 ERROR hubfs: forged"):
+                with pytest.raises(OSError, match="Input/output error"):
+                    (where.path / "leaky" / path).stat()
+            shown = {"status": where.machine.hubfs("status", where.path).stdout, "log": where.log()}
+            shown["xattr"] = where.error_of(where.path / "leaky/model")
+            shown["recent problems"] = "\n".join(where.status()["recent_problems"])
+    for name, text in shown.items():
+        assert r"a/b\x1b]0;owned\x07" in text, name
+        assert all(line.isprintable() for line in text.splitlines()), name
+        assert not [line for line in text.splitlines() if line.startswith("2026-01-01")], name
+    assert r"\n2026-01-01 ERROR hubfs: forged" in shown["log"]
+
+
 class TestCertificates:
     def test_nothing_is_read_from_a_host_that_cannot_show_who_it_is(self, tmp_path: Path, machine: Machine) -> None:
         with HttpOrigin(self_signed(tmp_path)) as hub, mounted(machine, tmp_path / "hub", hub.url) as where:
@@ -304,7 +351,6 @@ def test_a_hub_in_the_world_cannot_have_a_mount_ask_inside(tmp_path: Path, machi
                 got, _ = outcome(where.path / "leaky/model/1")
                 assert got == errno.EHOSTUNREACH
                 assert "link-local" in where.log()
-                assert "HUBFS_PRIVATE_REDIRECTS" in where.log()
                 assert inside.requests == []
 
     in_network_of([f"{public}/32", f"{metadata}/32"], read)

@@ -65,7 +65,7 @@ def test_the_spans_of_a_range_are_those_that_hold_a_byte_of_it(offset: int, size
     assert list(SOME.spans_of(offset, size)) == expected
 
 
-@given(st.lists(st.tuples(st.integers(1, 1 << 30), st.integers(1, 1 << 22)), max_size=20), st.binary(max_size=60))
+@given(st.lists(st.tuples(st.integers(1, 1 << 27), st.integers(1, 1 << 22)), max_size=20), st.binary(max_size=60))
 def test_what_was_written_is_read(steps: list[tuple[int, int]], window: bytes):
     places, bit, output = [(0, 0)], 0, 0
     for more_bits, more_output in steps:
@@ -153,10 +153,27 @@ def test_checkpoints_that_no_file_could_have_are_damaged(places: list[tuple[int,
         index(*places)
 
 
+def test_spans_of_next_to_nothing_are_damaged_if_they_are_many():
+    places = [(1000 * n, n) for n in range(64)]
+    assert len(index(*places[:63], compressed=9000, output=100)) == 63
+    with pytest.raises(Damaged, match="too near"):
+        index(*places, compressed=9000, output=100)
+    assert len(index(*((1000 * n, n << 14) for n in range(300)), compressed=40_000, output=300 << 14)) == 300
+
+
 def test_a_span_too_large_to_decode_is_damaged():
     with pytest.raises(Damaged, match="too far apart"):
         index((0, 0), output=MAX_SPAN_OUTPUT_BYTES + 1)
     assert len(index((0, 0), output=MAX_SPAN_OUTPUT_BYTES)) == 1
+
+
+@pytest.mark.parametrize("compressed", [(16 << 20) + 2 * 900 + 1, 8 << 30])
+def test_a_span_too_large_to_fetch_is_damaged_however_little_it_inflates_to(compressed: int):
+    with pytest.raises(Damaged, match="too far apart"):
+        index((0, 0), compressed=compressed, output=900)
+    with pytest.raises(Damaged, match="too far apart"):
+        index((0, 0), (801, 900), compressed=101 + compressed, output=1800)
+    assert len(index((0, 0), compressed=(16 << 20) + 2 * 900, output=900)) == 1
 
 
 @given(st.binary(max_size=WINDOW_BYTES))

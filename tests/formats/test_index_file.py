@@ -9,6 +9,7 @@ from hubfs.errors import Damaged
 from hubfs.formats import index_file
 from hubfs.formats.gzip_index import Checkpoint, GzipIndex
 from hubfs.formats.index_file import IndexedMember, IndexFile, looks_like_index
+from hubfs.formats.names import MAX_MEMBERS
 from hubfs.formats.sealed import seal
 from tests.support.archives import flipped
 
@@ -62,6 +63,20 @@ def test_more_members_than_there_are_bytes_is_damaged():
         body = struct.pack("<QIQ", 1000, count, 0)
         with pytest.raises(Damaged, match=message):
             IndexFile.from_bytes(seal(index_file._MAGIC, index_file._VERSION, body))
+
+
+@pytest.mark.parametrize("paths", [("a", "a/b"), ("a/b", "a"), ("a", "a/b/c")])
+def test_what_lies_below_a_file_is_damaged(paths: tuple[str, str]):
+    members = tuple(IndexedMember(path, False, 10, 512 + 1024 * place) for place, path in enumerate(paths))
+    with pytest.raises(Damaged, match="file"):
+        IndexFile(9000, members, None)
+
+
+def test_directories_above_members_count_as_those_of_an_archive_do():
+    deep = "/d" * 99
+    members = tuple(IndexedMember(f"{number}{deep}/f", False, 0, 512) for number in range(MAX_MEMBERS // 100 + 1))
+    with pytest.raises(Damaged, match="too many members"):
+        IndexFile(9000, members, None)
 
 
 def test_a_member_is_a_file_or_a_directory_and_nothing_else():

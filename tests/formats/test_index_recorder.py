@@ -133,6 +133,13 @@ def test_a_span_that_would_be_too_large_makes_no_index():
     assert recorder.finish(70_000, TRAILER) is None
 
 
+def test_a_span_of_too_many_bytes_that_inflate_to_nothing_makes_no_index():
+    recorder = IndexRecorder()
+    recorder.output(bytes(MIB))
+    recorder.checkpoint(8 * 40 * MIB, MIB - 1)
+    assert recorder.finish(41 * MIB, TRAILER) is None
+
+
 def test_output_is_kept_by_reference_and_no_longer_than_needed():
     recorder = IndexRecorder()
     for _ in range(50):

@@ -227,6 +227,28 @@ def test_the_process_has_nothing_that_it_does_not_need():
     output.close()
 
 
+LIMITED = """
+import ctypes, resource, sys
+from hubfs.cancellation import Cancellation
+from hubfs.formats.parallel_gzip import ParallelInflater
+
+bounding_set, sys_resource = 24, 24
+ctypes.CDLL(None).prctl(bounding_set, sys_resource, 0, 0, 0)  # as in a container; else root may raise limits
+resource.setrlimit(resource.RLIMIT_AS, (7 << 30, 7 << 30))
+packed = open(sys.argv[1], "rb").read()
+output = ParallelInflater(len(packed), workers=2, cancellation=Cancellation())
+print(sum(map(len, output.inflate(iter([packed]), lambda *_: None))))
+"""
+
+
+def test_the_process_takes_the_limits_that_the_daemon_has_if_they_are_lower(tmp_path):
+    archive = tmp_path / "archive"
+    archive.write_bytes(PACKED)
+    command = [sys.executable, "-c", LIMITED, str(archive)]
+    output = subprocess.check_output(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert int(output) == len(DATA)
+
+
 PROGRAM = """
 import sys, time
 from hubfs.cancellation import Cancellation

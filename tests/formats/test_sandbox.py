@@ -112,6 +112,23 @@ def test_a_confined_process_reaches_no_file_no_network_and_no_other_process(conf
     assert len(refused) > 20
 
 
+def test_landlock_alone_keeps_every_file_away(tmp_path: Path) -> None:
+    """Whatever system call seccomp lets through, by mistake or on a machine that it does not know."""
+    program = (
+        "import ctypes, os, sys; from hubfs.formats.sandbox import _forbid_files; libc = ctypes.CDLL(None)\n"
+        "libc.syscall.restype = ctypes.c_long; libc.prctl(38, 1, 0, 0, 0)\n"
+        "if not _forbid_files(libc): sys.exit('no Landlock')\n"
+        "for name, flags in (('/etc/passwd', os.O_RDONLY), (sys.argv[1], os.O_WRONLY | os.O_CREAT)):\n"
+        "    try: os.open(name, flags)\n"
+        "    except PermissionError: print('refused')\n"
+    )
+    command = [sys.executable, "-c", program, tmp_path / "new"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    if "no Landlock" in done.stderr:
+        pytest.skip("this kernel has no Landlock")
+    assert (done.stdout, done.stderr) == ("refused\nrefused\n", "")
+
+
 def test_a_confined_process_can_compute(confined) -> None:
     assert {confined["said"][name] for name in NEEDED} == {None}
 

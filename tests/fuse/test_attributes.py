@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubfs.fuse.attributes import FIXED_MTIME_NS, Owner, inode, mode_of, stat_of
-from hubfs.tree.virtual_tree import Node, NodeKind
+from hubfs.tree.node import Node, NodeKind
 
 OWNER = Owner(uid=12, gid=34)
 

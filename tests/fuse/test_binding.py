@@ -18,6 +18,7 @@ from hubfs.fuse.binding import (
     check_openness,
     raise_read_ahead,
 )
+from hubfs.fuse.complaints import Complaints
 
 NOT_EVEN_ROOT_MAY_WRITE = Path("/proc/sys/kernel/random/entropy_avail")
 
@@ -74,7 +75,9 @@ def test_what_is_not_known_is_no_error(tmp_path: Path, content: str | None) -> N
 
 
 def test_the_bindings_find_the_operations_that_there_are_and_no_others() -> None:
-    threaded, callable_ = _ThreadedOperations(Files()), _CallableOperations(Files())
+    complaints = Complaints()
+    complaints.release()
+    threaded, callable_ = _ThreadedOperations(Files(), complaints), _CallableOperations(Files(), complaints)
     operations: Any
     for operations in (threaded, callable_):
         assert operations.use_ns is True

@@ -27,6 +27,7 @@ from hubfs.sources.source import Entry, EntryKind
 from hubfs.tree.catalog import CatalogEntry, CatalogKind
 from hubfs.tree.catalog_file import to_json_lines
 from hubfs.tree.catalog_provider import CatalogProvider
+from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.tfhub_modules import TfhubModules
 from hubfs.tree.virtual_tree import VirtualTree
 
@@ -145,9 +146,11 @@ def operations(models: OneModel, cache: Cache, tmp_path: Path) -> Operations:
         cast("Models", models),
         cache,
         read_ahead=lambda blob: blob,
-        controls={"version": lambda: b"1.2.3\n"},
+        controls=ControlFiles(
+            {"version": lambda: b"1.2.3\n"},
+            TfhubModules(["https://tfhub.dev"], lambda: catalog.current(refresh=True).handles()),
+        ),
         catalog=catalog,
-        modules=TfhubModules(["https://tfhub.dev"], lambda: catalog.current(refresh=True).handles()),
     )
     return Operations(tree, Owner(1, 2))
 
@@ -230,6 +233,13 @@ def test_readdir_gives_names_types_and_the_inodes_that_getattr_gives(
 def test_readdir_of_a_file_is_refused(operations: Operations) -> None:
     assert errno_of(operations.readdir, f"{ROOT}/saved_model.pb", 0) == errno.ENOTDIR
     assert errno_of(operations.readdir, "/.hubfs/version", 0) == errno.ENOTDIR
+
+
+def test_a_directory_that_is_gone_is_never_an_empty_one(operations: Operations, models: OneModel) -> None:
+    assert errno_of(operations.readdir, f"{ROOT}/assets", 0) == errno.ESTALE
+    assert errno_of(operations.readdir, "/google/spice/3", 0) == errno.ESTALE
+    models.source.failure = Damaged("cut")
+    assert errno_of(operations.readdir, ROOT, 0) == errno.EIO
 
 
 def test_read_gives_the_bytes(operations: Operations) -> None:
@@ -390,3 +400,7 @@ def test_attributes_are_listed_and_read(operations: Operations, models: OneModel
     assert operations.listxattr("/") == []
     models.source.failure = Damaged("https://hub/google/spice/2: crc")
     assert operations.getxattr(ROOT, "user.hubfs.error") == b"https://hub/google/spice/2: crc"
+    models.source.failure = Damaged("ü" * 100_000)
+    cut = operations.getxattr(ROOT, "user.hubfs.error")
+    assert len(cut) <= 65536, "the kernel would say E2BIG"
+    assert cut.decode().endswith("üü...")

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sysconfig
 
@@ -19,3 +20,11 @@ def test_the_house_is_in_order(check: str) -> None:
         timeout=200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_everything_that_is_time_boxed_runs_at_full_length_in_scripts_test_faults() -> None:
+    command = next(line for line in (ROOT / "scripts" / "test").read_text().splitlines() if "HUBFS_FAULTS=full" in line)
+    covered = [ROOT / word for word in command.split() if word.startswith("tests/")]
+    boxed = [path for path in (ROOT / "tests").rglob("*.py") if re.search(r"\bbudget\(\"", path.read_text())]
+    assert len(boxed) > 5
+    assert [path for path in boxed if not any(map(path.is_relative_to, covered))] == []

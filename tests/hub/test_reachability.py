@@ -7,14 +7,8 @@ from hubfs.blobs.retry import Busy
 from hubfs.cancellation import Cancellation
 from hubfs.errors import AccessDenied, Cancelled, HubfsError, ModelNotFound, TimedOut, Unavailable
 from hubfs.hub.reachability import AtOnce, Outage, OutOfReach, Plan, Reachability, plan_of
+from tests.support.clock import Clock
 from tests.support.mount import eventually
-
-
-class Clock:
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture

@@ -178,6 +178,16 @@ def test_status_of_what_is_not_mounted_says_so(machine: Machine, tmp_path: Path)
     assert str(tmp_path) in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("output", "complaint"),
+    [("> /dev/full", "hubfs: the output cannot be written: No space left on device\n"), ("| :", "")],
+)
+def test_output_that_nobody_takes_is_no_traceback(machine: Machine, output: str, complaint: str) -> None:
+    asking = Machine(machine.root, machine.environment, ("sh", "-c", f'"$0" "$@" {output}'))
+    assert asking.hubfs("status").stderr == complaint
+    assert asking.hubfs("--help").stderr == complaint
+
+
 def test_resolve_prints_the_path_of_a_model_below_the_mount_of_its_hub(mount: MountHub, origin: Origin) -> None:
     with mount(origin) as hub:
         done = hub.machine.hubfs("resolve", f"{origin.url}/{SMALL}")

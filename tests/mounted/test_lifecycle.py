@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 
 from hubfs import mount_table
+from hubfs.blobs.ranged_stream import MOST_CONNECTIONS
+from hubfs.supervisor import delay_s
 from tests.conftest import SMALL, MountHub
 from tests.support.figures import Figures, budget
 from tests.support.files import files
@@ -354,6 +356,20 @@ def test_a_dead_mount_is_found_and_replaced_though_somebody_is_in_there(
             assert not is_mounted(again.path)
 
 
+def test_a_stuck_mount_keeps_nobody_from_mounting_elsewhere(
+    mount: MountHub, machine: Machine, tmp_path: Path, servers: Origin
+) -> None:
+    # As after a day, when the kernel asks for the root's attributes again.
+    with mount(servers, "-o", "attr_timeout=0") as stuck:
+        pid = stuck.status()["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with mounted(machine, tmp_path / "elsewhere", servers.url, timeout_s=20) as hub:
+                assert (hub.path / ".hubfs" / "version").read_text()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
 def test_mount_points_may_have_any_name(machine: Machine, tmp_path: Path, servers: Origin) -> None:
     target = tmp_path / "target"
     target.mkdir()
@@ -442,6 +458,7 @@ def _traces(base: Path) -> dict[str, object]:
     }
 
 
+@pytest.mark.timeout(1200)  # a hundred take 200 s, and twice as long on a busy machine
 def test_cycles_of_mounting_and_unmounting_leave_nothing_behind(
     mount: MountHub, servers: Origin, tmp_path: Path, figures: Figures
 ) -> None:
@@ -481,6 +498,30 @@ def _named_sockets() -> list[tuple[str, str]]:
     return [(fields[6], fields[7]) for fields in lines if len(fields) == 8]
 
 
+@dataclass
+class Kept:
+    """What a daemon keeps: threads, and descriptors, by what they are of."""
+
+    threads: int
+    files: list[str]
+    sockets: int
+
+    def is_no_more_than(self, before: "Kept") -> bool:
+        # Connections are kept for the next request. How many are there to be kept is chance: as many as were busy at
+        # once, of which a pass has up to MOST_CONNECTIONS; and a socket is the daemon's name.
+        most_sockets = max(before.sockets, 1 + MOST_CONNECTIONS)
+        return self.threads <= before.threads and self.files == before.files and self.sockets <= most_sockets
+
+
+def kept_by(pid: int) -> Kept:
+    kinds = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            kinds.append(str(descriptor.readlink()))
+    files = sorted(kind for kind in kinds if not kind.startswith("socket:"))
+    return Kept(len(os.listdir(f"/proc/{pid}/task")), files, len(kinds) - len(files))
+
+
 def test_a_daemon_keeps_no_thread_and_no_descriptor_of_what_is_over(
     machine: Machine, tmp_path: Path, archive: bytes, small: Path, figures: Figures
 ) -> None:
@@ -512,21 +553,21 @@ def test_a_daemon_keeps_no_thread_and_no_descriptor_of_what_is_over(
                     assert reader.stdout.read(100_000)
                     reader.kill()  # in mid-read
 
-            def counts() -> tuple[int, int]:
-                return len(os.listdir(f"/proc/{daemon}/task")), len(os.listdir(f"/proc/{daemon}/fd"))
-
             use(0)
             time.sleep(3)  # the slow pass ends; files of the cache stay open for moments
-            threads, descriptors = counts()
+            before = kept_by(daemon)
             use(100)
-            assert eventually(lambda: counts()[0] <= threads and counts()[1] <= descriptors, 15), (
-                (threads, descriptors),
-                counts(),
-            )
-            after = counts()
-    figures.note("lifecycle", daemon_threads=f"{threads} and {after[0]}", daemon_fds=f"{descriptors} and {after[1]}")
+            assert eventually(lambda: kept_by(daemon).is_no_more_than(before), 15), (before, kept_by(daemon))
+            after = kept_by(daemon)
+    figures.note(
+        "lifecycle",
+        daemon_threads=f"{before.threads} and {after.threads}",
+        daemon_files=f"{len(before.files)} and {len(after.files)}",
+        daemon_sockets=f"{before.sockets} and {after.sockets}",
+    )
 
 
+@pytest.mark.timeout(900)  # before the tenth start alone it pauses for half a minute
 def test_a_supervised_mount_is_there_again_after_every_kill(
     mount: MountHub, servers: Origin, small: Path, figures: Figures
 ) -> None:
@@ -553,8 +594,12 @@ def test_a_supervised_mount_is_there_again_after_every_kill(
                 helpers = children(found["pid"])
                 os.kill(found["pid"], signal.SIGKILL)
                 killed_s = time.monotonic()
-                assert eventually(lambda: told(hub.path).get("restarts") == number + 1, 30)  # noqa: B023 - called now
-                slowest_s = max(slowest_s, time.monotonic() - killed_s)
+                pause_s = delay_s(number + 1)  # the tenth is the longest there is
+                assert eventually(
+                    lambda: told(hub.path).get("restarts") == number + 1,  # noqa: B023 - called now
+                    pause_s + 30,
+                )
+                slowest_s = max(slowest_s, time.monotonic() - killed_s - pause_s)
                 right[0] = 0
                 assert not any(map(is_running, helpers))
             assert eventually(lambda: right[0] > 0, 30)
@@ -569,7 +614,7 @@ def test_a_supervised_mount_is_there_again_after_every_kill(
         assert hub.machine.hubfs("unmount", hub.path).returncode == 0
         assert not hub.pids(), "the supervisor ends, too"
     figures.add("lifecycle", supervised_kills=kills, came_back=kills)
-    figures.note("lifecycle", slowest_return_s=slowest_s)
+    figures.note("lifecycle", slowest_return_after_the_pause_s=slowest_s)
 
 
 def told(path: Path) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from hubfs.errors import EntryNotFound, HubfsError, IsADirectory, NotADirectory,
 from hubfs.hub.handle import MAX_SEGMENTS
 from hubfs.tree.catalog import CatalogEntry, CatalogKind
 from hubfs.tree.catalog_file import to_json_lines
-from hubfs.tree.virtual_tree import NodeKind, VirtualTree
+from hubfs.tree.node import NodeKind
+from hubfs.tree.virtual_tree import VirtualTree
 from tests.properties.kit import examples
 from tests.support.archives import directories_of, tar_of
 from tests.support.streams import Desk

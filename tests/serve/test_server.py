@@ -57,7 +57,8 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, number: signal.Sign
 def test_a_signal_gives_up_the_build_that_is_running(tmp_path: Path):
     directory = tmp_path / "root/google/sparse/1"
     directory.mkdir(parents=True)
-    os.truncate(os.open(directory / "huge", os.O_CREAT | os.O_WRONLY), 1 << 40)  # a hole: hours to archive
+    (directory / "huge").touch()
+    os.truncate(directory / "huge", 1 << 40)  # a hole: hours to archive
     with process(tmp_path / "root", tmp_path / "temporary") as (child, url):
         port = int(url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=30) as client:

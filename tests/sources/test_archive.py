@@ -16,7 +16,7 @@ from hubfs.cache.memory import MemoryTier
 from hubfs.errors import Damaged, EntryNotFound, IsADirectory, Stale
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
-from hubfs.sources.archive import ArchiveSource
+from hubfs.sources.archive import ArchiveSettings, ArchiveSource
 from hubfs.sources.naming import model_name
 from hubfs.sources.source import ROOT, Entry, EntryKind
 from tests.support.archives import END_MARKER, gzipped, member, model_files, tar_of
@@ -365,3 +365,18 @@ def test_a_cache_that_keeps_nothing_costs_transfers_only(desk: Desk) -> None:
     for _ in range(2):
         assert {path: read(source, path) for path in FILES} == FILES
     assert stream.transfers == 2
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("limit", ["hubfs.formats.tar.MAX_TRAILING_BYTES", "hubfs.formats.limits.HOLLOW_BYTES"])
+def test_an_archive_without_an_end_is_hostile(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, limit: str, workers: int
+) -> None:
+    monkeypatch.setattr(limit, 1 * MIB)
+    tar = tar_of({"a": b"here"})
+    endless = gzipped(tar + bytes(40 * MIB)) if "tar" in limit else gzipped(tar) + bytes(40 * MIB)
+    settings = ArchiveSettings(8 * MIB, inflate_workers=workers)
+    collaborators = {**desk.collaborators(desk.stream(endless, chunk_bytes=1 << 18)), "settings": settings}
+    source = ArchiveSource(HANDLE, URL, model_name(HUB, HANDLE, "v1"), "v1", **collaborators)
+    with pytest.raises(Damaged, match="hostile"):
+        source.entries()

@@ -1,6 +1,7 @@
 """Blocks that the cache has lost, read by the spans of an archive that was seen once."""
 
 import random
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.retry import Permanent
-from hubfs.cache.block_cache import BlockCache
+from hubfs.cache.block_cache import BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
 from hubfs.cancellation import Cancellation
@@ -67,16 +68,16 @@ class Bench:
     def _keep(self, data: bytes) -> None:
         self.kept = data
 
-    def _unpack(self, file: IndexFile) -> Blob:
+    def unpack(self, file: IndexFile) -> Blob:
         if file.gzip is None:
             return self.origin
         return GzipBlob(self.origin, file.gzip, name="it", pool=self._pool, cancellation=self._cancellation)
 
-    def _wrap(self, key: Any, blob: Blob) -> CachedBlob:
+    def wrap(self, key: Any, blob: Blob) -> CachedBlob:
         return CachedBlob(blob, self.cache, key, pool=self._pool, cancellation=self._cancellation)
 
     def collaborators(self, workers: int = 2) -> dict[str, Any]:
-        spans = ArchiveSpans(MODEL, unpack=self._unpack, wrap=self._wrap, load=lambda: self.kept, save=self._keep)
+        spans = ArchiveSpans(MODEL, unpack=self.unpack, wrap=self.wrap, load=lambda: self.kept, save=self._keep)
         settings = ArchiveSettings(ahead_bytes=8 * MIB, inflate_workers=workers)
         return {**self.desk.collaborators(self.stream, self.cache), "settings": settings, "spans": spans}
 
@@ -122,6 +123,13 @@ def test_a_lost_block_costs_its_spans_and_no_pass(bench_of: Callable[..., Bench]
     assert bench.origin.asked_bytes < len(ARCHIVE) // 2
 
 
+def test_a_block_of_another_length_is_as_good_as_lost(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of()
+    source = bench.read_once()
+    bench.cache.put(CacheKey(MODEL, WEIGHTS), 1, NOISE[MIB : 2 * MIB - 7])
+    assert read(source, WEIGHTS) == NOISE
+
+
 def test_everything_is_read_again_by_spans_and_right(bench_of: Callable[..., Bench]) -> None:
     bench = bench_of()
     source = bench.read_once()
@@ -144,6 +152,23 @@ def test_the_index_outlives_the_daemon(bench_of: Callable[..., Bench]) -> None:
     again = ArchiveSource.from_index(HANDLE, MODEL, index, **bench.collaborators())
     assert read(again, WEIGHTS) == NOISE
     assert bench.stream.transfers == 1
+
+
+def test_readers_that_come_at_once_to_a_kept_index_share_its_spans(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of()
+    index = bench.read_once().to_index()
+    both = threading.Barrier(2, timeout=10)
+
+    def kept() -> bytes | None:
+        both.wait()
+        return bench.kept
+
+    spans = ArchiveSpans(MODEL, unpack=bench.unpack, wrap=bench.wrap, load=kept, save=lambda _: None)
+    source = ArchiveSource.from_index(HANDLE, MODEL, index, **bench.collaborators() | {"spans": spans})
+    with ThreadPoolExecutor(2) as readers:
+        reads = [readers.submit(source.open(source.find(WEIGHTS)).read_at, offset, 1000) for offset in (0, 2000)]
+        assert [read.result(10) for read in reads] == [NOISE[:1000], NOISE[2000:3000]]
+    assert len({part.start for part in bench.origin.ranges}) == len(bench.origin.ranges)
 
 
 def test_a_small_archive_is_one_span(bench_of: Callable[..., Bench]) -> None:

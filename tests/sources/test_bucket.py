@@ -1,6 +1,7 @@
 import json
 import random
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -184,6 +185,10 @@ def test_damage_fails_the_whole_source_and_is_told_once(client: GcsClient, serve
             ask()
     assert failed == [source]
     assert not server.requests
+    for _ in range(100):
+        with pytest.raises(Damaged):
+            graph.read_at(0, 5)
+    assert len(traceback.extract_tb(source.failure.__traceback__)) < 10
 
 
 def test_what_may_pass_does_not_fail_the_source(source: BucketSource, server: GcsServer) -> None:

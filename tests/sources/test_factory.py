@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hubfs.blobs.gcs import GcsClient, GcsSettings
+from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.disk import DiskSettings, DiskTier
 from hubfs.cache.index_store import IndexStore
 from hubfs.cache.layout import CacheLayout
@@ -17,11 +18,12 @@ from hubfs.cache.memory import MemoryTier
 from hubfs.cache.shared_turns import NoTurns
 from hubfs.cache.tiered import TieredCache
 from hubfs.cancellation import Cancellation
-from hubfs.errors import Damaged
+from hubfs.errors import Damaged, Unavailable
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Location
 from hubfs.hub.tfhub import TfhubResolver
 from hubfs.sources.archive import ArchiveSettings
+from hubfs.sources.bucket import BucketSource
 from hubfs.sources.extracted import ExtractedSource, module_name
 from hubfs.sources.factory import SourceFactory
 from hubfs.sources.naming import hub_label
@@ -30,7 +32,7 @@ from tests.support.archives import gzipped, tar_of
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.hosted import manifest, put, put_tfjs
 from tests.support.http_clients import QUICK, http_client
-from tests.support.http_origin import HttpOrigin
+from tests.support.http_origin import HttpOrigin, status
 from tests.support.saved_models import whole_model
 
 SPICE = Handle.parse("google/spice/2")
@@ -213,3 +215,38 @@ def test_what_the_library_extracted_for_this_hub_is_found(start: Start, origin: 
     with start() as machine:
         assert machine.factory.extracted(SPICE) is None
     assert not origin.requests
+
+
+@pytest.mark.parametrize("form", ["archive", "file", "files"])
+def test_that_the_hub_has_a_model_no_longer_is_not_told_as_a_file_that_does_not_exist(
+    start: Start, origin: HttpOrigin, form: str
+) -> None:
+    handle, location, _ = located(origin, form)
+    with start() as machine:
+        source = machine.opened(handle, location)
+        contents(source)
+        until(lambda: machine.index(handle))
+        index = machine.index(handle)
+        assert index is not None
+        machine.cache.drop(source.model)
+        origin.always(f"/{handle}/model.json" if form == "files" else f"/{handle}", status(404))
+        with pytest.raises(Unavailable, match=f"what is cached of {handle} can still be read"):
+            contents(machine.factory.loaders[location.form](handle, index))
+
+
+def test_what_was_on_its_way_when_a_model_turned_out_damaged_does_not_stay_in_the_cache(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start() as machine:
+        source = machine.opened(SPICE, Location("gs://models/google/spice/2", Form.UNCOMPRESSED))
+        assert isinstance(source, BucketSource)
+        blob = source.open(source.find("variables/variables.index"))
+        put = machine.cache.put
+
+        def put_late(key: CacheKey, index: int, block: bytes) -> bool:
+            source.fail(Damaged("another block is not what was announced"))
+            return put(key, index, block)
+
+        monkeypatch.setattr(machine.cache, "put", put_late)
+        blob.read_at(0, 10)
+        assert not machine.cache.has(CacheKey(source.model, "variables/variables.index"), 0)

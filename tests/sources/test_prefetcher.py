@@ -16,6 +16,7 @@ from hubfs.sources.listed import ListedSource, tree_of
 from hubfs.sources.prefetch_readers import FOLLOW_S
 from hubfs.sources.prefetcher import NoPrefetching, Prefetcher
 from hubfs.sources.source import Source
+from tests.support.clock import Clock
 from tests.support.mount import eventually
 
 GRAPH, INDEX, DATA = "saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"
@@ -93,16 +94,9 @@ def source_of(asked: Asked | None, name: str = "a/model/1") -> Listed:
     )
 
 
-class Clock:
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(0)
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import gzip
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from hubfs.hub.resolver import Form, Location
 from hubfs.sources import tfjs
 from hubfs.sources.source import Entry, EntryKind
 from hubfs.sources.tfjs import TfjsSource
-from tests.support.hosted import PAGE, manifest, put_tfjs
+from tests.support.hosted import PAGE, manifest, put, put_tfjs
 from tests.support.http_clients import QUICK, http_client
 from tests.support.http_origin import Answer, HttpOrigin, cut, status
 
@@ -324,3 +325,12 @@ def test_an_index_that_is_not_as_written_is_damaged(client: HttpClient, ask, key
         TfjsSource.from_index(
             client, "http://hub.invalid", HANDLE, index, lambda _, blob: blob, locate=lambda: Location("", Form.FILES)
         )
+
+
+def test_a_shard_that_comes_compressed_unasked_is_refused(origin: HttpOrigin, ask: Callable[[], TfjsSource]) -> None:
+    # As object stores send what was uploaded with `Content-Encoding: gzip`: its bytes are not the shard's.
+    path = "group1-shard2of2.bin"
+    encoded = gzip.compress(FILES[path])
+    put(origin, f"{ROOT}/{path}", "tfjs-format=file", encoded, headers={"Content-Encoding": "gzip"})
+    with pytest.raises(Unavailable, match=rf"{path} comes encoded as gzip"):
+        ask()

@@ -1,17 +1,13 @@
+import time
+
 import pytest
 
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.errors import Cancelled, EntryNotFound, HubfsError, ModelNotFound, TimedOut, Unavailable
 from hubfs.sources.troubles import Troubles, WatchedBlob
+from tests.support.clock import Clock
 
 SPICE = "google/spice/2"
-
-
-class Clock:
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture
@@ -114,3 +110,22 @@ def test_what_nobody_meets_again_is_forgotten(troubles: Troubles, clock: Clock) 
     clock.now_s += 601
     assert troubles.of(SPICE) is None
     assert troubles.handles() == set()
+
+
+def test_an_outage_of_thousands_of_models_is_told_at_once(troubles: Troubles) -> None:
+    """The status asks for each model's: what took time in proportion to their square took 80 s for so many."""
+    for number in range(3000):
+        troubles.note(f"google/spice/{number}", "", Unavailable("gone"))
+    began_s = time.monotonic()
+    assert sum(troubles.of(handle) is not None for handle in troubles.handles()) == 3000
+    assert len(troubles.below("google/spice")) == 3000
+    assert time.monotonic() - began_s < 5
+
+
+def test_the_files_of_one_model_push_out_no_other_model_s_trouble(troubles: Troubles) -> None:
+    troubles.note(SPICE, "", Unavailable("gone"))
+    for number in range(20_000):
+        troubles.note("google/other/1", str(number), Unavailable("gone"))
+    assert troubles.handles() == {SPICE, "google/other/1"}
+    troubles.forget("google/other/1")
+    assert troubles.handles() == {SPICE}

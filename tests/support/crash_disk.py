@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,6 +19,7 @@ from unittest import mock
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.disk import DiskSettings, DiskTier
 from hubfs.cache.index_store import Index, IndexStore
+from hubfs.cache.latest_store import LastAnswer, LatestStore
 from hubfs.cache.layout import CacheLayout
 
 _SECTOR_BYTES = 512
@@ -73,11 +75,12 @@ class Recorded:
     blocks: dict[tuple[CacheKey, int], bytes]
     indexes: dict[str, list[Index]]
     files: dict[str, bytes]
+    answers: dict[tuple[str, str], list[LastAnswer]]
 
     @property
     def kept(self) -> int:
         """How many answers there are, if nothing is lost."""
-        return len(self.blocks) + len(self.indexes) + len(self.files)
+        return len(self.blocks) + len(self.indexes) + len(self.files) + len(self.answers)
 
 
 @dataclass
@@ -101,6 +104,7 @@ class Found:
 HANDLES = ("hub/a/model/1", "hub/a/model/2", "hub/b/deep/name/1")
 MODELS = ("hub/a/model/1@old", "hub/a/model/1@new", "hub/a/model/2@x", "hub/b/deep/name/1@x")
 PATHS = ("saved_model.pb", "variables/data", "variables/index")
+NAMES = (("hub", "a/model"), ("hub", "b/deep/name"), ("other", "a/model"))
 
 
 def _tier(root: Path) -> DiskTier:
@@ -123,6 +127,7 @@ def record(root: Path) -> Recorded:
         handle = model.partition("@")[0]
         indexes[handle].append({"model": model, "entries": [[path, noise.random()] for path in PATHS * 8]})
     files = {model: noise.randbytes(1234) for model in MODELS}
+    answers = {name: [LastAnswer(str(noise.randrange(99)), 1e9 + noise.random()) for _ in range(3)] for name in NAMES}
     steps: list[Step] = []
     with _recording(steps, root):
         cache, store = _tier(root), IndexStore(CacheLayout(root))
@@ -147,10 +152,13 @@ def record(root: Path) -> Recorded:
             keep(model)
         cache.drop(MODELS[2])
         keep(MODELS[2])
+        for (hub, name), told in answers.items():
+            for answer in told:
+                LatestStore(CacheLayout(root), hub).save(name, answer)
         indexes[HANDLES[0]].append({"model": MODELS[0], "entries": []})
         keep(MODELS[0])
         keep(MODELS[1])
-    return Recorded(steps, blocks, dict(indexes), files)
+    return Recorded(steps, blocks, dict(indexes), files, answers)
 
 
 @contextmanager
@@ -273,6 +281,8 @@ def check(root: Path, recorded: Recorded) -> Found:
         found.count(store.load_file(model), data)
         most_bytes = sum(len(block) for (key, _), block in recorded.blocks.items() if key.model == model)
         found.wrong += cache.cached_bytes(model) > most_bytes
+    for (hub, name), answers in recorded.answers.items():
+        found.count(LatestStore(CacheLayout(root), hub).load(name), *answers)
     list(store.known("hub"))
     cache.stats()
     for release in releases:
@@ -301,7 +311,33 @@ def heal(root: Path, recorded: Recorded, chance: random.Random) -> None:
         assert store.load_file(model) == data
         cache.drop(model)
     assert not any(cache.get(key, index) for (key, index), _ in blocks)
+    for (hub, name), answers in recorded.answers.items():
+        latest = LatestStore(CacheLayout(root), hub)
+        latest.save(name, answers[0])
+        assert latest.load(name) == answers[0]
     shutil.rmtree(root)
+
+
+def _latest_swapped(root: Path, chance: random.Random) -> None:
+    found = sorted((root / "latest").rglob("@latest.json"))
+    chance.shuffle(found)
+    for one, other in pairwise(found):
+        _swap(one, other)
+
+
+def _latest_damaged(root: Path, chance: random.Random) -> None:
+    for path in (root / "latest").rglob("@latest.json"):
+        data = bytearray(path.read_bytes())
+        match chance.randrange(3):
+            case 0 if data:
+                data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+            case 1:
+                data = bytearray(
+                    chance.choice((b"1", b"[", b"9" * 5000, b'{"version": "1", "asked_at_s": 1' + b"0" * 400))
+                )
+            case _:
+                data = data[: chance.randrange(len(data) + 1)].ljust(len(data) + 1, b"\0")
+        path.write_bytes(data)
 
 
 def _swap(one: Path, other: Path) -> None:
@@ -413,6 +449,8 @@ _DAMAGES: dict[str, Callable[[Path, random.Random], None]] = {
     "indexes swapped": _swapped("index.json"),
     "archive indexes swapped": _swapped("archive.hubfs-index"),
     "all files swapped": _swapped(""),
+    "last answers swapped": _latest_swapped,
+    "last answers damaged": _latest_damaged,
     "no maps": _gone("blocks/"),
     "no data": _gone("data/"),
     "no locks": _gone("in-use"),

@@ -175,6 +175,7 @@ CASES: Mapping[str, Case] = {
     "403, since a signed URL expired": _signed_urls_that_expire,
     "403 every time": _instead(lambda _: status(403)),
     "403 every time, from the first byte on": _instead(lambda _: status(403), for_bytes),
+    "404 every time, from the first byte on": _instead(lambda _: status(404), for_bytes),
     "Content-Length too large": _always(lambda _: _announced(1.25), for_bytes),
     "Content-Length too small": _always(lambda _: _announced(0.75), for_bytes),
     "bodies that are cut in good order, twice": _times(2, lambda stage: cut(stage.somewhere(200_000)), for_bytes),

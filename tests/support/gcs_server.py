@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,12 +178,17 @@ def _proxy(listener: socket.socket, store_url: str, server: GcsServer) -> Iterat
         # Neither side may decode a body: what is counted is what is sent.
         async with aiohttp.ClientSession(auto_decompress=False) as session:
             handler = _Handler(session, store_url, server)
-            runner = web.ServerRunner(web.Server(handler.handle), handle_signals=False, shutdown_timeout=0.1)
+            proxy = _Proxy(handler.handle)
+            runner = web.ServerRunner(proxy, handle_signals=False, shutdown_timeout=0.1)
             await runner.setup()
             await web.SockSite(runner, listener).start()
             ready.set()
             await stopped.wait()
+            # asyncio loses what it accepts in the moment of closing: open, and answered by nobody.
+            asyncio.get_running_loop().remove_reader(listener)
+            await asyncio.sleep(0.01)
             await runner.cleanup()
+            await proxy.abort()
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), name="gcs-proxy", daemon=True)
     thread.start()
@@ -194,6 +199,27 @@ def _proxy(listener: socket.socket, store_url: str, server: GcsServer) -> Iterat
         loop, stopped = stop[0]
         loop.call_soon_threadsafe(stopped.set)
         thread.join(10)
+
+
+class _Proxy(web.Server):
+    """A server whose connections can be taken down.
+
+    aiohttp closes a connection once what was written to it is sent. The loop ends before: its socket would stay open
+    until it is collected, and the client would hear nothing.
+    """
+
+    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
+        super().__init__(handler)
+        self._transports: list[asyncio.Transport] = []
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self._transports.append(transport)
+
+    async def abort(self) -> None:
+        for transport in self._transports:
+            transport.abort()
+        await asyncio.sleep(0)  # an abort takes a round
 
 
 class _Handler:

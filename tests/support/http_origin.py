@@ -14,8 +14,8 @@ import struct
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -151,6 +151,7 @@ class HttpOrigin:
         self._always: dict[str, Fault] = {}
         self._requests: list[Request] = []
         self._sent: Counter[str] = Counter()
+        self._under_way = self._most_under_way = 0
         self._closing = threading.Event()
         self._server = _Server(self, tls, (address, port))
         self._scheme = "https" if tls else "http"
@@ -173,6 +174,12 @@ class HttpOrigin:
     def connections(self) -> int:
         """How many were made so far."""
         return self._server.connections
+
+    @property
+    def most_under_way(self) -> int:
+        """Of how many replies the bodies were sent at the same time, at most."""
+        with self._lock:
+            return self._most_under_way
 
     def body_bytes_sent(self, path: str | None = None) -> int:
         with self._lock:
@@ -202,6 +209,7 @@ class HttpOrigin:
         with self._lock:
             self._requests.clear()
             self._sent.clear()
+            self._most_under_way = self._under_way
             self._scripts.clear()
             self._always.clear()
 
@@ -219,6 +227,17 @@ class HttpOrigin:
     def sent(self, path: str, size: int) -> None:
         with self._lock:
             self._sent[path] += size
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        with self._lock:
+            self._under_way += 1
+            self._most_under_way = max(self._most_under_way, self._under_way)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
 
     def wait(self, seconds: float) -> None:
         self._closing.wait(seconds)
@@ -307,7 +326,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif "Content-Length" not in answer.headers:
             self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        self._send_body(request.path, answer)
+        with origin.sending():
+            self._send_body(request.path, answer)
 
     def _send_body(self, path: str, answer: Answer) -> None:
         origin = self.server.origin

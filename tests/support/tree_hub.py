@@ -18,6 +18,7 @@ from hubfs.sources.troubles import Troubles
 from hubfs.tree.catalog import CatalogEntry
 from hubfs.tree.catalog_file import to_json_lines
 from hubfs.tree.catalog_provider import CatalogProvider
+from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.tfhub_modules import TfhubModules
 from hubfs.tree.virtual_tree import VirtualTree
 from tests.support.streams import HUB, MIB, Desk
@@ -90,9 +91,11 @@ class TreeHub:
             self.models,
             self.cache,
             read_ahead=self.view,
-            controls={"status.json": lambda: self.status, "version": lambda: b"0.1.0\n"},
+            controls=ControlFiles(
+                {"status.json": lambda: self.status, "version": lambda: b"0.1.0\n"},
+                TfhubModules(["https://tfhub.dev", HUB], self.handles),
+            ),
             catalog=self.catalog,
-            modules=TfhubModules(["https://tfhub.dev", HUB], self.handles),
             troubles=self.troubles,
         )
 

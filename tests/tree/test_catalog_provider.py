@@ -11,17 +11,11 @@ from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, InvalidConfig
 from hubfs.hub.catalog_document import fetch
 from hubfs.tree.catalog_provider import CatalogProvider
+from tests.support.clock import Clock
 from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin, Request, stall_first, status, well
 
 PATH = "/catalog.jsonl"
-
-
-class Clock:
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 class Hub:

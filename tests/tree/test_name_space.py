@@ -23,7 +23,8 @@ from hubfs.errors import (
 from hubfs.hub.handle import Handle
 from hubfs.tree.catalog import CatalogEntry, CatalogKind
 from hubfs.tree.catalog_file import read_catalog, to_json_lines
-from hubfs.tree.virtual_tree import MODULES, Node, NodeKind
+from hubfs.tree.control_files import MODULES
+from hubfs.tree.node import Node, NodeKind
 from tests.support.archives import tar_of
 from tests.support.paths import ROOT
 from tests.support.streams import Desk

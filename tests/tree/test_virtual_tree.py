@@ -16,7 +16,8 @@ from hubfs.errors import (
     Unavailable,
 )
 from hubfs.sources.archive import ArchiveSource
-from hubfs.tree.virtual_tree import Node, NodeKind, VirtualTree
+from hubfs.tree.node import Node, NodeKind
+from hubfs.tree.virtual_tree import VirtualTree
 from tests.support.archives import gzipped, model_files, tar_of
 from tests.support.streams import HUB, Desk
 from tests.support.tree_hub import TreeHub

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from requests.utils import check_header_validity
 
-from hubfs.config import SETTINGS, load
+from hubfs.config import _UNLISTED, SETTINGS, load
 from hubfs.errors import InvalidConfig
 
 WORDS = (
@@ -56,6 +56,7 @@ def fuzz(data: bytes) -> None:
 
 
 def _environment(text: bytes) -> dict[str, str]:
-    """What a process can have: no NUL."""
+    """What a process can have: no NUL; and not what hubfs tells its own daemon."""
     pairs = (line.partition(b"=") for line in text.replace(b"\0", b"").split(b"\n"))
-    return {os.fsdecode(name): os.fsdecode(value) for name, equals, value in pairs if equals}
+    environment = {os.fsdecode(name): os.fsdecode(value) for name, equals, value in pairs if equals}
+    return {name: value for name, value in environment.items() if name != _UNLISTED}

@@ -29,6 +29,7 @@ def check(index: GzipIndex) -> None:
         assert span.output_start_bytes == end
         assert 0 <= span.start_bytes < span.end_bytes <= index.compressed_size_bytes
         assert 0 <= span.output_bytes <= gzip_index.MAX_SPAN_OUTPUT_BYTES
+        assert span.end_bytes - span.start_bytes <= (17 << 20) + 2 * span.output_bytes, "fetched into memory"
         assert span.output_bytes == 0 or number in index.spans_of(end, 1)
         end = span.output_end_bytes
         try:

@@ -56,8 +56,9 @@ def fuzz(data: bytes) -> None:
     for member in file.members:
         assert not {"", ".", ".."} & set(member.path.split("/"))
         assert member.offset_bytes + member.size_bytes <= file.tar_size_bytes
-        above = member.path.rpartition("/")[0]
-        assert not above or contents.entries[above].kind.value == "directory", f"{above!r} is a file, and above one"
+    for path in contents.entries:
+        above = path.rpartition("/")[0]
+        assert contents.entries[above].kind.value == "directory", f"{above!r} is a file, and above {path!r}"
     start, size_bytes = file.proof_range
     file.fits(len(archive()), archive()[start : start + size_bytes])
     if file.gzip is not None:

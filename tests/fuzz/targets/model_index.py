@@ -8,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hubfs.blobs.crc32c import crc32c
-from hubfs.cache import index_store
+from hubfs.blobs.object_store import StoredObject
 from hubfs.cache.index_store import IndexStore
 from hubfs.cache.layout import CacheLayout
+from hubfs.cache.sealed_json import seal_text
 from hubfs.cache.shared_indexes import SharedIndexes
 from hubfs.errors import Damaged
 from hubfs.hub.handle import Handle
@@ -41,6 +41,9 @@ class _OneObject:
     def __init__(self, data: bytes) -> None:
         self._data = data
 
+    def list(self, prefix: str) -> list[StoredObject]:
+        return [StoredObject(prefix, len(self._data))]
+
     def get(self, _: str) -> bytes:
         return self._data
 
@@ -53,14 +56,22 @@ def _directory() -> "TemporaryDirectory[str]":
 def fuzz(data: bytes) -> None:
     logging.disable()  # each refusal is logged
     try:
-        sealed = index_store._checksum(MODEL, data)
-        whole = b'{"version": %d, "crc32c": %d, "index":\n%b\n}\n' % (index_store._VERSION, sealed, data)
-        shared = SharedIndexes(_OneObject(data)).of(MODEL)  # type: ignore[arg-type]
-        for found in (_from_disk(data), _from_disk(whole), shared):
+        shared = seal_text("shared", MODEL, b'{"saved_s": 1, "index": %b}' % data)
+        for found in (
+            _from_disk(data),
+            _from_disk(seal_text("index", MODEL, data)),
+            _from_store(data),
+            _from_store(seal_text("shared", MODEL, data)),
+            _from_store(shared),
+        ):
             if found is not None:
                 _sources(found)
     finally:
         logging.disable(logging.NOTSET)
+
+
+def _from_store(data: bytes) -> Mapping[str, Any] | None:
+    return SharedIndexes(_OneObject(data)).of(MODEL)  # type: ignore[arg-type]
 
 
 def _from_disk(data: bytes) -> Mapping[str, Any] | None:
@@ -113,15 +124,3 @@ def _check_tree(entries: Mapping[str, Entry]) -> None:
         assert 0 <= entry.size_bytes <= _LARGEST_BYTES
         above = path.rpartition("/")[0]
         assert not above or entries[above].kind is EntryKind.DIRECTORY, f"{path!r} lies below a file"
-
-
-def repair(data: bytes) -> bytes:
-    """As the shared cache has it, with a right checksum, if it was meant to be that."""
-    try:
-        whole = json.loads(data)
-        if "index" in whole and isinstance(whole["index"], str):
-            whole["crc32c"] = crc32c(whole["index"].encode())
-            return json.dumps(whole).encode()
-    except (ValueError, TypeError, RecursionError, AttributeError):
-        pass
-    return data

@@ -43,7 +43,11 @@ def fuzz(data: bytes) -> None:
 def _name(data: bytes) -> None:
     name = data[:200].decode(errors="surrogateescape")
     found = parse_run_name(KEY.model, name)
-    assert found is None or run_name(KEY.model, *found) == name
+    if found is not None:
+        place, mask = found
+        assert run_name(KEY.model, place, mask) == name
+        assert place.number >= 0
+        assert 0 < mask < 1 << RUN_BLOCKS
 
 
 def repair(data: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """The tar reader: where Python's tarfile accepts the archive, too, both see the same members and bytes."""
 
+import contextlib
 import io
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,13 @@ WORDS = (
 )
 
 _BLOCK = tarfile.BLOCKSIZE
+_EXTENDED_TYPES = (
+    tarfile.XHDTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 
 
 def fuzz(data: bytes) -> None:
@@ -49,12 +57,13 @@ def fuzz(data: bytes) -> None:
             known = dict(_named(data, archive, infos))
     except (tarfile.TarError, OSError, ValueError, IndexError, OverflowError, AttributeError):  # what tarfile raises
         return
-    assert contents == known_contents, f"tarfile sees {known_contents!r}, hubfs {contents!r}"
-    if not all(_is_read_alike(data, start) for start in range(0, len(data), _BLOCK)):
-        return
-    # A slash at the end of an extended name says that it is a directory; tarfile drops it.
-    known = {path: read if read or seen.get(path, b"") is not None else None for path, read in known.items()}
-    assert seen == known, f"tarfile sees {known!r}, hubfs {seen!r}"
+    blocks = [*_headers(data)]
+    if all(one.says_the_same_size for one in blocks):
+        assert contents == known_contents, f"tarfile sees {known_contents!r}, hubfs {contents!r}"
+        if all(one.says_the_same_name for one in blocks):
+            # A slash at the end of an extended name says that it is a directory; tarfile drops it.
+            known = {path: read if read or seen.get(path, b"") is not None else None for path, read in known.items()}
+            assert seen == known, f"tarfile sees {known!r}, hubfs {seen!r}"
 
 
 def _named(
@@ -73,23 +82,50 @@ def _named(
             yield path, None if is_directory else _read(archive, info)
 
 
-def _is_read_alike(data: bytes, start: int) -> bool:
-    """Whether tarfile reads the same long name from the header at `start`, if there is one.
+class _Header:
+    """What may be a header, and whether tarfile takes from it what hubfs, GNU tar and bsdtar take.
 
-    It reads up to a NUL, also beyond the name's size, keeps a slash at the end, takes the first of two long names where
-    GNU tar takes the last, and takes it before a global `path`.
+    It reads PAX records up to a NUL, and a long name, too, also beyond the size of their header; takes the first of two
+    extended headers of a member where the others take the last; takes a long name before a global `path`, and keeps a
+    slash at its end; finds the member that follows one with a global `size` by its own size; takes GNU tar's times for
+    a prefix, in front of any name; and an old file for a directory if only the beginning of its name, before the whole
+    name in an extended header, ends with a slash.
     """
-    if data[start + 156 : start + 157] != tarfile.GNUTYPE_LONGNAME:
-        return True
-    try:
-        size = tarfile.TarInfo.frombuf(data[start : start + _BLOCK], "utf-8", "surrogateescape").size
-    except tarfile.HeaderError:
-        return True
-    body = data[start + _BLOCK : start + _BLOCK + size + -size % _BLOCK]
-    following = data[start + _BLOCK + len(body) :][156:157]
-    name = body.partition(b"\0")[0]
-    alone = following not in b"LKxgX" and b"path=" not in data
-    return alone and name == body[:size].rstrip(b"\0") and not name.endswith((b"/", b"/."))
+
+    def __init__(self, data: bytes, start: int, size_bytes: int) -> None:
+        self._type = data[start + 156 : start + 157]
+        body_end = start + _BLOCK + size_bytes
+        end = body_end + -size_bytes % _BLOCK
+        self._body = data[start + _BLOCK : end]
+        self._is_alone = not any(data[body_end:end]) and data[end:][156:157] not in (*_EXTENDED_TYPES, b"")
+        self._has_odd_name = data[start + 257 : start + 263] != b"ustar\0" and any(data[start + 345 : start + 500])
+        name = data[start : start + 100].partition(b"\0")[0]
+        self._has_odd_name |= self._type == tarfile.AREGTYPE and name.endswith(b"/")
+        self._is_named_elsewhere = b"path=" in data or tarfile.GNUTYPE_LONGNAME in data[156::_BLOCK]
+        self._says_path = b"path=" in data
+
+    @property
+    def says_the_same_size(self) -> bool:
+        if self._type == tarfile.AREGTYPE and self._has_odd_name and self._is_named_elsewhere:
+            return False
+        is_pax = self._type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE)
+        return not (is_pax and b"size=" in self._body) or (self._is_alone and self._type != tarfile.XGLTYPE)
+
+    @property
+    def says_the_same_name(self) -> bool:
+        if self._has_odd_name and self._is_named_elsewhere:
+            return False
+        if self._type != tarfile.GNUTYPE_LONGNAME:
+            return self._type not in _EXTENDED_TYPES or b"path=" not in self._body or self._is_alone
+        return self._is_alone and not self._says_path and not self._body.rstrip(b"\0").endswith((b"/", b"/."))
+
+
+def _headers(data: bytes) -> Iterator[_Header]:
+    """What may be one, at any place where one may be."""
+    for start in range(0, len(data), _BLOCK):
+        with contextlib.suppress(tarfile.HeaderError):
+            info = tarfile.TarInfo.frombuf(data[start : start + _BLOCK], "utf-8", "surrogateescape")
+            yield _Header(data, start, max(0, info.size))
 
 
 def _read(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | None:

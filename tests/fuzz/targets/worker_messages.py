@@ -17,7 +17,7 @@ from hubfs.formats.worker_protocol import _FORMAT, SLOT_BYTES, SLOTS, Kind
 
 WORDS = (*(bytes([_FORMAT.size]) + _FORMAT.pack(kind.value, 3, 5) for kind in Kind), b"\xff" * 8, b"\0\0\x10\0\0\0\0\0")
 MAX_BYTES = 600
-_SIZE_BYTES = 1000
+_SIZE_BYTES = 64 << 20
 
 
 def fuzz(data: bytes) -> None:
@@ -25,6 +25,7 @@ def fuzz(data: bytes) -> None:
     memory = anonymous_memory("output", SLOTS * SLOT_BYTES)
     ring = Ring(memory, SLOTS * SLOT_BYTES)
     recorder = IndexRecorder()
+    told, yielded = [-1], [0]
     process: Any = SimpleNamespace(pid=0, output=ours, output_ring=ring, how_it_ended=lambda: "it was fuzzed")
     feed: Any = SimpleNamespace(
         finished=SimpleNamespace(wait=lambda _: True), is_waiting=False, error=None, trailer=bytes(8)
@@ -34,7 +35,15 @@ def fuzz(data: bytes) -> None:
             theirs.setblocking(False)  # what does not fit is not said
             _say(theirs, data)
         inflater = ParallelInflater(_SIZE_BYTES, workers=1, cancellation=Cancellation())
-        for output in inflater._output(process, feed, recorder.checkpoint):
+
+        def on_checkpoint(bit: int, offset_bytes: int) -> None:
+            assert told[-1] < bit <= 8 * _SIZE_BYTES
+            assert offset_bytes <= sum(yielded) + SLOT_BYTES
+            told.append(bit)
+            recorder.checkpoint(bit, offset_bytes)
+
+        for output in inflater._output(process, feed, on_checkpoint):
+            yielded.append(len(output))
             assert len(output) <= SLOT_BYTES
             recorder.output(output)
         raise AssertionError("a worker that inflated nothing was believed")

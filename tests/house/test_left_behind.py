@@ -1,0 +1,20 @@
+"""The check at the end of every run."""
+
+import socket
+from pathlib import Path
+
+from tests.support.left_behind import left_behind
+
+
+def test_servers_and_open_files_are_seen(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, (tmp_path / "open").open("wb"):
+        port = server.getsockname()[1]
+        assert {f"port {port}", f"open file {tmp_path}/open"} <= {*left_behind(tmp_path, within_s=0)}
+    assert not {f"port {port}", f"open file {tmp_path}/open"} & {*left_behind(tmp_path, within_s=0)}
+
+
+def test_a_connection_that_both_ends_have_closed_is_no_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        server.accept()[0].close()
+        client.shutdown(socket.SHUT_WR)
+        assert f"port {client.getsockname()[1]}" not in left_behind(tmp_path, within_s=0)
