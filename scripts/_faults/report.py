@@ -8,6 +8,7 @@ Runs in the interpreter that has matplotlib, and needs nothing else.
 import json
 import platform
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,9 @@ def section(figures: dict[str, dict[str, Any]], picture: Path) -> str:
     """The section, markers included."""
     rows = [f"| {name} | {counted(row)} |" for name, row in figures.items()]
     table = "\n".join(["| what | counted |", "| --- | --- |", *rows])
-    about = f"`scripts/test faults` (half an hour), {platform.machine()}, kernel {platform.release()}:"
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
+    machine = f"{platform.machine()}, kernel {platform.release()}"
+    about = f"`scripts/test faults` at commit {commit.strip()} (half an hour), {machine}:"
     shows = f"![the daemon during the soak]({picture.as_posix()})"
     return f"{BEGIN}\n## Nothing lost\n\n{about}\n\n{table}\n\n{shows}\n{END}\n"
 
