@@ -21,7 +21,7 @@ from typing import Any
 
 from tests.fuzz.fuzzing import Target, load, seeds
 
-INPUT_BOUND_S = 60
+INPUT_BOUND_S = 25
 """An input that takes longer is a bug. The slowest good ones take a tenth of a second; machines may be busy."""
 
 MEMORY_BOUND_MIB = 2048
