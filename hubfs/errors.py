@@ -84,6 +84,14 @@ class AccessDenied(HubfsError):
     )
 
 
+class Untrusted(AccessDenied):
+    """A file of this machine that is not the mounting user's or root's alone: anybody could have put it there."""
+
+    advice = (
+        "make it the mounting user's (chown) and writable to nobody else (chmod go-w) if you trust it; delete it if not"
+    )
+
+
 class TimedOut(HubfsError):
     """A connection, a reply or a transfer stalled for longer than its bound."""
 

@@ -1,6 +1,9 @@
 """A local file as a blob."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 from hubfs.errors import AccessDenied, Stale, Unavailable
@@ -10,13 +13,20 @@ class FileBlob:
     """The file at `path`, as long as it has this size and this time of modification; `Stale` once it has not.
 
     Every read opens the file: no descriptor is kept for a file that nobody reads. A symlink in its place is not
-    followed.
+    followed. `opened` opens it for one read, and may refuse it with a `HubfsError`.
     """
 
-    def __init__(self, path: Path, size_bytes: int, mtime_ns: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        size_bytes: int,
+        mtime_ns: int,
+        opened: Callable[[], AbstractContextManager[int]] | None = None,
+    ) -> None:
         self._path = path
         self._size_bytes = size_bytes
         self._mtime_ns = mtime_ns
+        self._opened = opened or partial(_opened, path)
 
     @property
     def key(self) -> str:
@@ -31,12 +41,9 @@ class FileBlob:
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """See `Blob`. Raises `Stale` for a file that changed or is gone, `AccessDenied`, `Unavailable`."""
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
+            with self._opened() as descriptor:
                 data = _read(descriptor, offset_bytes, min(size_bytes, self._size_bytes - offset_bytes))
                 found = os.fstat(descriptor)  # after reading: what changed while it was read is noticed
-            finally:
-                os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise Stale(f"{self._path} is gone: open the file again") from error
         except PermissionError as error:
@@ -46,6 +53,15 @@ class FileBlob:
         if (found.st_size, found.st_mtime_ns) != (self._size_bytes, self._mtime_ns):
             raise Stale(f"{self._path} changed: open the file again")
         return data
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _read(descriptor: int, offset_bytes: int, size_bytes: int) -> bytes:

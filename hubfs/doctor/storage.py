@@ -5,16 +5,19 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from hubfs.config import Config
 from hubfs.doctor.finding import Finding, ok, problem, warning
-from hubfs.errors import HubfsError
+from hubfs.errors import HubfsError, Untrusted
+from hubfs.sources.extracted import untrusted
 from hubfs.tree.catalog_file import read_catalog
 
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre")
 _ROOM_BYTES = 1 << 30
 _PROBE_BYTES = 1 << 20
+_REFUSED_NAMED = 5
 
 
 def examine(config: Config) -> Iterator[Finding]:
@@ -23,6 +26,8 @@ def examine(config: Config) -> Iterator[Finding]:
         yield ok("cache", "none on disk: blocks are kept in memory only")
     else:
         yield from cache_directory(config.cache_dir)
+    if config.extracted_dir is not None:
+        yield from extracted_models(config.extracted_dir)
     if config.log_file is not None:
         yield log_file(config.log_file)
     if config.catalog is not None:
@@ -60,6 +65,17 @@ def cache_directory(directory: Path) -> Iterator[Finding]:
         )
     else:
         yield ok("disk", f"{free_bytes >> 30} GiB are free where the cache is")
+
+
+def extracted_models(directory: Path) -> Iterator[Finding]:
+    """Which models that tensorflow_hub extracted are not served, since other users could have put them there."""
+    refused = [*islice(untrusted(directory), _REFUSED_NAMED + 1)]
+    for reason in refused[:_REFUSED_NAMED]:
+        yield warning("extracted", f"not served: {reason}", Untrusted.advice)
+    if len(refused) > _REFUSED_NAMED:
+        yield warning("extracted", f"more of {directory} is not served, for the same reason", Untrusted.advice)
+    if not refused:
+        yield ok("extracted", f"what was extracted to {directory} is root's and this user's alone")
 
 
 def _nearest(path: Path) -> Path:

@@ -3,12 +3,17 @@
 import hashlib
 import logging
 import os
+import re
+import stat
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from hubfs.blobs.file import FileBlob
-from hubfs.errors import Damaged, HubfsError, Stale
+from hubfs.blobs.own_tree import OwnTree, check_shared_directory
+from hubfs.errors import Damaged, HubfsError, Untrusted
 from hubfs.formats.saved_model import check_saved_model
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
@@ -17,6 +22,7 @@ from hubfs.sources.listed import ListedSource, tree_of
 _log = logging.getLogger(__name__)
 
 _SUFFIXES = ("", "/", "?tf-hub-format=compressed")
+_MODULE_NAME = re.compile(r"[0-9a-f]{40}")
 _DESCRIPTOR_BYTES = 4096  # the real ones have 150
 
 
@@ -35,8 +41,9 @@ def module_name(url: str) -> str:
 class ExtractedSource(ListedSource):
     """The model `handle` of `hub` in the local `directory`; see `ListedSource`. The hub is not asked for anything.
 
-    Nothing of it goes into the cache: it is on a disk already. Raises `Damaged` for a directory that tensorflow_hub
-    cannot have made (it extracts files and directories only), `Stale` if it cannot be listed.
+    Nothing of it goes into the cache: it is on a disk already. Every part must be the mounting user's or root's alone,
+    now and at every read. Raises `Untrusted` where one is not, `Damaged` for a directory that tensorflow_hub cannot
+    have made (it extracts files and directories only), `Stale` if it cannot be listed.
     """
 
     form = Form.COMPRESSED  # which is how it was downloaded
@@ -68,32 +75,61 @@ class ExtractedSource(ListedSource):
 def find_extracted(cache_dir: Path, hub: str, handle: Handle, urls: Iterable[str]) -> ExtractedSource | None:
     """The model as tensorflow_hub extracted it into `cache_dir` for a handle typed as one of `urls`, if it did.
 
-    Only if it is whole: nobody is extracting it (`<sha1>.lock`), its descriptor names the URL, and `check_whole` finds
-    nothing missing. One that is not is left aside, with a warning. Never raises.
+    Only if nobody else can have put it there, and it is whole: nobody is extracting it (`<sha1>.lock`), its descriptor
+    names the URL, and `check_whole` finds nothing missing. One that is not is left aside, with a warning. Never raises.
     """
     for url in urls:
         directory = cache_dir / module_name(url)
         if directory.is_symlink() or not directory.is_dir():
             continue
         try:
+            check_shared_directory(cache_dir)
             _check_extraction(directory, url)
             source = ExtractedSource(hub, handle, directory)
             source.check_whole()
-        except HubfsError as error:
+        except (HubfsError, OSError) as error:
             _log.warning("%s, which tensorflow_hub extracted to %s, is left aside: %s", handle, directory, error)
         else:
             return source
     return None
 
 
+def untrusted(cache_dir: Path) -> Iterator[Untrusted]:
+    """Why models in `cache_dir` are not served: what other users could have put there. Asks the files' owners alone."""
+    try:
+        check_shared_directory(cache_dir)
+        models = sorted(path for path in cache_dir.iterdir() if _MODULE_NAME.fullmatch(path.name) and path.is_dir())
+    except Untrusted as shared:
+        yield shared
+        return
+    except OSError:
+        return
+    yield from filter(None, map(_refusal, models))
+
+
+def _refusal(directory: Path) -> Untrusted | None:
+    try:
+        with OwnTree(_descriptor_of(directory)).opened():
+            deque(OwnTree(directory).parts(), maxlen=0)
+    except Untrusted as planted:
+        return planted
+    except (HubfsError, OSError):
+        pass  # it is not served either, but not for who made it
+    return None
+
+
+def _descriptor_of(directory: Path) -> Path:
+    return directory.with_name(f"{directory.name}.descriptor.txt")
+
+
 def _check_extraction(directory: Path, url: str) -> None:
     """Raises `Damaged` unless the files beside `directory` say that `url` was extracted there to the end."""
     if os.path.lexists(f"{directory}.lock"):
         raise Damaged(f"{directory.name}.lock says that it is being extracted, or that this was broken off")
-    descriptor = directory.with_name(f"{directory.name}.descriptor.txt")
+    descriptor = _descriptor_of(directory)
     try:
-        with descriptor.open("rb") as file:
-            text = file.read(_DESCRIPTOR_BYTES)
+        with OwnTree(descriptor).opened() as opened:
+            text = os.pread(opened, _DESCRIPTOR_BYTES, 0)
     except OSError as error:
         raise Damaged(f"{descriptor.name} cannot be read: {error.strerror}") from error
     if text.partition(b"\n")[0] != f"Module: {url}".encode():
@@ -109,25 +145,15 @@ class _Listing:
 
 
 def _listed(root: Path) -> _Listing:
-    """Everything below `root`. Raises `Damaged`, `Stale`."""
+    """Everything below `root`. Raises `Untrusted`, `Damaged`, `Stale`."""
+    tree = OwnTree(root)
     listing = _Listing()
-    above = [""]
-    try:
-        while above:
-            prefix = above.pop()
-            with os.scandir(root / prefix) as found:
-                for item in found:
-                    path = prefix + item.name
-                    if item.is_dir(follow_symlinks=False):
-                        listing.directories.append(path)
-                        above.append(f"{path}/")
-                    elif item.is_file(follow_symlinks=False):
-                        status = item.stat(follow_symlinks=False)
-                        listing.files[path] = FileBlob(root / path, status.st_size, status.st_mtime_ns)
-                    else:
-                        raise Damaged(f"{root}/{path} is neither a file nor a directory: nothing else is extracted")
-    except OSError as error:
-        raise Stale(f"{root} cannot be listed: {error.strerror}") from error
+    for path, found in tree.parts():
+        if stat.S_ISDIR(found.st_mode):
+            listing.directories.append(path)
+        else:
+            opened = partial(tree.opened, path)
+            listing.files[path] = FileBlob(root / path, found.st_size, found.st_mtime_ns, opened)
     return listing
 
 

@@ -1,6 +1,8 @@
 """What tensorflow_hub extracted into its cache directory is served from there; the hub is asked for the rest."""
 
 import gzip
+import hashlib
+import os
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -119,6 +121,29 @@ def test_what_may_not_be_whole_is_left_aside_and_the_hub_is_asked(
         assert f"{directory}, is left aside" in problem or f"to {directory} is left aside" in problem
         assert reason in problem
     assert files(directory) == left, "what the library made is the library's"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be attacked by another user")
+def test_a_model_that_another_user_planted_is_not_served(
+    user: Machine, servers: Origin, extracted: dict[str, Path], tmp_path: Path
+) -> None:
+    """The directory has mode 1777, as teams have them; the hub has no such model."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    url = f"{servers.url}/test/planted/1"
+    planted = shared / hashlib.sha1(url.encode()).hexdigest()
+    shutil.copytree(extracted[WHOLE], planted)
+    descriptor = planted.with_name(f"{planted.name}.descriptor.txt")
+    descriptor.write_text(f"Module: {url}\n")
+    for path in (planted, descriptor, *planted.rglob("*")):
+        os.chown(path, 65534, 65534)
+    with with_cache(user, tmp_path, servers, shared) as hub:
+        assert not os.path.lexists(hub.path / "test/planted/1")
+        (problem,) = hub.status()["recent_problems"]
+        assert f"to {planted}, is left aside: {descriptor} belongs to user 65534" in problem
+    doctor = user.with_environment(TFHUB_CACHE_DIR=str(shared)).hubfs("doctor", "--hub", servers.url)
+    assert f"not served: {descriptor} belongs to user 65534" in doctor.stdout
 
 
 def test_without_the_variable_the_hub_is_asked(user: Machine, servers: Origin, model: Path, tmp_path: Path) -> None:

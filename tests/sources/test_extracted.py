@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.errors import Damaged, Stale
+from hubfs.errors import Damaged, Stale, Unavailable, Untrusted
 from hubfs.hub.handle import Handle
-from hubfs.sources.extracted import ExtractedSource, find_extracted, module_name, spellings
+from hubfs.sources.extracted import ExtractedSource, find_extracted, module_name, spellings, untrusted
 from tests.support.archives import gzipped, tar_of
 from tests.support.http_origin import HttpOrigin
 from tests.support.saved_models import whole_model
@@ -150,6 +150,73 @@ def test_a_file_that_changes_fails_the_whole_model_for_good(tmp_path: Path) -> N
     again = find(tmp_path)
     assert again is not None
     assert again.identity != source.identity
+
+
+def _own(path: Path) -> None:
+    os.chown(path, 65534, 65534, follow_symlinks=False)
+
+
+PLANTED = {
+    "the directory": ("", _own, "belongs to user 65534"),
+    "a directory in it": ("variables", _own, "belongs to user 65534"),
+    "a file": ("variables/variables.index", _own, "belongs to user 65534"),
+    "a file that all may write": ("saved_model.pb", lambda path: path.chmod(0o646), "can be written by other users"),
+    "a file that a group may write": (
+        "saved_model.pb",
+        lambda path: path.chmod(0o664),
+        "can be written by other users",
+    ),
+    "a directory that a group may write": ("assets", lambda path: path.chmod(0o775), "can be written by other users"),
+    "the descriptor": ("../{name}.descriptor.txt", _own, "belongs to user 65534"),
+    "the cache directory": ("..", _own, "can rename everything in it"),
+    "no sticky bit": ("..", lambda path: path.chmod(0o777), "has no sticky bit"),
+}
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+@as_root
+@pytest.mark.parametrize("case", PLANTED)
+def test_what_another_user_can_have_put_there_is_left_aside(
+    case: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, plant, reason = PLANTED[case]
+    cache_dir = tmp_path / "shared"
+    cache_dir.mkdir(mode=0o755)
+    directory = extract(cache_dir)
+    cache_dir.chmod(0o1777)
+    assert find(cache_dir) is not None
+    assert not [*untrusted(cache_dir)]
+    plant(directory / path.format(name=directory.name))
+    assert reason in left_aside(cache_dir, caplog)
+    (refused,) = untrusted(cache_dir)
+    assert reason in str(refused)
+
+
+@as_root
+def test_a_file_is_checked_again_when_it_is_read(tmp_path: Path) -> None:
+    directory = extract(tmp_path)
+    source = find(tmp_path)
+    assert source is not None
+    blob = source.open(source.find("variables/variables.index"))
+    before = (directory / "variables").stat()
+    for plant, mend in (
+        (
+            lambda: _own(directory / "variables"),
+            lambda: os.chown(directory / "variables", before.st_uid, before.st_gid),
+        ),
+        (lambda: (directory / "variables").chmod(0o777), lambda: (directory / "variables").chmod(0o755)),
+    ):
+        plant()
+        with pytest.raises(Untrusted):
+            blob.read_at(0, 10)
+        mend()
+        assert blob.read_at(0, 10)
+    moved = (directory / "variables").rename(tmp_path / "moved")
+    (directory / "variables").symlink_to(moved)
+    with pytest.raises(Unavailable, match="symbolic links"):
+        blob.read_at(0, 10)
 
 
 @pytest.mark.tensorflow

@@ -1,0 +1,111 @@
+"""Files of this machine that only the mounting user or root can have put there: loading a model is running it."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hubfs.errors import Damaged, Stale, Untrusted
+
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NO_FILE = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENODEV)
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+class OwnTree:
+    """The directory `root` and all below it, of which every part that is opened is checked.
+
+    A part is trusted if it belongs to the mounting user or root, and nobody else may write to it. The check asks the
+    opened descriptor (`fstat`), and no symlink is followed on the way down from `root`, so nothing can be put in the
+    place of a part between the check and the use. Stateless, so it needs no lock.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @contextmanager
+    def opened(self, path: str = "") -> Iterator[int]:
+        """A descriptor of the file or directory at `path` (relative, POSIX; "" is the root) for as long as it is used.
+
+        Raises `Untrusted` for a part that others could have made, or made to lead elsewhere, and OSError.
+        """
+        descriptor = os.open(self.root, _FLAGS)
+        try:
+            check_own(descriptor, str(self.root))
+            so_far = str(self.root)
+            for name in path.split("/") if path else ():
+                so_far = f"{so_far}/{name}"
+                descriptor = _replaced(descriptor, os.open(name, _FLAGS, dir_fd=descriptor))
+                check_own(descriptor, so_far)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def parts(self) -> Iterator[tuple[str, os.stat_result]]:
+        """Path and status of every file and directory below the root, each of them checked.
+
+        Raises `Untrusted`, `Damaged` for anything that is neither a file nor a directory, `Stale` if a part cannot be
+        read or vanishes meanwhile.
+        """
+        above = [""]
+        try:
+            while above:
+                prefix = above.pop()
+                with self.opened(prefix.rstrip("/")) as folder:
+                    for name in os.listdir(folder):  # noqa: PTH208 - of a descriptor
+                        path = prefix + name
+                        found = self._checked(folder, path)
+                        if stat.S_ISDIR(found.st_mode):
+                            above.append(f"{path}/")
+                        yield path, found
+        except OSError as error:
+            raise Stale(f"{self.root} cannot be listed: {error.strerror}") from error
+
+    def _checked(self, folder: int, path: str) -> os.stat_result:
+        try:
+            descriptor = os.open(path.rpartition("/")[2], _FLAGS, dir_fd=folder)
+        except OSError as error:
+            if error.errno not in _NO_FILE:
+                raise
+            raise Damaged(_neither(self.root, path)) from error
+        try:
+            found = check_own(descriptor, f"{self.root}/{path}")
+        finally:
+            os.close(descriptor)
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            raise Damaged(_neither(self.root, path))
+        return found
+
+
+def check_own(descriptor: int, name: str) -> os.stat_result:
+    """The status of what is open. Raises `Untrusted` unless it is the mounting user's or root's, and only theirs."""
+    found = os.fstat(descriptor)
+    if found.st_uid not in (os.geteuid(), 0):
+        raise Untrusted(f"{name} belongs to user {found.st_uid}, who is neither root nor the user that mounts")
+    if found.st_mode & _OTHERS_MAY_WRITE:
+        raise Untrusted(f"{name} can be written by other users ({stat.filemode(found.st_mode)})")
+    return found
+
+
+def check_shared_directory(path: Path) -> None:
+    """Raises `Untrusted` if somebody else could rename what lies in the directory `path`, and OSError.
+
+    A directory that everybody may write to (mode 1777) is fine if it has the sticky bit: there, only the owner of an
+    entry renames it.
+    """
+    found = path.stat()
+    if found.st_uid not in (os.geteuid(), 0):
+        raise Untrusted(f"{path} belongs to user {found.st_uid}, who can rename everything in it")
+    if found.st_mode & _OTHERS_MAY_WRITE and not found.st_mode & stat.S_ISVTX:
+        raise Untrusted(f"{path} can be written by other users and has no sticky bit: they can rename everything in it")
+
+
+def _replaced(descriptor: int, by: int) -> int:
+    os.close(descriptor)
+    return by
+
+
+def _neither(root: Path, path: str) -> str:
+    return f"{root}/{path} is neither a file nor a directory: nothing else is extracted"
