@@ -18,6 +18,7 @@ from requests.utils import get_netrc_auth
 
 from hubfs.blobs.http_adapter import Peers, WatchedAdapter
 from hubfs.blobs.http_errors import translated
+from hubfs.blobs.http_kept import ended_while_kept, fresh_connections
 from hubfs.blobs.http_object import HttpObject
 from hubfs.blobs.http_settings import HttpSettings
 from hubfs.blobs.http_transfer import Transfer
@@ -209,7 +210,7 @@ class HttpClient:
             hop = next_hop(hop, transfer.redirect or "")
 
     def _send(self, url: str, headers: Mapping[str, str], limit: Reach, *, at_home: bool) -> requests.Response:
-        """One request, to a host no further inside than `limit`.
+        """One request, to a host no further inside than `limit`; sent again if a kept connection proves to have ended.
 
         Session.send would follow redirects, or read a redirect's body to prepare for that, and keep cookies: not used.
         """
@@ -230,8 +231,8 @@ class HttpClient:
             raise ValueError("two readings of one URL")  # the headers were chosen for one, and would go to the other
         environment = self._environment(host_url)
         verify = environment["verify"]
-        self._requested()
-        return self._adapters[limit].send(
+        send = partial(
+            self._adapters[limit].send,
             request,
             stream=True,
             timeout=(settings.connect_timeout_s, settings.stall_timeout_s),
@@ -239,6 +240,16 @@ class HttpClient:
             cert=environment["cert"],
             proxies=environment["proxies"],
         )
+        self._requested()
+        try:
+            return send()
+        except requests.ConnectionError as error:
+            if not ended_while_kept(error):
+                raise
+        self.cancellation.check()
+        self._requested()
+        with fresh_connections():
+            return send()
 
     @staticmethod
     def _read_netrc(host_url: str) -> bool:

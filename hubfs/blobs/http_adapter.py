@@ -11,6 +11,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from hubfs.blobs.http_connect import Staggered
 from hubfs.blobs.http_head import BoundedHead
+from hubfs.blobs.http_kept import KeepingPool, KeptConnection
 from hubfs.blobs.open_sockets import OpenSockets
 from hubfs.blobs.reach import Reach, reach_of
 from hubfs.blobs.retry import Permanent
@@ -87,7 +88,7 @@ def _pool_classes(sockets: OpenSockets, meet: Meet) -> dict[str, type[HTTPConnec
             raise
         return connected
 
-    class Connection(BoundedHead, Staggered, HTTPConnection):
+    class Connection(BoundedHead, KeptConnection, Staggered, HTTPConnection):
         def _new_conn(self) -> socket.socket:
             return met(super()._new_conn(), self.host, self.port)
 
@@ -95,7 +96,7 @@ def _pool_classes(sockets: OpenSockets, meet: Meet) -> dict[str, type[HTTPConnec
             super().connect()
             sockets.watch(self.sock)
 
-    class SecureConnection(BoundedHead, Staggered, HTTPSConnection):
+    class SecureConnection(BoundedHead, KeptConnection, Staggered, HTTPSConnection):
         def _new_conn(self) -> socket.socket:
             return met(super()._new_conn(), self.host, self.port)
 
@@ -103,10 +104,10 @@ def _pool_classes(sockets: OpenSockets, meet: Meet) -> dict[str, type[HTTPConnec
             super().connect()
             sockets.watch(self.sock)
 
-    class Pool(HTTPConnectionPool):
+    class Pool(KeepingPool, HTTPConnectionPool):
         ConnectionCls = Connection
 
-    class SecurePool(HTTPSConnectionPool):
+    class SecurePool(KeepingPool, HTTPSConnectionPool):
         ConnectionCls = SecureConnection
 
     return {"http": Pool, "https": SecurePool}

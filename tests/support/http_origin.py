@@ -46,7 +46,7 @@ class Answer:
     body: bytes = b""
     chunked: bool = False
     cut_after: int | None = None  # close the connection after so many bytes of the body
-    reset: bool = False  # ... with a TCP reset
+    reset: bool = False  # ... or after `wire`, with a TCP reset
     stall_after: int | None = None  # fall silent after so many bytes of the body
     stall_s: float = 3600.0
     stall_first: bool = False  # fall silent before the status line
@@ -79,9 +79,14 @@ def paced(bytes_per_s: float, piece_bytes: int = _PIECE_BYTES) -> Fault:
     return lambda answer: replace(answer, bytes_per_s=bytes_per_s, piece_bytes=piece_bytes)
 
 
-def wire(*parts: bytes) -> Fault:
-    """Bytes that need not be HTTP."""
-    return lambda answer: replace(answer, wire=parts)
+def wire(*parts: bytes, reset: bool = False) -> Fault:
+    """Bytes that need not be HTTP, and the end of the connection."""
+    return lambda answer: replace(answer, wire=parts, reset=reset)
+
+
+def hang_up(*, reset: bool = False) -> Fault:
+    """The end of the connection instead of a reply: a FIN, or a TCP reset."""
+    return wire(reset=reset)
 
 
 def flip(position: int) -> Fault:
@@ -315,8 +320,8 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.stall_first:
             origin.wait(answer.stall_s)
         if answer.wire is not None:
-            self.close_connection = True
             self.wfile.writelines(answer.wire)
+            self._hang_up(reset=answer.reset)
             return
         self.send_response_only(answer.status)
         for name, value in answer.headers.items():
