@@ -26,7 +26,7 @@ from hubfs.blobs.gcs_object import NOT_UNDERSTOOD, OBJECT_FIELDS, GcsFolder, Gcs
 from hubfs.blobs.gcs_read import PendingRead, Reply
 from hubfs.blobs.gcs_settings import GcsSettings
 from hubfs.blobs.gcs_token import RefusedTokens
-from hubfs.blobs.gcs_transfer import BoundedResponse, Flight, Progress, watched
+from hubfs.blobs.gcs_transfer import BoundedResponse, Flight, Progress, connections_noted, sent_again, watched
 from hubfs.blobs.retry import Busy, Permanent, retrying
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Damaged, InvalidConfig, Unavailable
@@ -57,7 +57,12 @@ class _FileSystem(GCSFileSystem):  # type: ignore[misc] # untyped
     Its own decorator tries six times, over half a minute, behind the back of our bounds and our counts.
     """
 
-    _request = GCSFileSystem._request.__wrapped__  # noqa: SLF001 - how a decorated function offers what it decorates
+    _once = GCSFileSystem._request.__wrapped__  # noqa: SLF001 - how a decorated function offers what it decorates
+
+    async def _request(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        if method != "GET":  # the store may have done what it was asked for
+            return await self._once(method, *args, **kwargs)
+        return await sent_again(lambda: self._once(method, *args, **kwargs))
 
     async def _set_session(self) -> aiohttp.ClientSession:
         if self._session is None and (authorities := _authorities()) is not None:
@@ -273,6 +278,7 @@ def _file_system(settings: GcsSettings, access: str) -> _FileSystem:
             session_kwargs={
                 "raise_for_status": refuse,
                 "response_class": BoundedResponse,
+                "trace_configs": [connections_noted()],
                 "auto_decompress": False,
                 "headers": {"Accept-Encoding": "identity"},
                 # Not `trust_env`: that has netrc, too, which sends what is for others, and is an error beside a token.

@@ -1,7 +1,7 @@
 """A request to the store as it comes along: seen from outside the event loop, and checked before its body is read."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextvars import ContextVar
@@ -59,10 +59,14 @@ def _asked_bytes(response: aiohttp.ClientResponse) -> int | None:
 
 
 class Progress:
-    """How much has come. Written by the event loop, read by whoever waits; each field is set once."""
+    """How much has come. Written by the event loop, read by whoever waits.
+
+    `on_kept_connection`: whether the connection that was used last had brought replies before.
+    """
 
     def __init__(self) -> None:
         self._body: aiohttp.StreamReader | None = None
+        self.on_kept_connection = False
 
     @property
     def begun(self) -> bool:
@@ -109,6 +113,38 @@ class Flight:
 
 
 _current: ContextVar[Progress] = ContextVar("progress")
+
+
+def connections_noted() -> aiohttp.TraceConfig:
+    """For a session: has the `Progress` of a request know whether its connection is a kept one."""
+
+    def note(*, kept: bool) -> Callable[..., Coroutine[Any, Any, None]]:
+        async def noted(*_: object) -> None:
+            if progress := _current.get(None):
+                progress.on_kept_connection = kept
+
+        return noted
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_reuseconn.append(note(kept=True))
+    config.on_connection_create_start.append(note(kept=False))
+    return config
+
+
+async def sent_again(ask: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """The reply to a request that may be sent twice, whatever became of connections that were kept.
+
+    aiohttp sends a request once more, perhaps over another kept connection. A store that was started anew has ended
+    them all: each of them may cost one round here, and the first that is made for the request counts.
+    """
+    while True:
+        try:
+            return await ask()
+        except aiohttp.ClientConnectionError as error:  # noqa: PERF203 - a request costs a thousand times more
+            progress = _current.get(None)
+            timed_out = isinstance(error, aiohttp.ServerTimeoutError)
+            if timed_out or progress is None or progress.begun or not progress.on_kept_connection:
+                raise
 
 
 async def watched(request: Coroutine[Any, Any, Reply], progress: Progress) -> Reply:

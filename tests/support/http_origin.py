@@ -316,6 +316,7 @@ class _Handler(BaseHTTPRequestHandler):
         origin = self.server.origin
         parts = urlsplit(self.path)
         request = Request(parts.path, parts.query, {name.lower(): value for name, value in self.headers.items()})
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         answer = origin.answer(request)
         if answer.stall_first:
             origin.wait(answer.stall_s)
@@ -333,6 +334,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         with origin.sending():
             self._send_body(request.path, answer)
+
+    do_POST = do_GET  # noqa: N815 - the base class names it so
 
     def _send_body(self, path: str, answer: Answer) -> None:
         origin = self.server.origin
