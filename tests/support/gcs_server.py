@@ -65,6 +65,7 @@ class GcsServer:
         self._lock = threading.Lock()
         self._passed: list[Passed] = []
         self._faults: list[Fault] = []
+        self._beyond: tuple[int, Fault] | None = None
 
     @property
     def requests(self) -> list[Passed]:
@@ -93,11 +94,17 @@ class GcsServer:
         with self._lock:
             self._passed.clear()
             self._faults.clear()
+            self._beyond = None
 
     def spoil(self, *faults: Fault) -> None:
         """The next answers but uploads get these faults, one each."""
         with self._lock:
             self._faults.extend(faults)
+
+    def spoil_beyond(self, offset_bytes: int, fault: Fault) -> None:
+        """Every answer to a request for a range from `offset_bytes` on gets this fault."""
+        with self._lock:
+            self._beyond = offset_bytes, fault
 
     def create_bucket(self, bucket: str, *, versioning: bool = False) -> None:
         body = {"name": bucket, "versioning": {"enabled": versioning}}
@@ -119,8 +126,12 @@ class GcsServer:
         with self._lock:
             self._passed.append(passed)
 
-    def next_fault(self) -> Fault:
+    def next_fault(self, wanted: str | None) -> Fault:
+        """What happens to the answer to a request with this `Range` header."""
+        first = (wanted or "").removeprefix("bytes=").partition("-")[0]
         with self._lock:
+            if self._beyond and first and int(first) >= self._beyond[0]:
+                return self._beyond[1]
             return self._faults.pop(0) if self._faults else Fault()
 
 
@@ -231,7 +242,7 @@ class _Handler:
         self._server = server
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        fault = self._server.next_fault() if request.method == "GET" else Fault()
+        fault = self._server.next_fault(request.headers.get("Range")) if request.method == "GET" else Fault()
         await asyncio.sleep(fault.stall_s)
         if fault.status is not None:
             self._record(request, fault.status)
