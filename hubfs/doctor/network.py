@@ -65,7 +65,7 @@ def hub(config: Config) -> Finding:
     def ask() -> str:
         with doors.asking(config, _ONCE) as (resolver, http):
             if config.hub.startswith("gs://"):
-                return f"{len(resolver.children('') or ())} names at its root"
+                return f"{len(resolver.children(''))} names at its root"
             return f"status {http.reply(config.hub, max_body_bytes=1).status}"
 
     return _asked("hub", redacted(config.hub), ask, "see the proxy above, and whether --hub names a hub that there is")

@@ -34,6 +34,8 @@ class GcsResolver:
     besides what `Resolver` says.
     """
 
+    lists = True
+
     def __init__(self, client: GcsClient, hub_url: str, form: Form | None = None) -> None:
         self._client = client
         self._form = form

@@ -12,6 +12,8 @@ _OFFLINE = "hubfs is mounted with --offline and asks nobody"
 class OfflineResolver:
     """Answers for the hub at `hub` that nothing is known but what is cached. Opens no connection."""
 
+    lists = False
+
     def __init__(self, hub: str) -> None:
         self._hub = hub
 
@@ -34,6 +36,6 @@ class OfflineResolver:
         """None that the cache does not know."""
         return ()
 
-    def children(self, folder: str) -> None:  # noqa: ARG002 - as above
-        """Lists nothing."""
-        return
+    def children(self, folder: str) -> Sequence[str]:  # noqa: ARG002 - as above
+        """None that the cache does not know."""
+        return ()

@@ -88,8 +88,10 @@ class Reachability:
     """Asks `hub` for those who have something else to serve, and remembers when it does not answer.
 
     A connection that fails, or a question that runs out of patience while nothing else is heard of the hub, is an
-    outage of the whole hub; a reply that is an error (403, 500, a damaged document), of that question alone. Either
-    rests for `rest_s`, then is asked again in a thread of its own, until there is an answer.
+    outage of the whole hub, which any answer ends; a reply that is an error (403, 500, a damaged document), and a
+    question that runs out of patience, is an outage of that question, which its own answer ends. Either rests for
+    `rest_s`, then is asked again in a thread of its own, until there is an answer. Who asks must ask the hub: an answer
+    that took no request would end an outage.
 
     `_lock` guards `_flights`, `_landed`, `_outages`, `_outage` and `_heard_s`; nobody is asked under it.
     """
@@ -198,19 +200,23 @@ class Reachability:
         with self._lock:
             under_way, silent = not flight.future.done(), self._heard_s <= begun_s
             flight.abandoned = True
-        if under_way:
-            self._failed(question, error, whole=silent)
+            if under_way:  # whatever else the hub answers meanwhile, nobody waits for this a second time
+                self._outages[question] = self._outage_after(self._outages.get(question), error)
+        if under_way and silent:
+            self._failed(question, error, whole=True)
         return error
+
+    def _outage_after(self, before: Outage | None, error: HubfsError) -> Outage:
+        since_s = time.time() if before is None else before.since_s
+        return Outage(since_s, str(error), self._timer() + self._rest_s)
 
     def _failed(self, question: str, error: HubfsError, *, whole: bool) -> None:
         with self._lock:
-            before = self._outage if whole else self._outages.get(question)
-            since_s = time.time() if before is None else before.since_s
-            outage = Outage(since_s, str(error), self._timer() + self._rest_s)
+            before = self._outage
             if whole:
-                self._outage = outage
+                self._outage = self._outage_after(before, error)
             else:
-                self._outages[question] = outage
+                self._outages[question] = self._outage_after(self._outages.get(question), error)
                 self._heard_s = self._timer()
         if whole and before is None:
             _log.info("%s is out of reach: %s; it is asked again every %g s", self._hub, error, self._rest_s)

@@ -40,6 +40,11 @@ class Resolver(Protocol):
         """The hub's URL, as the user named it, without credentials."""
         ...
 
+    @property
+    def lists(self) -> bool:
+        """Whether the hub has listings. Known without asking."""
+        ...
+
     def resolve(self, handle: Handle, form: Form | None = None) -> Location:
         """Where `handle` is. `form` overrides the configured preference.
 
@@ -59,6 +64,6 @@ class Resolver(Protocol):
         """The versions of `name` that the hub is known to have, ascending; perhaps not all, perhaps none."""
         ...
 
-    def children(self, folder: str) -> Sequence[str] | None:
-        """The names directly below `folder` ("" for the root) that the hub lists; None for a hub that lists nothing."""
+    def children(self, folder: str) -> Sequence[str]:
+        """The names directly below `folder` ("" for the root) that a hub with listings has; of another one, none."""
         ...

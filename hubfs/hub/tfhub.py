@@ -21,6 +21,8 @@ class TfhubResolver:
     only, and credentials in `hub_url` become one of them. Raises `InvalidConfig` for a URL that no hub can have.
     """
 
+    lists = False
+
     def __init__(
         self, client: HttpClient, hub_url: str, form: Form | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
@@ -100,9 +102,9 @@ class TfhubResolver:
                 break
         return self._count_up(asked, name, last)
 
-    def children(self, folder: str) -> None:  # noqa: ARG002 - the protocol's signature
-        """See `Resolver`: the protocol of these hubs has no listing."""
-        return
+    def children(self, folder: str) -> Sequence[str]:  # noqa: ARG002 - the protocol's signature
+        """None: the protocol of these hubs has no listing. Asks nobody."""
+        return ()
 
     def _questions(self, name: str) -> Sequence[Question]:
         return questions(Handle.parse(f"{name}/1").kind, self._form)

@@ -198,14 +198,19 @@ class ChangingAnswers:
         return self._listing("versions", name, ask) or ()
 
     def children(self, folder: str) -> Sequence[str] | None:
-        """The names below `folder` that the hub lists; None for a hub that lists nothing, or was never reached."""
+        """The names below `folder` that the hub lists; None for a hub that lists nothing, or was never reached.
+
+        A hub without listings is not asked: its answer would take no request, and tell that a hub which hangs answers.
+        """
+        if not self._resolver.lists:
+            return None
         return self._listing("children", folder, lambda: self._resolver.children(folder))
 
-    def _listing(self, question: str, folder: str, ask: Callable[[], Sequence[str] | None]) -> Sequence[str] | None:
+    def _listing(self, question: str, folder: str, ask: Callable[[], Sequence[str]]) -> Sequence[str] | None:
         """The hub's listing, else the last one; None if there is none."""
         place = (question, folder)
 
-        def answer() -> Sequence[str] | None:
+        def answer() -> Sequence[str]:
             return self._reachability.ask(f"{question} {folder}", ask, self._settings.listing_patience_s)
 
         try:
@@ -218,10 +223,7 @@ class ChangingAnswers:
             with self._lock:
                 return self._listed.get(place)
         with self._lock:
-            if listed is None:
-                self._listed.pop(place, None)
-            else:
-                self._listed[place] = listed
+            self._listed[place] = listed
         return listed
 
     def _remembered(self, question: str, name: str, ask: Callable[[], T]) -> T:

@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -114,6 +115,36 @@ def test_what_is_waited_for_to_the_end_tells_of_outages_too(reachability: Reacha
     with pytest.raises(Cancelled), reachability.watching("q"):
         raise Cancelled("going away")
     assert reachability.outage is None
+
+
+def test_a_question_that_ran_out_of_patience_is_not_waited_for_though_the_hub_answers_others(
+    reachability: Reachability, clock: Clock
+) -> None:
+    answer = threading.Event()
+
+    def ask() -> str:
+        answer.wait(20)
+        return "late"
+
+    with pytest.raises(TimedOut):
+        reachability.ask("listing", ask, 0.05)
+    clock.now_s += 15
+    with reachability.watching("model"):
+        pass
+    assert reachability.outage is None, "the hub was heard"
+    for _ in range(3):
+        clock.now_s += 10
+        with pytest.raises(OutOfReach, match=r"has not answered within 0\.05 s"):
+            reachability.ask("listing", lambda: pytest.fail("the same was asked twice at once"), 20)
+    answer.set()
+
+    def late() -> bool:
+        with suppress(OutOfReach):
+            return reachability.ask("listing", lambda: pytest.fail("the answer was thrown away"), 20) == "late"
+        return False
+
+    assert eventually(late)
+    assert reachability.ask("listing", lambda: "soon", 20) == "soon"
 
 
 def test_a_hub_that_answers_at_once_is_just_asked() -> None:

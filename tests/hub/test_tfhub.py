@@ -79,7 +79,7 @@ def resolver(origin, client) -> TfhubResolver:
 
 def assert_is_resolver(resolver: Resolver) -> None:
     assert callable(resolver.resolve)
-    assert resolver.children("") is None
+    assert (resolver.lists, resolver.children("")) == (False, ())
 
 
 class TestUncompressed:

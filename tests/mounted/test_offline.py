@@ -4,16 +4,18 @@ import errno
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from hubfs.sources.answers import AnswersSettings
 from tests.conftest import SMALL, MountHub
 from tests.support.files import files
 from tests.support.hosted import manifest, put, put_tfjs
-from tests.support.http_origin import Answer, HttpOrigin
+from tests.support.http_origin import Answer, HttpOrigin, stall_first
 from tests.support.models import pack
 from tests.support.mount import Machine, Mount, eventually, mounted
 from tests.support.origin import Origin
@@ -25,6 +27,8 @@ NAME, VERSION = SMALL.rsplit("/", 1)
 WEIGHTS = "variables/variables.data-00000-of-00001"
 PATIENCE_S = 60
 """How long a connection may take: longer than everything that a test does."""
+
+LISTING_PATIENCE_S = AnswersSettings.listing_patience_s
 
 LITE = "noise/lite-model/ears/1"
 TFJS = "noise/tfjs-model/ears/1"
@@ -272,6 +276,25 @@ def test_a_hub_that_is_down_disturbs_no_cached_model(
         assert said == f"latest -> {VERSION}: {latest['error']}"
         assert f"{NAME}/latest: version {VERSION}, which may be old" in hub.machine.hubfs("status", hub.path).stdout
         assert hub.log().count("/latest stays at version") == 1
+
+
+def test_a_hub_that_hangs_costs_a_poller_one_wait(
+    machine: Machine, tmp_path: Path, hub_origin: HttpOrigin, small: Path
+) -> None:
+    user = machine.with_environment(HUBFS_FAILURE_TTL="1s")  # for how long a hub that does not answer is left alone
+    with mounted(user, tmp_path / "hub", hub_origin.url) as hub:
+        assert files(hub.path / SMALL) == files(small)
+        hub_origin.route("*", lambda _: stall_first()(Answer(200)))
+        hub_origin.route(f"/{NAME}", lambda _: stall_first()(Answer(200)))
+        waits = 0
+        for _ in range(8):
+            begun_s = time.monotonic()
+            assert sorted(os.listdir(hub.path / NAME)) == [VERSION, "latest"]
+            waits += time.monotonic() - begun_s > LISTING_PATIENCE_S / 2
+            time.sleep(1.2)
+        assert waits == 1
+        assert "answers again" not in hub.log()
+        assert f"/{NAME}" in {request.path for request in hub_origin.requests}, "nobody asks any more"
 
 
 def test_a_hub_that_comes_back_is_asked_again_and_what_was_old_is_forgotten(

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -22,10 +22,13 @@ from hubfs.errors import (
     Unavailable,
 )
 from hubfs.hub.handle import Handle
+from hubfs.hub.reachability import Reachability
 from hubfs.hub.resolver import Form, Location
 from hubfs.sources.models import Models, ModelsSettings
 from hubfs.sources.source import Entry
 from tests.support.mount import eventually
+
+T = TypeVar("T")
 
 HUB = "https://hub.example"
 SPICE = Handle.parse("google/spice/2")
@@ -69,9 +72,10 @@ class Hub:
     on_disk: list[str] = field(default_factory=list)
     now_s: float = 1000.0
     before_answer: Callable[[], object] = lambda: None
-    listings: dict[str, Sequence[str] | None] = field(default_factory=dict)
+    listings: dict[str, Sequence[str]] = field(default_factory=dict)
     versions_of: dict[str, Sequence[str]] = field(default_factory=lambda: {"google/spice": ("1", "2", "10")})
     unversioned: bool = True
+    lists: bool = True
     questions: list[str] = field(default_factory=list)
 
     def latest(self, name: str) -> str:
@@ -84,9 +88,9 @@ class Hub:
         self.answering(f"versions {name}")
         return self.versions_of.get(name, ())
 
-    def children(self, folder: str) -> Sequence[str] | None:
+    def children(self, folder: str) -> Sequence[str]:
         self.answering(f"children {folder}")
-        return self.listings.get(folder)
+        return self.listings.get(folder, ())
 
     def answering(self, question: str) -> None:
         self.questions.append(question)
@@ -377,7 +381,9 @@ class TestWhatMayChange:
         assert models.versions("google/spice") == ("1", "2", "10")
         assert models.versions("google/nothing") == ()
         assert models.children("google") == ["bert", "spice"]
-        assert models.children("nobody") is None
+        assert models.children("nobody") == ()
+        hub.lists = False
+        assert models.children("google") is None
 
     @every_question
     def test_is_asked_again_when_its_time_is_over(self, models: Models, hub: Hub, ask: Question) -> None:
@@ -476,6 +482,43 @@ class TestWhatMayChange:
         hub.now_s += 15
         assert models.versions("google/spice") == ("1", "2", "10")  # what was listed before stands in
         assert models.children("google") == ["spice"]
+
+    def test_a_hub_that_lists_nothing_has_not_answered_by_saying_so(self, hub: Hub) -> None:
+        """A poller lists a model's directory: of a hub that hangs, every listing but the first costs nothing."""
+        waited_s: list[float] = []
+
+        class Noted(Reachability):
+            def ask(self, question: str, ask: Callable[[], T], patience_s: float) -> T:
+                begun_s = time.monotonic()
+                try:
+                    return super().ask(question, ask, min(patience_s, 0.05))
+                finally:
+                    waited_s.append(time.monotonic() - begun_s)
+
+        hub.lists = False
+        cancellation = Cancellation()
+        models = Models(
+            hub,
+            openers=dict.fromkeys(Form, hub.open),
+            loaders=dict.fromkeys(Form, hub.load),
+            load_index=hub.indexes.get,
+            known_on_disk=hub.known,
+            cancellation=cancellation,
+            settings=ModelsSettings(),
+            reachability=Noted(HUB, cancellation, timer=lambda: hub.now_s),
+            timer=lambda: hub.now_s,
+        )
+        heard = threading.Event()
+        hub.before_answer = lambda: heard.wait(20)
+        try:
+            for _ in range(30):
+                assert models.children("google/spice") is None
+                assert models.versions("google/spice") == ()
+                hub.now_s += 2
+        finally:
+            heard.set()
+        assert hub.questions == ["versions google/spice"]
+        assert sum(one_s >= 0.05 for one_s in waited_s) == 1, "a poller waited again for a hub that hangs"
 
     @every_question
     def test_the_end_of_the_mount_is_no_answer(self, models: Models, hub: Hub, ask: Question) -> None:

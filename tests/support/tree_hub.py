@@ -124,9 +124,11 @@ class TreeHub:
         self._ask(f"versions {name}", name)
         return self._versions(name)
 
-    def children(self, folder: str) -> Sequence[str] | None:
-        if not self.listing:
-            return None
+    @property
+    def lists(self) -> bool:
+        return self.listing
+
+    def children(self, folder: str) -> Sequence[str]:
         self._ask(f"children {folder}", folder)
         prefix = f"{folder}/" if folder else ""
         return sorted({one.removeprefix(prefix).partition("/")[0] for one in self.archives if one.startswith(prefix)})
