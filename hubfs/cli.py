@@ -237,29 +237,39 @@ def unmount(mountpoint: Path, *, force: bool) -> None:
 def status(mountpoint: Path | None, *, as_json: bool) -> None:
     """Show what is mounted at MOUNTPOINT (or everywhere): the hub, the cache, the models, and what went wrong."""
     if mountpoint is not None:
-        described = [_described(_absolute(mountpoint))]
+        mountpoint = _absolute(mountpoint)
+        places, described = [mountpoint], [_described(mountpoint)]
     else:
-        described = []
+        places, described = [], []
         for where in mount_table.mountpoints():
             with contextlib.suppress(MountFailed):  # taken off since the table was read
                 described.append(_described(where))
+                places.append(where)
     if as_json:
         click.echo(json.dumps(described if mountpoint is None else described[0], indent=2))
     elif not described:
         click.echo("No hub is mounted.")
     else:
-        click.echo("\n".join(as_text(one) for one in described))
+        for where, one in zip(places, described, strict=True):
+            click.echo(_text_of(where, one))
     if mountpoint is not None and "dead" in described[0]:
         sys.exit(1)
 
 
 def _described(mountpoint: Path) -> Mapping[str, Any]:
     state, status = mount_table.state_of(mountpoint)
-    return status or {
-        "mountpoint": str(mountpoint),
-        "state": state.value,
-        "dead": state is mount_table.State.DEAD,
-    }
+    return _without_status(mountpoint, state) if status is None else status
+
+
+def _without_status(mountpoint: Path, state: mount_table.State) -> Mapping[str, Any]:
+    return {"mountpoint": str(mountpoint), "state": state.value, "dead": state is mount_table.State.DEAD}
+
+
+def _text_of(mountpoint: Path, described: Mapping[str, Any]) -> str:
+    try:
+        return as_text(described)
+    except ValueError:
+        return as_text(_without_status(mountpoint, mount_table.State.STRANGE))
 
 
 @main.command()

@@ -3,12 +3,15 @@
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from hubfs import mount_table
-from hubfs.errors import InvalidHandle, ModelNotFound, MountFailed, Unavailable
+from hubfs import mount_table, presence
+from hubfs.errors import HubfsError, InvalidHandle, ModelNotFound, MountFailed, Unavailable
 from hubfs.hub.handle import Handle, is_name_segment, is_publisher
+from hubfs.mount_table import State
+from hubfs.processes import is_stopped
 
 _OF_MODELS = "user.hubfs.handle"
 """The attribute that tells a model from a directory which could only lead to one (`google/tfjs-model/spice/2`)."""
@@ -22,13 +25,11 @@ def below_a_mount(text: str) -> Path:
     Raises `MountFailed` where the hub is not mounted, `ModelNotFound`, `InvalidHandle`, and `Unavailable` where a mount
     cannot answer.
     """
-    mounted = [*_mounted()]
-    asked = [(where, name) for where, hub in mounted if (name := handle_on(hub, text)) is not None]
+    found = [_look(where) for where in mount_table.mountpoints()]
+    asked = [(one.where, name) for one in found if one.hub and (name := handle_on(one.hub, text)) is not None]
+    untold = [one.reason for one in found if one.reason]
     if not asked:
-        what = f"No hub is mounted, so {text} is nowhere" if not mounted else f"The hub of {text} is not mounted"
-        if not mounted and mount_table.mountpoints():  # whose models who asks would run
-            what = "No mount that is yours or root's answers"
-        raise MountFailed(f"{what}; `hubfs mount MOUNTPOINT` does it")
+        raise _not_mounted(text, found, untold)
     troubles = []
     for where, name in asked:
         path = where / name
@@ -40,30 +41,78 @@ def below_a_mount(text: str) -> Path:
         except OSError as error:
             if error.errno in _NOT_THERE:
                 continue
-            troubles.append(f"{path} cannot be read: {_reason(where, path, error)}")
+            troubles.append(f"{path} cannot be read: {_reason(path, error)}")
         else:
             return path
     if troubles:
-        raise Unavailable(f"{text} was not found: {'; '.join(troubles)}")
-    raise ModelNotFound(f"{text} was not found below {', '.join(str(where) for where, _ in asked)}; see `hubfs status`")
+        raise Unavailable(f"{text} was not found: {'; '.join([*troubles, *untold])}")
+    below = f"{text} was not found below {', '.join(str(where) for where, _ in asked)}"
+    if untold:
+        raise Unavailable(f"{below}; and {'; '.join(untold)}")
+    raise ModelNotFound(f"{below}; see `hubfs status`")
 
 
-def _mounted() -> Iterator[tuple[Path, str]]:
-    """Where hubs are mounted whose daemons answer, and which."""
-    for where in mount_table.mountpoints():
-        with contextlib.suppress(MountFailed):  # unmounted just now
-            status = mount_table.read_status(where)
-            if status is not None:
-                yield where, status["hub"]
+@dataclass(frozen=True)
+class _Found:
+    """A mount: its hub's URL, or why that cannot be told. Neither, for another user's."""
+
+    where: Path
+    hub: str = ""
+    reason: str = ""
 
 
-def _reason(where: Path, path: Path, error: OSError) -> str:
-    """What the mount says of the model, else what the system says."""
-    with contextlib.suppress(MountFailed):
-        status = mount_table.read_status(where) or {}
-        for model in status.get("models", ()):
-            if where / model["handle"] == path and model["error"]:
-                return str(model["error"])
+def _look(where: Path) -> _Found:
+    try:
+        state, said = mount_table.state_of(where, mount_table.ABOUT)
+    except MountFailed:  # unmounted just now
+        return _Found(where)
+    hub = (said or {}).get("hub")
+    match state:
+        case State.ALIVE if isinstance(hub, str):
+            return _Found(where, hub)
+        case State.DEAD:
+            return _Found(where, reason=f"the daemon of {where} is gone; `hubfs mount {where}` mounts it again")
+        case State.SILENT:
+            return _Found(where, reason=_why_silent(where))
+        case State.SHUT:
+            return _Found(where)
+    return _Found(where, reason=f"{where} does not say which hub it is of: another version of hubfs mounted it")
+
+
+def _not_mounted(text: str, found: Sequence[_Found], untold: Sequence[str]) -> HubfsError:
+    others = any(one.hub for one in found)
+    if untold:  # it may be there
+        so_far = f"The hub of {text} is not mounted" if others else f"{text} was not found"
+        return Unavailable(f"{so_far}; but {'; '.join(untold)}")
+    if others:
+        what = f"The hub of {text} is not mounted"
+    elif found:  # another user's models would run with the rights of whoever resolves them
+        what = "No hub that you or root mounted is there"
+    else:
+        what = f"No hub is mounted, so {text} is nowhere"
+    return MountFailed(f"{what}; `hubfs mount MOUNTPOINT` does it")
+
+
+def _why_silent(where: Path) -> str:
+    device = mount_table.device_of(where)
+    pid = None if device is None else presence.find(presence.of_daemon(device), {0, os.geteuid()})
+    if pid is not None and is_stopped(pid):
+        why = f"its daemon (process {pid}) is stopped; `kill -CONT {pid}` lets it go on"
+    else:
+        why = f"no answer came within {mount_table.ANSWER_S:g} s"
+    return f"{where} does not answer: {why}, `hubfs unmount --force {where}` ends it"
+
+
+def _reason(path: Path, error: OSError) -> str:
+    """What the mount says of the model, else what the system says.
+
+    The directory above says it: nothing at all can be asked of a path that cannot be looked up.
+    """
+    with contextlib.suppress(OSError):
+        for line in os.getxattr(path.parent, "user.hubfs.error").decode(errors="replace").splitlines():
+            version, _, reason = line.partition(": ")
+            if version == path.name:
+                return reason
     return f"{error.strerror}; see `hubfs status`"
 
 

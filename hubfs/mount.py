@@ -1,12 +1,13 @@
 """The composition root: spells out what a mount is made of, from the network up to the names."""
 
 import json
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubfs import __version__, doors
+from hubfs import __version__, doors, mount_table
 from hubfs.blobs.gcs import GcsClient
 from hubfs.blobs.http import HttpClient
 from hubfs.blobs.retry import RetryPolicy
@@ -164,9 +165,11 @@ def assemble(
         restarts=restarts,
         offline=config.offline,
     )
+    about = {"hub": models.hub, "pid": os.getpid(), "version": __version__}
     controls = ControlFiles(
         {
-            "status.json": lambda: json.dumps(status.describe(), indent=2).encode() + b"\n",
+            mount_table.ABOUT: lambda: _json(about),
+            mount_table.REPORT: lambda: _json(status.describe()),
             "version": lambda: __version__.encode() + b"\n",
         },
         modules,
@@ -195,6 +198,10 @@ def assemble(
             shared.close()
 
     return Mount(tree, cancellation, close)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=2).encode() + b"\n"
 
 
 def _reachability(config: Config, hub: str, cancellation: Cancellation) -> Reachability:

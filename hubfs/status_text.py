@@ -14,11 +14,22 @@ _WITHOUT_STATUS = {
     "dead": "dead; `hubfs mount` there replaces it",
     "silent": "its daemon does not answer; `hubfs unmount --force` there ends it",
     "shut": "mounted by another user",
+    "strange": "it answers, but not as a daemon of this version of hubfs does",
 }
 
 
 def as_text(status: Mapping[str, Any]) -> str:
-    """`status` in a few lines: see `Status.describe`; or `mountpoint` and `state` of a mount that does not answer."""
+    """`status` in a few lines: what `Status.describe` tells, or `mountpoint` and `state` of a mount that tells nothing.
+
+    Raises `ValueError` for what no daemon of this version tells: whoever mounted it may have it say anything.
+    """
+    try:
+        return _as_text(status)
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"no status of this version of hubfs: {error!r}") from error
+
+
+def _as_text(status: Mapping[str, Any]) -> str:
     if "state" in status:
         return printable(f"{status['mountpoint']}: {_WITHOUT_STATUS[status['state']]}")
     daemon = f"up {status['uptime_s']:.0f} s, process {status['pid']}, {status['binding']}"

@@ -39,6 +39,7 @@ def unmount(mountpoint: Path, timeout_s: float = 30.0) -> None:
     supervisor = presence.find(presence.of_supervisor(name), owners)
     if supervisor is None:
         must_be_mounted(mountpoint)
+    # The mount itself is asked who serves it, too: the name of a daemon in a container may not be seen from here.
     answer = mount_table.look(mountpoint) if is_mounted(mountpoint) else None
     if answer is None or answer.is_dead:
         _take_off_dead(mountpoint, supervisor, timeout_s)
@@ -52,9 +53,8 @@ def unmount(mountpoint: Path, timeout_s: float = 30.0) -> None:
     reason = _run(mountpoint, ["-u"], [], _PATIENCE_S)
     if mountpoints().count(name) >= layers:
         _must_be_ours(mountpoint, device)
-        named = ", ".join(users(name, device))
         raise MountFailed(
-            f"{mountpoint} cannot be unmounted: {f'in use by {named}' if named else reason}; "
+            f"{mountpoint} cannot be unmounted: {_why_busy(name, device) or reason}; "
             f"`hubfs unmount --force {mountpoint}` unmounts it all the same"
         )
     # They end by themselves; but another mount namespace may have a copy of the mount, and the daemon may be another
@@ -115,8 +115,15 @@ def _daemon_of(device: int | None, owners: Container[int]) -> int | None:
 
 def _daemon_in(answer: Answer, owners: Container[int]) -> int | None:
     """The daemon's, as the mount itself says. It may see other processes than we do, and be in a container."""
-    pid = (answer.status or {}).get("pid")
+    pid = (answer.said or {}).get("pid")
     return pid if presence.is_daemon(pid, owners) else None
+
+
+def _why_busy(name: Path, device: int | None) -> str:
+    """What keeps the mount busy: what is mounted below it, and who uses it."""
+    named = [f"{inner} is mounted inside (`umount {inner}` first)" for inner in mount_table.inside(name)]
+    found = ", ".join(users(name, device))
+    return "; ".join([*named, *([f"in use by {found}"] if found else [])])
 
 
 def _must_be_ours(mountpoint: Path, device: int | None) -> None:

@@ -18,11 +18,18 @@ MOUNTS: list[tuple[str, str]] = [("one", "https://tfhub.dev"), ("two", "gs://buc
 def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What looks like MOUNTS from the outside."""
     table = tmp_path / "mounts"
-    table.write_text("".join(f"hubfs {tmp_path}/{name} fuse.hubfs ro 0 0\n" for name, _ in MOUNTS))
+    device, owner = tmp_path.stat().st_dev, os.geteuid()
+    table.write_text(
+        "".join(
+            f"4{number} 22 {os.major(device)}:{os.minor(device)} / {tmp_path}/{name} ro "
+            f"- fuse.hubfs hubfs ro,user_id={owner}\n"
+            for number, (name, _) in enumerate(MOUNTS)
+        )
+    )
     monkeypatch.setattr(mount_table, "_TABLE", table)
     for name, hub in MOUNTS:
         (tmp_path / name / ".hubfs").mkdir(parents=True)
-        (tmp_path / name / ".hubfs" / "status.json").write_text(json.dumps({"hub": hub}))
+        (tmp_path / name / ".hubfs" / "mount.json").write_text(json.dumps({"hub": hub}))
     return tmp_path
 
 
@@ -100,12 +107,19 @@ def test_a_hub_that_is_not_mounted_is_told_from_none_at_all(mounts: Path) -> Non
         below_a_mount("google/spice/2")
 
 
-def test_a_dead_mount_is_passed_over(mounts: Path) -> None:
-    (mounts / "one/.hubfs/status.json").unlink()
+def test_a_dead_mount_is_passed_over_and_named_where_nothing_is_found(
+    mounts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = mount_table.look
+    dead = mounts / "one"
+    monkeypatch.setattr(
+        mount_table, "look", lambda path, name: mount_table.Answer(errno.ENOTCONN) if path == dead else ask(path, name)
+    )
     model = put(mounts / "two", "google/spice/2")
     assert below_a_mount("google/spice/2") == model
-    with pytest.raises(MountFailed):
-        below_a_mount("https://tfhub.dev/google/spice/2")
+    for elsewhere in ("https://tfhub.dev/google/spice/2", "google/spice/3"):
+        with pytest.raises(Unavailable, match=f"the daemon of {dead} is gone; `hubfs mount {dead}`"):
+            below_a_mount(elsewhere)
 
 
 @pytest.mark.parametrize("text", ["google", "", "../../etc", "google/.git", "google/sp ice/2"])

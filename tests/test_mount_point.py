@@ -26,7 +26,7 @@ class TestPrepare:
 
     def test_where_a_hub_is_mounted_no_other_can_be(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         table = tmp_path / "mounts"
-        table.write_text(f"hubfs {tmp_path} fuse.hubfs ro 0 0\n", encoding="utf-8")
+        table.write_text(f"40 22 0:41 / {tmp_path} ro - fuse.hubfs hubfs ro,user_id=0\n", encoding="utf-8")
         monkeypatch.setattr(mount_table, "_TABLE", table)
         with pytest.raises(MountFailed, match=r"is mounted at .* already; `hubfs unmount"):
             prepare(tmp_path)

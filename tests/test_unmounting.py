@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from hubfs import locate, mount_table
-from hubfs.errors import MountFailed
+from hubfs.errors import MountFailed, Unavailable
 from hubfs.unmounting import detach, force, unmount
 
 
 def test_where_nothing_is_mounted_there_is_nothing_to_unmount_or_to_ask(tmp_path: Path) -> None:
-    for act in (unmount, force, mount_table.read_status):
+    for act in (unmount, force, mount_table.state_of):
         with pytest.raises(MountFailed, match="No hub is mounted"):
             act(tmp_path)
 
@@ -46,7 +47,7 @@ class TestUnmount:
             pytest.skip(f"no tmpfs here: {done.stderr!r}")
         monkeypatch.setattr(mount_table, "_TYPE", "tmpfs")
         (path / ".hubfs").mkdir()
-        (path / ".hubfs" / "status.json").write_text(json.dumps({"pid": daemon.pid}), encoding="utf-8")
+        (path / ".hubfs" / "mount.json").write_text(json.dumps({"pid": daemon.pid}), encoding="utf-8")
         yield path
         while mount_table.is_mounted(path):
             subprocess.run(["umount", "-l", path], check=True)
@@ -110,7 +111,7 @@ class TestUnmount:
         """Who serves it may be anybody, or in a container, where processes have other numbers."""
         with subprocess.Popen(["sleep", "600"], cwd=tmp_path) as bystander:
             status = json.dumps({"pid": bystander.pid if said is None else said})
-            (mountpoint / ".hubfs" / "status.json").write_text(status, encoding="utf-8")
+            (mountpoint / ".hubfs" / "mount.json").write_text(status, encoding="utf-8")
             force(mountpoint)
             assert bystander.poll() is None
             bystander.kill()
@@ -119,9 +120,11 @@ class TestUnmount:
     def test_what_another_user_s_mount_says_of_itself_is_not_believed(
         self, mountpoint: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(mount_table, "_owners", lambda: [(mountpoint.stat().st_dev, os.geteuid() + 1)])
+        (mountpoint / ".hubfs" / "status.json").write_text("{}", encoding="utf-8")
+        assert mount_table.state_of(mountpoint) == (mount_table.State.ALIVE, {})
+        monkeypatch.setattr(mount_table.Mounted, "is_believed", False)
         assert mount_table.state_of(mountpoint) == (mount_table.State.SHUT, None)
-        with pytest.raises(MountFailed, match="No mount that is yours or root's answers"):
+        with pytest.raises(MountFailed, match="No hub that you or root mounted is there"):
             locate.below_a_mount("google/spice/2")
 
     def test_detach_takes_it_off_though_it_is_busy(self, mountpoint: Path) -> None:
@@ -133,7 +136,7 @@ class TestUnmount:
     def test_a_dead_mount_that_cannot_be_taken_off_is_not_said_to_be_unmounted(
         self, mountpoint: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(mount_table, "look", lambda _: mount_table.Answer(errno.ENOTCONN))
+        monkeypatch.setattr(mount_table, "look", lambda *_: mount_table.Answer(errno.ENOTCONN))
         with monkeypatch.context() as patched:
             patched.setenv("PATH", "")
             with pytest.raises(MountFailed, match="neither fusermount3 nor umount is installed"):
@@ -141,9 +144,35 @@ class TestUnmount:
         unmount(mountpoint)
         assert not mount_table.is_mounted(mountpoint)
 
+    def test_an_inner_mount_that_keeps_it_busy_is_named(self, mountpoint: Path) -> None:
+        inner = mountpoint / "inner"
+        inner.mkdir()
+        subprocess.run(["mount", "-t", "ramfs", "ramfs", inner], check=True)
+        with pytest.raises(MountFailed, match=rf"{inner} is mounted inside \(`umount {inner}` first\); .*--force"):
+            unmount(mountpoint)
+        assert detach(mountpoint) == "", "--force takes both off"
+
     @pytest.mark.parametrize("content", ["", "{", "[]", "\x00"])
-    def test_a_status_that_makes_no_sense_is_none(self, mountpoint: Path, content: str) -> None:
-        (mountpoint / ".hubfs" / "status.json").write_text(content, encoding="utf-8")
-        assert mount_table.read_status(mountpoint) is None
+    def test_what_makes_no_sense_keeps_no_mount(self, mountpoint: Path, content: str) -> None:
+        (mountpoint / ".hubfs" / "mount.json").write_text(content, encoding="utf-8")
+        assert mount_table.state_of(mountpoint, mount_table.ABOUT) == (mount_table.State.STRANGE, None)
         unmount(mountpoint)
         assert not mount_table.is_mounted(mountpoint)
+
+    def test_a_resolve_beside_a_stopped_daemon_says_so(
+        self, mountpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        program = (
+            "import os, sys; from hubfs import presence;"
+            "kept = presence.announce(presence.of_daemon(os.stat(sys.argv[1]).st_dev));"
+            "print(1, flush=True); sys.stdin.read()"
+        )
+        with subprocess.Popen([sys.executable, "-c", program, mountpoint, tmp_path], stdin=-1, stdout=-1) as stopped:
+            assert stopped.stdout is not None
+            stopped.stdout.readline()
+            stopped.send_signal(signal.SIGSTOP)
+            monkeypatch.setattr(mount_table, "look", lambda *_: mount_table.Answer(None))
+            told = rf"{mountpoint} does not answer: its daemon \(process {stopped.pid}\) is stopped; `kill -CONT"
+            with pytest.raises(Unavailable, match=told):
+                locate.below_a_mount("google/spice/2")
+            stopped.kill()

@@ -1,6 +1,8 @@
 """Mounts that are there, dead and alive."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 from hubfs import mount_table
 from hubfs.doctor.finding import Finding, ok, problem, warning
@@ -25,11 +27,23 @@ def examine() -> Iterator[Finding]:
             yield problem(
                 subject, "its daemon is gone", f"hubfs unmount {mountpoint}; or hubfs mount {mountpoint} replaces it"
             )
-        elif status is None:
+        elif state is State.SILENT:
             yield problem(subject, "its daemon does not answer", f"hubfs unmount --force {mountpoint} ends it")
-        elif unreadable := [model for model in status["models"] if model.get("error")]:
-            yield warning(
-                subject, f"{len(unreadable)} models cannot be read", f"hubfs status {mountpoint} says which, and why"
-            )
         else:
-            yield ok(subject, f"{status['hub']}, {len(status['models'])} models in use")
+            yield _of_models(mountpoint, subject, status or {})
+
+
+def _of_models(mountpoint: Path, subject: str, status: Mapping[str, Any]) -> Finding:
+    try:
+        unreadable = [model for model in status["models"] if model.get("error")]
+        found = f"{status['hub']}, {len(status['models'])} models in use"
+    except (KeyError, TypeError, AttributeError):  # whoever mounted it may have it say anything
+        return warning(
+            subject,
+            "it answers, but not as a daemon of this version of hubfs does",
+            f"hubfs unmount {mountpoint}, and mount it again",
+        )
+    if unreadable:
+        what = f"{len(unreadable)} models cannot be read"
+        return warning(subject, what, f"hubfs status {mountpoint} says which, and why")
+    return ok(subject, found)

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 TFHUB_DEV = "https://tfhub.dev"
 
-_STATUS = Path(".hubfs", "status.json")
-
+_ABOUT = Path(".hubfs", "mount.json")
+_ERROR = "user.hubfs.error"
+"""The attribute of a directory of versions that says, a line for each, why one cannot be read."""
 
 _Place = tuple[str, ...]
 """A URL without query, cut up to compare: `("web", "tfhub.dev", "google", "spice")`. http and https are one."""
@@ -97,7 +98,7 @@ class _MountResolver:
         return None
 
     def _missing(self, handle: str, path: Path) -> OSError:
-        if not (self._mountpoint / _STATUS).exists():
+        if not (self._mountpoint / _ABOUT).exists():
             return _not_mounted(self._mountpoint)
         return ModelNotOnMount(
             errno.ENOENT,
@@ -111,10 +112,11 @@ class _MountResolver:
         if error.errno == errno.ENOTCONN:
             return "the mount is dead; `hubfs mount` at the same place replaces it"
         # Not the model's attribute: nothing at all can be asked of a path that cannot be looked up.
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            for model in json.loads((self._mountpoint / _STATUS).read_bytes())["models"]:
-                if self._mountpoint / model["handle"] == path and model["error"]:
-                    return str(model["error"])
+        with contextlib.suppress(OSError):
+            for line in os.getxattr(path.parent, _ERROR).decode(errors="replace").splitlines():
+                version, _, reason = line.partition(": ")
+                if version == path.name:
+                    return reason
         return f"{error.strerror}; `hubfs status {self._mountpoint}` may say more"
 
 
@@ -145,7 +147,7 @@ def _place_of_hub(url: str) -> _Place:
 def _own_place(mountpoint: Path) -> list[_Place]:
     """Of the hub that is mounted, if it has a URL. Raises `NotMounted`."""
     try:
-        place = _place(str(json.loads((mountpoint / _STATUS).read_bytes())["hub"]))
+        place = _place(str(json.loads((mountpoint / _ABOUT).read_bytes())["hub"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _not_mounted(mountpoint) from error
     return [] if place is None else [place]

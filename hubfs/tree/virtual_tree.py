@@ -16,10 +16,10 @@ from hubfs.errors import (
     NotASymlink,
     NotFound,
 )
-from hubfs.hub.handle import is_version
+from hubfs.hub.handle import Handle, is_version
 from hubfs.sources.models import Models
 from hubfs.sources.prefetcher import NoPrefetching, Prefetching
-from hubfs.sources.source import Entry, EntryKind
+from hubfs.sources.source import Entry, EntryKind, Source
 from hubfs.sources.troubles import Troubles, WatchedBlob
 from hubfs.tree.catalog_provider import CatalogProvider
 from hubfs.tree.control_files import ControlFiles
@@ -57,6 +57,8 @@ class OpenFile:
     pages_of: object | None
     release: Release
 
+
+_ATTRIBUTES = "user.hubfs."
 
 ReadAhead = Callable[[Blob], Blob]
 """Makes one reader's view of a blob."""
@@ -177,56 +179,59 @@ class VirtualTree:
         self.stat(path)
         raise NotASymlink(path)
 
-    def attributes(self, path: str) -> dict[str, str]:
-        """The extended attributes `user.hubfs.*` of a path in a model; of a directory above, what is wrong there.
+    def attribute(self, path: str, name: str) -> str:
+        """An extended attribute, `user.hubfs.*`: of a path in a model; of a directory above, what is wrong there.
 
-        Waits for the hub where nobody asked for the model before. Raises `NotFound` where there is no such model.
+        Costs the same whatever the model holds. Waits for the hub where nobody asked for the model before. Raises
+        `NotFound` where there is no such model, `NoSuchAttribute`.
         """
-        place = self._place(path)
-        if isinstance(place, Folder):
-            return self._folder_attributes("/".join(place.segments))
-        if not isinstance(place, InModel):
-            return {}
-        attributes = {"user.hubfs.handle": str(place.handle)}
+        # `ls` asks for security.* of every file it shows: answered without looking.
+        value = self._attribute(path, name.removeprefix(_ATTRIBUTES)) if name.startswith(_ATTRIBUTES) else None
+        if value is None:
+            raise NoSuchAttribute(f"{path} has no attribute {name}")
+        return value
+
+    def _attribute(self, path: str, name: str) -> str | None:
+        match self._place(path):
+            case Folder(segments):
+                return self._folder_attribute("/".join(segments), name)
+            case InModel(handle, inner):
+                return self._model_attribute(handle, inner, name)
+        return None
+
+    def _model_attribute(self, handle: Handle, inner: str, name: str) -> str | None:
         try:
-            source = self._models.get(place.handle)
+            source = self._models.get(handle)
         except NotFound:
             raise
         except HubfsError as unreadable:
-            return {**attributes, "user.hubfs.error": str(unreadable)}
-        trouble = self._troubles.of(str(place.handle), place.inner)
-        if source.failure is not None:
-            attributes["user.hubfs.error"] = str(source.failure)
-        elif trouble is not None:
-            attributes["user.hubfs.error"] = trouble.error
-        return {
-            **attributes,
-            "user.hubfs.url": source.url,
-            "user.hubfs.form": source.form.value,
-            "user.hubfs.cached_bytes": str(self._cache.cached_bytes(source.model)),
+            return {"handle": str(handle), "error": str(unreadable)}.get(name)
+        answers: dict[str, Callable[[], str | None]] = {
+            "handle": lambda: str(handle),
+            "url": lambda: source.url,
+            "form": lambda: source.form.value,
+            "cached_bytes": lambda: str(self._cache.cached_bytes(source.model)),
+            "error": lambda: self._error(source, inner),
         }
+        answer = answers.get(name)
+        return None if answer is None else answer()
 
-    def _folder_attributes(self, folder: str) -> dict[str, str]:
+    def _error(self, source: Source, inner: str) -> str | None:
+        if source.failure is not None:
+            return str(source.failure)
+        trouble = self._troubles.of(str(source.handle), inner)
+        return None if trouble is None else trouble.error
+
+    def _folder_attribute(self, folder: str, name: str) -> str | None:
         """A model root that cannot be looked up has no attributes of its own, nor has a symlink."""
-        attributes = {}
-        troubles = self._troubles.below(folder)
-        if troubles:
-            lines = (f"{name}: {trouble.error}" for name, trouble in troubles.items())
-            attributes["user.hubfs.error"] = "\n".join(lines)
-        stale = self._models.stale(folder)
-        if stale is not None:
-            attributes["user.hubfs.stale"] = f"{LATEST} -> {stale.version}: {stale.error}"
-        return attributes
-
-    def attribute(self, path: str, name: str) -> str:
-        """One extended attribute. Raises `NoSuchAttribute`."""
-        if not name.startswith("user.hubfs."):
-            # `ls` asks for security.* of every file it shows: answered without looking.
-            raise NoSuchAttribute(f"{path} has no attribute {name}")
-        try:
-            return self.attributes(path)[name]
-        except KeyError:
-            raise NoSuchAttribute(f"{path} has no attribute {name}") from None
+        match name:
+            case "error":
+                troubles = self._troubles.below(folder)
+                return "\n".join(f"{child}: {trouble.error}" for child, trouble in troubles.items()) or None
+            case "stale":
+                stale = self._models.stale(folder)
+                return None if stale is None else f"{LATEST} -> {stale.version}: {stale.error}"
+        return None
 
     def _place(self, path: str) -> Settled:
         """What the path is; which of several candidates is the model, the hub is asked if nothing known tells."""

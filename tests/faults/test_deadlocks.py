@@ -22,6 +22,7 @@ from tests.support.figures import Figures, budget
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
 from tests.support.http_origin import Answer, HttpOrigin, Request, Resource, cut, stall, status, well
 from tests.support.locks import Watch, watching_locks
+from tests.support.tree_hub import attributes_of
 
 pytestmark = pytest.mark.timeout(0)  # the alarm is the hunter's own
 
@@ -150,7 +151,7 @@ class Hunt:
                 with pytest.raises(NotFound):
                     tree.stat(f"/{handle}/nothing")
             case 3:
-                assert tree.attributes(f"/{handle}")["user.hubfs.handle"] == handle
+                assert attributes_of(tree, f"/{handle}")["user.hubfs.handle"] == handle
             case 4:
                 assert "hunt" in {name for name, _ in tree.list("/")} | {"hunt"}
                 control = tree.open("/.hubfs/status.json")

@@ -200,7 +200,7 @@ def outcome(model: Path) -> tuple[int, str]:
             return error.errno or 0, os.getxattr(model, "user.hubfs.error").decode()
         except OSError:
             return error.errno or 0, ""
-    return 0, "".join(os.getxattr(model, name).decode() for name in os.listxattr(model))
+    return 0, "".join(os.getxattr(model, f"user.hubfs.{name}").decode() for name in ("handle", "url", "form"))
 
 
 def all_it_wrote(hub: Mount, *roots: Path) -> dict[str, str]:

@@ -90,7 +90,7 @@ def test_what_is_no_handle_is_called_so(hub: Mount, typed: str) -> None:
 
 def test_where_nothing_is_mounted_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = tmp_path / "mounts"
-    table.write_text("/dev/vda / ext4 rw,relatime 0 0\n")
+    table.write_text("22 1 254:0 / / rw - ext4 /dev/vda rw\n")
     monkeypatch.setattr(mount_table, "_TABLE", table)
     done = CliRunner().invoke(main, ["resolve", "google/spice/2"])
     assert done.exit_code == 1

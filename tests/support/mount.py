@@ -92,6 +92,14 @@ class Mount:
         """The xattr `user.hubfs.error`."""
         return os.getxattr(path, "user.hubfs.error").decode()
 
+    def is_sound(self, path: Path) -> bool:
+        """Whether there is no such attribute."""
+        try:
+            self.error_of(path)
+        except OSError as error:
+            return error.errno == errno.ENODATA
+        return False
+
 
 @contextlib.contextmanager
 def mounted(

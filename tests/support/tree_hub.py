@@ -1,5 +1,6 @@
 """A hub of archives in memory, and the tree of what it has."""
 
+import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from hubfs.blobs.blob import Blob
 from hubfs.cache.block_cache import Release
 from hubfs.cache.index_store import Index
 from hubfs.cache.memory import MemoryTier
-from hubfs.errors import HubfsError, ModelNotFound
+from hubfs.errors import HubfsError, ModelNotFound, NoSuchAttribute
 from hubfs.hub.catalog_document import CatalogDocument
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Location
@@ -155,3 +156,15 @@ class TreeHub:
         for key in ("", about):
             if key in self.trouble:
                 raise self.trouble[key]
+
+
+NAMES = tuple(f"user.hubfs.{name}" for name in ("handle", "url", "form", "cached_bytes", "error", "stale"))
+
+
+def attributes_of(tree: VirtualTree, path: str) -> dict[str, str]:
+    """Those of NAMES that the path has: nothing lists them."""
+    found = {}
+    for name in NAMES:
+        with contextlib.suppress(NoSuchAttribute):
+            found[name] = tree.attribute(path, name)
+    return found

@@ -28,7 +28,7 @@ from hubfs.tree.node import Node, NodeKind
 from tests.support.archives import tar_of
 from tests.support.paths import ROOT
 from tests.support.streams import Desk
-from tests.support.tree_hub import TreeHub
+from tests.support.tree_hub import TreeHub, attributes_of
 
 PUBLIC = ROOT.parent / "shared" / "catalogue" / "handles.tsv"
 needs_public = pytest.mark.skipif(not PUBLIC.exists(), reason="the list of public handles is not beside the checkout")
@@ -73,7 +73,7 @@ def names(hub: TreeHub, path: str) -> list[str]:
 
 def handle_at(hub: TreeHub, path: str) -> str | None:
     """The handle of the model that the path is of, as far as the tree knows."""
-    return hub.tree.attributes(path).get("user.hubfs.handle")
+    return attributes_of(hub.tree, path).get("user.hubfs.handle")
 
 
 def module(url: str) -> str:
@@ -197,7 +197,7 @@ class TestCollections:
             assert hub.tree.stat(path) == Node(SYMLINK, len(target))
             model = posixpath.normpath(f"{posixpath.dirname(path)}/{target}")
             assert handle_at(hub, model) == model[1:]
-        assert hub.tree.attributes("/google/collection/pitch") == {}
+        assert attributes_of(hub.tree, "/google/collection/pitch") == {}
 
     def test_are_there_before_anybody_listed(self, make: MakeHub) -> None:
         hub = make(document=CATALOG)
@@ -223,7 +223,7 @@ class TestDocumentation:
             file = hub.tree.open(path)
             assert file.blob.read_at(0, 100) == text
             file.release()
-            assert hub.tree.attributes(path) == {}
+            assert attributes_of(hub.tree, path) == {}
             for question, kind in ((hub.tree.list, NotADirectory), (hub.tree.readlink, NotASymlink)):
                 with pytest.raises(kind):
                     question(path)
@@ -369,7 +369,7 @@ class TestModules:
                 for question in (hub.tree.stat, hub.tree.open, hub.tree.readlink, hub.tree.list):
                     with pytest.raises(EntryNotFound):
                         question(path)
-                assert hub.tree.attributes(path) == {}
+                assert attributes_of(hub.tree, path) == {}
             assert not hub.asked
             assert hub.documents <= 1
 

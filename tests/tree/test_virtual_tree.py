@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from hubfs.tree.node import Node, NodeKind
 from hubfs.tree.virtual_tree import VirtualTree
 from tests.support.archives import gzipped, model_files, tar_of
 from tests.support.streams import HUB, Desk
-from tests.support.tree_hub import TreeHub
+from tests.support.tree_hub import TreeHub, attributes_of
 
 FILES = model_files()
 ARCHIVES = {
@@ -53,7 +54,7 @@ def test_a_directory_that_could_lead_to_a_model_exists_without_asking(
     hub: TreeHub, tree: VirtualTree, path: str
 ) -> None:
     assert tree.stat(path) == DIRECTORY
-    assert tree.attributes(path) == {}
+    assert attributes_of(tree, path) == {}
     with pytest.raises(IsADirectory):
         tree.open(path)
     assert not hub.asked
@@ -81,7 +82,13 @@ def test_a_directory_that_could_lead_to_a_model_exists_without_asking(
     ],
 )
 def test_a_name_that_no_hub_has_costs_no_question(hub: TreeHub, tree: VirtualTree, path: str) -> None:
-    questions: list[Callable[[str], Any]] = [tree.stat, tree.list, tree.open, tree.readlink, tree.attributes]
+    questions: list[Callable[[str], Any]] = [
+        tree.stat,
+        tree.list,
+        tree.open,
+        tree.readlink,
+        partial(attributes_of, tree),
+    ]
     for question in questions:
         with pytest.raises(EntryNotFound):
             question(path)
@@ -90,7 +97,7 @@ def test_a_name_that_no_hub_has_costs_no_question(hub: TreeHub, tree: VirtualTre
 
 def test_a_model_root_exists_if_the_hub_says_so(hub: TreeHub, tree: VirtualTree) -> None:
     assert tree.stat("/google/spice/2") == DIRECTORY
-    for question in (tree.stat, tree.list, tree.attributes):
+    for question in (tree.stat, tree.list, partial(attributes_of, tree)):
         with pytest.raises(ModelNotFound):
             question("/google/spice/3")
     with pytest.raises(ModelNotFound):
@@ -231,7 +238,7 @@ def test_controls_are_made_when_they_are_asked_for(hub: TreeHub, tree: VirtualTr
     assert tree.stat("/.hubfs/status.json").size_bytes == 8
     assert file.pages_of is None
     file.release()
-    assert tree.attributes("/.hubfs/status.json") == {}
+    assert attributes_of(tree, "/.hubfs/status.json") == {}
     for question in (tree.stat, tree.list, tree.open):
         with pytest.raises(EntryNotFound):
             question("/.hubfs/nothing")
@@ -246,8 +253,8 @@ def test_attributes_of_a_healthy_model(tree: VirtualTree) -> None:
         "user.hubfs.form": "compressed",
         "user.hubfs.cached_bytes": str(sum(map(len, FILES.values()))),
     }
-    assert tree.attributes("/google/spice/2") == expected
-    assert tree.attributes("/google/spice/2/saved_model.pb") == expected
+    assert attributes_of(tree, "/google/spice/2") == expected
+    assert attributes_of(tree, "/google/spice/2/saved_model.pb") == expected
     assert tree.attribute("/google/spice/2", "user.hubfs.form") == "compressed"
 
 
@@ -275,14 +282,14 @@ def test_a_model_that_cannot_be_had_says_why(hub: TreeHub, tree: VirtualTree) ->
     ):
         with pytest.raises(kind):
             tree.stat(path)
-        assert set(tree.attributes(path)) == {"user.hubfs.handle", "user.hubfs.error"}
+        assert set(attributes_of(tree, path)) == {"user.hubfs.handle", "user.hubfs.error"}
         assert reason in tree.attribute(path, "user.hubfs.error")
     above = tree.attribute("/google/spice", "user.hubfs.error")  # where the kernel lets somebody ask
     assert above == f"2: {HUB}: no route"
     hub.trouble.clear()
     hub.now_s += 1
-    assert "user.hubfs.error" not in tree.attributes("/google/spice/2")
-    assert tree.attributes("/google/spice") == {}
+    assert "user.hubfs.error" not in attributes_of(tree, "/google/spice/2")
+    assert attributes_of(tree, "/google/spice") == {}
 
 
 def test_a_missing_model_has_no_attributes(tree: VirtualTree) -> None:
