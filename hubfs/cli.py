@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import platformdirs
 
-from hubfs import __version__, catalog_command, locate, mount_point, mount_table, service_manager, unmounting
+from hubfs import __version__, catalog_command, locate, log_file, mount_point, mount_table, service_manager, unmounting
 from hubfs.config import Config, load, out_of_sight
 from hubfs.errors import HubfsError, MountFailed, printable
 from hubfs.spawn import spawn, with_options
@@ -26,9 +25,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 _STDOUT, _STDERR = 1, 2
 _CANNOT_BE_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What writing to a full disk, or to a terminal that is gone, ends with. A pipe that is closed is click's."""
-
-_LONGEST_LOG_NAME = 60
-"""Characters: of four bytes each, and with the suffix of a rotated file, the longest that a file system takes."""
 
 
 class _Group(click.Group):
@@ -172,11 +168,13 @@ def mount(
         if not config.verify_certificates:
             click.echo(f"hubfs: {UNVERIFIED}", err=True)
         arguments = [*sys.argv[1:]]
-        log_file = config.log_file or _default_log_file(config, mountpoint)
-        if config.log_file is None and log_file is not None:
-            arguments = with_options(arguments, "--log-file", str(log_file))
+        log = log_file.of_daemon(config, mountpoint)
+        if config.log_file is None and log is not None:
+            arguments = with_options(arguments, "--log-file", str(log))
         arguments, unlisted = out_of_sight(arguments, flags)
-        spawn(arguments, log_file, unlisted)
+        without_log = spawn(arguments, log, unlisted)
+        if without_log:
+            click.echo(f"hubfs: WARNING: {printable(without_log)}", err=True)
     except HubfsError as error:
         with contextlib.suppress(BrokenPipeError):
             _say(ready_fd, " ".join(str(error).split()))
@@ -213,14 +211,6 @@ def _say(ready_fd: int | None, word: str) -> None:
     if ready_fd is not None:
         os.write(ready_fd, word.encode())
         os.close(ready_fd)
-
-
-def _default_log_file(config: Config, mountpoint: Path) -> Path | None:
-    """A daemon without a disk cache writes no file at all; `hubfs status` shows its last problems."""
-    if config.cache_dir is None:
-        return None
-    name = str(mountpoint).strip("/").replace("/", "-")[-_LONGEST_LOG_NAME:] or "root"
-    return platformdirs.user_log_path("hubfs") / f"{name}.log"
 
 
 @main.command()
@@ -314,6 +304,10 @@ def catalog_ls(file: Path | None) -> None:
 @main.command()
 @click.option("--hub", metavar="URL", help="The hub to ask.  [default: as for mount]")
 @click.option("--cache-dir", metavar="DIR|URL", help="The cache to look at.  [default: as for mount]")
+@click.option(
+    "--format", metavar="auto|compressed|uncompressed", help="How models are asked for.  [default: as for mount]"
+)
+@click.option("--log-file", metavar="FILE", help="The log to look at.  [default: as for mount]")
 @click.option("--allow-other", is_flag=True, default=None, help="Look whether mounts may be open to other users.")
 @click.option("--config", metavar="FILE", help="The config file of the mount.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")

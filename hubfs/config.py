@@ -42,7 +42,14 @@ else:
     import tomli as tomllib
 
 DEFAULT_HUB = "https://tfhub.dev"
-DEFAULT_CONFIG_FILE = platformdirs.user_config_path("hubfs") / "config.toml"
+
+
+def of_user(path: Path) -> Path:
+    """A directory of the user's, as platformdirs has it: below / for a user without HOME and without an account."""
+    return path if path.is_absolute() else Path("/", *path.parts[1:])  # without "~", which nothing stands for
+
+
+DEFAULT_CONFIG_FILE = of_user(platformdirs.user_config_path("hubfs")) / "config.toml"
 
 _DEFAULT_MEMORY_BYTES = (32 << 20, 256 << 20)
 
@@ -56,7 +63,9 @@ class Config:
 
     hub: str = field(default=DEFAULT_HUB, repr=False)  # it may hold credentials
     form: Form | None = None  # None: uncompressed if the hub offers it, else compressed
-    cache_dir: Path | None = field(default_factory=lambda: platformdirs.user_cache_path("hubfs"))  # None: no disk
+    cache_dir: Path | None = field(
+        default_factory=lambda: of_user(platformdirs.user_cache_path("hubfs"))
+    )  # None: no disk
     shared_cache_url: str | None = field(default=None, repr=False)  # a second level behind memory and disk
     extracted_dir: Path | None = None  # where tensorflow_hub keeps what it extracted
     catalog: Path | None = None
@@ -222,6 +231,17 @@ def _no_disk_cache(flags: Mapping[str, Any], environment: Mapping[str, str], tab
     return False
 
 
+def _cannot_be_there(path: Path) -> bool:
+    """Whether no file of this user's is at `path`: HOME is /dev/null, say, or root's in a process that is not."""
+    try:
+        path.stat()
+    except (NotADirectoryError, PermissionError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _read_file(path: Path, *, must_exist: bool) -> Mapping[str, Any]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -230,6 +250,8 @@ def _read_file(path: Path, *, must_exist: bool) -> Mapping[str, Any]:
             raise InvalidConfig(f"The config file {path} does not exist") from None
         return {}
     except (OSError, ValueError, RecursionError) as error:
+        if not must_exist and _cannot_be_there(path):
+            return {}
         raise InvalidConfig(f"The config file {path} cannot be read: {error}") from None
     unknown = table.keys() - {setting.name for setting in SETTINGS} - {"no_disk_cache"}
     if unknown:

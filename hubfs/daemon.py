@@ -7,7 +7,6 @@ import logging.handlers
 import os
 import queue
 import signal
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from hubfs import mount_point, mount_table, presence, unmounting
+from hubfs import log_file, mount_point, mount_table, presence, unmounting
 from hubfs.blobs.url import redacted, redacted_text
 from hubfs.config import Config
 from hubfs.errors import InvalidConfig, MountFailed, printable
@@ -211,22 +210,12 @@ def _signals_told(done: "_Done") -> Iterator[None]:
 def _set_up_log(config: Config, problems: RecentProblems) -> None:
     faulthandler.enable()  # a crash below Python says where, too, on stderr
     handlers: list[logging.Handler] = [problems]
-    if config.log_file is not None:
-        try:
-            config.log_file.parent.mkdir(parents=True, exist_ok=True)
-            handlers.append(
-                logging.handlers.RotatingFileHandler(
-                    config.log_file,
-                    maxBytes=_LOG_LIMIT_BYTES,
-                    backupCount=3,
-                    encoding="utf-8",
-                    errors="backslashreplace",  # a mount point may have a name that is no text
-                )
-            )
-            _close_to_others(config.log_file)
-        except OSError as error:
-            raise InvalidConfig(f"The log file {config.log_file} cannot be written: {error.strerror}") from None
-    else:
+    path = config.log_file
+    try:
+        handlers.append(logging.StreamHandler() if path is None else _file_handler(path))
+        problems.log_file = path
+    except OSError as error:
+        problems.without_log = log_file.complaint(path, error)
         handlers.append(logging.StreamHandler())
     for handler in handlers:
         handler.setFormatter(_WithoutSecrets("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -234,14 +223,19 @@ def _set_up_log(config: Config, problems: RecentProblems) -> None:
     level = max(logging.WARNING, getattr(logging, config.log_level))
     logging.basicConfig(level=level, handlers=[Repeats(handlers)], force=True)
     logging.getLogger("hubfs").setLevel(config.log_level)
+    if problems.without_log:
+        _log.warning("%s", problems.without_log)
 
 
-def _close_to_others(log_file: Path) -> None:
-    """A log that was there already, if it is ours: it says which models of a private hub are used."""
-    with contextlib.suppress(OSError):
-        found = log_file.stat()
-        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():  # no device: /dev/null stays what it is
-            log_file.chmod(0o600)
+def _file_handler(path: Path) -> logging.Handler:
+    os.close(log_file.opened(path))
+    return logging.handlers.RotatingFileHandler(
+        path,
+        maxBytes=_LOG_LIMIT_BYTES,
+        backupCount=3,
+        encoding="utf-8",
+        errors="backslashreplace",  # a mount point may have a name that is no text
+    )
 
 
 class _WithoutSecrets(logging.Formatter):

@@ -4,10 +4,11 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hubfs.errors import InvalidConfig, MountFailed
+from hubfs import log_file
+from hubfs.errors import MountFailed
 
 # Not `-m hubfs`: that puts the current directory, whatever lies there, in front of the libraries.
 _WITHOUT_SCRIPT = "import sys; sys.path[:] = [path for path in sys.path if path]; from hubfs.cli import main; main()"
@@ -15,16 +16,24 @@ _WITHOUT_SCRIPT = "import sys; sys.path[:] = [path for path in sys.path if path]
 _NOTHING: Mapping[str, str] = {}
 
 
-def spawn(arguments: Sequence[str], log_file: Path | None, environment: Mapping[str, str] = _NOTHING) -> None:
+def spawn(arguments: Sequence[str], log: Path | None, environment: Mapping[str, str] = _NOTHING) -> str | None:
     """Starts `hubfs ARGUMENTS… --foreground` as a daemon, and returns once its mount answers.
 
     A new program, not a fork: threads and locks of libraries do not survive one. `environment` is what it is told
-    besides ours. What libfuse itself has to say goes to the log file. Raises `MountFailed` with what the daemon said,
-    `InvalidConfig` for a log file that cannot be written.
+    besides ours. What libfuse itself has to say goes to the file `log`. Returns what is to be said of a log that cannot
+    be written. Raises `MountFailed` with what the daemon said.
     """
+    without_log: str | None = None
     ready, tell = os.pipe()
     try:
-        with _opened(log_file) as stderr:
+        with contextlib.ExitStack() as opened:
+            stderr = subprocess.DEVNULL
+            if log is not None:
+                try:
+                    stderr = log_file.opened(log)
+                    opened.callback(os.close, stderr)
+                except OSError as error:
+                    without_log = log_file.complaint(log, error)
             daemon = subprocess.Popen(  # noqa: S603 - this very program
                 command(*with_options(arguments, "--foreground", "--ready-fd", str(tell))),
                 stdin=subprocess.DEVNULL,
@@ -39,8 +48,9 @@ def spawn(arguments: Sequence[str], log_file: Path | None, environment: Mapping[
     with os.fdopen(ready, encoding="utf-8", errors="replace") as pipe:
         said = pipe.read().strip()  # ends when the daemon closes its end, or dies
     if said != "ready":
-        log = f"; the log is in {log_file}" if log_file is not None else ""
-        raise MountFailed((said or f"The daemon ended without a word (status {daemon.wait()})") + log)
+        where = "" if log is None else f"; {without_log}" if without_log else f"; the log is in {log}"
+        raise MountFailed((said or f"The daemon ended without a word (status {daemon.wait()})") + where)
+    return without_log
 
 
 def with_options(arguments: Sequence[str], *options: str) -> list[str]:
@@ -54,18 +64,3 @@ def command(*arguments: str) -> list[str]:
     script = Path(sys.argv[0])
     known = script.name == "hubfs" and script.is_file()
     return [sys.executable, *([str(script.absolute())] if known else ["-c", _WITHOUT_SCRIPT]), *arguments]
-
-
-@contextlib.contextmanager
-def _opened(log_file: Path | None) -> Iterator[int]:
-    if log_file is None:
-        yield subprocess.DEVNULL
-        return
-    try:
-        log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # For who mounted alone, as the daemon makes it.
-        file = os.fdopen(os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab")
-    except OSError as error:
-        raise InvalidConfig(f"The log file {log_file} cannot be written: {error.strerror}") from None
-    with file:
-        yield file.fileno()

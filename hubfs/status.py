@@ -26,7 +26,13 @@ _REMEMBERED = 20
 
 
 class RecentProblems(logging.Handler):
-    """Keeps the last warnings and errors of the log, for those who have no log file at hand."""
+    """Keeps the last warnings and errors of the log, for those who have no log file at hand.
+
+    `log_file` is where the log goes, if to a file; `without_log` says why it does not go to the one that it should.
+    """
+
+    log_file: Path | None = None
+    without_log: str | None = None
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -99,6 +105,8 @@ class Status:
             "certificates_verified": self._http.settings.verify,
             "models": [self._model(known, cached_bytes) for known in opened],
             "latest": [_latest(latest) for latest in self._models.latest_asked()],
+            "log_file": None if self._problems.log_file is None else str(self._problems.log_file),
+            "log_problem": self._problems.without_log,
             "recent_problems": self._problems.messages(),
         }
 

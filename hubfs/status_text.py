@@ -1,6 +1,6 @@
 """What a mount says of itself, for people."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hubfs.errors import printable
@@ -38,8 +38,7 @@ def _as_text(status: Mapping[str, Any]) -> str:
     if status["offline"]:
         daemon += ", offline"
     lines = [f"{status['mountpoint']}: {status['hub']} ({daemon})"]
-    if not status.get("certificates_verified", True):
-        lines.append(f"  {UNVERIFIED}")
+    lines += [f"  {warning}" for warning in _warnings(status)]
     for name, tier in status["cache"].items():
         used_mib, limit_mib = tier["used_bytes"] / 2**20, tier["limit_bytes"] / 2**20
         where = f" in {status['cache_dir']}" if name == "disk" else ""
@@ -59,6 +58,13 @@ def _as_text(status: Mapping[str, Any]) -> str:
         if latest["stale"]
     ]
     return "\n".join(map(printable, lines))
+
+
+def _warnings(status: Mapping[str, Any]) -> Iterator[str]:
+    if not status.get("certificates_verified", True):
+        yield UNVERIFIED
+    if status.get("log_problem"):
+        yield f"WARNING: {status['log_problem']}"
 
 
 def _state(model: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubfs import mount_table, presence, unmounting
+from hubfs import log_file, mount_table, presence, unmounting
 from hubfs.errors import MountFailed
 from hubfs.processes import send
 from hubfs.spawn import command, with_options
@@ -76,10 +76,10 @@ class Supervisor:
     first word, then for its end. Nothing else is shared.
     """
 
-    def __init__(self, arguments: Sequence[str], mountpoint: Path, log_file: Path | None) -> None:
+    def __init__(self, arguments: Sequence[str], mountpoint: Path, log: Path | None) -> None:
         self._arguments = list(arguments)
         self._mountpoint = mountpoint
-        self._log_file = log_file
+        self._log_file = log
         # What arguments, environment and config file name is relative to it.
         self._directory = _working_directory()
         # Signal handlers put into it: the one queue that is made for that.
@@ -249,11 +249,15 @@ def _how(status: int) -> str:
     return f"was killed by signal {-status}"
 
 
-def _file_handler(log_file: Path) -> logging.Handler:
+def _file_handler(path: Path) -> logging.Handler:
     # The daemon rotates the file: this one opens it anew then. A mount point may have a name that is no text.
-    return logging.handlers.WatchedFileHandler(log_file, encoding="utf-8", errors="backslashreplace")
+    return logging.handlers.WatchedFileHandler(path, encoding="utf-8", errors="backslashreplace")
 
 
-def _set_up_log(log_file: Path | None) -> None:
-    handler = logging.StreamHandler(sys.stderr) if log_file is None else _file_handler(log_file)
+def _set_up_log(path: Path | None) -> None:
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if path is not None:
+        with contextlib.suppress(OSError):  # the daemon warns of it
+            os.close(log_file.opened(path))
+            handler = _file_handler(path)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=[handler], force=True)

@@ -1,3 +1,5 @@
+import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -288,6 +290,26 @@ class TestFile:
     def test_unknown_settings_are_named(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidConfig, match="unknown settings: cachesize, hubb"):
             load({"config": written(tmp_path / "c.toml", hubb="x", hub="https://a.org", cachesize="1")}, {})
+
+
+    @pytest.mark.parametrize("home", ["/dev/null", "closed"])
+    def test_a_home_that_holds_no_file_of_the_users_is_as_good_as_none(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
+    ) -> None:
+        (tmp_path / "closed").mkdir(mode=0o000)
+        monkeypatch.setattr(config, "DEFAULT_CONFIG_FILE", tmp_path / home / "config.toml")
+        with contextlib.ExitStack() as restored:
+            if os.geteuid() == 0:
+                tmp_path.chmod(0o755)
+                restored.callback(os.seteuid, 0)
+                os.seteuid(65534)
+            assert load({}, {}).hub == config.DEFAULT_HUB
+            with pytest.raises(InvalidConfig, match="cannot be read"):
+                load({"config": tmp_path / home / "config.toml"}, {})
+
+    def test_who_has_no_home_at_all_keeps_things_below_the_root(self) -> None:
+        assert config.of_user(Path("~/.cache/hubfs")) == Path("/.cache/hubfs")
+        assert config.of_user(Path("/home/me/.cache/hubfs")) == Path("/home/me/.cache/hubfs")
 
 
 class TestSizes:

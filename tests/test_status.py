@@ -144,6 +144,15 @@ def test_a_disk_is_named_with_its_place(status: Status) -> None:
     assert "  disk: 1.5 of 10240 MiB in /c" in as_text(described).splitlines()
 
 
+def test_a_log_that_is_not_written_is_said(status: Status, problems: RecentProblems) -> None:
+    problems.log_file = Path("/log")
+    assert (status.describe()["log_file"], status.describe()["log_problem"]) == ("/log", None)
+    problems.log_file, problems.without_log = None, "The log file /log cannot be written"
+    described = status.describe()
+    assert (described["log_file"], described["log_problem"]) == (None, "The log file /log cannot be written")
+    assert as_text(described).splitlines()[1] == "  WARNING: The log file /log cannot be written"
+
+
 @pytest.mark.parametrize(("state", "reason"), [("dead", "dead"), ("silent", "--force"), ("shut", "another user")])
 def test_a_mount_that_does_not_answer_takes_one_line(state: str, reason: str) -> None:
     text = as_text({"mountpoint": "/mnt/hub", "state": state})

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from hubfs import log_file
 from hubfs.config import Config
 from hubfs.doctor.finding import Finding, ok, problem, warning
 from hubfs.errors import HubfsError, Untrusted
@@ -28,8 +29,7 @@ def examine(config: Config) -> Iterator[Finding]:
         yield from cache_directory(config.cache_dir)
     if config.extracted_dir is not None:
         yield from extracted_models(config.extracted_dir)
-    if config.log_file is not None:
-        yield log_file(config.log_file)
+    yield log(config)
     if config.catalog is not None:
         yield catalogue(config.catalog)
 
@@ -111,12 +111,21 @@ def _file_system(path: Path) -> str:
     return "unknown"
 
 
-def log_file(path: Path) -> Finding:
-    """Whether the log can be written."""
+def log(config: Config) -> Finding:
+    """Whether a mount in the background can write its log: the one that is named, or one in the user's directory."""
+    subject = "log"
+    if config.log_file is None and config.cache_dir is None:
+        return ok(subject, "none without a disk cache: `hubfs status --json` shows the last problems")
+    path = config.log_file or log_file.default_directory()
+    is_directory = config.log_file is None
     existing = _nearest(path)
-    if os.access(existing, os.W_OK) and existing.is_dir() != (existing == path):
-        return ok("log", str(path))
-    return problem("log", f"{path} cannot be written", "--log-file names another file")
+    rights = os.W_OK | (os.X_OK if existing.is_dir() else 0)
+    fits = existing.is_dir() == (is_directory or existing != path)
+    if path.is_absolute() and fits and os.access(existing, rights):
+        return ok(subject, f"{path}{'/<mount point>.log' if is_directory else ''}")
+    return warning(
+        subject, f"{path} cannot be written: mounts work, and log nothing", "--log-file names a file that can be"
+    )
 
 
 def catalogue(path: Path) -> Finding:

@@ -60,15 +60,29 @@ def test_one_where_this_user_may_not_look_is_a_problem(tmp_path):
 
 
 def test_no_disk_cache_is_well():
-    assert verdicts(storage.examine(Config(cache_dir=None))) == [Verdict.OK]
+    assert verdicts(storage.examine(Config(cache_dir=None))) == [Verdict.OK, Verdict.OK]
 
 
-def test_a_log_that_cannot_be_written_is_a_problem(tmp_path):
-    assert storage.log_file(tmp_path / "new" / "hubfs.log").verdict is Verdict.OK
+def test_a_log_that_cannot_be_written_is_a_warning(tmp_path):
+    def log(path):
+        return storage.log(Config(log_file=path))
+
+    assert log(tmp_path / "new" / "hubfs.log").verdict is Verdict.OK
     (tmp_path / "file").touch()
-    assert storage.log_file(tmp_path / "file").verdict is Verdict.OK
-    assert storage.log_file(tmp_path / "file" / "hubfs.log").verdict is Verdict.PROBLEM
-    assert storage.log_file(tmp_path).verdict is Verdict.PROBLEM
+    assert log(tmp_path / "file").verdict is Verdict.OK
+    for path in (tmp_path / "file" / "hubfs.log", tmp_path):
+        assert log(path).verdict is Verdict.WARNING
+        assert "--log-file" in log(path).advice
+
+
+def test_without_a_name_the_log_is_in_the_users_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    found = storage.log(Config())
+    assert (found.verdict, found.said) == (Verdict.OK, f"{tmp_path}/.local/state/hubfs/log/<mount point>.log")
+    (tmp_path / ".local").touch()
+    assert storage.log(Config()).verdict is Verdict.WARNING
+    assert storage.log(Config(cache_dir=None)).verdict is Verdict.OK, "no file is written"
 
 
 def test_a_catalogue_is_read(tmp_path):
