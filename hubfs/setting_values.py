@@ -13,10 +13,11 @@ from hubfs.hub.resolver import Form
 MOST_WORKERS = 16
 """So many threads inflate at most."""
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)(b?)", re.IGNORECASE)
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~\w-]+", re.ASCII)
 _LEAST_MEMORY_BYTES = 8 << 20
+_LEAST_WITHOUT_UNIT_BYTES = 1 << 20
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LOOSENING = frozenset({"suid", "dev", "uid", "gid", "umask", "user_id", "group_id", "rootmode", "fd", "blkdev"})
@@ -24,12 +25,18 @@ _LOOSENING = frozenset({"suid", "dev", "uid", "gid", "umask", "user_id", "group_
 
 
 def parse_size(text: str | float) -> int:
-    """`512MiB`, `10GB`, `1.5g` or a number of bytes → bytes. Raises ValueError."""
+    """`512MiB`, `10GB`, `1.5g` or a number of bytes → bytes. Raises ValueError.
+
+    A number without a unit that is less than one block of the cache is not meant in bytes.
+    """
     match = _SIZE.fullmatch(str(text).strip())
     if match is None:
         raise ValueError("it must read like 512MiB or 10GB")
-    number, prefix, binary = match.groups()
-    return int(Fraction(number) * (1024 if binary else 1000) ** _POWERS[prefix.lower()])
+    number, prefix, binary, unit = match.groups()
+    size_bytes = int(Fraction(number) * (1024 if binary else 1000) ** _POWERS[prefix.lower()])
+    if not (prefix or binary or unit) and 0 < size_bytes < _LEAST_WITHOUT_UNIT_BYTES:
+        raise ValueError(f"a unit is missing: write {number}GiB or {number}MiB (or {number}B), as in 512MiB")
+    return size_bytes
 
 
 def parse_workers(text: str | int) -> int:

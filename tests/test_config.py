@@ -25,7 +25,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, Any], ...]] = {  # by field
     "shared_cache_url": (("gs://a/b", "gs://a/b"), ("s3://c", "s3://c"), ("memory://d", "memory://d")),
     "extracted_dir": tuple((f"/e/{name}", Path(f"/e/{name}")) for name in "abc"),
     "catalog": tuple((f"/k/{name}.tsv", Path(f"/k/{name}.tsv")) for name in "abc"),
-    "cache_size_bytes": (("1GiB", 1 << 30), ("10GB", 10**10), ("77", 77)),
+    "cache_size_bytes": (("1GiB", 1 << 30), ("10GB", 10**10), ("7700000", 7_700_000)),
     "memory_size_bytes": (("64MiB", 64 << 20), ("8MiB", 8 << 20), ("1g", 10**9)),
     "inflate_workers": (("3", 3), ("0", 0), ("1", 1)),
     "prefetch": (("none", False), ("AUTO", True), ("None", False)),
@@ -115,8 +115,8 @@ BAD = {
     "format": ("zip", "COMPRESSED,UNCOMPRESSED"),
     "cache_dir": ("~nobody-has-this-name/x",),
     "catalog": ("~nobody-has-this-name/x",),
-    "cache_size": ("many", "-1", "10 GB 5", "1e6", "inf"),
-    "memory_size": ("ten", "0", "7MiB"),
+    "cache_size": ("many", "-1", "10 GB 5", "1e6", "inf", "10", "1048575"),
+    "memory_size": ("ten", "0", "7MiB", "64"),
     "inflate_workers": ("-1", "two", "17", "1.5", "٣"),
     "prefetch": ("some", "true"),
     "allow_other": ("maybe", "2"),
@@ -159,13 +159,13 @@ def test_no_type_that_a_file_can_hold_ends_in_a_traceback(setting: config.Settin
 def test_a_file_may_say_numbers_truths_and_tables_in_its_own_way(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text(
-        "cache_size = 1000\nconnect_timeout = 2.5\nallow_other = true\nno_disk_cache = true\n"
+        "cache_size = 2000000\nconnect_timeout = 2.5\nallow_other = true\nno_disk_cache = true\n"
         'mount_options = ["a", "b=1"]\n'
         '[headers]\nX-Key = "k"\n',
         encoding="utf-8",
     )
     found = load({"config": file}, {})
-    assert (found.cache_size_bytes, found.connect_timeout_s, found.allow_other) == (1000, 2.5, True)
+    assert (found.cache_size_bytes, found.connect_timeout_s, found.allow_other) == (2_000_000, 2.5, True)
     assert found.cache_dir is None
     assert found.mount_options == {"a": True, "b": "1"}
     assert found.headers == {"X-Key": "k"}
@@ -291,7 +291,6 @@ class TestFile:
         with pytest.raises(InvalidConfig, match="unknown settings: cachesize, hubb"):
             load({"config": written(tmp_path / "c.toml", hubb="x", hub="https://a.org", cachesize="1")}, {})
 
-
     @pytest.mark.parametrize("home", ["/dev/null", "closed"])
     def test_a_home_that_holds_no_file_of_the_users_is_as_good_as_none(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
@@ -313,9 +312,24 @@ class TestFile:
 
 
 class TestSizes:
-    @given(st.integers(0, 10**30))
+    @given(st.integers(1 << 20, 10**30) | st.just(0))
     def test_a_number_is_a_number_of_bytes(self, number: int) -> None:
         assert parse_size(str(number)) == parse_size(number) == parse_size(f" {number} B") == number
+
+    @given(st.integers(1, (1 << 20) - 1))
+    def test_less_than_a_block_is_not_meant_in_bytes_unless_it_says_so(self, number: int) -> None:
+        assert parse_size(f"{number}B") == number
+        for unclear in (number, f" {number} "):
+            with pytest.raises(ValueError, match=f"a unit is missing: write {number}GiB or "):
+                parse_size(unclear)
+
+    @pytest.mark.parametrize("name", ["cache_size", "memory_size"])
+    def test_a_missing_unit_is_named_wherever_the_size_came_from(self, tmp_path: Path, name: str) -> None:
+        file = tmp_path / "c.toml"
+        file.write_text(f"{name} = 10\n", encoding="utf-8")
+        for flags, environment in (({name: "10"}, {}), ({}, {f"HUBFS_{name.upper()}": "10"}), ({"config": file}, {})):
+            with pytest.raises(InvalidConfig, match="a unit is missing: write 10GiB"):
+                load(flags, environment)
 
     @given(st.integers(0, 10**6), st.sampled_from("kmgt"), st.booleans())
     def test_prefixes_count_in_thousands_and_with_i_in_1024s(self, number: int, prefix: str, binary: bool) -> None:  # noqa: FBT001 - drawn
