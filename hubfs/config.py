@@ -13,7 +13,7 @@ from typing import Any
 
 import platformdirs
 
-from hubfs.blobs.url import redacted
+from hubfs.blobs.url import without_secrets
 from hubfs.errors import InvalidConfig
 from hubfs.fuse.binding import FuseLibrary
 from hubfs.hub.resolver import Form
@@ -187,8 +187,8 @@ def out_of_sight(arguments: Sequence[str], flags: Mapping[str, Any]) -> tuple[li
     """
     arguments, unlisted = [*arguments], {}
     for name, value in flags.items():
-        if isinstance(value, str) and _is_url(value) and redacted(value) != value:
-            arguments = [argument.replace(value, redacted(value)) for argument in arguments]
+        if isinstance(value, str) and _is_url(value) and without_secrets(value) != value:
+            arguments = [argument.replace(value, without_secrets(value)) for argument in arguments]
             unlisted[name] = value
     return arguments, {_UNLISTED: json.dumps(unlisted)} if unlisted else {}
 

@@ -1,13 +1,30 @@
 """What can go wrong, named by what happened. `hubfs.fuse.errnos` alone turns these into errno values.
 
 A message names the URL (without its query: signed URLs carry secrets there), the reason, and what the user
-can do where there is something to do. It is one line of printable text, whatever hosts and names it quotes.
+can do where there is something to do. It is one line of printable text of bounded length, whatever hosts and names it
+quotes.
 """
 
 import re
 from typing import ClassVar
 
-_LINE_END = re.compile(r"\s*[\r\n]\s*")
+_QUOTED_CHARACTERS = 200
+_MESSAGE_CHARACTERS = 2000
+
+# A user and a password whose '@' is beyond the end: nothing would tell them from a host any more.
+_CUT_AUTHORITY = re.compile(r"""://[^\s"'<>/?#]*\Z""")
+
+
+def cut(text: str, characters: int) -> str:
+    """The first `characters` of `text`, and how many there were; an address that ends within its host loses it."""
+    if len(text) <= characters:
+        return text
+    return f"{_CUT_AUTHORITY.sub('://', text[:characters])}… ({len(text)} characters)"
+
+
+def quoted(said: object, characters: int = _QUOTED_CHARACTERS) -> str:
+    """What a host, a file or a user said, for messages: the start of it, printable. Every foreign text goes through."""
+    return printable(cut(str(said), characters))
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -19,13 +36,24 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+def _one_line(text: str) -> str:
+    lines = text.replace("\r", "\n").split("\n")
+    return " ".join(filter(None, map(str.strip, lines))) if len(lines) > 1 else text
+
+
 class HubfsError(Exception):
-    """Base of every error that hubfs raises on purpose. `advice` is what the user can do."""
+    """Base of every error that hubfs raises on purpose. `advice` is what the user can do.
+
+    Errors are kept, shown and logged: of a message that quotes too much, only the start exists.
+    """
 
     advice: ClassVar[str] = "this is a bug of hubfs: the log has a traceback to report"
 
+    def __init__(self, message: str = "") -> None:
+        super().__init__(cut(message, _MESSAGE_CHARACTERS))
+
     def __str__(self) -> str:
-        return printable(_LINE_END.sub(" ", super().__str__()))
+        return printable(_one_line(super().__str__()))
 
 
 class InvalidHandle(HubfsError):

@@ -1,10 +1,20 @@
-"""A reader that tries again and again must not fill the log: the same line once a minute, with how often it came."""
+"""What may enter the log: of each record a bounded part, and of the same line one a minute, with how often it came.
+
+A reader that tries again and again, and a host that says a megabyte, must not fill it.
+"""
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, takewhile
+
+from hubfs.errors import cut
+
+_RECORD_CHARACTERS = 8192
+_LINE_CHARACTERS = 1000
+"""Of a line of a traceback."""
 
 _WINDOW_S = 60.0
 _KEPT = 1000
@@ -24,6 +34,8 @@ class _Seen:
 
 class Repeats(logging.Handler):
     """Hands records on to `targets`, which format them; of warnings and errors that say the same, one in `window_s`.
+
+    Records are cut before anything else looks at them, so that neither memory nor an expression gets more than 8 KiB.
 
     How many were left out, "… (37 times more)", follows when the window is over and something is logged, or at the
     end. `_seen_lock` guards `_seen`; nothing is emitted under it.
@@ -45,7 +57,7 @@ class Repeats(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hands on what is due."""
-        self._hand_on(self._due(record))
+        self._hand_on(self._due(_bounded(record)))
 
     def flush(self) -> None:
         """Writes out what the targets hold."""
@@ -73,10 +85,7 @@ class Repeats(logging.Handler):
             counts = _counts(self._ended(now_s))
             if record.levelno < logging.WARNING:
                 return [*counts, record]
-            try:
-                line = (record.name, record.levelno, record.getMessage())
-            except Exception:  # noqa: BLE001 - a malformed call of a library: the targets say so
-                return [*counts, record]
+            line = (record.name, record.levelno, record.getMessage())
             seen = self._seen.get(line)
             if seen is not None:
                 seen.more += 1
@@ -101,3 +110,33 @@ def _counts(ended: Iterable[tuple[_Line, _Seen]]) -> list[logging.LogRecord]:
         for (name, level, message), seen in ended
         if seen.more
     ]
+
+
+def _bounded(record: logging.LogRecord) -> logging.LogRecord:
+    """`record` with its arguments put in: message and traceback have at most 8 KiB (characters) together."""
+    try:
+        message = record.getMessage()
+    except Exception as error:  # noqa: BLE001 - a malformed call of a library
+        message = f"{record.msg} ({type(error).__name__}: its arguments do not fit)"
+    message = cut(message, _RECORD_CHARACTERS)
+    text = record.exc_text or (logging.Formatter().formatException(record.exc_info) if record.exc_info else "")
+    traceback = _ends_of(text, _RECORD_CHARACTERS - len(message))
+    said = {"msg": message, "args": None, "exc_info": None, "exc_text": traceback, "stack_info": None}
+    return logging.makeLogRecord({**record.__dict__, **said})
+
+
+def _ends_of(text: str, characters: int) -> str:
+    """The first and the last lines of a traceback, which say where it began and what it was; more of the last."""
+    if len(text) <= characters:
+        return text
+    lines = [cut(line, _LINE_CHARACTERS) for line in text.split("\n")]
+    first = _fitting(lines, characters // 4)
+    last = _fitting(reversed(lines[len(first) :]), characters * 3 // 4)
+    return "\n".join([*first, f"… ({len(lines) - len(first) - len(last)} lines left out)", *reversed(last)])
+
+
+def _fitting(lines: Iterable[str], characters: int) -> list[str]:
+    """The first of `lines`, as long as they have so many characters together."""
+    lines = list(lines)
+    ends = takewhile(lambda end: end <= characters, accumulate(len(line) + 1 for line in lines))
+    return lines[: sum(1 for _ in ends)]

@@ -13,8 +13,8 @@ from hubfs.hub.resolver import Form
 MOST_WORKERS = 16
 """So many threads inflate at most."""
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)(b?)", re.IGNORECASE)
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*([kmgt]?)(i?)(b?)", re.IGNORECASE)
+_TIME = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*(ms|s|m|h)?", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~\w-]+", re.ASCII)
 _LEAST_MEMORY_BYTES = 8 << 20
 _LEAST_WITHOUT_UNIT_BYTES = 1 << 20

@@ -15,7 +15,7 @@ from hubfs import __version__
 from hubfs.blobs.http import HttpClient
 from hubfs.blobs.url import redacted_text
 from hubfs.cache.block_cache import BlockCache
-from hubfs.errors import HubfsError, printable
+from hubfs.errors import HubfsError, cut, printable
 from hubfs.fuse.errnos import errno_for
 from hubfs.sources.answers import Latest
 from hubfs.sources.models import KnownModel, Models
@@ -23,6 +23,7 @@ from hubfs.sources.source import Source
 from hubfs.sources.troubles import Trouble
 
 _REMEMBERED = 20
+_REMEMBERED_CHARACTERS = 2000
 
 
 class RecentProblems(logging.Handler):
@@ -41,7 +42,7 @@ class RecentProblems(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Remembers the message."""
         try:
-            message = printable(redacted_text(record.getMessage()))
+            message = printable(redacted_text(cut(record.getMessage(), _REMEMBERED_CHARACTERS)))
         except Exception:  # noqa: BLE001 - a malformed call of a library must not end in whoever logs
             self.handleError(record)
             return

@@ -13,7 +13,7 @@ from hubfs.blobs.gcs_transfer import OtherBytes, begin_body, start_of
 from hubfs.blobs.http_object import retry_after_s
 from hubfs.blobs.retry import Busy, Permanent
 from hubfs.blobs.url import redacted, redacted_text
-from hubfs.errors import AccessDenied, HubfsError, NotFound, TimedOut, Unavailable
+from hubfs.errors import AccessDenied, HubfsError, NotFound, TimedOut, Unavailable, quoted
 
 _LONGEST_REASON_BYTES = 64 << 10
 
@@ -46,7 +46,7 @@ async def refuse(response: aiohttp.ClientResponse) -> None:
         response.request_info,
         response.history,
         status=response.status,
-        message=" ".join(reason.split())[:200] or response.reason or "no reason given",
+        message=quoted(" ".join(reason.split())) or quoted(response.reason or "") or "no reason given",
         headers=response.headers,
     )
 
@@ -58,18 +58,18 @@ def translated(error: Exception, url: str, settings: GcsSettings) -> HubfsError:
     if isinstance(error, _TIMEOUTS):
         return TimedOut(f"{url}: the store sent nothing for {settings.timeout_s:g} s, or too little in all")
     if isinstance(error, aiohttp.ClientSSLError):
-        return Permanent(f"{url}: no secure connection to the store: {error}")
+        return Permanent(f"{url}: no secure connection to the store: {quoted(error)}")
     if isinstance(error, GoogleAuthError) and not isinstance(error, TransportError):
         return not_renewed(error, url, settings)
     store = redacted(settings.endpoint_url) if settings.endpoint_url else "the store"
-    said = redacted_text(str(error)) or type(error).__name__  # aiohttp quotes a proxy with its password
+    said = redacted_text(quoted(error)) or type(error).__name__  # aiohttp quotes a proxy with its password
     what = error if isinstance(error, OtherBytes) else f"cannot reach {store}: {said}"
     return Unavailable(f"{url}: {what}")
 
 
 def not_renewed(error: Exception, url: str, settings: GcsSettings) -> AccessDenied:
     """What it is called when credentials cannot be renewed."""
-    return AccessDenied(f"{url}: the GCS credentials ({settings.token}) could not be renewed: {error}")
+    return AccessDenied(f"{url}: the GCS credentials ({settings.token}) could not be renewed: {quoted(error)}")
 
 
 def _answered(error: aiohttp.ClientResponseError, url: str, settings: GcsSettings) -> HubfsError:

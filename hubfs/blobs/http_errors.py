@@ -12,7 +12,7 @@ from hubfs.blobs.http_settings import HttpSettings
 from hubfs.blobs.retry import Permanent
 from hubfs.blobs.url import redacted
 from hubfs.cancellation import Cancellation
-from hubfs.errors import HubfsError, TimedOut, Unavailable
+from hubfs.errors import HubfsError, TimedOut, Unavailable, quoted
 
 # By the codes of OpenSSL's <openssl/x509_vfy.h>.
 _ADVICE = {
@@ -74,6 +74,6 @@ def _reason(error: BaseException) -> tuple[BaseException, str]:
         if isinstance(link, OSError) and link.strerror:
             cause, reason = link, link.strerror
         elif isinstance(link, http.client.HTTPException):
-            cause, reason = link, str(link) or type(link).__name__
+            cause, reason = link, quoted(link) or type(link).__name__
         link = link.__cause__ or link.__context__
     return cause, reason

@@ -4,7 +4,6 @@ A server closes an idle connection when it likes, and a request may already be o
 request here is a GET, and may be sent twice.
 """
 
-import http.client
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 import urllib3.exceptions
+
+from hubfs.blobs.http_head import BoundedReply
 
 if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection as _Connection
@@ -43,11 +44,11 @@ def fresh_connections() -> Iterator[None]:
         _fresh.reset(token)
 
 
-class _LaterReply(http.client.HTTPResponse):
+class _LaterReply(BoundedReply):
     """A reply on a connection that has brought others."""
 
     def begin(self) -> None:
-        """As of http.client. Raises `_Ended` when the connection ends before the first byte."""
+        """As of its base. Raises `_Ended` when the connection ends before the first byte."""
         try:
             begun = self.fp.peek(1)
         except TimeoutError:
@@ -62,11 +63,11 @@ class _LaterReply(http.client.HTTPResponse):
 class KeptConnection(_Connection):
     """Mixed into a connection: tells one that ended while it was kept from a host that hangs up."""
 
-    response_class: type[http.client.HTTPResponse] = http.client.HTTPResponse
+    response_class: type[BoundedReply] = BoundedReply
 
     def connect(self) -> None:
         """As in urllib3."""
-        self.response_class = http.client.HTTPResponse
+        self.response_class = BoundedReply
         super().connect()
 
     def request(self, *args: Any, **kwargs: Any) -> None:

@@ -10,6 +10,10 @@ from http import HTTPStatus
 
 _PAGE = "text/html"
 _CONTENT_RANGE = re.compile(r"\s*bytes\s+(?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)\s*", re.ASCII | re.IGNORECASE)
+_LONGEST_VALIDATOR = 1024
+"""A longer ETag or date is as good as none: it is kept with every blob, and sent with every request."""
+_LONGEST_NAME = 100
+"""Of a type, or an encoding: of others, that is enough to say what came instead."""
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)  # what has more digits is no number of bytes or seconds
 
 
@@ -48,13 +52,19 @@ def total_bytes(headers: Mapping[str, str]) -> int | None:
 def strong_etag(headers: Mapping[str, str]) -> str | None:
     """The ETag, unless it is weak: a weak one does not promise equal bytes."""
     etag = headers.get("ETag", "").strip()
-    return etag if etag.startswith('"') else None
+    return etag if etag.startswith('"') and len(etag) <= _LONGEST_VALIDATOR else None
+
+
+def last_modified(headers: Mapping[str, str]) -> str | None:
+    """The date of the last change, as the host writes it."""
+    date = headers.get("Last-Modified")
+    return date if date is not None and len(date) <= _LONGEST_VALIDATOR else None
 
 
 def content_encoding(headers: Mapping[str, str]) -> str:
     """What was done to the body, in lower case; empty for nothing."""
     text = headers.get("Content-Encoding", "").strip().lower()
-    return "" if text == "identity" else text
+    return "" if text == "identity" else text[:_LONGEST_NAME]
 
 
 def content_type(headers: Mapping[str, str]) -> str:
@@ -113,9 +123,9 @@ class HttpObject:
             final_url=final_url,
             size_bytes=total_bytes(headers) if ranged else content_length(headers),
             etag=strong_etag(headers),
-            last_modified=headers.get("Last-Modified"),
+            last_modified=last_modified(headers),
             accepts_ranges=ranged,
-            content_type=headers.get("Content-Type", ""),
+            content_type=headers.get("Content-Type", "")[:_LONGEST_NAME],
             head=head,
             link=headers.get("Link"),
             encoding=content_encoding(headers),
@@ -162,6 +172,6 @@ class HttpObject:
         """What this object is known by, and what a reply says of it."""
         return (
             (self.etag, strong_etag(headers)),
-            (None if self.etag else self.last_modified, headers.get("Last-Modified")),
+            (None if self.etag else self.last_modified, last_modified(headers)),
             (self.size_bytes, size_bytes),
         )

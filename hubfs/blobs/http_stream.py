@@ -17,7 +17,7 @@ from hubfs.blobs.ranged_stream import (
     wait_after,
 )
 from hubfs.blobs.retry import Retries
-from hubfs.blobs.url import redacted
+from hubfs.blobs.url import without_secrets
 from hubfs.errors import Damaged, TimedOut, Unavailable
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class HttpStream:
         self._client = client
         self._pinned = PinnedObject(client, url, headers or {})
         self._identity = identity_of(self._pinned.seen)
-        self._url = redacted(url)
+        self._url = without_secrets(url)
         self._ranged = self._ranged_stream(connections, allowance)
 
     @property

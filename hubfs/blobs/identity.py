@@ -4,7 +4,7 @@ import hashlib
 import uuid
 
 from hubfs.blobs.http_object import HttpObject
-from hubfs.blobs.url import redacted
+from hubfs.blobs.url import without_secrets
 
 
 def identity_of(found: HttpObject) -> str:
@@ -18,7 +18,7 @@ def identity_of(found: HttpObject) -> str:
 
 def key_of(url: str, identity: str) -> str:
     """The key of a blob: readable, and without the secrets that `url` may have, though it tells queries apart."""
-    return f"{redacted(url)}@{_digest(url, identity)}"
+    return f"{without_secrets(url)}@{_digest(url, identity)}"
 
 
 def _digest(*parts: str) -> str:

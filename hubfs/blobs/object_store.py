@@ -18,9 +18,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from hubfs.blobs.gcs import GcsClient, GcsSettings
 from hubfs.blobs.retry import Permanent, RetryPolicy, retrying
-from hubfs.blobs.url import redacted
+from hubfs.blobs.url import redacted, without_secrets
 from hubfs.cancellation import Cancellation
-from hubfs.errors import AccessDenied, HubfsError, InvalidConfig, NotFound, TimedOut, Unavailable
+from hubfs.errors import AccessDenied, HubfsError, InvalidConfig, NotFound, TimedOut, Unavailable, quoted
 
 T = TypeVar("T")
 
@@ -198,7 +198,7 @@ class FsspecStore:
     """
 
     def __init__(self, url: str, settings: ObjectStoreSettings, cancellation: Cancellation) -> None:
-        self.url = redacted(url)
+        self.url = without_secrets(url)
         self._settings = settings
         self._cancellation = cancellation
         try:
@@ -315,4 +315,4 @@ def _translated(error: Exception, url: str, bound_s: float) -> HubfsError:
         return AccessDenied(f"{url}: the store refused; configure credentials that may read and write it")
     if isinstance(error, _TIMEOUTS):
         return TimedOut(f"{url}: the store did not answer in {bound_s:g} s")
-    return Unavailable(f"{url}: the store cannot be used: {type(error).__name__}: {error}")
+    return Unavailable(f"{url}: the store cannot be used: {type(error).__name__}: {quoted(error)}")

@@ -6,15 +6,21 @@ from collections.abc import Mapping
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
 
 from hubfs.blobs.retry import Permanent
+from hubfs.errors import cut
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-_URL = re.compile(r"""\b[a-z][a-z\d+.-]*://[^\s"'<>]+""", re.IGNORECASE)
-_QUERY = re.compile(r"""(?<=\S)\?[^\s"'<>]*=[^\s"'<>]*""")
+_SHOWN_CHARACTERS = 1000
+_LONGEST_CHARACTERS = 8192
+"""Of an address that a host leads to; RFC 9110 asks for 8000 to be understood."""
+
+# Each match takes all that was looked at, up to the next blank or quote: no character is looked at more than thrice.
+_ADDRESS = re.compile(r"""://(?:[^\s"'<>/?#]*@)?([^\s"'<>?#]*)[^\s"'<>]*""")
+_QUERY = re.compile(r"""(?<=\S)(?:\?[^\s"'<>=]*=[^\s"'<>]*|(\?[^\s"'<>]*))""")
 
 
-def redacted(url: str) -> str:
-    """`url` for messages: without userinfo, query and fragment, where secrets are."""
+def without_secrets(url: str) -> str:
+    """`url` without userinfo, query and fragment, where secrets are."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -22,9 +28,17 @@ def redacted(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
+def redacted(url: str) -> str:
+    """`url` for messages: without secrets, and not longer than people read."""
+    return cut(without_secrets(url), _SHOWN_CHARACTERS)
+
+
 def redacted_text(text: str) -> str:
-    """`text`, with the same done to every URL in it: for what was said by those who know no secrets."""
-    return _QUERY.sub("", _URL.sub(lambda url: redacted(url[0]), text))
+    """`text`, without the secrets of every URL in it: for what was said by those who know no secrets.
+
+    Holds the GIL for as long as it takes, which is proportional to the length.
+    """
+    return _QUERY.sub(r"\1", _ADDRESS.sub(r"://\1", text))
 
 
 def origin_of(url: str) -> tuple[str, str | None, int | None]:
@@ -49,6 +63,8 @@ def next_hop(url: str, location: str) -> str:
 
     Raises `Permanent` where a redirect must not lead.
     """
+    if len(location) > _LONGEST_CHARACTERS:  # before anything is done with it, of which not everything is linear
+        raise Permanent(f"{redacted(url)} redirects to a URL of {len(location)} characters: no host needs so many")
     try:
         target = without_userinfo(urldefrag(urljoin(without_userinfo(url)[0], location)).url)[0]
         scheme, host, _ = origin_of(target)

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -139,6 +138,11 @@ class IndexStore:
         try:
             for model in self._layout.models(hub):
                 if self._layout.index(model).exists():
-                    yield re.sub(r"@[^/]*$", "", model).removeprefix(hub + "/")
+                    yield _without_identity(model).removeprefix(hub + "/")
         except OSError as error:
             _log.warning("Cannot list the disk cache: %s", error)
+
+
+def _without_identity(model: str) -> str:
+    folder, slash, name = model.rpartition("/")
+    return folder + slash + name.partition("@")[0]

@@ -1,7 +1,6 @@
 """Indexes on an object store, so that a daemon that never saw a model knows its entries."""
 
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator
 
@@ -98,7 +97,7 @@ class SharedIndexes:
         try:
             for obj in self._store.list(f"indexes/{hub}/"):
                 handle, _, identity = obj.name.removeprefix(f"indexes/{hub}/").rpartition("@")
-                if re.fullmatch(r"[^/]+\.json", identity):
+                if identity.endswith(".json") and "/" not in identity:
                     yield handle
         except HubfsError as error:
             _log.debug("The shared cache cannot be listed: %s", error)

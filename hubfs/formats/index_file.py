@@ -4,7 +4,7 @@ import struct
 import tarfile
 from dataclasses import dataclass, field
 
-from hubfs.errors import Damaged
+from hubfs.errors import Damaged, quoted
 from hubfs.formats.gzip_index import TRAILER_BYTES, GzipIndex
 from hubfs.formats.names import MAX_MEMBERS, Names, is_nameable
 from hubfs.formats.sealed import seal, unseal
@@ -50,7 +50,7 @@ class IndexFile:
         seen, names = set(), Names()
         for member in self.members:
             if member.path in seen or not _possible(member, self.tar_size_bytes):
-                raise Damaged(f"an index of an archive has an impossible member: {member.path[:200]!r}")
+                raise Damaged(f"an index of an archive has an impossible member: '{quoted(member.path)}'")
             seen.add(member.path)
             names.add(member.path, is_directory=member.is_directory)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from hubfs.errors import InvalidHandle
+from hubfs.errors import InvalidHandle, quoted
 
 # The grammar of the protocol's plain names; a leading dot never occurs on a hub, and refusing it spares a request
 # for every `.git`, `.Trash-0` and `.hidden` that a file manager asks for.
@@ -16,7 +16,6 @@ _LENGTHS = f"{{1,{MAX_SEGMENT_CHARACTERS}}}"
 _PUBLISHER = re.compile(rf"[a-z\d-]{_LENGTHS}", re.ASCII)
 _SEGMENT = re.compile(rf"(?!\.)[\w.-]{_LENGTHS}", re.ASCII)
 _VERSION = re.compile(rf"\d{_LENGTHS}", re.ASCII)
-_SHOWN = 300  # characters, in a message
 
 MAX_SEGMENTS = 32
 """No handle has more; the longest of the public catalogue has 10. A hub is asked about each of a typed path's numbers,
@@ -95,7 +94,7 @@ class Handle:
             reason = f"cannot be a handle: no part of one is longer than {MAX_SEGMENT_CHARACTERS} characters"
         else:
             reason = "is not a versioned handle: it must read PUBLISHER/NAME/VERSION, such as google/spice/2"
-        raise InvalidHandle(f"{text[:_SHOWN]!r} {reason}")
+        raise InvalidHandle(f"'{quoted(text)}' {reason}")
 
     @classmethod
     def candidates(cls, segments: Sequence[str]) -> "list[tuple[Handle, Sequence[str]]]":
@@ -116,7 +115,9 @@ class Handle:
                 raise InvalidHandle(f"a model's handle has at most {MAX_SEGMENTS} segments")
             if position == 0:
                 if not is_publisher(segment):
-                    raise InvalidHandle(f"{segment!r} cannot be a publisher: lower-case letters, digits and '-'")
+                    raise InvalidHandle(
+                        f"'{quoted(segment)}' cannot be a publisher: lower-case letters, digits and '-'"
+                    )
             elif position > first_name and is_version(segment):
                 rest = segments[position + 1 :]
                 found.append((cls(segments[0], "/".join(segments[1:position]), segment), rest))
@@ -125,7 +126,9 @@ class Handle:
             elif not is_name_segment(segment):
                 if found:
                     break  # a file's name in a model, and no part of a longer name
-                raise InvalidHandle(f"{segment!r} cannot be part of a model's name: letters, digits, '_', '.', '-'")
+                raise InvalidHandle(
+                    f"'{quoted(segment)}' cannot be part of a model's name: letters, digits, '_', '.', '-'"
+                )
         return found
 
 

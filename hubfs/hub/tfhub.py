@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from hubfs.blobs.http import HttpClient, HttpReply
-from hubfs.blobs.url import origin_of, redacted, without_userinfo
+from hubfs.blobs.url import origin_of, redacted, without_secrets, without_userinfo
 from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Location
@@ -37,7 +37,7 @@ class TfhubResolver:
     @property
     def hub(self) -> str:
         """See `Resolver`."""
-        return redacted(self._hub_url)
+        return without_secrets(self._hub_url)
 
     def resolve(self, handle: Handle, form: Form | None = None) -> Location:
         """See `Resolver`. Raises `Damaged`, too, when the hub sends something that is neither the model nor HTML."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from hubfs.blobs.http import HttpClient, HttpReply
 from hubfs.blobs.url import redacted
-from hubfs.errors import Damaged, NotFound
+from hubfs.errors import Damaged, NotFound, quoted
 from hubfs.hub.handle import Kind
 from hubfs.hub.probing import is_page, looks_like_page
 from hubfs.hub.resolver import Form, Location
@@ -99,7 +99,8 @@ class AsBytes:
         if not self.looks_right(found.head):
             raise Damaged(
                 f"{redacted(found.final_url)} answered with something that is {self.otherwise} "
-                f"(type {found.content_type or 'unknown'}, size {found.size_bytes}): report it to the hub's operator"
+                f"(type {quoted(found.content_type) or 'unknown'}, size {found.size_bytes}): report it to the hub's "
+                "operator"
             )
         return Location(model_url + self.location_suffix, self.form, headers)
 

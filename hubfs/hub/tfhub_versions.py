@@ -16,13 +16,13 @@ MOST = 256
 """No version above this one is found by counting."""
 
 # What hosts append to `<name>/<version>` where they store a model: an archive, a file, a bucket's folder.
-_ENDINGS = r"(?:\.tar(?:\.gz)?|\.tflite|/uncompressed|/model\.json|/model\.tflite|/)?"
+_VERSION = re.compile(r"(\d{1,18})(?:\.tar(?:\.gz)?|\.tflite|/uncompressed|/model\.json|/model\.tflite|/)?", re.ASCII)
 
 
 def shown_in(reply: HttpReply, name: str) -> str | None:
     """The version of `name` that `reply` shows: in the URL that answered, or in where it leads to."""
-    shown = re.compile(rf".*/{re.escape(name)}/(\d{{1,18}}){_ENDINGS}", re.ASCII | re.DOTALL)
-    return next((match[1] for path in _paths_of(reply) if (match := shown.fullmatch(path))), None)
+    ends = (path.rpartition(f"/{name}/")[2] for path in _paths_of(reply) if f"/{name}/" in path)
+    return next((match[1] for end in ends if (match := _VERSION.fullmatch(end))), None)
 
 
 def count_up(exists: Callable[[str], bool], last: str | None = None) -> list[str]:

@@ -10,7 +10,7 @@ from hubfs.blobs.blob import Blob
 from hubfs.blobs.http import HttpClient
 from hubfs.blobs.http_blob import HttpBlob
 from hubfs.blobs.retry import Permanent
-from hubfs.blobs.url import redacted
+from hubfs.blobs.url import redacted, without_secrets
 from hubfs.errors import Damaged, NotFound, Stale
 from hubfs.hub.handle import Handle
 from hubfs.hub.probing import in_parallel, is_page
@@ -94,7 +94,7 @@ class HostedSource(ListedSource):
         `HttpClient.probe` raises.
         """
         paths = list(paths)
-        url = redacted(location.url)
+        url = without_secrets(location.url)
         tree_of(url, dict.fromkeys(paths, 0))  # before anything is asked for by such a name
 
         def describe(path: str) -> tuple[HttpBlob, bool]:

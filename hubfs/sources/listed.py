@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.block_cache import CacheKey
-from hubfs.errors import Damaged, EntryNotFound, HubfsError, IsADirectory, Stale
+from hubfs.errors import Damaged, EntryNotFound, HubfsError, IsADirectory, Stale, quoted
 from hubfs.formats.names import is_nameable
 from hubfs.formats.tar import MAX_FILE_SIZE_BYTES
 from hubfs.hub.handle import Handle
@@ -152,7 +152,7 @@ def tree_of(url: str, sizes_bytes: Mapping[str, int], directories: Iterable[str]
     names_bytes = 0
     for entry in listed:
         if not is_path(entry.path):
-            raise Damaged(f"{entry.path[:200]!r} below {url}/ is a name that is no path: refused")
+            raise Damaged(f"'{quoted(entry.path)}' below {url}/ is a name that is no path: refused")
         if not 0 <= entry.size_bytes <= MAX_FILE_SIZE_BYTES:
             raise Damaged(f"{url}/{entry.path} has an impossible size: {entry.size_bytes} bytes")
         new = entry

@@ -17,7 +17,7 @@ RELATION = "hubfs-index"
 
 _PROTOCOL_PARAMETERS = frozenset({"tf-hub-format", "tfjs-format", "lite-format"})
 _LINK = re.compile(r"<([^<>]*)>([^<]*)")
-_REL = re.compile(rf';\s*rel\s*=\s*(?:"(?:[^"]*\s)?{RELATION}(?:\s[^"]*)?"|{RELATION}\s*(?:[;,]|$))', re.IGNORECASE)
+_REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]*))', re.IGNORECASE)
 _HEAD_BYTES = 8
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -60,7 +60,8 @@ def index_url(archive_url: str, link: str | None = None) -> str | None:
     must not be followed.
     """
     for target, parameters in _LINK.findall(link or ""):
-        if _REL.search(parameters):
+        named = (quoted or plain for quoted, plain in _REL.findall(parameters))
+        if any(RELATION in relations.lower().split() for relations in named):
             return next_hop(archive_url, target.strip())
     parts = urlsplit(archive_url)
     names = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}

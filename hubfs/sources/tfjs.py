@@ -8,7 +8,7 @@ from urllib.parse import quote
 from hubfs.blobs.http import HttpClient
 from hubfs.blobs.retry import RetryingBlob
 from hubfs.blobs.url import redacted
-from hubfs.errors import Damaged, ModelNotFound, NotFound
+from hubfs.errors import Damaged, ModelNotFound, NotFound, quoted
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Location
 from hubfs.sources.hosted import HostedSource, plain_blob
@@ -78,7 +78,9 @@ def _shards(manifest: bytes, url: str) -> list[str]:
         raise Damaged(f"{redacted(url)} names {len(shards)} shards, more than {SHARDS_LIMIT}: refused")
     for path in shards:
         if not is_path(path) or "\\" in path:
-            raise Damaged(f"{redacted(url)} names a shard {path!r}, which is no path inside of the model: refused")
+            raise Damaged(
+                f"{redacted(url)} names a shard '{quoted(path)}', which is no path inside of the model: refused"
+            )
     return shards
 
 
@@ -86,5 +88,5 @@ def _paths(model: Any) -> Iterator[str]:
     for group in model.get("weightsManifest") or ():  # a model without weights need not have one
         for path in group["paths"]:
             if not isinstance(path, str):
-                raise TypeError(path)
+                raise TypeError("a path is a text")
             yield path

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from hubfs.errors import InvalidHandle
+from hubfs.errors import InvalidHandle, quoted
 from hubfs.hub.handle import (
     COLLECTION,
     MAX_SEGMENTS,
@@ -63,26 +63,30 @@ class CatalogEntry:
     def __post_init__(self) -> None:
         if self.kind is CatalogKind.PUBLISHER:
             if not is_publisher(self.handle):
-                raise InvalidHandle(f"{self.handle!r} cannot be a publisher: lower-case letters, digits and '-'")
+                raise InvalidHandle(
+                    f"'{quoted(self.handle)}' cannot be a publisher: lower-case letters, digits and '-'"
+                )
         elif self.kind is CatalogKind.COLLECTION:
             segments = self.handle.split("/")
             if len(segments) < _SHORTEST_COLLECTION or segments[1] != COLLECTION or not is_name(self.handle):
-                raise InvalidHandle(f"{self.handle!r} is no collection: it must read PUBLISHER/{COLLECTION}/NAME")
+                raise InvalidHandle(
+                    f"'{quoted(self.handle)}' is no collection: it must read PUBLISHER/{COLLECTION}/NAME"
+                )
         else:
             self._check_model()
         for member in self.members:
             if not is_name(member):
-                raise InvalidHandle(f"{member!r} cannot be a model, and so no member of a collection")
+                raise InvalidHandle(f"'{quoted(member)}' cannot be a model, and so no member of a collection")
 
     def _check_model(self) -> None:
         handle = Handle.parse(self.handle)
         wanted = self.kind.model_kind or Kind.MODEL
         if handle.kind is not wanted:
             form = f"PUBLISHER/{wanted.value}/NAME/VERSION" if wanted.value else "PUBLISHER/NAME/VERSION"
-            raise InvalidHandle(f"{self.handle!r} is not of kind {self.kind.value}: it must read {form}")
+            raise InvalidHandle(f"'{quoted(self.handle)}' is not of kind {self.kind.value}: it must read {form}")
         first, *others = handle.name.split("/")
         if first == COLLECTION or (self.kind is CatalogKind.MODULE and any(map(is_version, others))):
-            raise InvalidHandle(f"{self.handle!r} cannot be a model: its path would end earlier")
+            raise InvalidHandle(f"'{quoted(self.handle)}' cannot be a model: its path would end earlier")
 
 
 def is_name(text: str) -> bool:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hubfs.errors import InvalidConfig, InvalidHandle
+from hubfs.errors import InvalidConfig, InvalidHandle, quoted
 from hubfs.tree.catalog import CatalogEntry, CatalogKind
 
 
@@ -102,4 +102,4 @@ def _kind(text: object) -> CatalogKind:
     try:
         return CatalogKind(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no kind: {', '.join(kind.value for kind in CatalogKind)}") from None
+        raise ValueError(f"{quoted(repr(text))} is no kind: {', '.join(kind.value for kind in CatalogKind)}") from None

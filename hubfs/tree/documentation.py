@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from hubfs.errors import InvalidConfig, InvalidHandle
+from hubfs.errors import InvalidConfig, InvalidHandle, quoted
 from hubfs.hub.handle import COLLECTION, Handle, is_version
 from hubfs.tree.catalog import CatalogEntry, CatalogKind, is_name
 
@@ -74,7 +74,7 @@ def _title(text: str) -> tuple[CatalogKind, str]:
     line = _JOINERS.sub("", text.partition("\n")[0])
     match = _TITLE.fullmatch(line)
     if match is None:
-        raise InvalidHandle(f"its first line is no title such as '# Module google/spice/2', but {line[:80]!r}")
+        raise InvalidHandle(f"its first line is no title such as '# Module google/spice/2', but '{quoted(line, 80)}'")
     kind, handle = CatalogKind(match[1]), match[2]
     if kind is CatalogKind.COLLECTION:
         handle = _collection(handle)

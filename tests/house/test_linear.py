@@ -1,0 +1,144 @@
+"""No expression that a host's or a user's text reaches takes longer than its length explains.
+
+An expression holds the interpreter's lock until it is done: one that is quadratic stops every reader, and SIGTERM.
+"""
+
+import ast
+import importlib
+import re
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+
+import pytest
+
+from tests.support.paths import ROOT
+
+MEGABYTE = 1_000_000
+BOUND_S = 0.1
+
+# What each expression is tried with: what it begins with, what it goes on with for a megabyte, and what it must not end
+# with. The worst are those that begin anew at every place, and that end elsewhere than hoped for.
+WORST: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "errors._CUT_AUTHORITY": (("", "://", "/"), ("", "://a", " "), ("://", "a", "/")),
+    "blobs.url._ADDRESS": (("", "a-", ""), ("", "://", ""), ("://", "a", ""), ("://", "@", ""), ("", "://@ ", "")),
+    "blobs.url._QUERY": (("a", "?", ""), ("a?", "=", ""), ("", "a? ", ""), ("a?", "a", ""), ("a", "?a=", "")),
+    "blobs.http_object._CONTENT_RANGE": (("", " ", "x"), ("bytes", " ", "x"), ("bytes 1-2/3", " ", "x")),
+    "blobs.http_object._NUMBER": (("", "1", "x"),),
+    "cache.sealed_json._HEAD": (('{"version": 2, "crc32c": 1, "', "a", "!"),),
+    "tree.documentation._TITLE": (("#", " ", ""), ("# Module", " ", ""), ("# Module a", " ", "b"), ("", "# ", "")),
+    "tree.documentation._JOINERS": (("", "&zwnj", ""), ("", "&", "")),
+    "tree.documentation._CODE": (("", "```", ""), ("", "   \n", ""), ("", "```\n~~~\n", ""), ("~~~", "\n   ``", "")),
+    "tree.documentation._LINK": (
+        ("](", " ", "("),
+        ("", "](", ""),
+        ("", "https://", ""),
+        ("", "http", ""),
+        ("](", "a", ""),
+    ),
+    "tree.tfhub_modules._DIGEST": (("", "a", "x"),),
+    "serve.resumable._ONE_RANGE": (("bytes=", "1", "x"), ("bytes=1-", "1", "x")),
+    "serve.app._BUCKET": (("gs://a", "a", "?"), ("gs://a/", "a", "?"), ("gs://a", "/", " ")),
+    "hub.handle._PUBLISHER": (("", "a", "!"),),
+    "hub.handle._SEGMENT": (("", "a", "!"),),
+    "hub.handle._VERSION": (("", "1", "!"),),
+    "hub.tfhub_versions._VERSION": (("", "1", "x"), ("1", "/", "x"), ("1", ".tar", "x")),
+    "hub.gcs._BUCKET": (("", "a", "!"), ("a", ".", "!")),
+    "hub.tfhub_questions._GS_URL": (("", "gs://", ""), ("", "gs:/", ""), ("gs://", "a", "")),
+    "hub.tfhub_questions._GS_FOLDER": (
+        *(("gs://a", "a", "!"), ("gs://", "a.", "!"), ("gs://aa", "/a", "?"), ("gs://aa/", "a", "?")),
+        *(("gs://aa", "/", "?"), ("gs://aa/", ".", "?")),
+    ),
+    "formats.saved_model._SHARD": (("variables/variables.data-", "0", ""),),
+    "formats.tar._PAX_RECORD": (("11 ", "a", ""), ("", "1 ", "")),
+    "formats.tar._PAX_SIZE": (("", "1", "x"),),
+    "sources.published_index._LINK": (("", "<", ""), ("<", "a", ""), ("<>", "a", ""), ("", "<>", "")),
+    "sources.published_index._REL": (
+        *((";", " ", ""), (";rel", " ", ""), (";rel=", " ", ""), ('<x>;rel="', " hubfs-index", "")),
+        *(("", ';rel="', ""), ("", ";", ""), (";rel=", "a", "")),
+    ),
+    "sources.prefetch_plan._SHARD": (("variables.data-", "1", "x"), ("variables.data-1-of-", "1", "x")),
+    "sources.prefetch_plan._TFJS_SHARD": (("", "a", ""), ("", ".bin", "x"), ("group", "1", "x"), ("", "group1-", "")),
+    "sources.prefetch_plan._DIGITS": (("", "1", ""), ("", "1a", "")),
+    "setting_values._SIZE": (("", "1", "x"), ("1.", "1", "x"), ("1", " ", "x")),
+    "setting_values._TIME": (("", "1", "x"), ("1.", "1", "x"), ("1", " ", "x")),
+    "setting_values._HEADER_NAME": (("", "a", " "),),
+}
+INLINE = {
+    "hub.tfhub": {r"[?#\s]"},  # a class alone
+    "mount_table": {r"\\([0-7]{3})", r"user_id=\d+"},  # the kernel's lines
+}
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted((ROOT / "hubfs").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT / "hubfs").with_suffix("").parts)
+        yield name.removesuffix(".__init__"), ast.parse(path.read_text())
+
+
+@lru_cache(1)
+def expressions() -> dict[str, str]:
+    """Every expression that a module of hubfs has a name for, and how it is used: where it begins, or everywhere."""
+    found = {}
+    for module, tree in modules():
+        named = {
+            node.targets[0].id
+            for node in tree.body
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and _is_re(node.value, "compile")
+        }
+        for node in ast.walk(tree):
+            used = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in named
+            if used:
+                found[f"{module}.{node.value.id}"] = "match" if node.attr in ("match", "fullmatch") else "sub"
+    return found
+
+
+def _is_re(node: ast.AST, *functions: str) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "re"
+        and (not functions or node.func.attr in functions)
+    )
+
+
+def cpu_s(expression: "re.Pattern[str] | re.Pattern[bytes]", how: str, text: str) -> float:
+    """What this thread takes for it, at best: what others do beside it does not count."""
+    subject = text.encode() if isinstance(expression.pattern, bytes) else text
+    took = []
+    for _ in range(5):
+        began_s = time.thread_time()
+        if how == "sub":
+            expression.sub(subject[:0], subject)  # type: ignore[arg-type, type-var] # both are of the one kind
+        else:
+            expression.fullmatch(subject)  # type: ignore[arg-type] # as above
+            expression.match(subject)  # type: ignore[arg-type] # as above
+        took.append(time.thread_time() - began_s)
+        if took[-1] < BOUND_S / 2:
+            break
+    return min(took)
+
+
+def test_every_expression_is_in_the_table() -> None:
+    assert set(expressions()) == set(WORST), "what is the worst that can be said to it?"
+    inline: dict[str, set[str]] = {}
+    for module, tree in modules():
+        for node in ast.walk(tree):
+            if _is_re(node, "match", "fullmatch", "search", "sub", "split", "findall", "finditer"):
+                assert isinstance(node, ast.Call)
+                assert isinstance(node.args[0], ast.Constant), f"{module} makes an expression as it goes"
+                inline.setdefault(module, set()).add(str(node.args[0].value))
+    assert inline == INLINE
+
+
+@pytest.mark.parametrize(("name", "worst"), [(name, worst) for name, cases in WORST.items() for worst in cases])
+def test_a_megabyte_of_the_worst_is_nothing(name: str, worst: tuple[str, str, str]) -> None:
+    module, _, attribute = name.rpartition(".")
+    expression = getattr(importlib.import_module(f"hubfs.{module}"), attribute)
+    how = expressions()[name]
+    start, unit, end = worst
+    few_s = cpu_s(expression, how, start + unit * (20_000 // len(unit)) + end)
+    assert few_s < BOUND_S, f"{few_s:.2f} s for 20 kB"  # before it is asked for hours
+    taken_s = cpu_s(expression, how, start + unit * (MEGABYTE // len(unit)) + end)
+    assert taken_s < BOUND_S, f"{taken_s:.2f} s"
