@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import shutil
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,12 +18,16 @@ from hubfs.hub.handle import Handle, Kind, is_version
 from hubfs.serve.archive import index_beside
 from hubfs.serve.archives import Archives
 from hubfs.serve.catalog_document import CatalogDocument
-from hubfs.serve.listing import list_members, list_packed
+from hubfs.serve.folder import archive_folder
+from hubfs.serve.listing import list_packed
 from hubfs.serve.models import WHOLE, Model, ModelDirectory
 from hubfs.serve.page import HEADERS, error_page, list_page, model_page
 from hubfs.serve.resumable import ResumableFile
 
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 _ARCHIVES = web.AppKey("archives", Archives)
+_HOST = re.compile(r"([A-Za-z\d_.-]{1,253}|\[[\dA-Fa-f:.]{2,45}\])(:\d{1,5})?", re.ASCII)
 _BUCKET = re.compile(r"gs://[a-z\d][\w.-]*(/[^\s?#]*)?", re.ASCII)
 _UNCOMPRESSED = "tf-hub-format=uncompressed"
 _TFJS_FILE = "tfjs-format=file"
@@ -31,24 +37,43 @@ _FILE_TYPE = "application/octet-stream"
 _RETRY_AFTER_S = 5
 
 
-def make_app(directory: Path, *, bucket: str | None = None) -> web.Application:
-    """The hub host of the models in `directory`; `bucket` (`gs://bucket/prefix`) has the same models uncompressed.
+@dataclass(frozen=True)
+class HostSettings:
+    """What is served besides the models, and what it may take.
 
-    Archives of directories live in a temporary folder for as long as the application runs. Raises `InvalidConfig` for
-    a directory that is none, and for a bucket that is not one.
+    `bucket` (`gs://bucket/prefix`) has the same models uncompressed. Archives of directories live in a folder below
+    `archive_dir` (None: that for temporary files) for as long as the application runs, and take at most
+    `archive_size_bytes` (None: half of what is free there). With `hidden`, files of a model whose names begin with a
+    dot are served, too.
     """
+
+    bucket: str | None = None
+    archive_dir: Path | None = None
+    archive_size_bytes: int | None = None
+    hidden: bool = False
+
+
+def make_app(directory: Path, settings: HostSettings = HostSettings()) -> web.Application:
+    """The hub host of the models in `directory`.
+
+    Raises `InvalidConfig` for a directory that is none, and for a bucket that is not one.
+    """
+    bucket = settings.bucket
     if not directory.is_dir():
         raise InvalidConfig(
             f"{directory} is not a directory: name the one that holds PUBLISHER/NAME/VERSION directories"
         )
     if bucket is not None and not _BUCKET.fullmatch(bucket):
         raise InvalidConfig(f"{bucket!r} is not a bucket: it must read gs://BUCKET or gs://BUCKET/PREFIX")
-    models = ModelDirectory(directory.absolute())
-    app = web.Application()
+    models = ModelDirectory(directory.absolute(), hidden=settings.hidden)
+    app = web.Application(middlewares=[_with_a_host])
 
     async def life(app: web.Application) -> AsyncIterator[None]:
-        with tempfile.TemporaryDirectory(prefix="hubfs-serve-", ignore_cleanup_errors=True) as folder:
-            app[_ARCHIVES] = archives = Archives(Path(folder), models.holds)
+        with archive_folder(settings.archive_dir or Path(tempfile.gettempdir())) as folder:
+            limit_bytes = settings.archive_size_bytes
+            if limit_bytes is None:
+                limit_bytes = shutil.disk_usage(folder).free // 2
+            app[_ARCHIVES] = archives = Archives(folder, models, limit_bytes)
             yield
             await archives.close()
 
@@ -60,6 +85,14 @@ def make_app(directory: Path, *, bucket: str | None = None) -> web.Application:
     app.router.add_get(f"/{CATALOG_DOCUMENT}", CatalogDocument(models).reply)
     app.router.add_get("/{path:.*}", _Host(models, bucket).reply)
     return app
+
+
+@web.middleware
+async def _with_a_host(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """400 for a `Host` that is no host: pages show it in commands, for people to copy (RFC 9112, section 3.2)."""
+    if not _HOST.fullmatch(request.headers.get(hdrs.HOST, "localhost")):
+        return web.Response(status=400, text="the Host header names no host\n")
+    return await handler(request)
 
 
 class _Host:
@@ -96,21 +129,29 @@ class _Host:
             return await self._reply_file(request, model, rest)
         asked = _asked(request)
         if asked is None:
-            return _page(await asyncio.to_thread(self._describe, model, f"{request.scheme}://{request.host}"))
+            return _page(await asyncio.to_thread(self._describe, model, f"{request.scheme}://{_host_of(request)}"))
         if asked == WHOLE[model.handle.kind]:
-            whole = await request.app[_ARCHIVES].archive_of(model)
-            index = await asyncio.to_thread(self._index_of, whole, model)
-            if asked_index:
-                if index is None:
-                    raise EntryNotFound(f"this hub has no index of {model.handle}: `hubfs index` makes one")
-                return ResumableFile(index, _FILE_TYPE)
-            reply = ResumableFile(whole, _ARCHIVE_TYPE if whole.suffix == ".gz" else _FILE_TYPE)
-            if index is not None:
-                # Relative to the archive's URL, which a proxy may have put somewhere else.
-                place = f"{'../' * request.path.endswith('/')}{model.handle.version}{SUFFIX}?{asked}"
-                reply.headers[hdrs.LINK] = f'<{place}>; rel="hubfs-index"'
-            return reply
+            return await self._reply_whole(request, model, asked, asked_index=asked_index)
         return self._reply_uncompressed(asked, model.handle)
+
+    async def _reply_whole(
+        self, request: web.Request, model: Model, asked: str, *, asked_index: bool
+    ) -> web.StreamResponse:
+        """Sends the archive, or its index, while it is lent: meanwhile no other archive takes its room."""
+        async with request.app[_ARCHIVES].lent(model) as whole:
+            index = await asyncio.to_thread(self._index_of, whole, model)
+            if asked_index and index is None:
+                raise EntryNotFound(f"this hub has no index of {model.handle}: `hubfs index` makes one")
+            if asked_index and index is not None:
+                reply = ResumableFile(index, _FILE_TYPE)
+            else:
+                reply = ResumableFile(whole, _ARCHIVE_TYPE if whole.suffix == ".gz" else _FILE_TYPE)
+                if index is not None:
+                    # Relative to the archive's URL, which a proxy may have put somewhere else.
+                    place = f"{'../' * request.path.endswith('/')}{model.handle.version}{SUFFIX}?{asked}"
+                    reply.headers[hdrs.LINK] = f'<{place}>; rel="hubfs-index"'
+            await reply.prepare(request)
+            return reply
 
     def _index_of(self, whole: Path, model: Model) -> Path | None:
         """The index beside an archive, which was built with it, or put there. It may be of another: clients check."""
@@ -156,9 +197,18 @@ class _Host:
         raise ModelNotFound(f"this hub has no model {'/'.join(segments) or 'without a name'}")
 
     def _describe(self, model: Model, hub: str) -> str:
-        listing = list_packed(model.path) if model.packed else list_members(model.path, self._models.holds)
+        listing = list_packed(model.path) if model.packed else self._models.listing(model)
         versions = self._models.versions(model.handle.publisher, model.handle.name)
         return model_page(model.handle, versions, listing.members, hub, packed=model.packed)
+
+
+def _host_of(request: web.Request) -> str:
+    """How the reader reached this host; its own address for a client of HTTP/1.0, which need not say."""
+    named = request.headers.get(hdrs.HOST)
+    if named:
+        return named
+    address, port = (request.get_extra_info("sockname") or ("localhost", 80))[:2]
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _asked(request: web.Request) -> str | None:

@@ -28,8 +28,8 @@ class Member:
 class Listing:
     """The members, sorted by name, and the names that were skipped, because serving them would be wrong.
 
-    Skipped are symlinks that lead out of what is served, nowhere, or in circles, and whatever is neither a file nor a
-    directory.
+    Skipped are hidden names (`.env`, `.git`) unless they are asked for, symlinks that lead out of what is served,
+    nowhere, or in circles, and whatever is neither a file nor a directory.
     """
 
     members: tuple[Member, ...]
@@ -60,15 +60,22 @@ def list_packed(archive: Path) -> Listing:
     return Listing((Member(archive.name, archive, False, status.st_size, status.st_mtime_ns),), ())
 
 
-def list_members(directory: Path, holds: Callable[[Path], bool]) -> Listing:
+def is_hidden(name: str) -> bool:
+    """Whether a name, or a part of a path, is one that listings leave out: it begins with a dot."""
+    return name.startswith(".")
+
+
+def list_members(directory: Path, holds: Callable[[Path], bool], *, hidden: bool = False) -> Listing:
     """Lists what is below `directory`; symlinks are followed where `holds` says that they may be.
+
+    With `hidden`, names that begin with a dot are listed as all others are.
 
     Raises `Stale` when the directory changes meanwhile, `Unavailable` when a part of it cannot be read.
     """
     members: list[Member] = []
     skipped: list[str] = []
     try:
-        for name, path, member in _walk(directory, "", frozenset(), holds):
+        for name, path, member in _walk(directory, "", frozenset(), holds, hidden=hidden):
             if member is None:
                 skipped.append(name)
             else:
@@ -83,17 +90,22 @@ def list_members(directory: Path, holds: Callable[[Path], bool]) -> Listing:
 _Found = tuple[str, Path, tuple[bool, int, int] | None]
 
 
-def _walk(directory: Path, prefix: str, ancestors: frozenset[str], holds: Callable[[Path], bool]) -> Iterator[_Found]:
+def _walk(
+    directory: Path, prefix: str, ancestors: frozenset[str], holds: Callable[[Path], bool], *, hidden: bool
+) -> Iterator[_Found]:
     """Yields name, path and (is directory, size, time), or None instead of that for what is skipped."""
     ancestors |= {os.path.realpath(directory)}
     with os.scandir(directory) as entries:
         for entry in entries:
             name, path = prefix + entry.name, Path(entry.path)
-            if entry.is_symlink() and (not path.exists() or not holds(path) or os.path.realpath(path) in ancestors):
+            leads_astray = entry.is_symlink() and (
+                not path.exists() or not holds(path) or os.path.realpath(path) in ancestors
+            )
+            if leads_astray or (is_hidden(entry.name) and not hidden):
                 yield name, path, None
             elif entry.is_dir():
                 yield name, path, (True, 0, 0)
-                yield from _walk(path, f"{name}/", ancestors, holds)
+                yield from _walk(path, f"{name}/", ancestors, holds, hidden=hidden)
             elif entry.is_file():
                 status = entry.stat()
                 yield name, path, (False, status.st_size, status.st_mtime_ns)

@@ -2,18 +2,28 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cachetools import TTLCache
+
+from hubfs.cancellation import Cancellation
 from hubfs.errors import EntryNotFound, ModelNotFound
 from hubfs.hub.handle import Handle, Kind, is_name_segment, is_publisher, is_version
+from hubfs.serve.listing import Listing, is_hidden, list_members
+from hubfs.single_flight import SingleFlight
 
 _log = logging.getLogger(__name__)
 _ARCHIVE_SUFFIX = ".tar.gz"
 _LITE_SUFFIX = ".tflite"
 _LITE_KINDS = (Kind.LITE, Kind.CORAL)
 _TFJS_MANIFEST = "model.json"
+_REMEMBERED_S = 3.0
+_FOLDERS_REMEMBERED = 1000
+_WALK_TIMEOUT_S = 60.0
 
 WHOLE = {
     Kind.MODEL: "tf-hub-format=compressed",
@@ -40,13 +50,19 @@ class ModelDirectory:
     `<version>/model.tflite`, or the only other `.tflite` file there, or `<version>.tflite`. The directory of a TF.js
     model holds `model.json`; one with a number for a name that does not is a part of a longer name.
 
-    Nothing is remembered between calls, so what appears while serving is seen at once (rename a version into place:
-    half of one is served as half). What a symlink leads to outside of `root` does not exist here. All methods read
-    the disk.
+    What appears while serving is seen at once (rename a version into place: half of one is served as half), but for
+    `below`, which walks the whole directory, and remembers what it found for a few seconds. What a symlink leads to
+    outside of `root` does not exist here, nor do hidden files of a model, unless `hidden`. All methods read the disk.
+
+    `_lock` guards `_found`; whoever comes while the directory is walked waits for that walk (`_walking`).
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, hidden: bool = False, timer: Callable[[], float] = time.monotonic) -> None:
         self.root = root
+        self._hidden = hidden
+        self._lock = threading.Lock()
+        self._found: TTLCache[tuple[str, ...], list[Handle]] = TTLCache(_FOLDERS_REMEMBERED, _REMEMBERED_S, timer)
+        self._walking: SingleFlight[tuple[str, ...], list[Handle]] = SingleFlight(Cancellation(), _WALK_TIMEOUT_S)
 
     def holds(self, path: Path) -> bool:
         """Whether `path`, every symlink followed, is inside of `root`."""
@@ -80,6 +96,7 @@ class ModelDirectory:
         """The file at a path in a model's directory. Raises `EntryNotFound`."""
         path = model.path.joinpath(*segments)
         inside = not model.packed and {"", ".", ".."}.isdisjoint(segments) and "\0" not in "".join(segments)
+        inside = inside and (self._hidden or not any(map(is_hidden, segments)))
         if inside and self.holds(path) and _is_file(path):
             return path
         raise EntryNotFound(f"this hub has no file {'/'.join(segments)} in {model.handle}")
@@ -92,8 +109,22 @@ class ModelDirectory:
         return sorted(filter(self._model, handles), key=_age)
 
     def below(self, segments: Sequence[str] = ()) -> list[Handle]:
-        """All models whose names begin with `segments`, by name, oldest version first."""
-        return sorted(self._walk(tuple(segments), frozenset()), key=_age)
+        """All models whose names begin with `segments`, by name, oldest version first; as a few seconds ago.
+
+        Raises `TimedOut` if the directory takes too long to walk.
+        """
+        folder = tuple(segments)
+        with self._lock:
+            found = self._found.get(folder)
+        if found is None:
+            found = self._walking.run(folder, lambda: sorted(self._walk(folder, frozenset()), key=_age))
+            with self._lock:
+                self._found[folder] = found
+        return found
+
+    def listing(self, model: Model) -> Listing:
+        """What a model's directory holds. Raises `Stale`, `Unavailable`."""
+        return list_members(model.path, self.holds, hidden=self._hidden)
 
     def _model(self, handle: Handle) -> Model | None:
         path = self.root / str(handle)

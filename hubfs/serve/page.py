@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import html
+import shlex
 from collections.abc import Iterable, Sequence
 from string import Template
 from urllib.parse import quote
@@ -65,11 +66,11 @@ def model_page(handle: Handle, versions: Sequence[Handle], files: Sequence[Membe
         if not file.is_directory
     )
     total = size_text(sum(file.size_bytes for file in files))
-    mount = f"$ hubfs mount /mnt/tfhub --hub {hub}\n$ ls /mnt/tfhub/{handle}\n{_use_files(handle)}"
+    mount = f"$ hubfs mount /mnt/tfhub --hub {shlex.quote(hub)}\n$ ls /mnt/tfhub/{handle}\n{_use_files(handle)}"
     load = _use_url(handle, hub)
     query = WHOLE[handle.kind]
     is_archive = query.endswith("compressed")
-    fetch = f"$ curl -fL '{hub}/{handle}?{query}' {'| tar xz' if is_archive else '-o model.tflite'}"
+    fetch = f"$ curl -fL {shlex.quote(f'{hub}/{handle}?{query}')} {'| tar xz' if is_archive else '-o model.tflite'}"
     whole = "archive (tar.gz)" if is_archive else "file"
     newest = versions[-1] if versions else handle
     others = [other for other in reversed(versions) if other != handle]

@@ -25,7 +25,9 @@ class ResumableFile(web.FileResponse):
         self._file = path
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Called by aiohttp: sends the headers and the bytes."""
+        """Sends the headers and the bytes. Called by aiohttp once more for a reply that was sent: that does nothing."""
+        if self.prepared:
+            return await web.StreamResponse.prepare(self, request)
         wanted = (*_CONDITIONS, hdrs.RANGE, hdrs.IF_RANGE) if self._honours_range(request) else _CONDITIONS
         # `clone` cannot carry what is not UTF-8; no condition that we could meet is other than ASCII.
         headers = {name: value for name in wanted if (value := request.headers.get(name)) and value.isascii()}

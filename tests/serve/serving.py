@@ -5,32 +5,30 @@ import os
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
-from aiohttp import web
-
-from hubfs.serve.app import make_app
+from hubfs.serve.app import HostSettings, make_app
+from hubfs.serve.connections import ConnectionLimits
+from hubfs.serve.server import listening
 
 
 @contextmanager
-def serving(directory: Path, bucket: str | None = None) -> Iterator[str]:
+def serving(directory: Path, limits: ConnectionLimits | None = None, **settings: Any) -> Iterator[str]:
     """Yields the host's URL."""
     loop = asyncio.new_event_loop()
-    runner = web.AppRunner(make_app(directory, bucket=bucket), shutdown_timeout=1)
-
-    async def start() -> str:
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return "http://{}:{}".format(*runner.addresses[0])
-
-    url = loop.run_until_complete(start())
+    stack = AsyncExitStack()
+    app = make_app(directory, HostSettings(**settings))
+    limits = limits or ConnectionLimits.of_this_process()
+    listens = listening(app, "127.0.0.1", 0, limits, shutdown_timeout_s=1)
+    url = "http://{}:{}".format(*loop.run_until_complete(stack.enter_async_context(listens)))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
         yield url
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)
         loop.run_until_complete(loop.shutdown_default_executor())

@@ -1,3 +1,6 @@
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -5,6 +8,7 @@ import pytest
 from hubfs.errors import ModelNotFound
 from hubfs.hub.handle import Handle
 from hubfs.serve.models import ModelDirectory
+from tests.support.clock import Clock
 
 
 def put(root: Path, path: str) -> Path:
@@ -112,8 +116,41 @@ def test_the_root_may_be_a_symlink_that_is_switched(tmp_path: Path):
     put(tmp_path, "tuesday/google/spice/2/saved_model.pb")
     root = tmp_path / "current"
     root.symlink_to("monday")
-    models = ModelDirectory(root)
+    clock = Clock()
+    models = ModelDirectory(root, timer=clock)
     assert texts(models.below()) == ["google/spice/1"]
     root.unlink()
     root.symlink_to("tuesday")
+    assert texts(models.versions("google", "spice")) == ["google/spice/2"]
+    clock.now_s += 10
     assert texts(models.below()) == ["google/spice/2"]
+
+
+def test_a_listing_is_remembered_for_seconds_and_walked_once_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    put(tmp_path, "google/spice/1/saved_model.pb")
+    clock = Clock()
+    models = ModelDirectory(tmp_path, timer=clock)
+    walks = []
+    walking, go_on = threading.Event(), threading.Event()
+    walk = ModelDirectory._walk
+
+    def counted(self: ModelDirectory, segments: tuple[str, ...], ancestors: frozenset[str]) -> Iterator[Handle]:
+        if not segments:
+            walks.append(segments)
+            walking.set()
+            assert go_on.wait(30)
+        return walk(self, segments, ancestors)
+
+    monkeypatch.setattr(ModelDirectory, "_walk", counted)
+    with ThreadPoolExecutor(8) as pool:
+        listings = [pool.submit(models.below) for _ in range(8)]
+        assert walking.wait(30)
+        go_on.set()
+        assert {tuple(texts(listing.result(30))) for listing in listings} == {("google/spice/1",)}
+    assert len(walks) == 1
+    put(tmp_path, "google/spice/2/saved_model.pb")
+    clock.now_s += 2
+    assert texts(models.below()) == ["google/spice/1"]
+    clock.now_s += 2
+    assert texts(models.below()) == ["google/spice/1", "google/spice/2"]
+    assert len(walks) == 2

@@ -12,13 +12,16 @@ import pytest
 import requests
 
 from hubfs.errors import InvalidConfig
+from hubfs.serve.app import HostSettings
 from hubfs.serve.server import run
 from tests.serve.serving import write_model
 
 PROGRAM = """
 import pathlib, sys
+from hubfs.serve.app import HostSettings
 from hubfs.serve.server import run
-run(pathlib.Path(sys.argv[1]), host=sys.argv[2], port=0, bucket=None, on_ready=lambda url: print(url, flush=True))
+settings = HostSettings(archive_size_bytes=1 << 42)
+run(pathlib.Path(sys.argv[1]), settings, host=sys.argv[2], port=0, on_ready=lambda url: print(url, flush=True))
 print("ended")
 """
 
@@ -86,16 +89,16 @@ def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InvalidConfig, match=rf"cannot listen on 127.0.0.1:{port}: .*choose another") as caught:
-            run(tmp_path, host="127.0.0.1", port=port, bucket=None, on_ready=lambda _: None)
+            run(tmp_path, HostSettings(), host="127.0.0.1", port=port, on_ready=lambda _: None)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("host", "port"), [("no-such-host.invalid", 0), ("127.0.0.1", 70_000)])
 def test_an_address_that_is_none_is_one_clear_line(tmp_path: Path, host: str, port: int):
     with pytest.raises(InvalidConfig, match="cannot listen on"):
-        run(tmp_path, host=host, port=port, bucket=None, on_ready=lambda _: None)
+        run(tmp_path, HostSettings(), host=host, port=port, on_ready=lambda _: None)
 
 
 def test_a_directory_that_is_none_is_one_clear_line(tmp_path: Path):
     with pytest.raises(InvalidConfig, match="missing is not a directory"):
-        run(tmp_path / "missing", host="127.0.0.1", port=0, bucket=None, on_ready=lambda _: None)
+        run(tmp_path / "missing", HostSettings(), host="127.0.0.1", port=0, on_ready=lambda _: None)
