@@ -52,6 +52,8 @@ WORST: dict[str, tuple[tuple[str, str, str], ...]] = {
     "formats.saved_model._SHARD": (("variables/variables.data-", "0", ""),),
     "formats.tar._PAX_RECORD": (("11 ", "a", ""), ("", "1 ", "")),
     "formats.tar._PAX_SIZE": (("", "1", "x"),),
+    "serve.app._HOST": (("", "a", "!"), ("a:", "1", "x"), ("[", ":", ""), ("", ".", "/")),
+    "sources.extracted._MODULE_NAME": (("", "a", "g"),),
     "sources.published_index._LINK": (("", "<", ""), ("<", "a", ""), ("<>", "a", ""), ("", "<>", "")),
     "sources.published_index._REL": (
         *((";", " ", ""), (";rel", " ", ""), (";rel=", " ", ""), ('<x>;rel="', " hubfs-index", "")),
