@@ -68,7 +68,7 @@ WORST: dict[str, tuple[tuple[str, str, str], ...]] = {
 }
 INLINE = {
     "hub.tfhub": {r"[?#\s]"},  # a class alone
-    X,  # the kernel's lines
+    "mount_table": {r"\\([0-7]{3})", r"(?:^|,)user_id=(\d+)(?:,|$)"},  # the kernel's lines
 }
 
 
