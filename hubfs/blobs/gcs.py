@@ -166,6 +166,8 @@ class GcsClient:
             page, token = retrying(attempt, self.settings.retry, self.cancellation)
             objects.extend(page.objects)
             prefixes.extend(page.prefixes)
+            if len(objects) + len(prefixes) > _MAX_PAGES * _OBJECTS_PER_PAGE:
+                break
             if not token:
                 return GcsFolder(objects, prefixes)
         what = "a folder of a hub" if delimiter else "a model"

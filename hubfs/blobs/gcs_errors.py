@@ -2,12 +2,12 @@
 
 import asyncio
 import concurrent.futures
-import json
 from http import HTTPStatus
 
 import aiohttp
 from google.auth.exceptions import GoogleAuthError, TransportError
 
+from hubfs.blobs import json_text
 from hubfs.blobs.gcs_settings import GcsSettings
 from hubfs.blobs.gcs_transfer import OtherBytes, begin_body, start_of
 from hubfs.blobs.http_object import retry_after_s
@@ -39,8 +39,8 @@ async def refuse(response: aiohttp.ClientResponse) -> None:
         return
     text = (await start_of(response, _LONGEST_REASON_BYTES)).decode(errors="replace")
     try:
-        reason = str(json.loads(text)["error"]["message"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+        reason = str(json_text.parse(text)["error"]["message"])
+    except (ValueError, TypeError, KeyError):
         reason = text if "<" not in text else ""
     raise Refusal(
         response.request_info,

@@ -1,13 +1,16 @@
 """What a bucket holds, as the store describes it."""
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-NOT_UNDERSTOOD = (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
-"""What reading an answer raises that is none: JSON may hold infinity, and be nested without end."""
+from hubfs.blobs import json_text
+
+NOT_UNDERSTOOD = (ValueError, TypeError, AttributeError, KeyError, OverflowError)
+"""What reading an answer raises that is none: JSON may hold infinity."""
+
+_LONGEST_NAME = 1024  # the store's own bound, in bytes
 
 OBJECT_FIELDS = "name,size,generation,crc32c,md5Hash"
 """What has to be asked for to know a `GcsObject`."""
@@ -56,22 +59,24 @@ def bucket_and_name(url: str) -> tuple[str, str]:
 
 def object_of(bucket: str, body: bytes) -> GcsObject:
     """Reads the store's description of one object. Raises `NOT_UNDERSTOOD` for what is none."""
-    return _object(bucket, json.loads(body))
+    return _object(bucket, json_text.parse(body))
 
 
 def page_of(bucket: str, body: bytes) -> tuple[GcsFolder, str | None]:
     """Reads a page of a listing, and the token of the next. Raises `NOT_UNDERSTOOD` for what is none."""
-    page = json.loads(body)
+    page = json_text.parse(body)
     prefixes, token = page.get("prefixes", ()), page.get("nextPageToken")
     if not all(isinstance(text, str) for text in (*prefixes, token or "")):
         raise TypeError("a prefix is a text, and so is a token")
+    if any(len(text) > _LONGEST_NAME for text in prefixes):
+        raise ValueError(f"a prefix has at most {_LONGEST_NAME} characters")
     return GcsFolder([_object(bucket, item) for item in page.get("items", ())], prefixes), token
 
 
 def _object(bucket: str, item: Mapping[str, Any]) -> GcsObject:
     crc32c, md5 = item.get("crc32c"), item.get("md5Hash")
-    if not isinstance(item["name"], str):
-        raise TypeError("a name is a text")
+    if not isinstance(item["name"], str) or len(item["name"]) > _LONGEST_NAME:
+        raise TypeError(f"a name is a text of at most {_LONGEST_NAME} characters")
     return GcsObject(
         bucket=bucket,
         name=item["name"],

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 
+from hubfs.blobs import json_text
 from hubfs.blobs.object_store import ObjectStore
 from hubfs.cancellation import Cancellation
 
@@ -13,7 +14,7 @@ _SKEW_S = 300.0
 """Clocks of a fleet differ by less. A lease older than that is stale at first sight."""
 
 
-_NO_LEASE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+_NO_LEASE = (ValueError, KeyError, TypeError, OverflowError)
 """What reading something raises that is no lease."""
 
 
@@ -92,7 +93,7 @@ class Lease:
     @staticmethod
     def _owner_of(found: bytes) -> str | None:
         try:
-            return str(json.loads(found)["owner"])
+            return str(json_text.parse(found)["owner"])
         except _NO_LEASE:
             return None
 
@@ -100,6 +101,6 @@ class Lease:
 def _time_of(found: bytes) -> float:
     """When it was written; for what is no lease, long ago."""
     try:
-        return float(json.loads(found)["time_s"])
+        return float(json_text.parse(found)["time_s"])
     except _NO_LEASE:
         return 0.0

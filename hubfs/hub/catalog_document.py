@@ -12,6 +12,7 @@ NAME = "catalog.jsonl"
 """The document's name below the hub's URL; no publisher can have it."""
 
 _MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
+_START_BYTES = 512
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -51,4 +52,7 @@ def fetch(
 
 
 def _is_page(headers: Mapping[str, str], body: bytes) -> bool:
-    return "html" in headers.get("Content-Type", "").lower() or body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
+    return (
+        "html" in headers.get("Content-Type", "").lower()
+        or body[:_START_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
+    )

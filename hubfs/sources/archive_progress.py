@@ -116,7 +116,7 @@ class ArchiveProgress:
         with self._condition:
             self._ask(lambda: self._contents.complete, f"the end of {self._url}")
             self._check()
-            return [entry for path, entry in sorted(self._contents.entries.items()) if path]
+            return [self._contents.entries[path] for path in sorted(self._contents.entries) if path]
 
     def check(self) -> None:
         """Raises the failure, if there is one."""

@@ -168,7 +168,7 @@ def tree_of(url: str, sizes_bytes: Mapping[str, int], directories: Iterable[str]
                 f"{url}/ has too many files and directories, or too long names: at most {MAX_ENTRIES}, and "
                 f"{MAX_NAMES_BYTES} bytes of names, are taken"
             )
-    return dict(sorted(entries.items()))
+    return {path: entries[path] for path in sorted(entries)}  # a third of the time of sorting both
 
 
 def is_path(name: str) -> bool:

@@ -1,10 +1,10 @@
 """The source of a TF.js model that a hub hosts file by file: `model.json`, and the shards that it names."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+from hubfs.blobs import json_text
 from hubfs.blobs.http import HttpClient
 from hubfs.blobs.retry import RetryingBlob
 from hubfs.blobs.url import redacted
@@ -69,10 +69,11 @@ class TfjsSource(HostedSource):
 def _shards(manifest: bytes, url: str) -> list[str]:
     """The paths of the shards, each once, as `model.json` names them. Raises `Damaged`."""
     try:
-        shards = list(dict.fromkeys(_paths(json.loads(manifest))))
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        shards = list(dict.fromkeys(_paths(json_text.parse(manifest))))
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise Damaged(
-            f"{redacted(url)} is not a model.json of TF.js ({type(error).__name__}): report it to the hub's operator"
+            f"{redacted(url)} is not a model.json of TF.js ({type(error).__name__}: {quoted(error)}): report it to the "
+            "hub's operator"
         ) from error
     if len(shards) > SHARDS_LIMIT:
         raise Damaged(f"{redacted(url)} names {len(shards)} shards, more than {SHARDS_LIMIT}: refused")

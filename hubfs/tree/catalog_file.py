@@ -2,31 +2,56 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hubfs.blobs import json_text
 from hubfs.errors import InvalidConfig, InvalidHandle, quoted
 from hubfs.tree.catalog import CatalogEntry, CatalogKind
+
+MOST_NAMES = 200_000
+"""More models and members of collections are refused: each is kept in memory, and a kilobyte in all. The public
+catalogue has 9000."""
+
+MOST_CHARACTERS = 64 << 20
+"""So are more characters of handles, counted again for every directory above a model: a catalogue keeps those, too."""
 
 
 def parse_catalog(text: str, origin: str) -> list[CatalogEntry]:
     """The entries of a catalogue; `origin` (a file's name, a URL) is for messages.
 
     A line that begins with `{` is JSON, others are tab-separated; blank lines and those that begin with `#` are
-    skipped. Raises `InvalidConfig` naming the origin, the line and the reason.
+    skipped. Raises `InvalidConfig` naming the origin, the line and the reason, also for more than `MOST_NAMES`.
     """
     entries = []
-    # Not splitlines, which would cut where JSON may hold a line separator of Unicode.
-    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+    names = characters = 0
+    for number, raw in enumerate(_lines(text), 1):
         line = raw.strip()
         if line and not line.startswith("#"):
             try:
-                entries.append(_from_json(line) if line.startswith("{") else _from_tsv(line))
+                entry = _from_json(line) if line.startswith("{") else _from_tsv(line)
             except (ValueError, InvalidHandle) as error:
                 raise InvalidConfig(f"{origin}, line {number}: {error}") from None
+            names += 1 + len(entry.members)
+            characters += len(entry.handle) * (1 + entry.handle.count("/"))
+            if names > MOST_NAMES or characters > MOST_CHARACTERS:
+                raise InvalidConfig(
+                    f"{origin}, line {number}: up to here it names {names} models and members, with {characters} "
+                    f"characters of directories; at most {MOST_NAMES}, and {MOST_CHARACTERS}, are taken"
+                )
+            entries.append(entry)
     return entries
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines, one at a time. Not splitlines, which would cut where JSON may hold a line separator of Unicode."""
+    start = 1 if text.startswith("\ufeff") else 0
+    while (end := text.find("\n", start)) >= 0:
+        yield text[start:end]
+        start = end + 1
+    yield text[start:]
 
 
 def read_catalog(path: Path) -> list[CatalogEntry]:
@@ -73,12 +98,7 @@ def _from_tsv(line: str) -> CatalogEntry:
 
 
 def _from_json(line: str) -> CatalogEntry:
-    try:
-        fields = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"this is not JSON: {error.msg} at column {error.colno}") from None
-    except RecursionError:
-        raise ValueError("this JSON is nested too deeply") from None
+    fields = json_text.parse(line)
     handle, documentation, members = fields.get("handle"), fields.get("documentation"), fields.get("members", [])
     if not isinstance(handle, str):
         raise ValueError("it needs a 'handle', a text")  # noqa: TRY004 - a value in a file, not an argument
