@@ -44,6 +44,10 @@ system_packages() {
     has_library libfuse.so.2 || missing+=("libfuse2t64|libfuse2")
     has_program nginx || missing+=("nginx-light|nginx")
     has_program bsdtar || missing+=(libarchive-tools)
+    local program
+    for program in rsync cpio make; do
+        has_program "$program" || missing+=("$program")
+    done
     if ! has_program gcc || [ ! -e /usr/include/stdio.h ]; then missing+=(gcc libc6-dev); fi
     if ! has_program node || ! has_program npm; then missing+=(nodejs npm); fi
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)

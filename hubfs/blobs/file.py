@@ -25,13 +25,13 @@ class FileBlob:
     ) -> None:
         self._path = path
         self._size_bytes = size_bytes
-        self._mtime_ns = mtime_ns
+        self.mtime_ns = mtime_ns
         self._opened = opened or partial(_opened, path)
 
     @property
     def key(self) -> str:
         """Made of the path, the size and the time of modification."""
-        return f"file://{self._path}@{self._size_bytes}-{self._mtime_ns}"
+        return f"file://{self._path}@{self._size_bytes}-{self.mtime_ns}"
 
     @property
     def size_bytes(self) -> int:
@@ -50,7 +50,7 @@ class FileBlob:
             raise AccessDenied(f"{self._path} may not be read by this user") from error
         except OSError as error:
             raise Unavailable(f"{self._path} cannot be read: {error.strerror}") from error
-        if (found.st_size, found.st_mtime_ns) != (self._size_bytes, self._mtime_ns):
+        if (found.st_size, found.st_mtime_ns) != (self._size_bytes, self.mtime_ns):
             raise Stale(f"{self._path} changed: open the file again")
         return data
 

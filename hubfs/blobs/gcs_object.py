@@ -1,24 +1,33 @@
 """What a bucket holds, as the store describes it."""
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from hubfs.blobs import json_text
+from hubfs.blobs.stamp import Stamp
 
 NOT_UNDERSTOOD = (ValueError, TypeError, AttributeError, KeyError, OverflowError)
 """What reading an answer raises that is none: JSON may hold infinity."""
 
 _LONGEST_NAME = 1024  # the store's own bound, in bytes
 
-OBJECT_FIELDS = "name,size,generation,crc32c,md5Hash"
+_DATE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?Z", re.ASCII)
+
+OBJECT_FIELDS = "name,size,generation,crc32c,md5Hash,timeCreated"
 """What has to be asked for to know a `GcsObject`."""
 
 
 @dataclass(frozen=True)
 class GcsObject:
-    """An object as the store listed it: `generation` pins its bytes, `crc32c` and `md5` (hex) are of all of them."""
+    """An object as the store listed it: `generation` pins its bytes, `crc32c` and `md5` (hex) are of all of them.
+
+    `made_s` is when this generation was made, Unix time; None where the store does not say. Not `updated`, which moves
+    with the object's metadata.
+    """
 
     bucket: str
     name: str
@@ -26,6 +35,12 @@ class GcsObject:
     generation: str
     crc32c: int | None = None
     md5: str | None = None
+    made_s: int | None = None
+
+    @property
+    def stamp(self) -> Stamp:
+        """When the bytes were made."""
+        return Stamp(self.made_s, self.generation)
 
     @property
     def url(self) -> str:
@@ -84,4 +99,14 @@ def _object(bucket: str, item: Mapping[str, Any]) -> GcsObject:
         generation=str(int(item["generation"])),
         crc32c=int.from_bytes(base64.b64decode(crc32c, validate=True), "big") if crc32c else None,
         md5=base64.b64decode(md5, validate=True).hex() if md5 else None,
+        made_s=_seconds(item.get("timeCreated")),
     )
+
+
+def _seconds(text: Any) -> int | None:
+    """Unix time of a date as RFC 3339 has it; None for what is none: a listing is of use without."""
+    match = _DATE.fullmatch(text) if isinstance(text, str) else None
+    try:
+        return int(datetime.fromisoformat(f"{match[1]}+00:00").timestamp()) if match else None
+    except (ValueError, OverflowError):
+        return None

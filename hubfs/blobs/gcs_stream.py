@@ -8,6 +8,7 @@ from hubfs.blobs.gcs import GcsClient
 from hubfs.blobs.gcs_object import GcsObject, bucket_and_name
 from hubfs.blobs.gcs_read import PendingRead
 from hubfs.blobs.ranged_stream import MOST_CONNECTIONS, Allowance, RangedStream
+from hubfs.blobs.stamp import Stamp
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Damaged
 
@@ -51,6 +52,11 @@ class GcsStream:
     def identity(self) -> str:
         """See `ByteStream`: bucket, name and generation."""
         return self._object.key
+
+    @property
+    def stamp(self) -> Stamp:
+        """When this generation was made."""
+        return self._object.stamp
 
     @property
     def size_bytes(self) -> int:

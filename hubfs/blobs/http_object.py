@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import timezone
 from http import HTTPStatus
 
+from hubfs.blobs.stamp import Stamp
+
 _PAGE = "text/html"
 _CONTENT_RANGE = re.compile(r"\s*bytes\s+(?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)\s*", re.ASCII | re.IGNORECASE)
 _LONGEST_VALIDATOR = 1024
@@ -86,12 +88,18 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     text = headers.get("Retry-After", "").strip()
     if _NUMBER.fullmatch(text):
         return float(text)
+    date_s = http_date_s(text)
+    return None if date_s is None else max(0.0, date_s - time.time())
+
+
+def http_date_s(text: str) -> float | None:
+    """The date of a header, as Unix time; None for what is none."""
     try:
         date = email.utils.parsedate_to_datetime(text)
+        # RFC 9110: dates are in GMT, also where a "-0000" leaves that open
+        return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp()
     except (ValueError, OverflowError):
         return None
-    # RFC 9110: dates are in GMT, also where a "-0000" leaves that open
-    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp() - time.time())
 
 
 @dataclass(frozen=True)
@@ -135,6 +143,12 @@ class HttpObject:
     def validator(self) -> str | None:
         """What `If-Range` may carry: the ETag, else the date of the last change."""
         return self.etag or self.last_modified
+
+    @property
+    def stamp(self) -> Stamp:
+        """When the host says that the bytes were changed last."""
+        made_s = http_date_s(self.last_modified or "")
+        return Stamp(None if made_s is None else int(made_s), self.validator or "")
 
     def same_as(self, headers: Mapping[str, str], size_bytes: int | None) -> bool:
         """Whether a reply with these headers, of an object of `size_bytes`, is about these very bytes.

@@ -43,6 +43,7 @@ class HttpStream:
         self._client = client
         self._pinned = PinnedObject(client, url, headers or {})
         self._identity = identity_of(self._pinned.seen)
+        self.stamp = self._pinned.seen.stamp  # a replica that is seen later may tell another date
         self._url = without_secrets(url)
         self._ranged = self._ranged_stream(connections, allowance)
 

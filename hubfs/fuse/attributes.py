@@ -7,12 +7,13 @@ from hashlib import blake2b
 
 from hubfs.tree.node import Node, NodeKind
 
-FIXED_MTIME_NS = 946_684_800 * 10**9
-"""Versions are immutable, so their times are fixed: 2000-01-01T00:00:00Z, not the epoch, which `tar` and `make` take
-for "unknown"."""
+_DIRECTORY_BYTES = 4096
+"""The size that a directory shows, as on ext4; it takes no blocks."""
 
 _MODES = {
-    NodeKind.DIRECTORY: stat.S_IFDIR | 0o555,
+    # A copy takes the mode along, and its owner is to be able to change and to delete it. That nothing can be written
+    # here is said by the mount, which is read-only.
+    NodeKind.DIRECTORY: stat.S_IFDIR | 0o755,
     NodeKind.FILE: stat.S_IFREG | 0o444,
     NodeKind.CONTROL: stat.S_IFREG | 0o444,
     NodeKind.SYMLINK: stat.S_IFLNK | 0o777,
@@ -50,10 +51,10 @@ def stat_of(path: str, node: Node, owner: Owner) -> dict[str, int]:
         "st_nlink": 2 if node.kind is NodeKind.DIRECTORY else 1,
         "st_uid": owner.uid,
         "st_gid": owner.gid,
-        "st_size": node.size_bytes,
+        "st_size": _DIRECTORY_BYTES if node.kind is NodeKind.DIRECTORY else node.size_bytes,
         "st_blocks": -(-node.size_bytes // 512),
         "st_blksize": 1 << 20,
-        "st_atime": FIXED_MTIME_NS,
-        "st_mtime": FIXED_MTIME_NS,
-        "st_ctime": FIXED_MTIME_NS,
+        "st_atime": node.time_ns,
+        "st_mtime": node.time_ns,
+        "st_ctime": node.time_ns,
     }

@@ -12,6 +12,8 @@ from hubfs.tree.node import NodeKind
 from hubfs.tree.virtual_tree import VirtualTree
 
 _BLOCK_BYTES = 1 << 20
+_STATFS_BYTES = 4096
+"""The unit in which `statfs` counts."""
 _NAME_MAX_BYTES = 255
 _ATTRIBUTE_MAX_BYTES = 1 << 16
 """XATTR_SIZE_MAX of Linux: a longer one is an error, and a directory may have many versions that cannot be read."""
@@ -115,8 +117,15 @@ class Operations:
 
     @boundary
     def statfs(self, path: str) -> dict[str, int]:
-        """A full file system: there is no room to write, and no total that would mean anything."""
-        return {"f_bsize": _BLOCK_BYTES, "f_frsize": _BLOCK_BYTES, "f_namemax": _NAME_MAX_BYTES}
+        """The room of the cache: its limit, and what of that is free. Nothing is available, for nobody may write."""
+        room = self._tree.room()
+        return {
+            "f_bsize": _BLOCK_BYTES,
+            "f_frsize": _STATFS_BYTES,
+            "f_blocks": room.limit_bytes // _STATFS_BYTES,
+            "f_bfree": max(0, room.limit_bytes - room.used_bytes) // _STATFS_BYTES,
+            "f_namemax": _NAME_MAX_BYTES,
+        }
 
     @boundary
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:

@@ -121,6 +121,20 @@ class ChangingAnswers:
         self._is_fresh(name, version)
         return version
 
+    def expected(self, name: str, catalogued: Collection[str]) -> str | None:
+        """The version that `latest` gave last, or would give if the hub were out of reach; None where it would ask.
+
+        `catalogued` are versions that exist beside the known ones. Asks nobody.
+        """
+        with self._lock:
+            given = self._latest.get(name)
+        if given is not None:
+            return given.version
+        last, known = self._last_answer(name), {*self._known(name), *catalogued}
+        if last is not None and (last.version in known or not known):
+            return last.version
+        return max(known, key=int) if known else None
+
     def _ask_latest(self, name: str, known: Collection[str], *, spare: bool) -> str:
         question = f"latest {name}"
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hubfs.blobs.blob import ByteStream
 from hubfs.blobs.retry import Permanent
+from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.cache.block_cache import BlockCache, CacheKey, block_size_at, blocks_of
 from hubfs.cache.block_run import slice_blocks
 from hubfs.cache.shared_turns import NoTurns, Turns
@@ -74,6 +75,7 @@ class ArchiveSource:
         model: str,
         identity: str,
         *,
+        stamp: Stamp = UNDATED,
         open_stream: Callable[[], ByteStream],
         cache: BlockCache,
         cancellation: Cancellation,
@@ -88,6 +90,7 @@ class ArchiveSource:
         self.form = Form.COMPRESSED
         self.model = model
         self.identity = identity
+        self._stamp = stamp
         self._open_stream = open_stream
         self._cache = cache
         self._cancellation = cancellation
@@ -110,7 +113,7 @@ class ArchiveSource:
     def from_index(cls, handle: Handle, model: str, index: Mapping[str, Any], **collaborators: Any) -> "ArchiveSource":
         """A source that was complete before, without asking the network. Raises `Damaged` for a malformed index."""
         known = ArchiveIndex.from_json(handle, index)
-        source = cls(handle, known.url, model, known.identity, **collaborators)
+        source = cls(handle, known.url, model, known.identity, stamp=known.stamp, **collaborators)
         source._progress.adopt(known.entries)
         source._progress.mark_complete()
         return source
@@ -123,7 +126,7 @@ class ArchiveSource:
 
     def to_index(self) -> dict[str, Any]:
         """What `from_index` needs, for JSON."""
-        return ArchiveIndex(self.handle, self.url, self.identity, self._progress.placed()).to_json()
+        return ArchiveIndex(self.handle, self.url, self.identity, self._progress.placed(), self._stamp).to_json()
 
     @property
     def complete(self) -> bool:
@@ -138,6 +141,10 @@ class ArchiveSource:
     def find(self, path: str) -> Entry:
         """See `Source`: waits until the member comes by, or the archive ends without it."""
         return self._progress.find(path)
+
+    def stamp(self, path: str) -> Stamp:  # noqa: ARG002 - every entry has the archive's
+        """See `Source`."""
+        return self._stamp
 
     def entries(self) -> Sequence[Entry]:
         """See `Source`: waits for the end of the archive."""

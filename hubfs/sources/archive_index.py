@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.errors import Damaged
 from hubfs.formats.names import Names
 from hubfs.formats.tar import MAX_FILE_SIZE_BYTES
@@ -23,12 +24,16 @@ class PlacedEntry:
 
 @dataclass(frozen=True)
 class ArchiveIndex:
-    """All entries of the archive at `url`, in the order in which they came by, without the root."""
+    """All entries of the archive at `url`, in the order in which they came by, without the root.
+
+    `stamp` is the archive's; indexes of before have none.
+    """
 
     handle: Handle
     url: str
     identity: str
     entries: tuple[PlacedEntry, ...]
+    stamp: Stamp = UNDATED
 
     def to_json(self) -> dict[str, Any]:
         """For `from_json`."""
@@ -37,6 +42,7 @@ class ArchiveIndex:
             "form": Form.COMPRESSED.value,
             "url": self.url,
             "identity": self.identity,
+            **self.stamp.to_json(),
             "entries": [
                 {
                     "path": placed.entry.path,
@@ -52,7 +58,8 @@ class ArchiveIndex:
     def from_json(cls, handle: Handle, json: Mapping[str, Any]) -> "ArchiveIndex":
         """Raises `Damaged` for what `to_json` would not have written for `handle`."""
         try:
-            index = cls(handle, str(json["url"]), str(json["identity"]), tuple(_placed(json["entries"])))
+            url, identity, entries = str(json["url"]), str(json["identity"]), tuple(_placed(json["entries"]))
+            index = cls(handle, url, identity, entries, Stamp.from_json(json))
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Damaged(f"The cache's index of {handle} is malformed: {error!r}") from error
         if any(json.get(key) != value for key, value in index.to_json().items()):

@@ -72,6 +72,7 @@ class ArchiveOpener:
             stream.url,
             model,
             stream.identity,
+            stamp=stream.stamp,
             open_stream=lambda: stream,
             cache=self._cache,
             cancellation=self._cancellation,

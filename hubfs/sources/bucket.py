@@ -46,6 +46,7 @@ class BucketSource(ListedSource):
             url,
             _identity(files.values()),
             entries=entries,
+            stamps={path: obj.stamp for path, obj in files.items()},
             blob_of=lambda path: self._blob(self._files[path]),
             wrap=wrap,
             on_failure=on_failure,
@@ -138,6 +139,8 @@ class BucketSource(ListedSource):
                 "crc32c": obj.crc32c,
                 "md5": obj.md5,
             }
+            if obj.made_s is not None:  # indexes had none before
+                item["made_s"] = obj.made_s
         return item
 
 
@@ -161,12 +164,22 @@ def _identity(objects: Iterable[GcsObject]) -> str:
 def _from_item(bucket: str, prefix: str, item: Mapping[str, Any]) -> GcsObject:
     """The object that an item of an index describes. Raises `KeyError`, `TypeError`, `ValueError`."""
     obj = GcsObject(
-        bucket, item["name"], item["size_bytes"], item["generation"], crc32c=item["crc32c"], md5=item["md5"]
+        bucket,
+        item["name"],
+        item["size_bytes"],
+        item["generation"],
+        crc32c=item["crc32c"],
+        md5=item["md5"],
+        made_s=item.get("made_s"),
     )
     if obj.name != prefix + item["path"]:
         raise ValueError(f"the object {obj.name!r} cannot be at {item['path']!r}")
-    if type(obj.size_bytes) is not int or obj.size_bytes < 0 or type(obj.crc32c) not in (int, type(None)):
-        raise TypeError(f"the size or the checksum of {obj.name!r} is not a number")
+    if (
+        type(obj.size_bytes) is not int
+        or obj.size_bytes < 0
+        or {type(obj.crc32c), type(obj.made_s)} - {int, type(None)}
+    ):
+        raise TypeError(f"the size, the checksum or the date of {obj.name!r} is not a number")
     if not (obj.generation.isascii() and obj.generation.isdecimal()):  # it becomes part of a query
         raise ValueError(f"the generation of {obj.name!r} is not a number")
     return obj

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hubfs.blobs.file import FileBlob
 from hubfs.blobs.own_tree import OwnTree, check_shared_directory
+from hubfs.blobs.stamp import Stamp
 from hubfs.errors import Damaged, HubfsError, Untrusted
 from hubfs.formats.saved_model import check_saved_model
 from hubfs.hub.handle import Handle
@@ -58,6 +59,7 @@ class ExtractedSource(ListedSource):
             url,
             _identity(found.files),
             entries=tree_of(url, sizes_bytes, found.directories),
+            stamps={path: Stamp(blob.mtime_ns // 10**9, str(blob.mtime_ns)) for path, blob in found.files.items()},
             blob_of=found.files.__getitem__,
             wrap=lambda _, blob: blob,
             on_failure=None,

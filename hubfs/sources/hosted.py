@@ -3,13 +3,15 @@
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.http import HttpClient
 from hubfs.blobs.http_blob import HttpBlob
+from hubfs.blobs.http_object import HttpObject
 from hubfs.blobs.retry import Permanent
+from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.blobs.url import redacted, without_secrets
 from hubfs.errors import Damaged, NotFound, Stale
 from hubfs.hub.handle import Handle
@@ -29,6 +31,7 @@ class HostedFile:
 
     key: str
     size_bytes: int
+    stamp: Stamp = field(default=UNDATED, compare=False)  # replicas may tell other dates of the same bytes
 
 
 class HostedSource(ListedSource):
@@ -62,6 +65,7 @@ class HostedSource(ListedSource):
             url,
             _identity(files.values()),
             entries=tree_of(url, {path: file.size_bytes for path, file in files.items()}),
+            stamps={path: file.stamp for path, file in files.items()},
             blob_of=lambda path: known.get(path) or _LaterBlob(self._files[path], lambda: self._connect(path)),
             wrap=wrap,
             on_failure=on_failure,
@@ -97,19 +101,22 @@ class HostedSource(ListedSource):
         url = without_secrets(location.url)
         tree_of(url, dict.fromkeys(paths, 0))  # before anything is asked for by such a name
 
-        def describe(path: str) -> tuple[HttpBlob, bool]:
+        def describe(path: str) -> tuple[HttpBlob, HttpObject]:
             file_url = cls.url_of(location.url, path)
             try:
                 found = client.probe(file_url, location.headers)
                 if not is_page(found):  # the blob is made of the same probe, which is remembered
-                    return plain_blob(client, file_url, location.headers), found.validator is not None
+                    return plain_blob(client, file_url, location.headers), found
             except NotFound as error:
                 raise Damaged(f"{handle} lacks its file {path!r}: {error}") from error
             raise Damaged(f"{handle} lacks its file {path!r}: {redacted(file_url)} answered with a page for people")
 
         described = in_parallel(describe, paths)
         blobs = {path: blob for path, (blob, _) in zip(paths, described, strict=True)}
-        files = {path: HostedFile(blob.key, blob.size_bytes) for path, blob in blobs.items()}
+        files = {
+            path: HostedFile(blob.key, blob.size_bytes, found.stamp)
+            for path, (blob, found) in zip(paths, described, strict=True)
+        }
         return cls(
             client,
             hub,
@@ -119,7 +126,7 @@ class HostedSource(ListedSource):
             locate=lambda: location,
             wrap=wrap,
             blobs=blobs,
-            lasting=all(lasting for _, lasting in described),
+            lasting=all(found.validator is not None for _, found in described),
             on_failure=on_failure,
         )
 
@@ -157,7 +164,7 @@ class HostedSource(ListedSource):
             "form": self.form.value,
             "identity": self.identity,
             "entries": [
-                {"path": path, "size_bytes": file.size_bytes, "key": file.key}
+                {"path": path, "size_bytes": file.size_bytes, "key": file.key, **file.stamp.to_json()}
                 for path, file in sorted(self._files.items())
             ],
         }
@@ -223,4 +230,4 @@ def _from_item(item: Mapping[str, Any]) -> HostedFile:
         raise TypeError(f"the key, the path or the size of {item['path']!r} is of the wrong type")
     if size_bytes < 0:
         raise ValueError(f"the size of {item['path']!r} is negative")
-    return HostedFile(key, size_bytes)
+    return HostedFile(key, size_bytes, Stamp.from_json(item))

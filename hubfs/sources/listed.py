@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from hubfs.blobs.blob import Blob
+from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.block_cache import CacheKey
 from hubfs.errors import Damaged, EntryNotFound, HubfsError, IsADirectory, Stale, quoted
@@ -24,6 +25,8 @@ MAX_ENTRIES = 400_000
 MAX_NAMES_BYTES = 64 << 20
 """More bytes in all names together are refused, too."""
 
+_NO_STAMPS: Mapping[str, Stamp] = {}
+
 Wrap = Callable[[CacheKey, "FailingBlob"], Blob]
 """Puts retries and the cache around the blob of an entry. Fetches nothing."""
 
@@ -33,6 +36,8 @@ OnFailure = Callable[[Any], None]
 
 class ListedSource:
     """The model `handle` of `hub` at `url`, whose entries are `entries`; see `Source`. `blob_of` makes a file's blob.
+
+    `stamps` are those of the files, by path; a file without one is undated.
 
     A file that is damaged, or no longer the one that was listed, is a failure of the whole model for good:
     `on_failure` is called once, when it is noticed, and should drop what the cache keeps of `model`.
@@ -52,6 +57,7 @@ class ListedSource:
         identity: str,
         *,
         entries: Mapping[str, Entry],
+        stamps: Mapping[str, Stamp] = _NO_STAMPS,
         blob_of: Callable[[str], Blob],
         wrap: Wrap,
         on_failure: OnFailure | None,
@@ -61,6 +67,8 @@ class ListedSource:
         self.identity = identity
         self.model = model_name(hub, handle, identity)
         self._entries = entries
+        self._stamps = stamps
+        self._newest = max(stamps.values(), key=lambda stamp: (stamp.made_s or 0, stamp.tag), default=UNDATED)
         self._blob_of = blob_of
         self._wrap = wrap
         self._on_failure = on_failure
@@ -88,6 +96,10 @@ class ListedSource:
         """See `Source`; never waits."""
         self.check()
         return [*self._entries.values()]
+
+    def stamp(self, path: str) -> Stamp:
+        """See `Source`: of a directory, the newest of the model's."""
+        return self._stamps.get(path, self._newest if self.find(path).kind is EntryKind.DIRECTORY else UNDATED)
 
     def open(self, entry: Entry) -> Blob:
         """The blob of a file: the same one every time. Raises `EntryNotFound`, `IsADirectory`."""

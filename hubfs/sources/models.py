@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cachetools import TTLCache
@@ -234,6 +234,14 @@ class Models:
         unversioned names, the newest that it has. Raises `ModelNotFound`, and what kept the hub from answering.
         """
         return self._answers.latest(name)
+
+    def expected_latest(self, name: str, catalogued: Collection[str]) -> str:
+        """Where `latest` of `name` leads, as far as that is known; asks the hub only where no version is known.
+
+        That is the hub's last answer, else the newest of the versions that are `catalogued` or known. Raises as
+        `latest`.
+        """
+        return self._answers.expected(name, catalogued) or self._answers.latest(name)
 
     def latest_asked(self) -> list[Latest]:
         """Where `latest` leads of every name that it was asked of; asks nobody."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from hubfs.blobs.blob import Blob
+from hubfs.blobs.stamp import Stamp
 from hubfs.cache.block_cache import BlockCache, CacheKey, block_size_at, blocks_of
 from hubfs.cache.block_run import slice_blocks
 from hubfs.cache.index_store import Index
@@ -101,6 +102,10 @@ class OfflineSource:
     def find(self, path: str) -> Entry:
         """See `Source`; never waits."""
         return self._source.find(path)
+
+    def stamp(self, path: str) -> Stamp:
+        """See `Source`."""
+        return self._source.stamp(path)
 
     def entries(self) -> Sequence[Entry]:
         """See `Source`; never waits."""

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Protocol
 
 from hubfs.blobs.blob import Blob
+from hubfs.blobs.stamp import Stamp
 from hubfs.errors import HubfsError
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
@@ -78,6 +79,14 @@ class Source(Protocol):
 
     def find(self, path: str) -> Entry:
         """The entry at `path`, as soon as it is known. Raises `EntryNotFound` once it is known to be absent."""
+        ...
+
+    def stamp(self, path: str) -> Stamp:
+        """When the entry at `path`, which was found, was made, as far as the origin tells.
+
+        Of a directory, and of every file in an archive, that is said of the model as a whole. It is the same as long as
+        the cache keeps the model's index, whatever the origin tells later.
+        """
         ...
 
     def entries(self) -> Sequence[Entry]:

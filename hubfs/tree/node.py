@@ -1,7 +1,9 @@
 """What is at a path, as `stat` and `list` tell it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+
+from hubfs.tree.times import BASE_NS
 
 
 class NodeKind(Enum):
@@ -17,12 +19,15 @@ class NodeKind(Enum):
 class Node:
     """What `stat` tells.
 
-    `size_bytes` of a control file is what it had just now; of a symlink, its target's length, but 0 ("not known", as in
-    /proc) of one that moves: the kernel believes a size for longer than the target holds.
+    `size_bytes` of a control file is what it had just now; of a symlink, the length of its target, as far as it is
+    known.
+
+    `time_ns`: when it was made, in nanoseconds since the epoch; two nodes are equal whatever their times.
     """
 
     kind: NodeKind
     size_bytes: int = 0
+    time_ns: int = field(default=BASE_NS, compare=False)
 
 
 DIRECTORY = Node(NodeKind.DIRECTORY)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
-from hubfs.cache.block_cache import BlockCache, Release
+from hubfs.cache.block_cache import BlockCache, Release, TierStats
 from hubfs.errors import (
     EntryNotFound,
     HubfsError,
@@ -19,7 +19,7 @@ from hubfs.errors import (
 from hubfs.hub.handle import Handle, is_version
 from hubfs.sources.models import Models
 from hubfs.sources.prefetcher import NoPrefetching, Prefetching
-from hubfs.sources.source import Entry, EntryKind, Source
+from hubfs.sources.source import ROOT, Entry, EntryKind, Source
 from hubfs.sources.troubles import Troubles, WatchedBlob
 from hubfs.tree.catalog_provider import CatalogProvider
 from hubfs.tree.control_files import ControlFiles
@@ -43,6 +43,7 @@ from hubfs.tree.places import (
     is_typed,
     place_of,
 )
+from hubfs.tree.times import time_ns
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,10 @@ class VirtualTree:
             case Folder() | Collection():
                 return DIRECTORY
             case Latest(name):
-                # Where a version is known the link exists; where it leads to is asked by who follows it. `find` stats
-                # the one of every model.
-                if not (self._catalog.current(refresh=False).versions(name) or self._models.known_versions(name)):
-                    self._models.latest(name)
-                return Node(NodeKind.SYMLINK)
+                # Where it leads to is asked by who follows it, if any version is known: `find` stats the link of every
+                # model.
+                catalogued = self._catalog.current(refresh=False).versions(name)
+                return Node(NodeKind.SYMLINK, len(self._models.expected_latest(name, catalogued)))
             case CollectionLink(target):
                 return Node(NodeKind.SYMLINK, len(target))
             case Readme(_, text):
@@ -114,11 +114,11 @@ class VirtualTree:
             case InModel(handle, inner):
                 source = self._models.get(handle)
                 self._prefetching.looked_up(source, inner)
-                node = DIRECTORY
+                entry = ROOT
                 if inner:
                     with self._troubles.watching(str(handle), inner):
-                        node = _node_of(self._directories.find(source, inner))
-                return node
+                        entry = self._directories.find(source, inner)
+                return _node_of(entry, time_ns(handle.version, source.stamp(inner)))
 
     def list(self, path: str) -> Names:
         """The names in a directory, sorted, and what they are. In a model, waits until all entries are known."""
@@ -136,7 +136,7 @@ class VirtualTree:
                 source = self._models.get(handle)
                 with self._troubles.watching(str(handle), inner):
                     return [
-                        (entry.path.rpartition("/")[2], _node_of(entry).kind)
+                        (entry.path.rpartition("/")[2], _kind_of(entry))
                         for entry in self._directories.list(source, inner)
                     ]
             case _:
@@ -233,6 +233,11 @@ class VirtualTree:
                 return None if stale is None else f"{LATEST} -> {stale.version}: {stale.error}"
         return None
 
+    def room(self) -> TierStats:
+        """How much the cache may keep and keeps: on disk, or in memory where there is no disk cache."""
+        stats = self._cache.stats()
+        return stats["disk"] if "disk" in stats else stats["memory"]
+
     def _place(self, path: str) -> Settled:
         """What the path is; which of several candidates is the model, the hub is asked if nothing known tells."""
         try:
@@ -295,5 +300,9 @@ def _name(named: tuple[str, NodeKind]) -> str:
     return named[0]
 
 
-def _node_of(entry: Entry) -> Node:
-    return Node(NodeKind.DIRECTORY if entry.kind is EntryKind.DIRECTORY else NodeKind.FILE, entry.size_bytes)
+def _kind_of(entry: Entry) -> NodeKind:
+    return NodeKind.DIRECTORY if entry.kind is EntryKind.DIRECTORY else NodeKind.FILE
+
+
+def _node_of(entry: Entry, time_ns: int) -> Node:
+    return Node(_kind_of(entry), entry.size_bytes, time_ns)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.fuse.attributes import FIXED_MTIME_NS, Owner, inode, mode_of, stat_of
+from hubfs.fuse.attributes import Owner, inode, mode_of, stat_of
 from hubfs.tree.node import Node, NodeKind
 
 OWNER = Owner(uid=12, gid=34)
@@ -26,9 +26,10 @@ def test_inodes_of_many_paths_differ() -> None:
 
 
 @pytest.mark.parametrize("kind", NodeKind)
-def test_nothing_can_be_written_or_run_and_everybody_may_read(kind: NodeKind) -> None:
+def test_no_file_can_be_written_or_run_and_everybody_may_read(kind: NodeKind) -> None:
     # Of symlinks the permissions of what they lead to count; everybody else shows all of them as given.
-    permissions = {NodeKind.DIRECTORY: 0o555, NodeKind.SYMLINK: 0o777}
+    # Directories have the modes that a copy is to have, which its owner deletes: the mount itself is read-only.
+    permissions = {NodeKind.DIRECTORY: 0o755, NodeKind.SYMLINK: 0o777}
     found = stat_of("/x", Node(kind, 5), OWNER)
     mode = found["st_mode"]
     assert mode == mode_of(kind)
@@ -45,10 +46,15 @@ def test_sizes_are_in_bytes_and_blocks_of_512(size_bytes: int, blocks: int) -> N
     assert (found["st_size"], found["st_blocks"], found["st_nlink"]) == (size_bytes, blocks, 1)
 
 
-def test_times_are_fixed() -> None:
-    found = stat_of("/x", Node(NodeKind.FILE), OWNER)
-    assert {found[name] for name in ("st_atime", "st_mtime", "st_ctime")} == {FIXED_MTIME_NS}
-    assert FIXED_MTIME_NS > 0
+def test_a_directory_has_a_size_and_takes_no_room() -> None:
+    found = stat_of("/x", Node(NodeKind.DIRECTORY), OWNER)
+    assert found["st_size"] > 0
+    assert (found["st_blocks"], found["st_nlink"]) == (0, 2)
+
+
+def test_all_times_are_the_nodes() -> None:
+    found = stat_of("/x", Node(NodeKind.FILE, 5, 1_234_567_890_123_456_789), OWNER)
+    assert {found[name] for name in ("st_atime", "st_mtime", "st_ctime")} == {1_234_567_890_123_456_789}
 
 
 def test_the_owner_is_who_mounted() -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.stamp import Stamp
+from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.memory import MemoryTier
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Damaged, EntryNotFound, HubfsError, ModelNotFound, Unavailable
@@ -65,6 +67,9 @@ class MemorySource:
                 return entry
         raise EntryNotFound(path)
 
+    def stamp(self, path: str) -> Stamp:
+        return Stamp(1_600_000_000 + len(path))
+
     def open(self, entry: Entry) -> Blob:
         return MemoryBlob(entry.path, FILES[entry.path])
 
@@ -94,6 +99,9 @@ class OneModel:
         if name != "google/spice":
             raise ModelNotFound(f"no {name}")
         return self.newest
+
+    def expected_latest(self, name: str, _catalogued: object) -> str:
+        return self.latest(name)
 
     def versions(self, name: str) -> Sequence[str]:
         return ("2",) if name == "google/spice" else ()
@@ -345,13 +353,12 @@ def test_symlinks_lead_to_the_model(operations: Operations, path: str, target: s
     assert operations.listxattr(path) == []
 
 
-def test_the_size_of_a_symlink_is_its_targets_length_unless_it_moves(operations: Operations, models: OneModel) -> None:
+def test_the_size_of_a_symlink_is_its_targets_length(operations: Operations, models: OneModel) -> None:
     assert operations.getattr(LINK)["st_size"] == len("../../../google/spice/2")
-    before = operations.getattr("/google/spice/latest")
+    assert operations.getattr("/google/spice/latest")["st_size"] == 1
     models.newest = "10"
     assert operations.readlink("/google/spice/latest") == "10"
-    assert operations.getattr("/google/spice/latest") == before  # which the kernel believes for a day
-    assert before["st_size"] == 0
+    assert operations.getattr("/google/spice/latest")["st_size"] == 2
 
 
 def test_a_move_of_latest_leaves_open_files_alone(operations: Operations, models: OneModel) -> None:
@@ -382,10 +389,16 @@ def test_these_are_no_symlinks(operations: Operations) -> None:
     assert errno_of(operations.readlink, f"{ROOT}/nothing") == errno.ENOENT
 
 
-def test_the_file_system_has_no_room(operations: Operations) -> None:
+def test_the_file_system_shows_the_limit_of_the_cache_and_has_no_room_to_write(
+    operations: Operations, cache: Cache
+) -> None:
     found = operations.statfs("/")
     assert found["f_bsize"] > 0
-    assert not any(found.get(name) for name in ("f_bfree", "f_bavail", "f_ffree", "f_favail"))
+    assert found["f_blocks"] * found["f_frsize"] == 1 << 20
+    assert found["f_bfree"] == found["f_blocks"]
+    assert not any(found.get(name) for name in ("f_bavail", "f_ffree", "f_favail"))
+    cache.put(CacheKey("m", "x"), 0, bytes(1 << 18))
+    assert operations.statfs("/")["f_bfree"] * found["f_frsize"] == (1 << 20) - (1 << 18)
     assert found["f_namemax"] == 255
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from hubfs.blobs.crc32c import crc32c
 from hubfs.blobs.gcs import GcsObject
+from hubfs.blobs.stamp import Stamp
 from hubfs.cache import block_map
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.shared_layout import encode
@@ -162,9 +163,10 @@ _HANDLE = Handle("google", "spice", "2")
 def model_index() -> Inputs:
     entries = (Entry("v", EntryKind.DIRECTORY), Entry("v/data", EntryKind.FILE, 100), Entry("pb", EntryKind.FILE, 5))
     placed = tuple(PlacedEntry(entry, 512 * number) for number, entry in enumerate(entries))
-    packed = ArchiveIndex(_HANDLE, "https://hub.example/google/spice/2", "0123", placed).to_json()
+    stamp = Stamp(1_600_000_000, '"v1"')
+    packed = ArchiveIndex(_HANDLE, "https://hub.example/google/spice/2", "0123", placed, stamp).to_json()
     paths = ("saved_model.pb", "v/data")
-    objects = {path: GcsObject("bucket", f"hub/{path}", 5, "17", crc32c=12345, md5=None) for path in paths}
+    objects = {path: GcsObject("bucket", f"hub/{path}", 5, "17", crc32c=12345, md5=None, made_s=5) for path in paths}
     unused: Any = None  # nothing is asked for
     url = "gs://bucket/hub"
     bucket = BucketSource(unused, "hub.example", _HANDLE, url, files=objects, directories=["assets"], wrap=unused)
@@ -173,7 +175,7 @@ def model_index() -> Inputs:
         "hub.example",
         _HANDLE,
         "https://hub.example/google/spice/2",
-        files={"model.json": HostedFile("key", 10), "shard": HostedFile("other", 1000)},
+        files={"model.json": HostedFile("key", 10), "shard": HostedFile("other", 1000, stamp)},
         locate=unused,
         wrap=unused,
     )
@@ -253,7 +255,9 @@ def tfjs_manifest() -> Inputs:
 
 def gcs_listing() -> Inputs:
     def obj(name: str, size: int = 5) -> dict[str, str]:
-        return {"name": name, "size": str(size), "generation": "1700000000000001", "crc32c": "AAAAAA=="}
+        made = "2024-02-29T23:59:59.999Z"
+        pin = {"generation": "1700000000000001", "crc32c": "AAAAAA==", "timeCreated": made}
+        return {"name": name, "size": str(size), **pin}
 
     model = {"items": [obj("hub/google/spice/2/saved_model.pb"), obj("hub/google/spice/2/variables/variables.index")]}
     folders = {"prefixes": ["hub/google/spice/", "hub/google/lite-model/"], "items": [obj("hub/google/a/1.tar.gz")]}

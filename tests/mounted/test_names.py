@@ -53,14 +53,16 @@ def test_ls_shows_sizes_and_no_error(hub: Mount, small: Path) -> None:
     assert sizes == {path.name: path.stat().st_size for path in small.rglob("*") if path.is_file()}
 
 
-def test_files_are_0444_and_directories_0555_and_belong_to_who_mounted(hub: Mount, small: Path) -> None:
+def test_files_are_0444_and_directories_0755_and_belong_to_who_mounted(hub: Mount, small: Path) -> None:
     for name in sorted(listed(small)):
         found, original = (hub.path / SMALL / name).stat(), (small / name).stat()
-        assert stat.filemode(found.st_mode) == ("dr-xr-xr-x" if stat.S_ISDIR(original.st_mode) else "-r--r--r--")
+        assert stat.filemode(found.st_mode) == ("drwxr-xr-x" if stat.S_ISDIR(original.st_mode) else "-r--r--r--")
         assert (found.st_uid, found.st_gid) == (os.getuid(), os.getgid())
         if stat.S_ISREG(original.st_mode):
             assert found.st_size == original.st_size
             assert found.st_blocks * 512 >= found.st_size
+        else:
+            assert found.st_size > 0
 
 
 def test_a_directory_that_could_lead_to_a_model_exists_without_asking(hub: Mount, origin: Origin) -> None:
@@ -154,6 +156,7 @@ def test_access_lets_read_and_nobody_write(hub: Mount) -> None:
 def test_statfs_has_no_room_to_write(hub: Mount) -> None:
     found = os.statvfs(hub.path)
     assert found.f_bavail == 0
+    assert 0 < found.f_bfree <= found.f_blocks
     assert found.f_namemax == 255
     assert found.f_flag & os.ST_RDONLY
 

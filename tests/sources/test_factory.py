@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hubfs.blobs.gcs import GcsClient, GcsSettings
+from hubfs.blobs.stamp import Stamp
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.disk import DiskSettings, DiskTier
 from hubfs.cache.index_store import IndexStore
@@ -27,6 +29,7 @@ from hubfs.sources.bucket import BucketSource
 from hubfs.sources.extracted import ExtractedSource, module_name
 from hubfs.sources.factory import SourceFactory
 from hubfs.sources.naming import hub_label
+from hubfs.sources.offline import OfflineSource
 from hubfs.sources.source import EntryKind, Source
 from tests.support.archives import gzipped, tar_of
 from tests.support.gcs_server import GcsServer, gcs_server
@@ -40,6 +43,10 @@ LITE = Handle.parse("google/lite-model/spice/1")
 TFJS = Handle.parse("google/tfjs-model/spice/2/default/1")
 FILES = {"saved_model.pb": b"graph" * 100, "variables/variables.index": b"index" * 1000}
 TFJS_FILES = {"model.json": manifest(["shard1", "shard2"]), "shard1": b"one" * 500, "shard2": b"two"}
+
+
+DATE, DATE_S = "Wed, 21 Oct 2015 07:28:00 GMT", 1445412480
+LATER = "Thu, 22 Oct 2015 07:28:00 GMT"
 
 
 @dataclass
@@ -74,6 +81,13 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
             server.upload("models", f"google/spice/2/{path}", data)
         server.upload("models", "google/spice/2.tar.gz", gzipped(tar_of(FILES)))
         yield server
+
+
+@pytest.fixture
+def bucket_made_s(bucket: GcsServer) -> range:
+    """When the objects of the bucket may have been made."""
+    now_s = int(time.time())
+    return range(now_s - 3600, now_s + 2)
 
 
 @pytest.fixture
@@ -128,23 +142,24 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def located(origin: HttpOrigin, form: str) -> tuple[Handle, Location, dict[str, bytes]]:
+def located(origin: HttpOrigin, form: str, **virtues: object) -> tuple[Handle, Location, dict[str, bytes]]:
     """A model in this form: on the origin, or in the bucket."""
     if form == "archive":
-        put(origin, f"/{SPICE}", "tf-hub-format=compressed", gzipped(tar_of(FILES)))
+        put(origin, f"/{SPICE}", "tf-hub-format=compressed", gzipped(tar_of(FILES)), **virtues)
         return SPICE, Location(f"{origin.url}/{SPICE}?tf-hub-format=compressed", Form.COMPRESSED), FILES
     if form == "archive in a bucket":
         return SPICE, Location("gs://models/google/spice/2.tar.gz", Form.COMPRESSED), FILES
     if form == "bucket":
         return SPICE, Location("gs://models/google/spice/2", Form.UNCOMPRESSED), FILES
     if form == "file":
-        put(origin, f"/{LITE}", "lite-format=tflite", b"TFL3" * 1000, content_type="application/octet-stream")
+        virtues |= {"content_type": "application/octet-stream"}
+        put(origin, f"/{LITE}", "lite-format=tflite", b"TFL3" * 1000, **virtues)
         return (
             LITE,
             Location(f"{origin.url}/{LITE}?lite-format=tflite", Form.FILE),
             {"model.tflite": b"TFL3" * 1000},
         )
-    put_tfjs(origin, f"/{TFJS}", TFJS_FILES)
+    put_tfjs(origin, f"/{TFJS}", TFJS_FILES, **virtues)
     return TFJS, Location(f"{origin.url}/{TFJS}", Form.FILES), TFJS_FILES
 
 
@@ -172,6 +187,49 @@ def test_a_model_is_read_and_after_a_restart_read_without_the_network(
     assert not bucket.requests
 
 
+def stamps(source: Source) -> dict[str, Stamp]:
+    """By path, those of the directories included."""
+    return {path: source.stamp(path) for path in ("", *(entry.path for entry in source.entries()))}
+
+
+@every_form
+def test_what_the_origin_told_of_the_date_is_kept(
+    start: Start, origin: HttpOrigin, bucket_made_s: range, form: str
+) -> None:
+    handle, location, _ = located(origin, form, last_modified=DATE)
+    with start() as machine:
+        source = machine.opened(handle, location)
+        contents(source)
+        found = stamps(source)
+        assert {stamp.made_s for stamp in found.values()} <= {*(bucket_made_s if "bucket" in form else [DATE_S])}
+        assert all(stamp.tag for stamp in found.values())
+        until(lambda: machine.index(handle))
+    located(origin, form, last_modified=LATER)  # as a replica does, or who copies the same bytes again
+    with start() as machine:
+        assert stamps(machine.loaded(handle)) == found
+        assert stamps(OfflineSource(machine.loaded(handle), machine.cache)) == found
+
+
+@every_form
+def test_a_model_that_was_cached_before_dates_were_kept_is_undated(start: Start, origin: HttpOrigin, form: str) -> None:
+    handle, location, files = located(origin, form, last_modified=DATE)
+    with start() as machine:
+        contents(machine.opened(handle, location))
+        until(lambda: machine.index(handle))
+        index = without_dates(machine.index(handle))
+        source = machine.factory.loaders[location.form](handle, index)
+        assert {stamp.made_s for stamp in stamps(source).values()} == {None}
+        assert contents(source) == files
+        assert source.to_index() == index  # type: ignore[attr-defined]  # not of the protocol, but of every source
+
+
+def without_dates(index: Any) -> Any:
+    """As it was written before."""
+    if isinstance(index, dict):
+        return {key: without_dates(value) for key, value in index.items() if key not in ("made_s", "tag")}
+    return [*map(without_dates, index)] if isinstance(index, list) else index
+
+
 # Not an archive in a bucket: an HTTP hub names none, so it would not be found there again.
 @pytest.mark.parametrize("form", ["archive", "bucket", "file", "files"])
 def test_what_the_cache_lost_is_fetched_again_from_where_it_was(start: Start, origin: HttpOrigin, form: str) -> None:
@@ -190,6 +248,24 @@ def test_what_the_cache_lost_is_fetched_again_from_where_it_was(start: Start, or
 def test_every_form_can_be_opened_and_loaded(start: Start) -> None:
     with start() as machine:
         assert set(machine.factory.openers) == set(machine.factory.loaders) == set(Form)
+
+
+@pytest.mark.parametrize("form", ["archive", "bucket", "file", "files"])
+@pytest.mark.parametrize("date", [{"made_s": "1"}, {"made_s": 1.5}, {"made_s": True}, {"made_s": []}, {"made_s": {}}])
+def test_an_index_whose_date_is_none_is_refused(
+    start: Start, origin: HttpOrigin, form: str, date: Mapping[str, Any]
+) -> None:
+    handle, location, _ = located(origin, form, last_modified=DATE)
+    with start() as machine:
+        contents(machine.opened(handle, location))
+        until(lambda: machine.index(handle))
+        index: Any = machine.index(handle)
+        if form == "archive":
+            index |= date
+        else:
+            index["entries"][-1] |= date
+        with pytest.raises(Damaged):
+            machine.factory.loaders[location.form](handle, index)
 
 
 def test_a_damaged_index_is_refused(start: Start) -> None:
@@ -211,6 +287,11 @@ def test_what_the_library_extracted_for_this_hub_is_found(start: Start, origin: 
         source = machine.factory.extracted(SPICE)
         assert isinstance(source, ExtractedSource)
         assert contents(source) == whole_model()
+        dates = {path: (directory / path).stat().st_mtime_ns for path in whole_model()}
+        assert {path: stamp.made_s for path, stamp in stamps(source).items() if path in dates} == {
+            path: date_ns // 10**9 for path, date_ns in dates.items()
+        }
+        assert source.stamp("").made_s == max(dates.values()) // 10**9
         assert machine.factory.extracted(LITE) is None
     with start() as machine:
         assert machine.factory.extracted(SPICE) is None

@@ -93,7 +93,7 @@ class TestLatest:
     def test_leads_to_the_newest_version(self, make: MakeHub) -> None:
         hub = make()
         assert hub.tree.readlink("/google/spice/latest") == "2"
-        assert hub.tree.stat("/google/spice/latest") == Node(SYMLINK)
+        assert hub.tree.stat("/google/spice/latest") == Node(SYMLINK, 1)
         assert hub.asked == ["latest google/spice"]
 
     def test_moves_within_the_ttl_without_disturbing_open_files(self, make: MakeHub) -> None:

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hubfs.blobs.object_store import StoredObject
+from hubfs.blobs.stamp import Stamp
 from hubfs.cache.index_store import IndexStore
 from hubfs.cache.layout import CacheLayout
 from hubfs.cache.sealed_json import seal_text
@@ -22,11 +23,23 @@ from hubfs.sources.hosted import HostedSource
 from hubfs.sources.single_file import FileSource
 from hubfs.sources.source import Entry, EntryKind
 from hubfs.sources.tfjs import TfjsSource
+from hubfs.tree.times import time_ns
 
 MAX_BYTES = 6000
 WORDS = (
     *(f'"{word}":'.encode() for word in ("handle", "form", "url", "identity", "entries", "path", "kind", "size_bytes")),
-    *(b'"offset_bytes":', b'"key":', b'"name":', b'"generation":', b'"crc32c":', b'"md5":', b'"file"', b'"directory"'),
+    *(
+        b'"offset_bytes":',
+        b'"key":',
+        b'"name":',
+        b'"generation":',
+        b'"crc32c":',
+        b'"md5":',
+        b'"made_s":',
+        b'"tag":',
+        b'"file"',
+        b'"directory"',
+    ),
     *(b"[" * 60, b"1e999", b"NaN", b"\\ud800", b"../", b"9" * 60, b"-1", b"true", b"null"),
 )
 HUB, HANDLE = "hub.example", Handle("google", "spice", "2")
@@ -87,6 +100,7 @@ def _sources(index: Mapping[str, Any]) -> None:
     try:
         known = ArchiveIndex.from_json(HANDLE, index)
         assert ArchiveIndex.from_json(HANDLE, json.loads(json.dumps(known.to_json()))) == known
+        _check_date(known.stamp)
         contents = ArchiveContents()
         contents.adopt(known.entries)
         _check_tree({path: entry for path, entry in contents.entries.items() if path})
@@ -96,6 +110,7 @@ def _sources(index: Mapping[str, Any]) -> None:
         bucket = BucketSource.from_index(wrap, HUB, HANDLE, index, wrap)
         assert BucketSource.from_index(wrap, HUB, HANDLE, bucket.to_index(), wrap).entries() == bucket.entries()
         _check_tree(bucket._entries)
+        _check_date(bucket.stamp(""))
     except Damaged as damage:
         str(damage).encode(errors="backslashreplace")  # as it is shown
     for kind in (TfjsSource, FileSource):
@@ -112,6 +127,11 @@ def _hosted(kind: type[HostedSource], index: Mapping[str, Any]) -> None:
         return
     assert again.identity == source.identity
     _check_tree(source._entries)
+    _check_date(source.stamp(""))
+
+
+def _check_date(stamp: Stamp) -> None:
+    assert 0 < time_ns(HANDLE.version, stamp) < 1 << 62
 
 
 def _check_tree(entries: Mapping[str, Entry]) -> None:
