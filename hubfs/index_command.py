@@ -64,10 +64,11 @@ def index_of(archive: Path, *, workers: int) -> IndexFile | None:
         on_checkpoint=recording.checkpoint,
         on_lost=recording.void,
     )
+    passing = bounded(recording.inflated(inflated), lambda: size_bytes)
     # A directory may come twice.
     placed = {
         seen.placed.entry.path: seen.placed
-        for seen in walk(bounded(recording.inflated(inflated), lambda: size_bytes), size_bytes)
+        for seen in walk(passing, size_bytes, is_verified=lambda: recording.is_gzip)
         if isinstance(seen, MemberSeen)
     }
     return recording.index_file(tuple(placed.values()))

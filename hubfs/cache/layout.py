@@ -5,7 +5,7 @@ models/<hub>/<publisher>/<name…>/<version>@<identity>/
     index.json          the model's entries; there only when they are known and, for an archive, verified
     archive.hubfs-index of an archive: where inflating may start (checkpoints)
     in-use              locked (shared) while somebody reads the model; its mtime is the last use
-    data/<path>         the file itself, sparse where blocks are missing
+    data/<path>         the file itself, sparse where blocks are missing; of a file with holes, what is between them
     blocks/<path>       its block map
 latest/<hub>/<name…>/@latest.json
                         the last answer of the hub for `latest`

@@ -4,11 +4,13 @@ import struct
 import tarfile
 from dataclasses import dataclass, field
 
+from hubfs.blobs.sparse import SparseMap
 from hubfs.errors import Damaged, quoted
 from hubfs.formats.gzip_index import TRAILER_BYTES, GzipIndex
-from hubfs.formats.names import MAX_MEMBERS, Names, is_nameable
+from hubfs.formats.limits import MAX_FILE_SIZE_BYTES
+from hubfs.formats.names import MAX_MEMBERS, Names, decoded, encoded, is_path
 from hubfs.formats.sealed import seal, unseal
-from hubfs.formats.tar import MAX_FILE_SIZE_BYTES
+from hubfs.formats.tar_sparse import MAX_EXTENTS
 
 SUFFIX = ".hubfs-index"
 """The index of an archive lies beside it, under the archive's name with this suffix."""
@@ -16,20 +18,33 @@ SUFFIX = ".hubfs-index"
 MAX_SIZE_BYTES = 64 << 20
 """A larger index file is not fetched. One of an archive of 8 GB has about this size."""
 
-_MAGIC, _VERSION = b"hubfsIDX", 1
+_MAGIC, _OLDEST_VERSION, _VERSION = b"hubfsIDX", 1, 2
+"""Version 1 knows no files with holes. It is written where there are none, so that older readers have those indexes."""
+
 _WHAT = "an index of an archive"
 _HEAD = struct.Struct("<QIQ")  # size of the archive, how many members, size of the gzip index (0: a plain tar)
-_MEMBER = struct.Struct("<BQQH")  # is a directory (0 or 1), size, offset, size of the path
+_MEMBER = struct.Struct("<BQQH")  # kind, size, offset, size of the path
+_DIRECTORY, _SPARSE = 1, 2  # the kinds; 0: a file
+_COUNT, _EXTENT = struct.Struct("<I"), struct.Struct("<QQ")  # behind the path of a file with holes
 
 
 @dataclass(frozen=True)
 class IndexedMember:
-    """A member of a tar. `offset_bytes` is where the bytes of the file begin in the tar; a directory has none."""
+    """A member of a tar. `offset_bytes` is where the bytes of the file begin in the tar; a directory has none.
+
+    Of a file with holes the tar has what `sparse` says, and no more.
+    """
 
     path: str
     is_directory: bool
     size_bytes: int
     offset_bytes: int
+    sparse: SparseMap | None = field(default=None, repr=False)
+
+    @property
+    def data_bytes(self) -> int:
+        """How many bytes of the file the tar has."""
+        return self.size_bytes if self.sparse is None else self.sparse.stored_bytes
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,8 @@ class IndexFile:
                 raise Damaged(f"an index of an archive has an impossible member: '{quoted(member.path)}'")
             seen.add(member.path)
             names.add(member.path, is_directory=member.is_directory)
+        if sum(len(member.sparse.extents) for member in self.members if member.sparse is not None) > MAX_EXTENTS:
+            raise Damaged(f"an index of an archive has files with too many holes: at most {MAX_EXTENTS}")
 
     @property
     def tar_size_bytes(self) -> int:
@@ -64,8 +81,14 @@ class IndexFile:
         """Offset and size of the few bytes of the archive that `fits` asks for."""
         if self.gzip is not None:
             return self.archive_size_bytes - TRAILER_BYTES, TRAILER_BYTES
-        last = max((member.offset_bytes for member in self.members), default=tarfile.BLOCKSIZE)
-        return max(0, last - tarfile.BLOCKSIZE), tarfile.BLOCKSIZE
+        last = self._last
+        return max(0, (last.offset_bytes if last else 0) - tarfile.BLOCKSIZE), tarfile.BLOCKSIZE
+
+    @property
+    def _last(self) -> IndexedMember | None:
+        """The last file right behind its header: that of a file with holes may be further in front."""
+        files = (member for member in self.members if not member.is_directory and member.sparse is None)
+        return max(files, key=lambda member: member.offset_bytes, default=None)
 
     def fits(self, archive_size_bytes: int, proof: bytes) -> bool:
         """Whether this is the index of an archive of that size, which has the bytes `proof` at `proof_range`.
@@ -81,22 +104,29 @@ class IndexFile:
             header = tarfile.TarInfo.frombuf(proof, tarfile.ENCODING, "surrogateescape")
         except tarfile.HeaderError:
             return False
-        last = max(self.members, key=lambda member: member.offset_bytes, default=None)
+        last = self._last
         return last is not None and header.isfile() and header.size == last.size_bytes
 
     def to_bytes(self) -> bytes:
         """For `from_bytes`: versioned, with a checksum over everything."""
         gzip = b"" if self.gzip is None else self.gzip.to_bytes()
         parts = [_HEAD.pack(self.archive_size_bytes, len(self.members), len(gzip))]
+        version = _OLDEST_VERSION
         for member in self.members:
-            path = member.path.encode()
-            parts += _MEMBER.pack(member.is_directory, member.size_bytes, member.offset_bytes, len(path)), path
-        return seal(_MAGIC, _VERSION, b"".join([*parts, gzip]))
+            path = encoded(member.path)
+            kind = _DIRECTORY * member.is_directory + _SPARSE * (member.sparse is not None)
+            parts += _MEMBER.pack(kind, member.size_bytes, member.offset_bytes, len(path)), path
+            if member.sparse is not None:
+                version = _VERSION
+                parts.append(_COUNT.pack(len(member.sparse.extents)))
+                parts += (_EXTENT.pack(*extent) for extent in member.sparse.extents)
+        return seal(_MAGIC, version, b"".join([*parts, gzip]))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "IndexFile":
         """Raises `Damaged` for anything that `to_bytes` would not have made."""
-        body = unseal(_MAGIC, _VERSION, data, _WHAT)
+        body, version = unseal(_MAGIC, _VERSION, data, _WHAT, oldest=_OLDEST_VERSION)
+        kinds = (0, _DIRECTORY) if version == _OLDEST_VERSION else (0, _DIRECTORY, _SPARSE)
         try:
             archive_size_bytes, count, gzip_bytes = _HEAD.unpack_from(body)
             if count > MAX_MEMBERS:
@@ -104,15 +134,20 @@ class IndexFile:
             members, end = [], _HEAD.size
             for _ in range(count):
                 kind, size_bytes, offset_bytes, path_bytes = _MEMBER.unpack_from(body, end)
-                if kind > 1:
+                if kind not in kinds:
                     raise Damaged(f"this was {_WHAT}: it has a member of kind {kind}")
                 start = end + _MEMBER.size
                 end = start + path_bytes
-                members.append(IndexedMember(body[start:end].decode(), bool(kind), size_bytes, offset_bytes))
-        except (struct.error, UnicodeDecodeError) as error:
+                path, sparse = decoded(body[start:end]), None
+                if kind == _SPARSE:
+                    sparse, end = _sparse_map(size_bytes, body, end)
+                members.append(IndexedMember(path, kind == _DIRECTORY, size_bytes, offset_bytes, sparse))
+        except struct.error as error:
             raise Damaged(f"this was {_WHAT}: its members cannot be read") from error
         if len(body) - end != gzip_bytes:
             raise Damaged(f"this was {_WHAT}: its end is missing, or something follows it")
+        if version != _OLDEST_VERSION and all(member.sparse is None for member in members):
+            raise Damaged(f"this was {_WHAT}: it has no file with holes, and is of the version for those")
         return cls(archive_size_bytes, tuple(members), GzipIndex.from_bytes(body[end:]) if gzip_bytes else None)
 
 
@@ -121,19 +156,23 @@ def looks_like_index(head: bytes) -> bool:
     return head.startswith(_MAGIC)
 
 
+def _sparse_map(size_bytes: int, body: bytes, start: int) -> tuple[SparseMap, int]:
+    """The map at `start` of `body`, and where it ends. Raises `Damaged`, `struct.error`."""
+    (count,) = _COUNT.unpack_from(body, start)
+    start += _COUNT.size
+    if count > MAX_EXTENTS:
+        raise Damaged(f"this was {_WHAT}: it claims {count} stretches of data")
+    end = start + count * _EXTENT.size
+    if end > len(body):
+        raise Damaged(f"this was {_WHAT}: it ends in a map of holes")
+    return SparseMap(size_bytes, tuple(_EXTENT.iter_unpack(body[start:end]))), end
+
+
 def _possible(member: IndexedMember, tar_size_bytes: int) -> bool:
     return (
-        _is_text(member.path)
-        and {"", ".", ".."}.isdisjoint(member.path.split("/"))
-        and is_nameable(member.path)
+        is_path(member.path)
         and 0 <= member.size_bytes <= (0 if member.is_directory else MAX_FILE_SIZE_BYTES)
         and (member.is_directory or member.offset_bytes >= tarfile.BLOCKSIZE)
-        and member.offset_bytes + member.size_bytes <= tar_size_bytes
+        and (member.sparse is None or member.sparse.size_bytes == member.size_bytes)
+        and member.offset_bytes + member.data_bytes <= tar_size_bytes
     )
-
-
-def _is_text(path: str) -> bool:
-    try:
-        return "\0" not in path and len(path.encode()) < 1 << 16
-    except UnicodeEncodeError:
-        return False

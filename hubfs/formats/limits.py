@@ -12,6 +12,10 @@ FREE_BYTES = 16 << 30
 """So much may come of any archive, however small. Weights that were initialised with zeros deflate a thousandfold, and
 nothing tells them from a bomb; inflating so much takes half a minute, and the cache keeps its bound meanwhile."""
 
+MAX_FILE_SIZE_BYTES = 1 << 44
+"""16 TiB, the largest file of ext4: a size beyond it is an attack or an accident. A file with holes may be so large
+however little the archive inflates to."""
+
 MAX_RATIO = 200
 """... and beyond it so many bytes for each byte of the archive. Trained weights deflate to 90 %, texts to 20 %; an
 archive of more than 16 GiB that is half zeros has a ratio of 2."""

@@ -15,10 +15,34 @@ MAX_PATH_BYTES, MAX_NAME_BYTES = 4096, 255
 """PATH_MAX and NAME_MAX: what Linux can be asked for."""
 
 
+def encoded(path: str) -> bytes:
+    """The bytes of a path: UTF-8, and whatever else `decoded` found in it. Raises `UnicodeEncodeError`."""
+    return path.encode("utf-8", "surrogateescape")
+
+
+def decoded(path: bytes) -> str:
+    """A path as text. Bytes that are not UTF-8 are kept as `os.fsdecode` keeps them; `encoded` gives them back."""
+    return path.decode("utf-8", "surrogateescape")
+
+
+def is_spelled(path: str) -> bool:
+    """Whether `path` is how `decoded` spells some bytes: no half of a surrogate pair is, nor bytes of UTF-8 escaped."""
+    try:
+        return decoded(encoded(path)) == path
+    except UnicodeEncodeError:
+        return False
+
+
 def is_nameable(path: str) -> bool:
     """Whether a file of a model may have that path: Linux can be asked for it, and it is within `MAX_DEPTH`."""
-    names = path.encode().split(b"/")
-    return len(path.encode()) <= MAX_PATH_BYTES and max(map(len, names)) <= MAX_NAME_BYTES and len(names) <= MAX_DEPTH
+    whole = encoded(path)
+    names = whole.split(b"/")
+    return len(whole) <= MAX_PATH_BYTES and max(map(len, names)) <= MAX_NAME_BYTES and len(names) <= MAX_DEPTH
+
+
+def is_path(path: str) -> bool:
+    """Whether `path` can be the path of an entry of a model: relative, plain, and one that Linux can be asked for."""
+    return {"", ".", ".."}.isdisjoint(path.split("/")) and "\0" not in path and is_spelled(path) and is_nameable(path)
 
 
 class Names:
@@ -50,6 +74,6 @@ class Names:
 
     def _remember(self, path: str, *, is_directory: bool) -> None:
         self._is_directory[path] = is_directory
-        self._names_bytes += len(path.encode())
+        self._names_bytes += len(encoded(path))
         if self._names_bytes > MAX_NAMES_BYTES:
             raise Damaged(f"the names in the archive are too long: at most {MAX_NAMES_BYTES} bytes are taken")

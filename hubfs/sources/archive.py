@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from hubfs.blobs.blob import ByteStream
+from hubfs.blobs.blob import Blob, ByteStream
 from hubfs.blobs.retry import Permanent
 from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.cache.block_cache import BlockCache, CacheKey, block_size_at, blocks_of
@@ -28,7 +28,7 @@ from hubfs.sources.archive_progress import Abandoned, ArchiveProgress
 from hubfs.sources.archive_recording import ArchiveRecording, placed_entry
 from hubfs.sources.archive_spans import ArchiveSpans
 from hubfs.sources.member_blob import MemberBlob
-from hubfs.sources.source import Entry, EntryKind
+from hubfs.sources.source import Entry, EntryKind, with_holes
 
 _log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class ArchiveSource:
             cancellation=cancellation,
             shared_s=settings.shared_s,
         )
-        self._blobs: dict[str, MemberBlob] = {}
+        self._blobs: dict[str, Blob] = {}
 
     @classmethod
     def from_index(cls, handle: Handle, model: str, index: Mapping[str, Any], **collaborators: Any) -> "ArchiveSource":
@@ -150,18 +150,18 @@ class ArchiveSource:
         """See `Source`: waits for the end of the archive."""
         return self._progress.entries()
 
-    def open(self, entry: Entry) -> MemberBlob:
+    def open(self, entry: Entry) -> Blob:
         """See `Source`: the same one every time."""
         found = self.find(entry.path)
         if found.kind is EntryKind.DIRECTORY:
             raise IsADirectory(f"{self.handle}/{entry.path} is a directory")
-        blob = MemberBlob(CacheKey(self.model, found.path), found, self)
+        blob = with_holes(MemberBlob(CacheKey(self.model, found.path), found, self), found)
         return self._blobs.setdefault(found.path, blob)
 
     def read(self, entry: Entry, offset_bytes: int, size_bytes: int) -> bytes:
-        """Bytes of a file: out of the cache, else from their spans, else as soon as a pass comes by them."""
+        """What is stored of a file: out of the cache, else from its spans, else as soon as a pass comes by."""
         self._progress.check()
-        indexes = blocks_of(offset_bytes, size_bytes, entry.size_bytes)
+        indexes = blocks_of(offset_bytes, size_bytes, entry.stored_bytes)
         if not indexes:
             return b""
         blocks = []
@@ -180,10 +180,10 @@ class ArchiveSource:
 
     def prefetch(self, entry: Entry, offset_bytes: int, size_bytes: int) -> int:
         """See `MemberReader`: what the cache lacks is fetched by its spans. A pass brings everything by itself."""
-        end_bytes = min(offset_bytes + size_bytes, entry.size_bytes)
+        end_bytes = min(offset_bytes + size_bytes, entry.stored_bytes)
         key = CacheKey(self.model, entry.path)
         if self._spans is None or all(
-            self._cache.has(key, index) for index in blocks_of(offset_bytes, size_bytes, entry.size_bytes)
+            self._cache.has(key, index) for index in blocks_of(offset_bytes, size_bytes, entry.stored_bytes)
         ):
             return end_bytes  # the index need not be loaded to know that
         by_spans = self._spans.blob(entry.path)
@@ -192,7 +192,7 @@ class ArchiveSource:
     def _cached(self, entry: Entry, index: int) -> bytes | None:
         """A block of another length is none of this file: it would move all bytes behind it."""
         block = self._cache.get(CacheKey(self.model, entry.path), index)
-        return block if block is not None and len(block) == block_size_at(index, entry.size_bytes) else None
+        return block if block is not None and len(block) == block_size_at(index, entry.stored_bytes) else None
 
     def _read_by_spans(self, entry: Entry, offset_bytes: int, size_bytes: int) -> bytes | None:
         """None where there is no index that fits the archive."""
@@ -293,7 +293,7 @@ class ArchiveSource:
         kept = self._settings.eager
         with closing(inflated), self._budget.taken(shared_bytes):
             passing = bounded(recording.inflated(inflated), lambda: stream.size_bytes or recording.read_bytes)
-            for seen in walk(passing, stream.size_bytes):
+            for seen in walk(passing, stream.size_bytes, is_verified=lambda: recording.is_gzip):
                 self._cancellation.check()
                 if isinstance(seen, BlockSeen):
                     kept &= self._cache.put(CacheKey(self.model, seen.path), seen.index, seen.block)

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hubfs.blobs.sparse import SparseMap
 from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.errors import Damaged
-from hubfs.formats.names import Names
-from hubfs.formats.tar import MAX_FILE_SIZE_BYTES
+from hubfs.formats.limits import MAX_FILE_SIZE_BYTES
+from hubfs.formats.names import Names, is_path
+from hubfs.formats.tar_sparse import MAX_EXTENTS
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
-from hubfs.sources.listed import is_path
 from hubfs.sources.source import Entry, EntryKind
 
 
@@ -49,6 +50,7 @@ class ArchiveIndex:
                     "kind": placed.entry.kind.value,
                     "size_bytes": placed.entry.size_bytes,
                     "offset_bytes": placed.offset_bytes,
+                    **_extents(placed.entry),
                 }
                 for placed in self.entries
             ],
@@ -67,8 +69,18 @@ class ArchiveIndex:
         return index
 
 
+def _extents(entry: Entry) -> dict[str, list[list[int]]]:
+    return {} if entry.sparse is None else {"extents": [[*extent] for extent in entry.sparse.extents]}
+
+
+def _sparse_map(item: Mapping[str, Any], size_bytes: int) -> SparseMap | None:
+    if "extents" not in item:
+        return None
+    return SparseMap(size_bytes, tuple((int(offset), int(length)) for offset, length in item["extents"]))
+
+
 def _placed(items: Iterable[Mapping[str, Any]]) -> Iterable[PlacedEntry]:
-    seen, names = set(), Names()
+    seen, names, extents = set(), Names(), 0
     for item in items:
         path, size_bytes, offset_bytes = str(item["path"]), int(item["size_bytes"]), int(item["offset_bytes"])
         possible = is_path(path) and 0 <= size_bytes <= MAX_FILE_SIZE_BYTES and offset_bytes >= 0
@@ -77,4 +89,8 @@ def _placed(items: Iterable[Mapping[str, Any]]) -> Iterable[PlacedEntry]:
         kind = EntryKind(item["kind"])
         seen.add(path)
         names.add(path, is_directory=kind is EntryKind.DIRECTORY)
-        yield PlacedEntry(Entry(path, kind, size_bytes), offset_bytes)
+        sparse = _sparse_map(item, size_bytes)
+        extents += len(sparse.extents) if sparse is not None else 0
+        if extents > MAX_EXTENTS:
+            raise ValueError("too many holes")
+        yield PlacedEntry(Entry(path, kind, size_bytes, sparse), offset_bytes)

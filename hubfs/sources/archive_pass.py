@@ -1,6 +1,6 @@
 """One streaming pass over an archive: what comes by, in the order in which it comes by."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
@@ -27,15 +27,20 @@ class BlockSeen:
     offset_bytes: int
 
 
-def walk(inflated: Iterable[Bytes], archive_size_bytes: int | None = None) -> Iterator[MemberSeen | BlockSeen]:
-    """Unpacks `inflated`, a tar, out of an archive of that size, if it is known.
+def walk(
+    inflated: Iterable[Bytes],
+    archive_size_bytes: int | None = None,
+    *,
+    is_verified: Callable[[], bool] = lambda: False,
+) -> Iterator[MemberSeen | BlockSeen]:
+    """Unpacks `inflated`, a tar, out of an archive of that size, if it is known. `is_verified`: as for `members`.
 
     Ends only once the archive was seen to its end: the tar's end marker, and whatever `inflated` verifies at its own.
-    Raises `Damaged`, and whatever `inflated` raises.
+    Of files with holes there are blocks of what is stored. Raises `Damaged`, and whatever `inflated` raises.
     """
-    for member in members(inflated, archive_size_bytes):
+    for member in members(inflated, archive_size_bytes, is_verified=is_verified):
         kind = EntryKind.DIRECTORY if member.is_directory else EntryKind.FILE
-        yield MemberSeen(PlacedEntry(Entry(member.path, kind, member.size_bytes), member.offset_bytes))
+        yield MemberSeen(PlacedEntry(Entry(member.path, kind, member.size_bytes, member.sparse), member.offset_bytes))
         offset_bytes = member.offset_bytes
         for index, block in enumerate(_blocks(member.chunks())):
             yield BlockSeen(member.path, index, block, offset_bytes)

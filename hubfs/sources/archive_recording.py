@@ -31,6 +31,11 @@ class ArchiveRecording:
         """How much of the archive came in so far."""
         return self._size_bytes
 
+    @property
+    def is_gzip(self) -> bool:
+        """Whether what came in so far is gzip: its checksum and length are verified by whoever inflates it."""
+        return self._head.startswith(_MAGIC)
+
     def compressed(self, chunks: Iterator[bytes]) -> Generator[bytes, None, None]:
         """The same chunks; they are closed with it. Raises `Damaged` once nothing seems to come of them."""
         try:
@@ -73,7 +78,7 @@ class ArchiveRecording:
         if self._recorder is None:
             return None
         gzip = None
-        if self._head.startswith(_MAGIC):
+        if self.is_gzip:
             gzip = self._recorder.finish(self._size_bytes, self._tail)
             if gzip is None:
                 return None
@@ -82,10 +87,11 @@ class ArchiveRecording:
 
 def _member(placed: PlacedEntry) -> IndexedMember:
     entry = placed.entry
-    return IndexedMember(entry.path, entry.kind is EntryKind.DIRECTORY, entry.size_bytes, placed.offset_bytes)
+    is_directory = entry.kind is EntryKind.DIRECTORY
+    return IndexedMember(entry.path, is_directory, entry.size_bytes, placed.offset_bytes, entry.sparse)
 
 
 def placed_entry(member: IndexedMember) -> PlacedEntry:
     """An entry as the index of an archive has it."""
     kind = EntryKind.DIRECTORY if member.is_directory else EntryKind.FILE
-    return PlacedEntry(Entry(member.path, kind, member.size_bytes), member.offset_bytes)
+    return PlacedEntry(Entry(member.path, kind, member.size_bytes, member.sparse), member.offset_bytes)

@@ -21,7 +21,7 @@ Wrap = Callable[[CacheKey, Blob], CachedBlob]
 
 
 class ArchiveSpans:
-    """The files of an archive as blobs that can be read anywhere; none before the archive has an index.
+    """What is stored of the files of an archive, as blobs that can be read anywhere; none before there is an index.
 
     `load` finds the index file that was kept earlier, if any: it is asked when a block is missing for the first time.
     `save` keeps one. `_lock` guards every field below it in `__init__`; it is held for no I/O.
@@ -44,7 +44,7 @@ class ArchiveSpans:
 
         self._lock = threading.Lock()
         self._looked = False  # whether `load` was asked, or need not be
-        self._places: dict[str, tuple[int, int]] = {}  # offset in the tar and size of every file
+        self._places: dict[str, tuple[int, int]] = {}  # offset in the tar of what is stored of every file, and its size
         self._tar: Blob | None = None
         self._blobs: dict[str, CachedBlob] = {}
 
@@ -102,7 +102,7 @@ class ArchiveSpans:
             self._looked = True
             self._tar = tar
             self._places = {
-                member.path: (member.offset_bytes, member.size_bytes)
+                member.path: (member.offset_bytes, member.data_bytes)
                 for member in (file.members if file is not None else ())
                 if not member.is_directory
             }

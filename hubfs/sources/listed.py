@@ -10,8 +10,8 @@ from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.block_cache import CacheKey
 from hubfs.errors import Damaged, EntryNotFound, HubfsError, IsADirectory, Stale, quoted
-from hubfs.formats.names import is_nameable
-from hubfs.formats.tar import MAX_FILE_SIZE_BYTES
+from hubfs.formats import names
+from hubfs.formats.limits import MAX_FILE_SIZE_BYTES
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
 from hubfs.sources.naming import model_name
@@ -184,12 +184,12 @@ def tree_of(url: str, sizes_bytes: Mapping[str, int], directories: Iterable[str]
 
 
 def is_path(name: str) -> bool:
-    """Whether a file of this name, relative to the model, can be an entry."""
-    return {"", ".", ".."}.isdisjoint(name.split("/")) and "\0" not in name and _is_text(name) and is_nameable(name)
+    """Whether a file of this name, relative to the model, can be an entry, and has a URL, which is UTF-8."""
+    return names.is_path(name) and _is_text(name)
 
 
 def _is_text(name: str) -> bool:
-    """Whether `name` has a spelling in bytes: a JSON text can hold half a surrogate pair."""
+    """Whether `name` is UTF-8: a JSON text can hold half a surrogate pair."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -7,10 +7,10 @@ from hubfs.sources.source import Entry
 
 
 class MemberReader(Protocol):
-    """Where the bytes of an archive's files come from."""
+    """Where the bytes come from that are stored of an archive's files."""
 
     def read(self, entry: Entry, offset_bytes: int, size_bytes: int) -> bytes:
-        """Bytes of a file; waits for them where it must."""
+        """Some of what is stored of a file; waits for it where it must."""
         ...
 
     def prefetch(self, entry: Entry, offset_bytes: int, size_bytes: int) -> int:
@@ -19,7 +19,7 @@ class MemberReader(Protocol):
 
 
 class MemberBlob:
-    """Reads through `reader`, which finds the bytes in the cache, in the pass that goes by, or in their spans."""
+    """What is stored of a file: `reader` finds it in the cache, in the pass that goes by, or in its spans."""
 
     def __init__(self, cache_key: CacheKey, entry: Entry, reader: MemberReader) -> None:
         self._key = f"{cache_key.model}/{cache_key.path}"
@@ -33,8 +33,8 @@ class MemberBlob:
 
     @property
     def size_bytes(self) -> int:
-        """The member's size."""
-        return self._entry.size_bytes
+        """Without holes."""
+        return self._entry.stored_bytes
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """See `Blob`; raises what ended the pass, if it ended before these bytes."""

@@ -12,7 +12,7 @@ from hubfs.errors import HubfsError, IsADirectory, NotCached
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
 from hubfs.sources.models import Loader
-from hubfs.sources.source import Entry, EntryKind, Source
+from hubfs.sources.source import Entry, EntryKind, Source, with_holes
 
 
 class CachedOnlyBlob:
@@ -116,7 +116,8 @@ class OfflineSource:
         found = self.find(entry.path)
         if found.kind is EntryKind.DIRECTORY:
             raise IsADirectory(f"{self.handle}/{entry.path} is a directory")
-        return CachedOnlyBlob(self._cache, CacheKey(self.model, found.path), found.size_bytes)
+        stored = CachedOnlyBlob(self._cache, CacheKey(self.model, found.path), found.stored_bytes)
+        return with_holes(stored, found)
 
 
 def offline_loaders(loaders: Mapping[Form, Loader], cache: BlockCache) -> Mapping[Form, Loader]:

@@ -1,11 +1,12 @@
 """A source: one model's entries, and the blobs behind them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
 from hubfs.blobs.blob import Blob
+from hubfs.blobs.sparse import SparseBlob, SparseMap
 from hubfs.blobs.stamp import Stamp
 from hubfs.errors import HubfsError
 from hubfs.hub.handle import Handle
@@ -21,11 +22,25 @@ class EntryKind(Enum):
 
 @dataclass(frozen=True)
 class Entry:
-    """A path in a model. `path` is relative and POSIX, without `.` or `..`; the model root is the empty path."""
+    """A path in a model. `path` is relative and POSIX, without `.` or `..`; the model root is the empty path.
+
+    Of a file with holes, `sparse` says where its data are: they alone are stored, and cached.
+    """
 
     path: str
     kind: EntryKind
     size_bytes: int = 0
+    sparse: SparseMap | None = field(default=None, repr=False)
+
+    @property
+    def stored_bytes(self) -> int:
+        """How many bytes of the file are stored: all of them, but for its holes."""
+        return self.size_bytes if self.sparse is None else self.sparse.stored_bytes
+
+
+def with_holes(stored: Blob, entry: Entry) -> Blob:
+    """The file of `entry`, of which `stored` is what is stored."""
+    return stored if entry.sparse is None else SparseBlob(stored, entry.sparse)
 
 
 ROOT = Entry("", EntryKind.DIRECTORY)

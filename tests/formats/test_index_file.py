@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hubfs.blobs.sparse import SparseMap
 from hubfs.errors import Damaged
 from hubfs.formats import index_file
 from hubfs.formats.gzip_index import Checkpoint, GzipIndex
@@ -13,13 +14,21 @@ from hubfs.formats.names import MAX_MEMBERS
 from hubfs.formats.sealed import seal
 from tests.support.archives import flipped
 
+HOLES = SparseMap(1 << 40, ((0, 100), (5000, 20), ((1 << 40) - 1, 1)))
 GZIP = GzipIndex(90_000, 200_000, b"trailer!", (Checkpoint(0, 0, 1), Checkpoint(803, 99_000, 2, b"window")))
 MEMBERS = (
     IndexedMember("variables", is_directory=True, size_bytes=0, offset_bytes=0),
     IndexedMember("variables/ünï", is_directory=False, size_bytes=1000, offset_bytes=1024),
     IndexedMember("saved_model.pb", is_directory=False, size_bytes=0, offset_bytes=200_000),
 )
-FILES = [IndexFile(90_000, MEMBERS, GZIP), IndexFile(200_000, MEMBERS, None), IndexFile(90_000, (), GZIP)]
+SPARSE = (*MEMBERS, IndexedMember("holes\udcff", False, 1 << 40, 199_879, HOLES))
+FILES = [
+    IndexFile(90_000, MEMBERS, GZIP),
+    IndexFile(90_000, SPARSE, GZIP),
+    IndexFile(200_000, SPARSE, None),
+    IndexFile(200_000, MEMBERS, None),
+    IndexFile(90_000, (), GZIP),
+]
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -30,7 +39,7 @@ def test_what_was_written_is_read(file: IndexFile):
 
 
 def test_the_tar_has_the_size_of_the_output_or_of_the_archive():
-    assert [file.tar_size_bytes for file in FILES] == [200_000, 200_000, 200_000]
+    assert [file.tar_size_bytes for file in FILES] == [200_000] * 5
 
 
 @given(st.data())
@@ -52,10 +61,10 @@ def test_a_changed_body_with_a_right_checksum_is_an_index_or_damaged(data: st.Da
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     body = body[: data.draw(st.integers(len(body) // 2, len(body)))]
     try:
-        found = IndexFile.from_bytes(seal(index_file._MAGIC, index_file._VERSION, bytes(body)))
+        found = IndexFile.from_bytes(seal(index_file._MAGIC, data.draw(st.integers(1, 2)), bytes(body)))
     except Damaged:
         return
-    assert all(member.offset_bytes + member.size_bytes <= found.tar_size_bytes for member in found.members)
+    assert all(member.offset_bytes + member.data_bytes <= found.tar_size_bytes for member in found.members)
 
 
 def test_more_members_than_there_are_bytes_is_damaged():
@@ -83,12 +92,28 @@ def test_a_member_is_a_file_or_a_directory_and_nothing_else():
     member = index_file._MEMBER
     for kind in (0, 1, 2, 255):
         body = struct.pack("<QIQ", 2000, 1, 0) + member.pack(kind, 0, 512, 1) + b"a"
-        data = seal(index_file._MAGIC, index_file._VERSION, body)
+        data = seal(index_file._MAGIC, 1, body)
         if kind > 1:
             with pytest.raises(Damaged, match=f"a member of kind {kind}"):
                 IndexFile.from_bytes(data)
         else:
             assert IndexFile.from_bytes(data).to_bytes() == data
+
+
+def test_only_an_index_of_files_with_holes_is_of_the_newer_version():
+    versions = [int.from_bytes(file.to_bytes()[8:10], "little") for file in FILES]
+    assert versions == [1, 2, 2, 1, 1]
+    with pytest.raises(Damaged, match="no file with holes"):
+        IndexFile.from_bytes(seal(index_file._MAGIC, 2, FILES[0].to_bytes()[18:-4]))
+    with pytest.raises(Damaged, match="a member of kind 2"):
+        IndexFile.from_bytes(seal(index_file._MAGIC, 1, FILES[1].to_bytes()[18:-4]))
+
+
+def test_holes_are_counted_over_all_files():
+    many = SparseMap(1 << 30, tuple((2 * number, 1) for number in range(60_000)))
+    members = tuple(IndexedMember(name, False, 1 << 30, 512, many) for name in "ab")
+    with pytest.raises(Damaged, match="too many holes"):
+        IndexFile(1 << 20, members, None)
 
 
 def test_other_files_are_told_from_an_index():
@@ -114,6 +139,11 @@ FILE = MEMBERS[1]
         dataclasses.replace(FILE, offset_bytes=199_001),
         dataclasses.replace(FILE, is_directory=True),
         dataclasses.replace(FILE, path="variables"),
+        dataclasses.replace(FILE, path="\udcc3\udca9"),  # which is spelled "é"
+        dataclasses.replace(FILE, path="\ud800"),
+        dataclasses.replace(FILE, sparse=HOLES),
+        dataclasses.replace(FILE, size_bytes=1 << 45, sparse=SparseMap(1 << 45, ())),
+        dataclasses.replace(FILE, size_bytes=1 << 40, offset_bytes=199_880, sparse=HOLES),
     ],
 )
 def test_a_member_that_no_archive_could_have_is_damaged(member: IndexedMember):

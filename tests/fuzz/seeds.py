@@ -13,6 +13,7 @@ from typing import Any
 
 from hubfs.blobs.crc32c import crc32c
 from hubfs.blobs.gcs import GcsObject
+from hubfs.blobs.sparse import SparseMap
 from hubfs.blobs.stamp import Stamp
 from hubfs.cache import block_map
 from hubfs.cache.block_cache import CacheKey
@@ -43,6 +44,25 @@ NESTED = b"[" * 3000
 """JSON too deep for the interpreter's stack."""
 
 
+_MAP_0_0 = (
+    pax_record(b"GNU.sparse.numblocks", b"1")
+    + pax_record(b"GNU.sparse.offset", b"3")
+    + pax_record(b"GNU.sparse.numbytes", b"4")
+)
+_MAP_0_1 = pax_record(b"GNU.sparse.numblocks", b"1") + pax_record(b"GNU.sparse.map", b"3,4")
+_MAP_1_0 = (
+    pax_record(b"GNU.sparse.major", b"1")
+    + pax_record(b"GNU.sparse.minor", b"0")
+    + pax_record(b"GNU.sparse.realsize", b"9")
+)
+
+
+def _sparse(records: bytes, data: bytes) -> bytes:
+    return (
+        member(b"header", pax_record(b"GNU.sparse.name", b"a") + records, kind=b"x") + member(b"b", data) + END_MARKER
+    )
+
+
 def tar() -> Inputs:
     old = member(b"old/", b"") + member(b"old/file", b"x" * 600, magic=b"")
     records = pax_record(b"path", b"by-pax") + pax_record(b"size", b"3") + pax_record(b"mtime", b"1.5")
@@ -65,6 +85,15 @@ def tar() -> Inputs:
         "symlink": header(b"link", kind=b"2", link=b"a") + END_MARKER,
         "above-the-root": member(b"../a", b"1") + END_MARKER,
         "sparse": member(b"h", pax_record(b"GNU.sparse.major", b"1"), kind=b"x") + member(b"a", b"1") + END_MARKER,
+        "sparse-0.0": _sparse(_MAP_0_0 + pax_record(b"GNU.sparse.size", b"9"), b"data"),
+        "sparse-0.1": _sparse(_MAP_0_1 + pax_record(b"GNU.sparse.size", b"9"), b"data"),
+        "sparse-1.0": _sparse(_MAP_1_0, padded(b"2\n3\n4\n9\n0\n") + b"data"),
+        "sparse-gnu": header(
+            b"a", kind=b"S", size=4, magic=b"ustar  \0", sparse=b"%011o\0%011o\0" % (3, 4), real_size=9
+        )
+        + padded(b"data")
+        + END_MARKER,
+        "no-utf-8": member(b"na\xefve/\xff", b"1") + END_MARKER,
         "base-256-size": header(b"big", size=(1 << 95 | 1).to_bytes(12, "big")) + padded(b"1") + END_MARKER,
     }
 
@@ -124,10 +153,16 @@ def _members() -> tuple[IndexedMember, ...]:
     return tuple(found)
 
 
+def _holes() -> IndexedMember:
+    sparse = SparseMap(1 << 40, ((0, 100), (5000, 3)))
+    return IndexedMember("holes", is_directory=False, size_bytes=1 << 40, offset_bytes=512, sparse=sparse)
+
+
 def index_file() -> Inputs:
     tar = tar_of(model_files(variables_bytes=3000))
     return {
         "gzip": IndexFile(len(archive()), _members(), _gzip_index()).to_bytes(),
+        "holes": IndexFile(len(archive()), (*_members(), _holes()), _gzip_index()).to_bytes(),
         "plain-tar": IndexFile(len(tar), _members(), None).to_bytes(),
         "no-members": IndexFile(5000, (), None).to_bytes(),
     }

@@ -13,8 +13,7 @@ from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, block_size_at, blocks_of
 from hubfs.cache.block_run import runs_of, slice_blocks
 from hubfs.cache.eviction import CachedModel, plan_eviction
 from hubfs.cache.readahead import GROWTH, LIMIT_BYTES, SLACK_BYTES, START, STREAMS, ReadAheadPolicy, refused
-from hubfs.formats.limits import DEFLATE_RATIO, FREE_BYTES, MAX_RATIO, most_output_bytes
-from hubfs.formats.tar import MAX_FILE_SIZE_BYTES
+from hubfs.formats.limits import DEFLATE_RATIO, FREE_BYTES, MAX_FILE_SIZE_BYTES, MAX_RATIO, most_output_bytes
 from hubfs.sources.prefetch_plan import SPECULATION_BYTES, Stage, plan
 from hubfs.sources.source import Entry, EntryKind
 from tests.properties.kit import examples

@@ -1,3 +1,4 @@
+import gzip
 import os
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, Stale, Unavailable
 from hubfs.formats.gzip_blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
+from hubfs.formats.tar import members
 from hubfs.serve.archive import write_archive
 from hubfs.serve.listing import list_members
 from hubfs.serve.models import ModelDirectory
@@ -207,9 +209,19 @@ def test_the_same_files_give_the_same_index(tmp_path: Path):
     assert one.stat().st_mtime_ns == two.stat().st_mtime_ns
 
 
+def test_a_name_that_is_no_utf_8_is_in_the_archive_and_in_its_index(tmp_path: Path):
+    write_model(tmp_path, "google/spice/1")
+    name = os.fsdecode(b"na\xefve")
+    (tmp_path / "google/spice/1" / name).write_bytes(b"x")
+    archive = pack(tmp_path, "google/spice/1", tmp_path / "a.tar.gz")
+    index = IndexFile.from_bytes((tmp_path / "a.tar.gz.hubfs-index").read_bytes())
+    assert read_by_index(archive, index)[name] == b"x"
+    assert [one.path for one in members([gzip.decompress(archive)])] == [one.path for one in index.members]
+
+
 def test_an_archive_with_names_that_no_client_takes_has_no_index(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     write_model(tmp_path, "google/spice/1")
-    (tmp_path / "google/spice/1" / os.fsdecode(b"\xff")).write_bytes(b"x")
+    (tmp_path / "google/spice/1" / "/".join(["d"] * 130)).mkdir(parents=True)
     pack(tmp_path, "google/spice/1", tmp_path / "a.tar.gz")
     assert not (tmp_path / "a.tar.gz.hubfs-index").exists()
     assert "a.tar.gz has no index: an index of an archive has an impossible member" in caplog.text

@@ -1,5 +1,6 @@
 """Blocks that the cache has lost, read by the spans of an archive that was seen once."""
 
+import json
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -11,18 +12,20 @@ import pytest
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.retry import Permanent
+from hubfs.blobs.sparse import SparseMap
 from hubfs.cache.block_cache import BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
 from hubfs.cancellation import Cancellation
-from hubfs.errors import HubfsError, Stale
+from hubfs.errors import Damaged, HubfsError, Stale
 from hubfs.formats.gzip_blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
 from hubfs.memory_budget import MemoryBudget
 from hubfs.sources.archive import ArchiveSettings, ArchiveSource
 from hubfs.sources.archive_spans import ArchiveSpans
 from hubfs.sources.naming import model_name
-from tests.support.archives import gzipped, model_files, tar_of
+from hubfs.sources.offline import OfflineSource
+from tests.support.archives import END_MARKER, gzipped, member, model_files, padded, pax, tar_of
 from tests.support.mount import eventually
 from tests.support.streams import HANDLE, HUB, MIB, URL, Desk, NoCache, ScriptedStream, read
 
@@ -291,3 +294,76 @@ def test_the_rings_of_the_inflating_process_are_part_of_the_budget(bench_of: Cal
     bench.stream.resume()
     source.entries()
     assert eventually(lambda: budget.taken_bytes == 0)
+
+
+HOLES = SparseMap(1 << 40, ((5, 3 * MIB), (1 << 39, 4 * MIB), ((1 << 40) - 3, 3)))
+STORED = random.Random(6).randbytes(HOLES.stored_bytes).translate(bytes(n % 64 for n in range(256)))
+
+
+def sparse_archive() -> bytes:
+    """With a file of a tebibyte: two stretches of data of a few MiB, three bytes at its end, and holes."""
+    table = "".join(f"{offset}\n{size}\n" for offset, size in HOLES.extents)
+    records = {b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0", b"GNU.sparse.name": WEIGHTS.encode()}
+    sparse = pax({**records, b"GNU.sparse.realsize": b"%d" % HOLES.size_bytes})
+    sparse += member(b"GNUSparseFile.1/w", padded(b"3\n" + table.encode()) + STORED)
+    return member(b"a", b"first") + sparse + member(b"zz/last", b"the end") + END_MARKER
+
+
+def check_holes(blob: Blob) -> None:
+    assert blob.size_bytes == 1 << 40
+    assert blob.read_at(0, 9) == bytes(5) + STORED[:4]
+    assert blob.read_at(3 * MIB, 100) == STORED[3 * MIB - 5 : 3 * MIB] + bytes(95)
+    assert blob.read_at(1 << 38, MIB) == bytes(MIB)
+    assert blob.read_at((1 << 39) - 3, 4 * MIB) == bytes(3) + STORED[3 * MIB :][: 4 * MIB - 3]
+    assert blob.read_at((1 << 40) - 9, 100) == bytes(6) + STORED[-3:]
+
+
+@pytest.mark.parametrize("pack", [bytes, lambda tar: gzipped(tar, level=1)], ids=["tar", "tar.gz"])
+def test_a_file_with_holes_is_read_by_a_pass_by_spans_and_out_of_the_cache(
+    bench_of: Callable[..., Bench], pack: Callable[[bytes], bytes]
+) -> None:
+    bench = bench_of(archive=pack(sparse_archive()))
+    source = bench.source()
+    check_holes(source.open(source.find(WEIGHTS)))
+    assert read(source, "zz/last") == b"the end"
+    source.entries()
+    assert bench.stream.transfers == 1
+    assert bench.cache.cached_bytes(MODEL) == HOLES.stored_bytes + len(b"firstthe end")
+    assert eventually(lambda: bench.kept is not None)
+    assert bench.origin.ranges == []
+
+    bench.cache.drop(MODEL)
+    blob = source.open(source.find(WEIGHTS))
+    check_holes(blob)
+    assert bench.stream.transfers == 1
+    assert bench.origin.ranges
+    assert blob.prefetch(0, 1 << 40) == 1 << 40
+
+    restarted = ArchiveSource.from_index(
+        HANDLE, MODEL, json.loads(json.dumps(source.to_index())), **bench.collaborators()
+    )
+    assert restarted.find(WEIGHTS) == source.find(WEIGHTS)
+    check_holes(restarted.open(restarted.find(WEIGHTS)))
+    before = len(bench.origin.ranges)
+    offline = OfflineSource(restarted, bench.cache)
+    check_holes(offline.open(offline.find(WEIGHTS)))
+    assert (bench.stream.transfers, len(bench.origin.ranges)) == (1, before)
+    assert restarted.entries() == source.entries()
+
+
+def test_an_index_whose_holes_cannot_be_is_malformed(
+    bench_of: Callable[..., Bench],
+) -> None:
+    bench = bench_of(archive=sparse_archive())
+    source = bench.source()
+    source.entries()
+    index = json.loads(json.dumps(source.to_index()))
+    (sparse,) = [entry for entry in index["entries"] if "extents" in entry]
+    for extents in ([[5, 1 << 41]], [[5, 1], [5, 1]], [[0, -1]], [["a", 1]], [5], [[2 * n, 1] for n in range(100_001)]):
+        with pytest.raises(Damaged):
+            ArchiveSource.from_index(
+                HANDLE,
+                MODEL,
+                {**index, "entries": [{**sparse, "extents": extents}]},
+                **bench.collaborators(),
+            )

@@ -62,12 +62,21 @@ def header(
     link: bytes = b"",
     prefix: bytes = b"",
     magic: bytes = b"ustar\x0000",
+    sparse: bytes = b"",
+    continues: bool = False,
+    real_size: int = 0,
 ) -> bytes:
-    """One header block, however wrong its fields are; its checksum is right. `size` as bytes is taken as it stands."""
+    """One header block, however wrong its fields are; its checksum is right. `size` as bytes is taken as it stands.
+
+    With `sparse`, or a kind of `S`, it has the fields that old GNU has for files with holes.
+    """
     if isinstance(size, int):
         size = b"%011o\0" % size
     fields = (name, b"0000644\0", b"0000000\0", b"0000000\0", size, b"00000000000\0", b" " * 8, kind, link, magic)
     block = struct.pack("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12x", *fields, b"", b"", b"", b"", prefix)
+    if kind == tarfile.GNUTYPE_SPARSE and magic.startswith(b"ustar "):
+        real = b"%011o\0" % real_size if real_size < 1 << 33 else base_256(real_size)
+        block = block[:386] + sparse[:96].ljust(96, b"\0") + bytes([continues]) + real + block[495:]
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]
 
 

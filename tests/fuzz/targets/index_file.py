@@ -55,7 +55,7 @@ def fuzz(data: bytes) -> None:
         return
     for member in file.members:
         assert not {"", ".", ".."} & set(member.path.split("/"))
-        assert member.offset_bytes + member.size_bytes <= file.tar_size_bytes
+        assert member.offset_bytes + member.data_bytes <= file.tar_size_bytes
     for path in contents.entries:
         above = path.rpartition("/")[0]
         assert contents.entries[above].kind.value == "directory", f"{above!r} is a file, and above {path!r}"
@@ -73,7 +73,7 @@ def _read(file: IndexFile) -> None:
     try:
         tar = GzipBlob(blob, file.gzip, name="archive", pool=_Here(), cancellation=Cancellation())
         for member in file.members[:4]:
-            size_bytes = min(member.size_bytes, 1 << 20)
+            size_bytes = min(member.data_bytes, 1 << 20)
             assert len(tar.read_at(member.offset_bytes, size_bytes)) == size_bytes
     except HubfsError:
         return
@@ -91,4 +91,5 @@ def repair(data: bytes) -> bytes:
         if len(inner) > OVERHEAD_BYTES:
             inner = seal(gzip_index._MAGIC, gzip_index._VERSION, inner[_HEADER.size : -4])
         body = _HEAD.pack(archive_bytes, count, len(inner)) + body[_HEAD.size : start] + inner
-    return seal(index_file._MAGIC, index_file._VERSION, body)
+    version = 1 + (data[len(index_file._MAGIC)] + 1) % 2
+    return seal(index_file._MAGIC, version, body)
