@@ -15,6 +15,7 @@ from hubfs.cache.ahead import Ahead
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.disk import DiskSettings, DiskTier
+from hubfs.cache.disk_turns import DiskTurns
 from hubfs.cache.index_store import Indexes, IndexStore, NoIndexes
 from hubfs.cache.latest_store import LatestAnswers, LatestStore, NoLatestAnswers
 from hubfs.cache.layout import CacheLayout
@@ -25,8 +26,8 @@ from hubfs.cache.readahead_blob import ReadAheadBlob
 from hubfs.cache.shared_cache import SharedCache
 from hubfs.cache.shared_indexes import CombinedIndexes
 from hubfs.cache.shared_over import OverShared
-from hubfs.cache.shared_turns import NoTurns, Turns
 from hubfs.cache.tiered import TieredCache
+from hubfs.cache.turns import NoTurns, Turns
 from hubfs.cancellation import Cancellation
 from hubfs.config import DEFAULT_HUB, Config
 from hubfs.formats.gzip_blob import KEEP_BYTES
@@ -86,9 +87,9 @@ def assemble(
     memory = MemoryTier(config.memory_size_bytes, lambda: ahead.beside_cache_bytes)
     cache: BlockCache = memory
     disk: DiskTier | None = None
+    layout = CacheLayout(config.cache_dir) if config.cache_dir is not None else None
     local_indexes: Indexes = NoIndexes()
-    if config.cache_dir is not None:
-        layout = CacheLayout(config.cache_dir)
+    if layout is not None:
         disk = DiskTier(layout, _disk_settings(config), DataPages(layout, cancellation))
         disk.start()
         cache = TieredCache(memory, disk)
@@ -100,6 +101,8 @@ def assemble(
         shared = SharedCache.open(config.shared_cache_url, doors.store_settings(config, retry), cancellation, disk)
         cache = OverShared(memory, shared.tier) if disk is None else TieredCache(memory, OverShared(disk, shared.tier))
         indexes, turns = CombinedIndexes(local_indexes, shared.indexes), shared.turns
+    if layout is not None and disk is not None:
+        turns = DiskTurns(layout, turns, cancellation, keeps=lambda: disk.keeps)
     fetches = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
 
     # Sources: by form, what wraps what.

@@ -1,9 +1,8 @@
 """A blob read through the block cache."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from contextlib import ExitStack
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.wrapper import WrappedBlob
@@ -12,8 +11,7 @@ from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, bloc
 from hubfs.cache.block_run import runs_of, slice_blocks
 from hubfs.cache.readahead import FETCHES, RUN_BLOCKS
 from hubfs.cache.shared_layout import RUN_BLOCKS as SHARED_RUN_BLOCKS
-from hubfs.cache.shared_layout import place_of
-from hubfs.cache.shared_turns import NoTurns, Turns
+from hubfs.cache.turns import NoTurns, Turns
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, Damaged
 from hubfs.memory_budget import MemoryBudget
@@ -47,7 +45,7 @@ class CachedBlob(WrappedBlob):
 
     Reads of the wrapped blob begin at block boundaries and cover whole blocks. What is fetched ahead stands in line in
     `pool`, within the bounds of `ahead`; what a reader wants never waits in that line: the reader fetches it itself.
-    With `turns`, one daemon of a fleet fetches a block and the others find it in the shared cache.
+    With `turns`, one daemon of several fetches a block, and the others find it in the cache that they share.
 
     `failed` says that nothing of the model is to be served any more. Whoever has it say so drops the model after that;
     what a fetch brings that was under way meanwhile, and may be as damaged, is dropped here.
@@ -198,10 +196,11 @@ class CachedBlob(WrappedBlob):
         if not self._begin(run):
             return
         try:
-            # Between the look into the cache and the claim another reader's fetch may have ended.
-            missing = self._hand_out(run, run.indexes)
-            for part in runs_of(missing, len(run.indexes)):
-                self._fetch_in_turn(run, part)
+            # With one more look at least: since the one before the claim another reader's fetch may have ended.
+            with self._turns.run_turn(self._cache_key, run.indexes, lambda: self._hand_out(run)):
+                missing = [index for index in run.indexes if not run.flights[index].done()]
+                for part in runs_of(missing, len(run.indexes)):
+                    self._fetch(run, part)
             self._end(run)
         except BaseException as error:  # noqa: BLE001 - whatever happened belongs to the readers who wait
             self._end(run, error)
@@ -216,32 +215,21 @@ class CachedBlob(WrappedBlob):
                 self._ahead.end(self._size_of(index))
                 flight.set_exception(error)
 
-    def _hand_out(self, run: _Run, indexes: Iterable[int]) -> list[int]:
-        """Gives the flights what the cache has by now; returns the blocks that it has not."""
-        missing = []
-        for index in indexes:
+    def _hand_out(self, run: _Run) -> bool:
+        """Gives the flights what the cache has by now; returns whether that was all."""
+        arrived = True
+        for index in run.indexes:
             if run.flights[index].done():
                 continue
             block = self._cached(index)
             if block is None:
-                missing.append(index)
+                arrived = False
             else:
                 self._ahead.end(self._size_of(index))
                 run.flights[index].set_result(block)
-        return missing
+        return arrived
 
-    def _fetch_in_turn(self, run: _Run, part: range) -> None:
-        """Fetches what another daemon is not fetching already, and waits for the rest."""
-        with ExitStack() as turns:
-            # In ascending order, so that no two daemons wait for each other.
-            for file, number in sorted({place_of(self._cache_key, index) for index in (part.start, part.stop - 1)}):
-                turns.enter_context(
-                    self._turns.turn(self._cache_key.model, f"{file}.{number}", lambda: not self._hand_out(run, part))
-                )
-            for rest in runs_of((index for index in part if not run.flights[index].done()), len(part)):
-                self._fetch_from_origin(run, rest)
-
-    def _fetch_from_origin(self, run: _Run, part: range) -> None:
+    def _fetch(self, run: _Run, part: range) -> None:
         self._cancellation.check()
         size_bytes = sum(self._size_of(index) for index in part)
         data = self._blob.read_at(part.start * BLOCK_SIZE_BYTES, size_bytes)

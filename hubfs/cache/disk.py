@@ -96,6 +96,13 @@ class DiskTier:
             self._prepared = True
         self._room.count_anew()
 
+    @property
+    def keeps(self) -> bool:
+        """Whether the disk keeps what it is given, as far as is known."""
+        with self._lock:
+            prepared = self._prepared
+        return prepared and not self._room.is_resting
+
     def get(self, key: CacheKey, index: int) -> bytes | None:
         """See `BlockCache`."""
         block = None

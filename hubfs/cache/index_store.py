@@ -116,12 +116,20 @@ class IndexStore:
     def load(self, hub_and_handle: str) -> Index | None:
         """The newest index of a model, whichever its identity."""
         for path in self._candidates(hub_and_handle):
-            try:
-                model = path.parent.relative_to(self._layout.models_root).as_posix()
-                return unseal("index", model, read_whole(path, MOST_BYTES))
-            except (OSError, ValueError) as error:  # noqa: PERF203 - the loop is for this
-                _log.warning("The index %s is left aside: %s", path, error)
+            index = self.of(path.parent.relative_to(self._layout.models_root).as_posix())
+            if index is not None:
+                return index
         return None
+
+    def of(self, model: str) -> Index | None:
+        """The index of this very model (`<hub>/<handle>@<identity>`)."""
+        try:
+            return unseal("index", model, read_whole(self._layout.index(model), MOST_BYTES))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            _log.warning("The index of %s is left aside: %s", model, error)
+            return None
 
     def _candidates(self, hub_and_handle: str) -> list[Path]:
         """Where indexes of the model are, the newest first."""

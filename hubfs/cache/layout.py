@@ -7,6 +7,7 @@ models/<hub>/<publisher>/<name…>/<version>@<identity>/
     in-use              locked (shared) while somebody reads the model; its mtime is the last use
     data/<path>         the file itself, sparse where blocks are missing; of a file with holes, what is between them
     blocks/<path>       its block map
+    turns/              leases: what is being fetched just now (see `DiskTurns`)
 latest/<hub>/<name…>/@latest.json
                         the last answer of the hub for `latest`
 trash/                  what is being deleted
@@ -142,6 +143,10 @@ class CacheLayout:
     def in_use(self, model: str) -> Path:
         """The file that is locked while the model is in use."""
         return self.model(model) / "in-use"
+
+    def turns(self, model: str) -> Path:
+        """The directory of the leases on what is fetched of a model."""
+        return self.model(model) / "turns"
 
     def latest(self, hub: str, name: str) -> Path:
         """The last answer for `name`. Raises OSError, also if such answers would lie at somebody else's."""

@@ -2,19 +2,20 @@
 
 import logging
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Protocol
+from contextlib import ExitStack, contextmanager
 
+from hubfs.cache.beats import Beats
+from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.index_store import Index
 from hubfs.cache.shared import SharedTier
 from hubfs.cache.shared_indexes import SharedIndexes
-from hubfs.cache.shared_layout import lease_name
+from hubfs.cache.shared_layout import lease_name, place_of
 from hubfs.cache.shared_lease import TTL_S, Lease
 from hubfs.cache.shared_store import RestingStore
+from hubfs.cache.turns import Arrived, Turn
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, HubfsError
 
@@ -24,49 +25,10 @@ _PATIENCE_S = 1800.0
 """Nobody waits longer for others, however lively they are."""
 
 
-class Turns(Protocol):
-    """Agrees with other daemons on who fetches what."""
-
-    @property
-    def others_wait(self) -> bool:
-        """Whether others may be waiting for what this daemon fetches: it should not wait for its own readers."""
-        ...
-
-    def turn(self, model: str, name: str, arrived: Callable[[], bool]) -> AbstractContextManager[bool]:
-        """Waits until it is this daemon's turn to fetch `name` of `model`, or `arrived()`: another one has fetched it.
-
-        True if the caller must fetch, inside of the block; False if it arrived. Never fails but by `Cancelled`: if
-        nothing can be agreed, everybody fetches.
-        """
-        ...
-
-    def index(self, model: str) -> Index | None:
-        """The index of a model that another daemon completed meanwhile."""
-        ...
-
-
-class NoTurns:
-    """What there is without a shared cache: whoever wants to fetch does."""
-
-    @property
-    def others_wait(self) -> bool:
-        """See `Turns`."""
-        return False
-
-    def turn(self, model: str, name: str, arrived: Callable[[], bool]) -> AbstractContextManager[bool]:  # noqa: ARG002 - the protocol's signature
-        """See `Turns`."""
-        return nullcontext(True)
-
-    def index(self, model: str) -> Index | None:  # noqa: ARG002 - the protocol's signature
-        """See `Turns`."""
-        return None
-
-
 class SharedTurns:
     """`Turns` by leases on the shared store. A lease is kept until what was fetched under it is stored.
 
-    One thread refreshes all leases that are held, three times in `ttl_s`. `_lock` guards `_held` and `_refreshing`; it
-    is held across no I/O.
+    All leases that are held are refreshed three times in `ttl_s`. There is no lock here: `Beats` has its own.
     """
 
     def __init__(
@@ -88,9 +50,7 @@ class SharedTurns:
         self._poll_s = poll_s
         self._patience_s = patience_s
         self._daemon = f"{socket.gethostname()} {uuid.uuid4().hex}"
-        self._lock = threading.Lock()
-        self._held: set[Lease] = set()
-        self._refreshing = False
+        self._beats: Beats[Lease] = Beats(self._refresh, ttl_s / 3, cancellation)
 
     @property
     def others_wait(self) -> bool:
@@ -102,8 +62,23 @@ class SharedTurns:
         return self._indexes.of(model)
 
     @contextmanager
-    def turn(self, model: str, name: str, arrived: Callable[[], bool]) -> Iterator[bool]:
-        """See `Turns`."""
+    def pass_turn(self, model: str, arrived: Arrived) -> Iterator[Turn]:
+        """See `Turns`. A waiter learns nothing before the pass ends: the store gets the index last."""
+        with self._turn(model, "pass", lambda: arrived(None)) as mine:
+            yield Turn(mine)
+
+    @contextmanager
+    def run_turn(self, key: CacheKey, run: range, arrived: Callable[[], bool]) -> Iterator[None]:
+        """See `Turns`. The leases are of the store's runs: one, or two neighbours."""
+        with ExitStack() as turns:
+            # In ascending order, so that no two daemons wait for each other.
+            for file, number in sorted({place_of(key, index) for index in (run.start, run.stop - 1)}):
+                turns.enter_context(self._turn(key.model, f"{file}.{number}", arrived))
+            yield
+
+    @contextmanager
+    def _turn(self, model: str, name: str, arrived: Callable[[], bool]) -> Iterator[bool]:
+        """Waits for the lease `name`, or `arrived()`. True if the caller must fetch, inside of the block."""
         # Each turn is an owner of its own: two sources of one model in a daemon exclude each other, too.
         owner = f"{self._daemon} {uuid.uuid4().hex}"
         lease = Lease(self._store, lease_name(model, name), owner, cancellation=self._cancellation, ttl_s=self._ttl_s)
@@ -127,7 +102,7 @@ class SharedTurns:
                 _log.debug("No turns are taken: %s", error)
                 return True, False
             if leased:
-                self._keep(lease)
+                self._beats.add(lease)
                 self._tier.look_again(model)
                 if arrived():  # before it was acquired
                     self._give_back(lease)
@@ -139,47 +114,17 @@ class SharedTurns:
             self._tier.look_again(model)
         return False, False
 
-    def _keep(self, lease: Lease) -> None:
-        with self._lock:
-            self._held.add(lease)
-            begin, self._refreshing = not self._refreshing, True
-        if begin:
-            try:
-                threading.Thread(target=self._refresh, name="leases", daemon=True).start()
-            except RuntimeError as error:  # no thread is left: the lease lapses, and another daemon may fetch, too
-                with self._lock:
-                    self._refreshing = False
-                _log.debug("Leases are not refreshed: %s", error)
-
     def _give_back(self, lease: Lease) -> None:
-        with self._lock:
-            self._held.discard(lease)
+        self._beats.discard(lease)
         try:
             lease.release()
         except HubfsError as error:
             _log.debug("A lease lapses, for it cannot be given back: %s", error)
 
-    def _refresh(self) -> None:
-        """Refreshes what is held, until nothing is, or the mount goes away."""
-        try:
-            while True:
-                self._cancellation.sleep(self._ttl_s / 3)
-                with self._lock:
-                    held = list(self._held)
-                    if not held:
-                        self._refreshing = False
-                        return
-                for lease in held:
-                    self._refresh_one(lease)
-        except Cancelled:
-            return
-
-    def _refresh_one(self, lease: Lease) -> None:
+    def _refresh(self, lease: Lease) -> None:
         try:
             lease.refresh()
-            with self._lock:
-                given_back = lease not in self._held
-            if given_back:
+            if lease not in self._beats:
                 lease.release()  # it came to life again
         except Cancelled:
             raise

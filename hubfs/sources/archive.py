@@ -12,7 +12,7 @@ from hubfs.blobs.retry import Permanent
 from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.cache.block_cache import BlockCache, CacheKey, block_size_at, blocks_of
 from hubfs.cache.block_run import slice_blocks
-from hubfs.cache.shared_turns import NoTurns, Turns
+from hubfs.cache.turns import Member, NoTurns, Turn, Turns
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, Damaged, HubfsError, IsADirectory, Stale
 from hubfs.formats.gzip_blob import KEEP_BYTES
@@ -22,9 +22,9 @@ from hubfs.formats.parallel_gzip import inflate, shared_memory_bytes
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
 from hubfs.memory_budget import MemoryBudget
-from hubfs.sources.archive_index import ArchiveIndex
+from hubfs.sources.archive_index import ArchiveIndex, placed_entries
 from hubfs.sources.archive_pass import BlockSeen, walk
-from hubfs.sources.archive_progress import Abandoned, ArchiveProgress
+from hubfs.sources.archive_progress import Abandoned, ArchiveProgress, Place
 from hubfs.sources.archive_recording import ArchiveRecording, placed_entry
 from hubfs.sources.archive_spans import ArchiveSpans
 from hubfs.sources.member_blob import MemberBlob
@@ -63,7 +63,7 @@ class ArchiveSource:
 
     `on_complete` is called when a whole pass was verified, before anybody is told so. After every one: what the cache
     kept of an earlier one may have been evicted. A pass is made when it is this daemon's turn among `turns`; what
-    another daemon's pass brought into the shared cache meanwhile needs none.
+    another daemon's pass brings into a cache that both share needs none.
 
     There is no lock here: `_progress` has its own, and `_blobs` is changed by `dict.setdefault` only, which is atomic.
     """
@@ -230,9 +230,11 @@ class ArchiveSource:
         try:
             release = self._cache.hold(self.model)
             try:
-                with self._turns.turn(self.model, "pass", self._has_arrived) as mine:
-                    if mine:
-                        self._pass_by(self._open_pinned_stream())
+                with self._turns.pass_turn(self.model, self._has_arrived) as turn:
+                    if turn.mine:
+                        self._pass_by(self._open_pinned_stream(), turn)
+                    elif self._spans is not None:
+                        self._spans.look_again()
             finally:
                 release()
         except Abandoned:
@@ -246,21 +248,34 @@ class ArchiveSource:
             return HubfsError(f"{self.url}: unexpected {unexpected!r}; the log has the traceback")
         return None
 
-    def _has_arrived(self) -> bool:
-        """Whether another daemon's pass has brought all that is waited for; hands it out."""
+    def _has_arrived(self, members: Sequence[Member] | None) -> bool:
+        """See `Arrived`: hands out what another daemon's pass has brought so far."""
         self._progress.lives()
-        if not self.complete and not self._adopt(self._turns.index(self.model)):
+        if members:
+            self._take_over(members)
+        if members is None and not self.complete and not self._adopt(self._turns.index(self.model)):
             return False
-        found = {(path, index): self._cached(self.find(path), index) for path, index in self._progress.missing()}
+        found: dict[Place, bytes | None] = dict.fromkeys(self._progress.missing())
+        for path, index in found:
+            # While that pass runs this is asked again and again: a look is not to count as a miss each time.
+            if members is None or self._cache.has(CacheKey(self.model, path), index):
+                found[path, index] = self._cached(self.find(path), index)
         self._progress.hand_out(found)
-        return None not in found.values()
+        return self.complete and None not in found.values()
+
+    def _take_over(self, members: Sequence[Member]) -> None:
+        """Makes known what another daemon's pass came by, unless it contradicts what came by here."""
+        try:
+            self._progress.adopt(placed_entries(self.handle, members))
+        except Damaged as damage:
+            _log.warning("What another daemon says of the archive of %s is left aside: %s", self.handle, damage)
 
     def _adopt(self, index: Mapping[str, Any] | None) -> bool:
         """Becomes complete by what another daemon's pass found, if that is of use."""
         try:
             placed = ArchiveIndex.from_json(self.handle, index).entries if index is not None else ()
         except Damaged as damage:
-            _log.warning("The shared cache's index of %s is left aside: %s", self.handle, damage)
+            _log.warning("Another daemon's index of %s is left aside: %s", self.handle, damage)
             return False
         if not self._progress.adopt(placed):
             return False
@@ -279,7 +294,7 @@ class ArchiveSource:
             raise Stale(f"{self.url} is no longer what it was when {self.handle} was first read; it is fetched anew")
         return stream
 
-    def _pass_by(self, stream: ByteStream) -> None:
+    def _pass_by(self, stream: ByteStream, turn: Turn) -> None:
         shared_bytes = shared_memory_bytes(stream.size_bytes, self._settings.inflate_workers)
         recording = ArchiveRecording(useful=self._spans is not None and not self._spans.known)
         inflated = inflate(
@@ -297,11 +312,14 @@ class ArchiveSource:
                 self._cancellation.check()
                 if isinstance(seen, BlockSeen):
                     kept &= self._cache.put(CacheKey(self.model, seen.path), seen.index, seen.block)
-                    if not kept and not self._turns.others_wait:
-                        self._progress.pace(len(seen.block))
+                    if not kept:
+                        turn.let_go()
+                        if not self._turns.others_wait:
+                            self._progress.pace(len(seen.block))
                     self._progress.deliver(seen)
                 else:
                     self._progress.add(seen.placed)
+                    turn.tell(seen.placed.to_json())
         self._tell_complete()
         file = recording.index_file(self._progress.placed())
         if self._spans is not None and file is not None:

@@ -22,6 +22,16 @@ class PlacedEntry:
     entry: Entry
     offset_bytes: int
 
+    def to_json(self) -> dict[str, Any]:
+        """For `placed_entries`."""
+        return {
+            "path": self.entry.path,
+            "kind": self.entry.kind.value,
+            "size_bytes": self.entry.size_bytes,
+            "offset_bytes": self.offset_bytes,
+            **_extents(self.entry),
+        }
+
 
 @dataclass(frozen=True)
 class ArchiveIndex:
@@ -44,29 +54,29 @@ class ArchiveIndex:
             "url": self.url,
             "identity": self.identity,
             **self.stamp.to_json(),
-            "entries": [
-                {
-                    "path": placed.entry.path,
-                    "kind": placed.entry.kind.value,
-                    "size_bytes": placed.entry.size_bytes,
-                    "offset_bytes": placed.offset_bytes,
-                    **_extents(placed.entry),
-                }
-                for placed in self.entries
-            ],
+            "entries": [placed.to_json() for placed in self.entries],
         }
 
     @classmethod
     def from_json(cls, handle: Handle, json: Mapping[str, Any]) -> "ArchiveIndex":
         """Raises `Damaged` for what `to_json` would not have written for `handle`."""
         try:
-            url, identity, entries = str(json["url"]), str(json["identity"]), tuple(_placed(json["entries"]))
-            index = cls(handle, url, identity, entries, Stamp.from_json(json))
+            url, identity, entries = str(json["url"]), str(json["identity"]), json["entries"]
+            stamp = Stamp.from_json(json)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Damaged(f"The cache's index of {handle} is malformed: {error!r}") from error
+        index = cls(handle, url, identity, placed_entries(handle, entries), stamp)
         if any(json.get(key) != value for key, value in index.to_json().items()):
             raise Damaged(f"The cache's index of {handle} contradicts itself")
         return index
+
+
+def placed_entries(handle: Handle, items: Iterable[Mapping[str, Any]]) -> tuple[PlacedEntry, ...]:
+    """Entries of `handle` out of JSON. Raises `Damaged` for what `PlacedEntry.to_json` would not have written."""
+    try:
+        return tuple(_placed(items))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise Damaged(f"The cache's index of {handle} is malformed: {error!r}") from error
 
 
 def _extents(entry: Entry) -> dict[str, list[list[int]]]:

@@ -13,7 +13,7 @@ from hubfs.blobs.lazy import LazyBlob
 from hubfs.blobs.retry import Permanent, RetryingBlob, RetryPolicy
 from hubfs.cache.block_cache import BlockCache
 from hubfs.cache.index_store import Index, Indexes
-from hubfs.cache.shared_turns import Turns
+from hubfs.cache.turns import Turns
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Stale
 from hubfs.formats.gzip_blob import GzipBlob

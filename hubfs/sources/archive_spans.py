@@ -73,6 +73,11 @@ class ArchiveSpans:
                 self._blobs[path] = self._wrap(key, file)
             return self._blobs[path]
 
+    def look_again(self) -> None:
+        """Another daemon may have kept an index since."""
+        with self._lock:
+            self._looked = self._tar is not None
+
     def discard(self) -> None:
         """The index is of no use: until there is another, there is none."""
         self._use(None)

@@ -12,7 +12,7 @@ from hubfs.cache.ahead import Ahead
 from hubfs.cache.block_cache import BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.index_store import Index, Indexes
-from hubfs.cache.shared_turns import Turns
+from hubfs.cache.turns import Turns
 from hubfs.cancellation import Cancellation
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Location, Resolver

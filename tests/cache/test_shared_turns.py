@@ -1,7 +1,7 @@
 """Turns: who fetches, and who waits for it."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -9,7 +9,8 @@ import pytest
 from hubfs.cache.shared import SharedTier
 from hubfs.cache.shared_indexes import SharedIndexes
 from hubfs.cache.shared_store import RestingStore
-from hubfs.cache.shared_turns import NoTurns, SharedTurns
+from hubfs.cache.shared_turns import SharedTurns
+from hubfs.cache.turns import Member, NoTurns
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled
 from tests.cache.shared_kit import Watched, memory_store
@@ -47,13 +48,13 @@ def pool(desk: Desk) -> Iterator[ThreadPoolExecutor]:
         desk.cancellation.cancel()
 
 
-def never() -> bool:
+def never(_: Sequence[Member] | None) -> bool:
     return False
 
 
-def take(turns: SharedTurns, name: str = "pass") -> bool:
-    with turns.turn(MODEL, name, never) as mine:
-        return mine
+def take(turns: SharedTurns, model: str = MODEL) -> bool:
+    with turns.pass_turn(model, never) as turn:
+        return turn.mine
 
 
 def still_waits(future: Future[bool]) -> bool:
@@ -61,8 +62,8 @@ def still_waits(future: Future[bool]) -> bool:
 
 
 def test_without_a_shared_cache_whoever_wants_to_fetch_does() -> None:
-    with NoTurns().turn(MODEL, "pass", never) as mine:
-        assert mine
+    with NoTurns().pass_turn(MODEL, never) as turn:
+        assert turn.mine
     assert NoTurns().index(MODEL) is None
 
 
@@ -70,11 +71,11 @@ def test_one_fetches_and_the_other_waits_until_it_has_arrived(desk: Desk, pool: 
     (tier, first), (other, second) = desk.daemon(), desk.daemon()
 
     def read() -> bool:
-        with second.turn(MODEL, "pass", lambda: other.get(KEY, 0) is not None) as mine:
-            return mine
+        with second.pass_turn(MODEL, lambda _: other.get(KEY, 0) is not None) as turn:
+            return turn.mine
 
-    with first.turn(MODEL, "pass", never) as mine:
-        assert mine
+    with first.pass_turn(MODEL, never) as turn:
+        assert turn.mine
         waiting = pool.submit(read)
         assert still_waits(waiting)
         tier.put(KEY, 0, block_of(0))
@@ -85,23 +86,23 @@ def test_one_fetches_and_the_other_waits_until_it_has_arrived(desk: Desk, pool: 
 
 def test_who_waits_is_next_when_nothing_arrives(desk: Desk, pool: ThreadPoolExecutor) -> None:
     (_, first), (_, second) = desk.daemon(), desk.daemon()
-    with first.turn(MODEL, "pass", never):
+    with first.pass_turn(MODEL, never):
         waiting = pool.submit(take, second)
         assert still_waits(waiting)
-        assert pool.submit(take, second, "other").result(10) is True
+        assert pool.submit(take, second, f"{MODEL}0").result(10) is True
     assert waiting.result(10) is True
 
 
 def test_what_has_arrived_already_needs_no_lease(desk: Desk) -> None:
     _, turns = desk.daemon()
-    with turns.turn(MODEL, "pass", lambda: True) as mine:
-        assert not mine
+    with turns.pass_turn(MODEL, lambda _: True) as turn:
+        assert not turn.mine
     assert desk.store.calls == []
 
 
 def test_a_lease_outlives_its_time_while_it_is_needed(desk: Desk, pool: ThreadPoolExecutor) -> None:
     (_, first), (_, second) = desk.daemon(ttl_s=0.6), desk.daemon(ttl_s=0.6)
-    with first.turn(MODEL, "pass", never):
+    with first.pass_turn(MODEL, never):
         waiting = pool.submit(take, second)
         assert not eventually(waiting.done, 1.8)
     assert waiting.result(10) is True
@@ -115,7 +116,7 @@ def test_a_store_that_is_down_lets_everybody_fetch(desk: Desk) -> None:
 
 def test_a_store_that_dies_while_somebody_waits_lets_it_fetch(desk: Desk, pool: ThreadPoolExecutor) -> None:
     (_, first), (_, second) = desk.daemon(), desk.daemon()
-    with first.turn(MODEL, "pass", never):
+    with first.pass_turn(MODEL, never):
         waiting = pool.submit(take, second)
         assert still_waits(waiting)
         desk.store.down = True
@@ -125,13 +126,13 @@ def test_a_store_that_dies_while_somebody_waits_lets_it_fetch(desk: Desk, pool: 
 
 def test_nobody_waits_longer_than_its_patience(desk: Desk) -> None:
     (_, first), (_, second) = desk.daemon(), desk.daemon(patience_s=0.2)
-    with first.turn(MODEL, "pass", never):
+    with first.pass_turn(MODEL, never):
         assert take(second) is True
 
 
 def test_a_cancel_ends_the_wait(desk: Desk, pool: ThreadPoolExecutor) -> None:
     (_, first), (_, second) = desk.daemon(), desk.daemon()
-    with first.turn(MODEL, "pass", never):
+    with first.pass_turn(MODEL, never):
         waiting = pool.submit(take, second)
         assert still_waits(waiting)
         threading.Timer(0.05, desk.cancellation.cancel).start()
@@ -141,7 +142,7 @@ def test_a_cancel_ends_the_wait(desk: Desk, pool: ThreadPoolExecutor) -> None:
 
 def test_the_lease_is_given_back_only_when_the_bytes_are_stored(desk: Desk) -> None:
     tier, turns = desk.daemon()
-    with turns.turn(MODEL, "pass", never):
+    with turns.pass_turn(MODEL, never):
         tier.put(KEY, 0, block_of(0))
     assert eventually(lambda: not desk.leases(), 5)
     calls = [(method, name.split("/")[0]) for method, name in desk.store.calls]
@@ -150,7 +151,7 @@ def test_the_lease_is_given_back_only_when_the_bytes_are_stored(desk: Desk) -> N
 
 def test_an_error_while_fetching_gives_the_lease_back(desk: Desk) -> None:
     def fail() -> None:
-        with desk.daemon()[1].turn(MODEL, "pass", never):
+        with desk.daemon()[1].pass_turn(MODEL, never):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -55,8 +55,8 @@ def test_the_shared_tier_hands_out_what_waits_and_writes_it_once_it_can(threads:
     writer = SharedTier(store, cancellation)
     turns = SharedTurns(store, writer, SharedIndexes(store), cancellation)
     threads.clear()
-    with turns.turn(KEY.model, "f", lambda: False) as mine:
-        assert mine
+    with turns.pass_turn(KEY.model, lambda _: False) as turn:
+        assert turn.mine
         writer.put(KEY, 0, block_of(0))
         assert writer.get(KEY, 0) == block_of(0)
     assert not writer.flush(10)

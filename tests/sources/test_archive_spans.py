@@ -149,6 +149,18 @@ def test_where_nothing_is_kept_reading_anywhere_takes_one_pass(bench_of: Callabl
     assert bench.stream.transfers == 1
 
 
+def test_an_index_that_another_daemon_kept_meanwhile_is_found(bench_of: Callable[..., Bench]) -> None:
+    bench = bench_of()
+    bench.read_once()
+    kept, bench.kept = bench.kept, None
+    spans: ArchiveSpans = bench.collaborators()["spans"]
+    assert not spans.known
+    bench.kept = kept
+    assert not spans.known
+    spans.look_again()
+    assert spans.known
+
+
 def test_the_index_outlives_the_daemon(bench_of: Callable[..., Bench]) -> None:
     bench = bench_of()
     index = bench.read_once().to_index()

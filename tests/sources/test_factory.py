@@ -17,8 +17,8 @@ from hubfs.cache.disk import DiskSettings, DiskTier
 from hubfs.cache.index_store import IndexStore
 from hubfs.cache.layout import CacheLayout
 from hubfs.cache.memory import MemoryTier
-from hubfs.cache.shared_turns import NoTurns
 from hubfs.cache.tiered import TieredCache
+from hubfs.cache.turns import NoTurns
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Damaged, Unavailable
 from hubfs.hub.handle import Handle
