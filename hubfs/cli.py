@@ -131,6 +131,12 @@ def main() -> None:
     help="auto fetches what a loader will want next while it reads the graph: at most 64 MiB because saved_model.pb "
     "was opened, the rest once a loader is at work. none waits until it is asked for.  [default: auto]",
 )
+@click.option(
+    "--require-sandbox",
+    is_flag=True,
+    default=None,
+    help="Refuse to mount where the process that inflates archives cannot be confined (Landlock, seccomp).",
+)
 @click.option("--offline", is_flag=True, default=None, help="Serve what is cached, and ask nobody for anything.")
 @click.option("--allow-other", is_flag=True, default=None, help="Let other users read the mount, too.")
 @click.option("--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
@@ -168,6 +174,8 @@ def mount(
         mount_point.prepare(mountpoint)
         if not config.verify_certificates:
             click.echo(f"hubfs: {UNVERIFIED}", err=True)
+        for text in config.warnings:
+            click.echo(f"hubfs: WARNING: {printable(text)}", err=True)
         arguments = [*sys.argv[1:]]
         log = log_file.of_daemon(config, mountpoint)
         if config.log_file is None and log is not None:

@@ -3,10 +3,12 @@
 The environment is read here and nowhere else, once, and by the caller's mapping.
 """
 
+import contextlib
 import json
 import os
+import stat
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,8 @@ DEFAULT_CONFIG_FILE = of_user(platformdirs.user_config_path("hubfs")) / "config.
 
 _DEFAULT_MEMORY_BYTES = (32 << 20, 256 << 20)
 
+_SECRET = ("token", "headers")
+
 _UNLISTED = "HUBFS_UNLISTED"
 """Flags for the daemon alone (JSON): what its command line, which everybody may read, does not show."""
 
@@ -74,6 +78,7 @@ class Config:
     memory_size_bytes: int = field(default_factory=lambda: default_memory_size_bytes(available_memory_bytes()))
     prefetch: bool = True  # fetch what a loader will want next before it asks
     inflate_workers: int = field(default_factory=lambda: min(len(os.sched_getaffinity(0)), MOST_WORKERS))
+    require_sandbox: bool = False  # refuse a mount whose inflating process could not be confined
     allow_other: bool = False
     supervise: bool = False  # a process of its own starts a daemon that died anew
     mount_options: Mapping[str, str | bool] = field(default_factory=dict)
@@ -90,6 +95,7 @@ class Config:
     gcs_token: str = "anon"  # noqa: S105 - the name of a way to authenticate
     gcs_endpoint_url: str | None = None
     fuse_library: FuseLibrary = FuseLibrary.AUTO
+    warnings: tuple[str, ...] = ()  # what is wrong with where the values came from
 
 
 def default_memory_size_bytes(available_bytes: int) -> int:
@@ -139,6 +145,7 @@ SETTINGS = (
     Setting("cache_size", "cache_size_bytes", parse_size, ("HUBFS_CACHE_SIZE",)),
     Setting("memory_size", "memory_size_bytes", parse_memory_size, ("HUBFS_MEMORY_SIZE",)),
     Setting("inflate_workers", "inflate_workers", parse_workers, ("HUBFS_INFLATE_WORKERS",)),
+    Setting("require_sandbox", "require_sandbox", parse_flag, ("HUBFS_REQUIRE_SANDBOX",)),
     Setting("prefetch", "prefetch", parse_prefetch, ("HUBFS_PREFETCH",)),
     Setting("allow_other", "allow_other", parse_flag, ("HUBFS_ALLOW_OTHER",)),
     Setting("supervise", "supervise", parse_flag, ("HUBFS_SUPERVISE",)),
@@ -167,8 +174,9 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
     """
     named = flags.get("config") or environment.get("HUBFS_CONFIG")
     flags = {**flags, **json.loads(environment.get(_UNLISTED, "{}"))}
-    table = _read_file(Path(named) if named else DEFAULT_CONFIG_FILE, must_exist=bool(named))
-    values = {}
+    file = Path(named) if named else DEFAULT_CONFIG_FILE
+    table = _read_file(file, must_exist=bool(named))
+    values: dict[str, Any] = {"warnings": tuple(_exposed(file, table))}
     for setting in SETTINGS:
         for origin, value in _candidates(setting, flags, environment, table):
             try:
@@ -179,6 +187,22 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
     if _no_disk_cache(flags, environment, table):
         values["cache_dir"] = None
     return Config(**values)
+
+
+def _exposed(file: Path, table: Mapping[str, Any]) -> Iterator[str]:
+    """A warning if the config file has a secret, and other users of the machine may read it."""
+    secret = sorted(
+        name
+        for name, value in table.items()
+        if name in _SECRET or (isinstance(value, str) and _is_url(value) and without_secrets(value) != value)
+    )
+    with contextlib.suppress(OSError):
+        mode = file.stat().st_mode
+        if secret and mode & (stat.S_IRGRP | stat.S_IROTH):
+            yield (
+                f"the config file {file} holds {', '.join(secret)}, and other users may read it "
+                f"({stat.filemode(mode)}): chmod 600 {file}"
+            )
 
 
 def out_of_sight(arguments: Sequence[str], flags: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
@@ -195,7 +219,7 @@ def out_of_sight(arguments: Sequence[str], flags: Mapping[str, Any]) -> tuple[li
 
 def _shown(setting: Setting, value: object) -> str:
     """The value, for a message: nothing of what is secret, no `user:password@`, and no query."""
-    if setting.name in ("token", "headers"):
+    if setting.name in _SECRET:
         return ""
     text = value if isinstance(value, str) else repr(value)
     start, slashes, rest = text.partition("//") if "//" in text else ("", "", text)

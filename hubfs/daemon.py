@@ -18,6 +18,7 @@ from hubfs import log_file, mount_point, mount_table, presence, unmounting
 from hubfs.blobs.url import redacted, redacted_text
 from hubfs.config import Config
 from hubfs.errors import InvalidConfig, MountFailed, printable
+from hubfs.formats import worker_process
 from hubfs.fuse.attributes import Owner
 from hubfs.fuse.binding import Binding, Timeouts, load, raise_read_ahead
 from hubfs.fuse.operations import Operations
@@ -74,7 +75,12 @@ def _serving(
     with mount_point.claimed(mountpoint):
         binding = load(config.fuse_library)
         config = _without_mounts(config, mountpoint)
-        mount = assemble(config, mountpoint, binding.description, problems, restarts=restarts)
+        for text in config.warnings:
+            _log.warning("%s", text)
+        unconfined_by = _unconfined_by(config)
+        mount = assemble(
+            config, mountpoint, binding.description, problems, restarts=restarts, unconfined_by=unconfined_by
+        )
         os.chdir("/")  # a daemon must not keep the directory busy that it was started in
         server = _Server(binding, mount, mountpoint, config, done)
         server.start()
@@ -85,6 +91,33 @@ def _serving(
             raise
     _log.info("%s is mounted at %s (%s)", redacted(config.hub), mountpoint, binding.description)
     return server
+
+
+def _unconfined_by(config: Config) -> str | None:
+    """What the process that inflates archives cannot give up; empty if nothing, None if there is no such process.
+
+    A mount goes on without, and says so. With `--require-sandbox` it raises `MountFailed`.
+    """
+    if not config.inflate_workers or not worker_process.available():
+        if config.require_sandbox:
+            raise MountFailed(
+                "--require-sandbox: archives would be inflated in the daemon itself; install rapidgzip, and leave "
+                "--inflate-workers above 0"
+            )
+        return None
+    lacking = worker_process.unconfined_by()
+    if lacking and config.require_sandbox:
+        raise MountFailed(
+            "--require-sandbox: the process that inflates archives could not be confined here, for want of: "
+            f"{lacking}; Linux 5.13 has what it takes, but a container's own filter may forbid it"
+        )
+    if lacking:
+        _log.warning(
+            "The process that inflates archives is not confined as it should be, for want of: %s; an archive that "
+            "takes it over could do what its user can (--require-sandbox refuses to mount then)",
+            lacking,
+        )
+    return lacking
 
 
 @contextlib.contextmanager

@@ -65,11 +65,18 @@ class Mount:
 
 
 def assemble(
-    config: Config, mountpoint: Path, binding: str, problems: RecentProblems, *, restarts: int | None = None
+    config: Config,
+    mountpoint: Path,
+    binding: str,
+    problems: RecentProblems,
+    *,
+    restarts: int | None = None,
+    unconfined_by: str | None = None,
 ) -> Mount:
     """Builds everything that a config asks for; asks nobody anything. Raises `InvalidConfig`.
 
-    `restarts`: how often a supervisor started the daemon anew; None without one.
+    `restarts`: how often a supervisor started the daemon anew; None without one. `unconfined_by`: what the inflating
+    process cannot give up on this machine; None without such a process. Both are for the status.
     """
     cancellation = Cancellation()
 
@@ -166,6 +173,7 @@ def assemble(
         http=http,
         problems=problems,
         restarts=restarts,
+        unconfined_by=unconfined_by,
         offline=config.offline,
     )
     about = {"hub": models.hub, "pid": os.getpid(), "version": __version__}

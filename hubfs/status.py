@@ -71,6 +71,7 @@ class Status:
         http: HttpClient,
         problems: RecentProblems,
         restarts: int | None = None,
+        unconfined_by: str | None = None,
         offline: bool = False,
     ) -> None:
         self._mountpoint = mountpoint
@@ -81,6 +82,7 @@ class Status:
         self._http = http
         self._problems = problems
         self._restarts = restarts
+        self._unconfined_by = unconfined_by
         self._offline = offline
         self._sizes_bytes: dict[str, int] = {}
         self._cached = CachedBytes(cache.cached_bytes)
@@ -103,6 +105,7 @@ class Status:
             "cache_dir": None if self._cache_dir is None else str(self._cache_dir),
             "cache": {name: asdict(stats) for name, stats in self._cache.stats().items()},
             "http": asdict(self._http.stats()),
+            "inflating_unconfined_by": self._unconfined_by,
             "certificates_verified": self._http.settings.verify,
             "models": [self._model(known, cached_bytes) for known in opened],
             "latest": [_latest(latest) for latest in self._models.latest_asked()],

@@ -63,6 +63,8 @@ def _as_text(status: Mapping[str, Any]) -> str:
 def _warnings(status: Mapping[str, Any]) -> Iterator[str]:
     if not status.get("certificates_verified", True):
         yield UNVERIFIED
+    if status.get("inflating_unconfined_by"):
+        yield f"WARNING: the process that inflates archives is not confined: {status['inflating_unconfined_by']}"
     if status.get("log_problem"):
         yield f"WARNING: {status['log_problem']}"
 

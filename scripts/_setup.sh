@@ -100,6 +100,10 @@ hubfs_environment() {
     is_ready .venv "$stamp" && return
     new_environment .venv "${pythons[0]}"
     install_into .venv --editable '.[test]' || fail "the installation of hubfs failed, see above"
+    # What the lower bounds of pyproject.toml admit, for the test of them.
+    .venv/bin/python -m uv pip compile --quiet --no-annotate --no-header --resolution lowest-direct \
+        --output-file .venv/lowest.txt pyproject.toml </dev/null >/dev/null ||
+        fail "the lowest versions of what hubfs depends on could not be resolved, see above"
     echo "$stamp" >.venv/stamp
 }
 

@@ -11,7 +11,7 @@ import os
 import platform
 import signal
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 NOBODY = 65534
@@ -36,6 +36,15 @@ _LANDLOCK_RIGHTS = ((1, 13, 0, 0), (2, 14, 0, 0), (3, 15, 0, 0), (4, 15, 2, 0), 
 _INSTRUCTION = struct.Struct("=HBBI")
 _LOAD, _IF_EQUAL, _IF_ANY, _RETURN = 0x20, 0x15, 0x45, 0x06
 _NUMBER, _ARCHITECTURE = 0, 4
+
+
+_NO_PRIVILEGES, _NO_FILES, _FEW_CALLS = (
+    "no new privileges",
+    "no files (Landlock)",
+    "few system calls (seccomp)",
+)
+_NEEDED = (_NO_PRIVILEGES, _NO_FILES, _FEW_CALLS)
+"""Without one of these steps, an archive that takes the process over can do what its user can."""
 
 
 @dataclass(frozen=True)
@@ -96,16 +105,21 @@ def confine() -> Sequence[str]:
     libc.syscall.restype = ctypes.c_long
     # The others need it, unless root calls.
     steps = {
-        "no new privileges": libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0,
+        _NO_PRIVILEGES: libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0,
         f"user {NOBODY}": _become_nobody(libc),
         "no capabilities": _drop_capabilities(libc),
         # Whoever becomes another user loses it, so not before. A process that was stopped would never see that the
         # daemon is gone; this kills it as soon as the thread ends that started it.
         "no life without who started it": libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0,
-        "no files (Landlock)": _forbid_files(libc),
-        "few system calls (seccomp)": _forbid_calls(libc),
+        _NO_FILES: _forbid_files(libc),
+        _FEW_CALLS: _forbid_calls(libc),
     }
     return [name for name, taken in steps.items() if taken]
+
+
+def missing(taken: Collection[str]) -> Sequence[str]:
+    """The steps that a confined process must have taken, and that `taken`, from `confine`, lacks."""
+    return [step for step in _NEEDED if step not in taken]
 
 
 def _capability_header() -> ctypes.Array[ctypes.c_uint32]:

@@ -15,14 +15,21 @@ from hubfs.formats.ring import Ring, anonymous_memory
 from hubfs.formats.worker_protocol import SLOT_BYTES, SLOTS, Window
 
 # Without hubfs's own __init__, which reads the version of the distribution: that takes longer than all the rest.
-_PROGRAM = """
+_HUBFS = """
 import sys
 package = sys.modules["hubfs"] = type(sys)("hubfs")
 package.__path__ = [sys.argv[1]]
+"""
+_PROGRAM = f"""{_HUBFS}
 sys.path.append(sys.argv[2])
 from hubfs.formats.inflate_worker import main
 main()
 """
+_TRIAL = f"""{_HUBFS}
+from hubfs.formats.sandbox import confine, missing
+print("; ".join(missing(confine())))
+"""
+_TRIAL_TIMEOUT_S = 10.0
 _END_TIMEOUT_S = 5.0
 
 
@@ -35,6 +42,28 @@ class WorkerLost(HubfsError):
 def available() -> bool:
     """Whether rapidgzip is installed."""
     return importlib.util.find_spec("rapidgzip") is not None
+
+
+def unconfined_by() -> str:
+    """What an inflating process of this daemon could not give up, in words; empty if it gives up all that it must.
+
+    A process like it tries, without an archive: it takes 30 ms.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603 - this very interpreter
+            [sys.executable, "-I", "-S", "-c", _TRIAL, str(Path(hubfs.__file__).parent)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            check=True,
+            timeout=_TRIAL_TIMEOUT_S,
+            cwd="/",
+            env={},
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"nothing is known, for the trial failed ({type(error).__name__})"
+    return done.stdout.strip()
 
 
 class WorkerProcess:
