@@ -137,12 +137,15 @@ def _tfjs(files: Mapping[str, int]) -> Iterator[tuple[str, range]]:
 
 
 def _staged(ranges: Iterable[tuple[str, range]]) -> Iterator[Want]:
-    """The ranges as wants: CERTAIN as far as the speculation goes, in whole blocks; the rest FOLLOWED."""
+    """The ranges as wants: CERTAIN as far as the speculation goes, in whole blocks; the rest FOLLOWED.
+
+    No rest is less than a tail: a tail is not split, and a few bytes are not worth a request.
+    """
     left_bytes = SPECULATION_BYTES
     for path, wanted in ranges:
         certain_bytes = len(wanted)
         if certain_bytes > left_bytes:
-            certain_bytes = left_bytes // BLOCK_SIZE_BYTES * BLOCK_SIZE_BYTES
+            certain_bytes = min(left_bytes, max(0, len(wanted) - TAIL_BYTES)) // BLOCK_SIZE_BYTES * BLOCK_SIZE_BYTES
         if certain_bytes:
             yield Want(path, wanted.start, certain_bytes, Stage.CERTAIN)
         if certain_bytes < len(wanted):

@@ -2,7 +2,7 @@ import random
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES as BLOCK
@@ -127,6 +127,7 @@ def test_an_empty_file_is_not_wanted() -> None:
     st.integers(1, 80 * BLOCK),
     st.integers(0, 2 * BLOCK),
 )
+@example(shards_bytes=[BLOCK + 1], graph_bytes=61 * BLOCK, index_bytes=2 * BLOCK)  # one block is left for the tail
 def test_every_byte_is_wanted_once_in_whole_blocks_and_stages_never_alternate(
     shards_bytes: list[int], graph_bytes: int, index_bytes: int
 ) -> None:
