@@ -9,6 +9,9 @@ from hubfs.errors import Cancelled, TimedOut
 
 _log = logging.getLogger(__name__)
 
+_NOTICED_WITHIN_S = 0.25
+"""How long `Cancellation.wait_for` sleeps before it looks again."""
+
 
 class Cancellation:
     """A flag that is set once, and that every wait of the daemon watches.
@@ -75,7 +78,7 @@ class Cancellation:
             remaining_s = deadline_s - time.monotonic()
             if remaining_s <= 0:
                 raise TimedOut(f"waited {timeout_s:g} s for {what}")
-            condition.wait(min(remaining_s, 0.25))
+            condition.wait(min(remaining_s, _NOTICED_WITHIN_S))
 
 
 def _run(callback: Callable[[], None]) -> None:

@@ -7,6 +7,8 @@ import pytest
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, TimedOut, Unavailable
 from hubfs.single_flight import SingleFlight, await_result
+from tests.support.mount import eventually
+from tests.support.waiting import waiting_threads
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def test_16_callers_with_one_key_work_once(flights: SingleFlight[str, int]) -> N
     with ThreadPoolExecutor(16) as callers:
         results = [callers.submit(flights.run, "k", work) for _ in range(16)]
         assert work.begun.wait(10)
-        time.sleep(0.1)  # let the others join
+        assert eventually(lambda: waiting_threads() == 15)
         work.go.set()
         assert [result.result(timeout=10) for result in results] == [42] * 16
     assert work.calls == 1
@@ -62,7 +64,7 @@ def test_an_error_reaches_all_and_the_next_caller_works_anew(flights: SingleFlig
     with ThreadPoolExecutor(8) as callers:
         results = [callers.submit(flights.run, "k", work) for _ in range(8)]
         assert work.begun.wait(10)
-        time.sleep(0.1)
+        assert eventually(lambda: waiting_threads() == 7)
         work.go.set()
         assert {str(result.exception(timeout=10)) for result in results} == {"no route"}
     assert work.calls == 1

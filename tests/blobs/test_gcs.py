@@ -251,23 +251,24 @@ def test_a_read_with_retries_outlives_cuts_and_server_errors(
     assert blob.read_at(0, len(DATA)) == DATA
 
 
-def test_a_store_that_is_silent_times_out(server: GcsServer, cancellation: Cancellation) -> None:
-    client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=0.4, retry=QUICK), cancellation)
+def test_a_store_that_is_silent_times_out(client: GcsClient, server: GcsServer, cancellation: Cancellation) -> None:
+    hasty = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=0.4, retry=QUICK), cancellation)
     try:
         obj = the_object(client)
-        server.spoil(Fault(stall_s=3))
+        server.spoil(Fault(stall_s=60))
         began_s = time.monotonic()
         with pytest.raises(TimedOut, match=r"gs://bucket/m/1/data: .*0\.4 s"):
-            client.read(obj, 0, 100)
-        assert time.monotonic() - began_s < 2
+            hasty.read(obj, 0, 100)
+        assert time.monotonic() - began_s < 20
+        server.reset()  # the request may not have come as far as to the fault
         assert client.read(obj, 0, 3) == DATA[:3]
     finally:
-        client.close()
+        hasty.close()
 
 
 def test_cancelling_ends_the_reads_in_flight(client: GcsClient, server: GcsServer, cancellation: Cancellation) -> None:
     obj = the_object(client)
-    server.spoil(*[Fault(stall_s=4)] * 3)
+    server.spoil(*[Fault(stall_s=60)] * 3)
     ended: list[BaseException] = []
 
     def read() -> None:
@@ -284,8 +285,8 @@ def test_cancelling_ends_the_reads_in_flight(client: GcsClient, server: GcsServe
     began_s = time.monotonic()
     cancellation.cancel()
     for thread in threads:
-        thread.join(5)
-    assert time.monotonic() - began_s < 0.5
+        thread.join(20)
+    assert time.monotonic() - began_s < 9, "the time-out of 10 s was waited for"
     assert len(ended) == 3
     with pytest.raises(Cancelled):
         client.read(obj, 0, 100)
@@ -317,7 +318,7 @@ def test_a_dead_store_is_unavailable_soon(cancellation: Cancellation, scheme: st
         client.list("bucket", "a/")
     with pytest.raises(Unavailable):
         client.read(GcsObject("bucket", "a", 5, "1"), 0, 5)
-    assert time.monotonic() - began_s < 3
+    assert time.monotonic() - began_s < 20, "a time-out of 30 s was waited for"
     client.close()
 
 

@@ -20,11 +20,11 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\n"
 
 
 @contextmanager
-def store(answer: Answer) -> Iterator[GcsClient]:
+def store(answer: Answer, *, timeout_s: float = 20.0) -> Iterator[GcsClient]:
     """A client of a store that answers so, whatever it is asked."""
     with HttpOrigin() as origin:
         origin.route("/*", lambda _: answer)
-        settings = GcsSettings(endpoint_url=origin.url, timeout_s=0.5, retry=RetryPolicy(attempts=1))
+        settings = GcsSettings(endpoint_url=origin.url, timeout_s=timeout_s, retry=RetryPolicy(attempts=1))
         client = GcsClient(settings, Cancellation())
         try:
             yield client
@@ -58,8 +58,9 @@ def test_chunks_that_are_none_are_noticed_at_once_wherever_the_network_cuts_them
 
 
 def test_headers_that_come_a_byte_at_a_time_time_out() -> None:
-    slow = Answer(wire=slow_header(every_s=0.05, bytes_in_all=100))
-    with store(slow) as client, pytest.raises(TimedOut, match=r"gs://models/a: the store sent nothing for 0\.5 s"):
+    slow = Answer(wire=slow_header(every_s=0.05, bytes_in_all=200))
+    said = r"gs://models/a: the store sent nothing for 0\.5 s"
+    with store(slow, timeout_s=0.5) as client, pytest.raises(TimedOut, match=said):
         client.read(OBJECT, 0, 10)
 
 
@@ -69,7 +70,7 @@ def test_redirects_in_a_circle_are_not_asked_again() -> None:
 
     with HttpOrigin() as origin:
         origin.route("/*", circle)
-        client = GcsClient(GcsSettings(endpoint_url=origin.url, timeout_s=0.5), Cancellation())
+        client = GcsClient(GcsSettings(endpoint_url=origin.url), Cancellation())
         try:
             with pytest.raises(Permanent, match="endless redirects"):
                 client.read(OBJECT, 0, 10)

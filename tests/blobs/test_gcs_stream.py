@@ -233,45 +233,46 @@ def test_ranges_stay_small_on_a_slow_line_so_that_bytes_are_not_held_back(client
 def test_closing_the_generator_gives_what_is_under_way_up_at_once(client: GcsClient, server: GcsServer) -> None:
     chunks = GcsStream(client, URL).chunks()
     assert next(chunks) == DATA[:FIRST]
-    server.spoil(*[Fault(stall_s=3)] * 4)
+    server.spoil(*[Fault(stall_s=60)] * 4)
     next(chunks)
     time.sleep(0.2)  # further ranges are asked for, and the store is silent
     began_s = time.monotonic()
     chunks.close()
-    assert time.monotonic() - began_s < 0.2
+    assert time.monotonic() - began_s < 5, "the time-out of 10 s was waited for"
     while any(thread.name.startswith("hubfs-range") for thread in threading.enumerate()):
-        assert time.monotonic() - began_s < 1
+        assert time.monotonic() - began_s < 9, "the time-out of 10 s was waited for"
         time.sleep(0.01)
     (obj,) = client.list("bucket", NAME)
     server.reset()
     assert client.read(obj, 0, 5) == DATA[:5]
 
 
-def test_a_store_that_falls_silent_times_out(server: GcsServer, cancellation: Cancellation) -> None:
+def test_a_store_that_falls_silent_times_out(client: GcsClient, server: GcsServer, cancellation: Cancellation) -> None:
     once = RetryPolicy(attempts=1)
-    client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=0.4, retry=once), cancellation)
+    (obj,) = client.list("bucket", NAME)
+    hasty = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=0.4, retry=once), cancellation)
     try:
-        stream = GcsStream(client, URL)
-        server.spoil(*[Fault(stall_s=3)] * 2)
+        stream = GcsStream(hasty, obj)
+        server.spoil(*[Fault(stall_s=60)] * 2)
         began_s = time.monotonic()
         with pytest.raises(TimedOut, match=URL):
             list(stream.chunks())
-        assert time.monotonic() - began_s < 2
+        assert time.monotonic() - began_s < 20
     finally:
-        client.close()
+        hasty.close()
 
 
 def test_a_cancel_ends_a_stalled_stream_at_once(
     client: GcsClient, server: GcsServer, cancellation: Cancellation
 ) -> None:
     stream = GcsStream(client, URL)
-    server.spoil(*[Fault(stall_s=4)] * 2)
+    server.spoil(*[Fault(stall_s=60)] * 2)
     timer = threading.Timer(0.4, cancellation.cancel)
     timer.start()
     began_s = time.monotonic()
     with pytest.raises(Cancelled):
         list(stream.chunks())
-    assert time.monotonic() - began_s < 1.5
+    assert time.monotonic() - began_s < 9, "the time-out of 10 s was waited for"
     timer.join()
 
 
@@ -280,14 +281,14 @@ def test_a_store_that_dies_in_mid_stream_is_unavailable_soon(cancellation: Cance
         server = alive.enter_context(gcs_server())
         server.create_bucket("bucket")
         server.upload("bucket", NAME, DATA)
-        client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=5, retry=QUICK), cancellation)
+        client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=60, retry=QUICK), cancellation)
         chunks = GcsStream(client, URL).chunks()
         got = [next(chunks)]
         alive.close()
         began_s = time.monotonic()
         with pytest.raises(Unavailable, match=f"{URL}: "):
             got.extend(chunks)
-        assert time.monotonic() - began_s < 4
+        assert time.monotonic() - began_s < 30, "the time-out of 60 s was waited for"
         assert DATA.startswith(b"".join(got))
         client.close()
 

@@ -41,14 +41,14 @@ def test_a_request_without_a_reply_is_given_up_after_twice_the_silence() -> None
     began_s = time.monotonic()
     with pytest.raises(FutureTimeoutError):
         flight.result(SILENCE_S, bound_s=30)
-    assert 2 * SILENCE_S <= time.monotonic() - began_s < 2
+    assert 2 * SILENCE_S <= time.monotonic() - began_s < 20
 
 
 def test_a_request_is_given_up_at_its_bound() -> None:
     began_s = time.monotonic()
     with pytest.raises(FutureTimeoutError):
-        Flight(Future()).result(10, bound_s=0.2)
-    assert 0.2 <= time.monotonic() - began_s < 2
+        Flight(Future()).result(30, bound_s=0.2)
+    assert 0.2 <= time.monotonic() - began_s < 20
 
 
 def test_what_the_request_raised_comes_out_also_if_it_is_a_time_out() -> None:
@@ -64,7 +64,7 @@ def test_a_body_that_trickles_is_given_up_and_a_slow_one_is_not(piece_bytes: int
     async def handle(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
-        for _ in range(16):
+        for _ in range(48):
             await response.write(b"x" * piece_bytes)
             await asyncio.sleep(0.05)
         return response
@@ -83,12 +83,12 @@ def test_a_body_that_trickles_is_given_up_and_a_slow_one_is_not(piece_bytes: int
             loop = asyncio.get_running_loop()
             future = asyncio.run_coroutine_threadsafe(watched(ask(str(server.make_url("/"))), progress), loop)
             try:
-                return (await asyncio.to_thread(Flight(future, progress).result, 0.3, 30.0))[1]
+                return (await asyncio.to_thread(Flight(future, progress).result, 1.5, 60.0))[1]
             finally:
                 future.cancel()
 
     if ends_well:
-        assert asyncio.run(main()) == b"x" * 16 * piece_bytes
+        assert asyncio.run(main()) == b"x" * 48 * piece_bytes
     else:
         with pytest.raises(FutureTimeoutError):
             asyncio.run(main())

@@ -37,6 +37,13 @@ def origin():
 
 @pytest.fixture
 def client():
+    with http_client() as client:
+        yield client
+
+
+@pytest.fixture
+def hasty():
+    """A client for hosts that are silent for ever."""
     with http_client(stall_timeout_s=0.5) as client:
         yield client
 
@@ -137,10 +144,10 @@ class TestErrors:
                 client.probe(origin.url + "/a")
         assert origin.connections == 1
 
-    def test_a_refusal_whose_body_stalls_is_a_refusal(self, origin, client) -> None:
+    def test_a_refusal_whose_body_stalls_is_a_refusal(self, origin, hasty) -> None:
         origin.route("/a", lambda _: Answer(404, {}, b"no such page", stall_after=2))
         with pytest.raises(NotFound):
-            client.probe(origin.url + "/a")
+            hasty.probe(origin.url + "/a")
 
     def test_the_foreign_texts_are_in_no_traceback(self, client) -> None:
         with DeadPort() as dead:
@@ -157,14 +164,16 @@ class TestErrors:
     @pytest.mark.parametrize(
         "wish", ["1", "0", "Wed, 21 Oct 2015 07:28:00 GMT", "Fri, 31 Dec 9999 23:59:59 -0000", "?"]
     )
-    def test_retry_after_is_honoured_up_to_its_bound(self, origin, client, wish: str) -> None:
+    def test_retry_after_is_honoured_up_to_its_bound(self, origin, client, monkeypatch, wish: str) -> None:
         origin.put("/a", PAYLOAD)
         origin.script("/a", status(503, {"Retry-After": wish}))
-        started_s = time.monotonic()
+        waited_s = []
+        monkeypatch.setattr(client.cancellation, "sleep", waited_s.append)
         client.probe(origin.url + "/a")
-        waited_s = time.monotonic() - started_s
-        assert (waited_s >= QUICK.retry_after_cap_s) == (wish[0] in "1F")
-        assert waited_s < 1
+        if wish[0] in "1F":
+            assert waited_s == [QUICK.retry_after_cap_s]
+        else:
+            assert 0 <= waited_s[0] <= QUICK.cap_s
 
     def test_a_refused_connection_is_unavailable(self, client) -> None:
         with DeadPort() as dead:
@@ -176,16 +185,16 @@ class TestErrors:
         with pytest.raises(Unavailable, match=r"http://host\.invalid/a could not be read: "):
             client.probe("http://host.invalid/a?hush")
 
-    def test_a_host_that_is_silent_times_out(self, origin, client) -> None:
+    def test_a_host_that_is_silent_times_out(self, origin, hasty) -> None:
         origin.put("/a", PAYLOAD)
         origin.always("/a", stall_first())
         with pytest.raises(TimedOut, match=rf"{origin.url}/a sent nothing for 0\.5 s"):
-            client.probe(origin.url + "/a?hush")
+            hasty.probe(origin.url + "/a?hush")
 
-    def test_a_slow_transfer_is_no_stall(self, origin, client) -> None:
+    def test_a_slow_transfer_is_no_stall(self, origin) -> None:
         origin.put("/a", PAYLOAD * 3)
-        origin.always("/a", paced(200_000))  # a piece every third of a second, a second and a half in all
-        with client.open(origin.url + "/a") as transfer:
+        origin.always("/a", paced(150_000, piece_bytes=4096))  # twenty pieces a second, two seconds in all
+        with http_client(stall_timeout_s=1.5) as client, client.open(origin.url + "/a") as transfer:
             assert transfer.read_up_to(1 << 30) == PAYLOAD * 3
 
     @pytest.mark.parametrize("url", ["ftp://h/a", "nonsense", "http://", "http://[::1/", "http://h:port/"])
@@ -396,7 +405,7 @@ class TestCancel:
             started_s = time.monotonic()
             with pytest.raises(Cancelled):
                 client.reply(origin.url + "/a")
-            assert time.monotonic() - started_s < 2
+            assert time.monotonic() - started_s < 20, "a time-out of 100 s was waited for"
             timer.join()
             with pytest.raises(Cancelled):
                 client.probe(origin.url + "/a")
@@ -423,9 +432,9 @@ class TestCancel:
             cancelled_s = time.monotonic()
             cancellation.cancel()
             for thread in threads:
-                thread.join(10)
+                thread.join(30)
         assert len(ends) == 8
-        assert max(ends) - cancelled_s < 1
+        assert max(ends) - cancelled_s < 20, "a time-out of 100 s was waited for"
 
 
 def test_statistics_count_every_request_and_every_byte_of_a_body(origin, client) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from hubfs.blobs import http_connect
 from hubfs.blobs.http_connect import alternating
 from hubfs.errors import TimedOut, Unavailable
 from tests.support.http_clients import http_client
@@ -50,7 +51,7 @@ def test_an_address_that_does_not_answer_holds_nobody_up_if_another_does(swallow
         began_s = time.monotonic()
         with client.open(url) as transfer:
             assert transfer.read_up_to(10) == b"bytes"
-        assert time.monotonic() - began_s < 2
+        assert time.monotonic() - began_s < client.settings.connect_timeout_s, "a silent address got its time-out"
 
 
 def test_all_addresses_together_get_the_time_of_one(swallowing: Place, lead: Lead) -> None:
@@ -60,16 +61,17 @@ def test_all_addresses_together_get_the_time_of_one(swallowing: Place, lead: Lea
         began_s = time.monotonic()
         with pytest.raises(TimedOut, match=r"many\.example/a could not be connected to within 0\.6 s"):
             client.open(url + "/a")
-        assert 0.5 < time.monotonic() - began_s < 2
+        assert 0.5 < time.monotonic() - began_s < 9, "each of the 16 got its 0.6 s"
 
 
-def test_a_host_that_refuses_at_every_address_does_so_at_once(lead: Lead) -> None:
+def test_a_host_that_refuses_at_every_address_does_so_at_once(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_connect, "_STAGGER_S", 5.0)
     with DeadPort() as dead, http_client() as client:
         url = lead(*8 * [("127.0.0.1", int(dead.url.rpartition(":")[2]))])
         began_s = time.monotonic()
         with pytest.raises(Unavailable, match="Connection refused"):
             client.open(url + "/a")
-        assert time.monotonic() - began_s < 1
+        assert time.monotonic() - began_s < 5, "another address was only tried after a while"
 
 
 def test_the_families_are_tried_by_turns() -> None:

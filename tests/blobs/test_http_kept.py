@@ -109,7 +109,7 @@ def test_what_ended_within_its_reply_is_not_sent_again(origin, client, reset) ->
 
 
 def test_silence_is_no_end(origin) -> None:
-    with http_client(retry=ONCE, stall_timeout_s=0.2) as client:
+    with http_client(retry=ONCE, stall_timeout_s=1.5) as client:
         keep(client, origin, 1)
         origin.script("/a", stall_first())
         with pytest.raises(TimedOut):

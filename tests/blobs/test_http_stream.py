@@ -35,7 +35,14 @@ def origin():
 
 @pytest.fixture
 def client():
-    with http_client(stall_timeout_s=0.4) as client:
+    with http_client() as client:
+        yield client
+
+
+@pytest.fixture
+def hasty():
+    """A client for hosts that are silent for ever."""
+    with http_client(stall_timeout_s=1.0) as client:
         yield client
 
 
@@ -67,11 +74,11 @@ def test_chunks_are_worth_handling(origin, client) -> None:
 
 def test_bytes_of_a_slow_line_are_not_held_back(origin, client) -> None:
     stream = HttpStream(client, origin.url + "/a")
-    origin.always("/a", paced(640_000))
+    origin.always("/a", paced(16_000))
     started_s = time.monotonic()
     chunks = stream.chunks()
     assert PAYLOAD.startswith(next(chunks))
-    assert time.monotonic() - started_s < 0.35  # 256 KiB would have taken 0.4 s
+    assert time.monotonic() - started_s < 10  # 256 KiB would have taken 16 s
     chunks.close()
 
 
@@ -81,15 +88,15 @@ def test_closing_the_generator_ends_the_transfer(origin, client) -> None:
     chunks = stream.chunks()
     next(chunks)
     chunks.close()
-    time.sleep(0.3)
-    sent = origin.body_bytes_sent("/a")
-    time.sleep(0.3)
-    assert origin.body_bytes_sent("/a") == sent < len(PAYLOAD)
+    sent = None
+    while sent != (sent := origin.body_bytes_sent("/a")):  # what is on its way comes to an end
+        time.sleep(0.3)
+    assert sent < len(PAYLOAD)
 
 
 @pytest.mark.parametrize("breakage", [cut(after=1_000_000), cut(after=1_000_000, reset=True), stall(after=1_000_000)])
-def test_a_broken_transfer_goes_on_from_where_it_broke(origin, client, breakage) -> None:
-    stream = HttpStream(client, origin.url + "/a")
+def test_a_broken_transfer_goes_on_from_where_it_broke(origin, hasty, breakage) -> None:
+    stream = HttpStream(hasty, origin.url + "/a")
     origin.reset()
     origin.script("/a", breakage, breakage)
     assert b"".join(stream.chunks()) == PAYLOAD
@@ -118,8 +125,8 @@ def test_a_stream_that_makes_no_progress_is_given_up(origin, client) -> None:
     assert len(origin.requests) == 3
 
 
-def test_a_stream_that_stays_silent_times_out(origin, client) -> None:
-    stream = HttpStream(client, origin.url + "/a")
+def test_a_stream_that_stays_silent_times_out(origin, hasty) -> None:
+    stream = HttpStream(hasty, origin.url + "/a")
     origin.always("/a", stall(after=0))
     with pytest.raises(TimedOut):
         list(stream.chunks())
@@ -256,7 +263,7 @@ def test_closing_ends_transfers_that_are_silent_and_their_threads(origin) -> Non
         began_s = time.monotonic()
         chunks.close()
         while any(thread.name.startswith("hubfs-range") for thread in threading.enumerate()):
-            assert time.monotonic() - began_s < 2
+            assert time.monotonic() - began_s < 20, "a time-out of 100 s was waited for"
             time.sleep(0.01)
 
 
@@ -350,7 +357,7 @@ def test_a_cancel_ends_a_stalled_stream_at_once(origin) -> None:
         started_s = time.monotonic()
         with pytest.raises(Cancelled):
             list(stream.chunks())
-        assert time.monotonic() - started_s < 2
+        assert time.monotonic() - started_s < 20, "a time-out of 100 s was waited for"
         timer.join()
 
 

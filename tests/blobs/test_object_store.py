@@ -34,9 +34,19 @@ def cancellation() -> Iterator[Cancellation]:
 @pytest.fixture
 def bucket(server: GcsServer, cancellation: Cancellation) -> Iterator[ObjectStore]:
     server.reset()
-    store = open_store(
-        f"gs://fleet/{uuid.uuid4().hex}/", ObjectStoreSettings(endpoint_url=server.url, timeout_s=1.0), cancellation
-    )
+    yield from opened(server, cancellation, timeout_s=20.0)
+
+
+@pytest.fixture
+def hasty(server: GcsServer, cancellation: Cancellation) -> Iterator[ObjectStore]:
+    """The same, for a server that is silent for ever."""
+    server.reset()
+    yield from opened(server, cancellation, timeout_s=1.0)
+
+
+def opened(server: GcsServer, cancellation: Cancellation, timeout_s: float) -> Iterator[ObjectStore]:
+    settings = ObjectStoreSettings(endpoint_url=server.url, timeout_s=timeout_s)
+    store = open_store(f"gs://fleet/{uuid.uuid4().hex}/", settings, cancellation)
     assert isinstance(store, GcsStore)
     yield store
     store.close()
@@ -143,12 +153,12 @@ def test_a_cut_answer_is_no_object(bucket: ObjectStore, server: GcsServer) -> No
         bucket.get("name")
 
 
-def test_silence_is_borne_no_longer_than_the_time_out(bucket: ObjectStore, server: GcsServer) -> None:
-    server.spoil(*[Fault(stall_s=30)] * 2)
+def test_silence_is_borne_no_longer_than_the_time_out(hasty: ObjectStore, server: GcsServer) -> None:
+    server.spoil(*[Fault(stall_s=120)] * 2)
     began_s = time.monotonic()
     with pytest.raises(TimedOut):
-        bucket.get("name")
-    assert time.monotonic() - began_s < 10
+        hasty.get("name")
+    assert time.monotonic() - began_s < 40
 
 
 def test_a_cancel_ends_a_wait(bucket: ObjectStore, server: GcsServer, cancellation: Cancellation) -> None:
@@ -157,7 +167,7 @@ def test_a_cancel_ends_a_wait(bucket: ObjectStore, server: GcsServer, cancellati
     threading.Timer(0.2, cancellation.cancel).start()
     with pytest.raises(Cancelled):
         bucket.get("name")
-    assert time.monotonic() - began_s < 0.9  # before the time-out
+    assert time.monotonic() - began_s < 15  # before the time-out
 
 
 def test_a_server_that_is_gone_is_unavailable(cancellation: Cancellation) -> None:

@@ -17,6 +17,7 @@ from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, Damaged, Unavailable
 from hubfs.memory_budget import MemoryBudget
 from tests.support.mount import eventually
+from tests.support.waiting import waiting_threads
 
 PAYLOAD = random.Random(11).randbytes(20 * BLOCK_SIZE_BYTES + 999)
 KEY = CacheKey("hub/a/b/1@x", "f")
@@ -153,7 +154,7 @@ def test_an_error_reaches_all_who_wait_and_the_next_read_tries_anew(blob: Cached
         for _ in range(8):
             readers.submit(read)
         assert origin.arrived.acquire(timeout=10)
-        time.sleep(0.05)  # let the others join
+        assert eventually(lambda: waiting_threads() == 7)  # one fetches itself
         origin.open.set()
     assert errors == ["https://hub/x: no route"] * 8
     origin.answer = whole
@@ -264,7 +265,7 @@ def test_a_cancel_ends_those_who_wait_for_another_readers_fetch(
         time.sleep(0.05)
         cancellation.cancel()
         with pytest.raises(Cancelled):
-            read.result(timeout=0.6)
+            read.result(timeout=10)
 
 
 def test_after_a_cancel_nothing_is_fetched(blob: CachedBlob, origin: Origin, cancellation: Cancellation) -> None:

@@ -81,7 +81,7 @@ def _a_real_disk(tmp_path: Path) -> None:
 
 
 def test_what_was_written_is_given_back_and_is_still_there(tmp_path: Path, cancellation: Cancellation) -> None:
-    cache = tier_with_pages(tmp_path, cancellation, after_s=0.3)
+    cache = tier_with_pages(tmp_path, cancellation, after_s=2.0)
     fill(cache)
     assert resident_bytes(data_file(tmp_path)) == BLOCKS * BLOCK_SIZE_BYTES
     assert eventually(lambda: resident_bytes(data_file(tmp_path)) == 0)
@@ -108,7 +108,7 @@ def test_until_then_it_stays(tmp_path: Path, cancellation: Cancellation) -> None
 def test_the_thread_ends_when_there_is_nothing_to_do_and_begins_anew(
     tmp_path: Path, cancellation: Cancellation
 ) -> None:
-    cache = tier_with_pages(tmp_path, cancellation, after_s=0.05)
+    cache = tier_with_pages(tmp_path, cancellation, after_s=1.0)
     assert sweepers() == 0
     for index in range(2):
         cache.put(KEY, index, block_of(index))

