@@ -99,4 +99,4 @@ def test_a_hub_that_is_not_asked_says_so_and_knows_nothing() -> None:
             ask()
         assert "https://hub/google/spice" in str(caught.value)
         assert not isinstance(caught.value, ModelNotFound)
-    assert (hub.hub, hub.versions("google/spice"), hub.children("")) == ("https://hub", (), None)
+    assert (hub.hub, hub.lists, hub.versions("google/spice"), hub.children("")) == ("https://hub", False, (), ())
