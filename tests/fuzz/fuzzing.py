@@ -31,6 +31,7 @@ TARGETS = (
     "block_map",
     "catalogue",
     "config",
+    "cost",
     "gcs_listing",
     "gzip_index",
     "gzip_stream",

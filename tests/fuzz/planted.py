@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+from hubfs.blobs import url
 from hubfs.formats import gzip
 from hubfs.hub import handle
 from tests.fuzz.fuzzing import Target
@@ -37,12 +38,18 @@ def _five_steps(data: bytes) -> None:
         raise AssertionError("the chain was followed to its end")
 
 
+def _an_expression_begins_anew_at_every_place(target: Target) -> Target:
+    url._QUERY = re.compile(r"""(?<=\S)\?[^\s"'<>]*=[^\s"'<>]*()""")
+    return target
+
+
 GUIDED = "protobuf: a chain of five bytes"
 """Only what sees coverage finds this one."""
 
 PLANTS: dict[str, Callable[[Target], Target]] = {
     "handle: empty segments pass": _handles_with_empty_segments,
     "gzip_stream: what follows is lost": _what_follows_gzip_data_is_lost,
+    "cost: a quadratic expression": _an_expression_begins_anew_at_every_place,
     GUIDED: _a_chain,
 }
 """By the target that must find it, and what it is."""

@@ -288,6 +288,24 @@ def tfjs_manifest() -> Inputs:
     }
 
 
+def cost() -> Mapping[str, bytes]:
+    return {
+        "log": b"lhttp://hub.test/a\n%%\nb?\n%%\n answered",
+        "text": b"rsee http://\n%%\nme@\n%%\n/a",
+        "query": b"rsee /a\n%%\n?\n%%\n",
+        "error": b"ea\n%%\n \n%%\n.",
+        "link": b'i<a>;rel="\n%%\n hubfs-index\n%%\nx',
+        "head": b"HETag: a\n%%\n\r\nA: b\n%%\n",
+        "header": b"hbytes \n%%\n1\n%%\n-2/3",
+        "way": b"whttp://\n%%\n../\n%%\n",
+        "catalogue": b"cModule\ta\n%%\n/a\n%%\n/1",
+        "json": b'j{"weightsManifest": \n%%\n[\n%%\n]}',
+        "listing": b'g{"prefixes": [\n%%\n"a/",\n%%\n"b/"]}',
+        "links": b"m# Collection a/b\n\n%%\n](\n%%\n)",
+        "paths": b"fa\n%%\n/a\n%%\n,b",
+    }
+
+
 def gcs_listing() -> Inputs:
     def obj(name: str, size: int = 5) -> dict[str, str]:
         made = "2024-02-29T23:59:59.999Z"
@@ -402,6 +420,7 @@ SEEDS = {
     "block_map": block_map_,
     "catalogue": catalogue,
     "config": config,
+    "cost": cost,
     "gcs_listing": gcs_listing,
     "gzip_index": gzip_index,
     "gzip_stream": gzip_stream,

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_COMMON = """
+_CONFIG = """
 daemon off;
 master_process off;
 pid {home}/nginx.pid;
@@ -22,13 +22,6 @@ http {{
     access_log {home}/access.log exact;
     client_body_temp_path {home}; proxy_temp_path {home}; fastcgi_temp_path {home};
     uwsgi_temp_path {home}; scgi_temp_path {home};
-    {http}
-}}
-"""
-
-_FILES = "server {{ listen 127.0.0.1:{port}; root {root}; }}"
-
-_HUB = """
     default_type application/x-gzip;
     limit_rate {bytes_per_s};
     # $arg_NAME cannot name an argument with a hyphen.
@@ -53,6 +46,7 @@ _HUB = """
             try_files $uri$suffix =404;
         }}
     }}
+}}
 """
 
 _SETTLED = "/-/settled"
@@ -119,33 +113,19 @@ def nginx_hub(home: Path, *, bytes_per_s: int = 0, versions: int = 0) -> Iterato
 
     Names without a version are redirected to the newest archive of so many `versions`; 0 answers 404.
     """
-    root = home / "root"
-    root.mkdir(parents=True)
-    redirects = " ".join(
-        f"if (-f $document_root$uri/{version}.tar.gz) {{ return 302 $uri/{version}?$args; }}"
-        for version in range(versions, 0, -1)
-    )
-    with _running(home, _HUB, root=root, bytes_per_s=bytes_per_s, redirects=redirects) as url:
-        yield NginxHub(url, home, root)
-
-
-@contextmanager
-def nginx_files(home: Path, root: Path) -> Iterator[str]:
-    """The URL of an nginx with its defaults, which serves the files below `root`; its own are in `home`."""
-    home.mkdir(parents=True)
-    with _running(home, _FILES, root=root) as url:
-        yield url
-
-
-@contextmanager
-def _running(home: Path, http: str, **fields: object) -> Iterator[str]:
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     assert program, "nginx is missing: scripts/test installs it"
+    root = home / "root"
+    root.mkdir(parents=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     config = home / "nginx.conf"
-    config.write_text(_COMMON.format(home=home, http=http.format(port=port, **fields)))
+    redirects = " ".join(
+        f"if (-f $document_root$uri/{version}.tar.gz) {{ return 302 $uri/{version}?$args; }}"
+        for version in range(versions, 0, -1)
+    )
+    config.write_text(_CONFIG.format(home=home, root=root, port=port, bytes_per_s=bytes_per_s, redirects=redirects))
     server = subprocess.Popen(
         [program, "-p", home, "-c", config, "-e", home / "error.log"],
         stdin=subprocess.DEVNULL,
@@ -154,7 +134,7 @@ def _running(home: Path, http: str, **fields: object) -> Iterator[str]:
     )
     try:
         _wait_for(port, server, home / "error.log")
-        yield f"http://127.0.0.1:{port}"
+        yield NginxHub(f"http://127.0.0.1:{port}", home, root)
     finally:
         server.terminate()
         server.wait(10)
