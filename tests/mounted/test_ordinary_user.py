@@ -71,6 +71,18 @@ def test_a_model_is_read_by_who_mounted_alone(user: Machine, small: Path, form: 
     assert ends(pid)
 
 
+@pytest.mark.parametrize("copy", ["cp -r", "cp -a", "rsync -a"])
+def test_a_copy_can_be_changed_and_deleted_and_the_mount_cannot(user: Machine, copy: str) -> None:
+    mount(user)
+    assert run(user, *copy.split(), f"hub/{SMALL}", "copy").returncode == 0
+    assert run(user, "rm", "-r", "copy").returncode == 0
+    for write in (["touch", "new"], ["mkdir", "new"], ["rm", "-r", "variables"], ["mv", "assets", "others"]):
+        done = run(user, "env", "-C", f"{user.root}/hub/{SMALL}", *write)
+        assert "Read-only file system" in done.stderr
+    assert run(user, "test", "-w", f"hub/{SMALL}").returncode == 1
+    assert user.hubfs("unmount", "hub").returncode == 0
+
+
 def test_another_user_is_told_whose_mount_it_is_and_cannot_end_it(user: Machine) -> None:
     pid = mount(user)["pid"]
     somebody = as_user(user, NAMELESS)

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_CONFIG = """
+_COMMON = """
 daemon off;
 master_process off;
 pid {home}/nginx.pid;
@@ -22,6 +22,13 @@ http {{
     access_log {home}/access.log exact;
     client_body_temp_path {home}; proxy_temp_path {home}; fastcgi_temp_path {home};
     uwsgi_temp_path {home}; scgi_temp_path {home};
+    {http}
+}}
+"""
+
+_FILES = "server {{ listen 127.0.0.1:{port}; root {root}; }}"
+
+_HUB = """
     default_type application/x-gzip;
     limit_rate {bytes_per_s};
     # $arg_NAME cannot name an argument with a hyphen.
@@ -46,7 +53,6 @@ http {{
             try_files $uri$suffix =404;
         }}
     }}
-}}
 """
 
 _SETTLED = "/-/settled"
@@ -113,19 +119,33 @@ def nginx_hub(home: Path, *, bytes_per_s: int = 0, versions: int = 0) -> Iterato
 
     Names without a version are redirected to the newest archive of so many `versions`; 0 answers 404.
     """
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert program, "nginx is missing: scripts/test installs it"
     root = home / "root"
     root.mkdir(parents=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = home / "nginx.conf"
     redirects = " ".join(
         f"if (-f $document_root$uri/{version}.tar.gz) {{ return 302 $uri/{version}?$args; }}"
         for version in range(versions, 0, -1)
     )
-    config.write_text(_CONFIG.format(home=home, root=root, port=port, bytes_per_s=bytes_per_s, redirects=redirects))
+    with _running(home, _HUB, root=root, bytes_per_s=bytes_per_s, redirects=redirects) as url:
+        yield NginxHub(url, home, root)
+
+
+@contextmanager
+def nginx_files(home: Path, root: Path) -> Iterator[str]:
+    """The URL of an nginx with its defaults, which serves the files below `root`; its own are in `home`."""
+    home.mkdir(parents=True)
+    with _running(home, _FILES, root=root) as url:
+        yield url
+
+
+@contextmanager
+def _running(home: Path, http: str, **fields: object) -> Iterator[str]:
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert program, "nginx is missing: scripts/test installs it"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = home / "nginx.conf"
+    config.write_text(_COMMON.format(home=home, http=http.format(port=port, **fields)))
     server = subprocess.Popen(
         [program, "-p", home, "-c", config, "-e", home / "error.log"],
         stdin=subprocess.DEVNULL,
@@ -134,7 +154,7 @@ def nginx_hub(home: Path, *, bytes_per_s: int = 0, versions: int = 0) -> Iterato
     )
     try:
         _wait_for(port, server, home / "error.log")
-        yield NginxHub(f"http://127.0.0.1:{port}", home, root)
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait(10)
