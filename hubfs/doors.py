@@ -54,7 +54,7 @@ def resolver(config: Config, http: HttpClient, gcs: GcsClient) -> Resolver:
         asked = GcsResolver(gcs, config.hub, config.form)
     else:
         asked = TfhubResolver(http, config.hub, config.form)
-    return OfflineResolver(asked.hub) if config.offline else asked
+    return OfflineResolver(asked) if config.offline else asked
 
 
 def document_fetcher(config: Config, http: HttpClient) -> Fetch | None:

@@ -1,6 +1,7 @@
 """The composition root: spells out what a mount is made of, from the network up to the names."""
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,7 @@ from hubfs.cancellation import Cancellation
 from hubfs.config import DEFAULT_HUB, Config
 from hubfs.formats.gzip_blob import KEEP_BYTES
 from hubfs.hub.reachability import Asking, AtOnce, Reachability
+from hubfs.hub.resolver import Resolver
 from hubfs.memory_budget import MemoryBudget
 from hubfs.sources.answers import AnswersSettings
 from hubfs.sources.archive import ArchiveSettings
@@ -46,6 +48,8 @@ from hubfs.tree.catalog_provider import CatalogProvider, Fetch
 from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.tfhub_modules import TfhubModules
 from hubfs.tree.virtual_tree import VirtualTree
+
+_log = logging.getLogger(__name__)
 
 _RESERVE_BYTES = 1 << 30
 _RESERVE_PART = 0.05
@@ -86,6 +90,8 @@ def assemble(
     http = HttpClient(doors.http_settings(config, retry), cancellation)
     gcs = GcsClient(doors.gcs_settings(config, retry), cancellation)
 
+    resolver = doors.resolver(config, http, gcs)
+
     # Memory: transfers and windows take at most half of it, and what they do not take is for blocks.
     budget = MemoryBudget(config.memory_size_bytes // 2)
     ahead = Ahead(budget)
@@ -104,8 +110,9 @@ def assemble(
     indexes: Indexes = local_indexes
     turns: Turns = NoTurns()
     shared = None
-    if config.shared_cache_url is not None and not config.offline:  # a store is asked, too
-        shared = SharedCache.open(config.shared_cache_url, doors.store_settings(config, retry), cancellation, disk)
+    shared_cache_url = _shared_cache_url(config, resolver)
+    if shared_cache_url is not None:
+        shared = SharedCache.open(shared_cache_url, doors.store_settings(config, retry), cancellation, disk)
         cache = OverShared(memory, shared.tier) if disk is None else TieredCache(memory, OverShared(disk, shared.tier))
         indexes, turns = CombinedIndexes(local_indexes, shared.indexes), shared.turns
     if layout is not None and disk is not None:
@@ -113,7 +120,6 @@ def assemble(
     fetches = ThreadPoolExecutor(FETCHES, thread_name_prefix="fetch")
 
     # Sources: by form, what wraps what.
-    resolver = doors.resolver(config, http, gcs)
     factory = SourceFactory(
         resolver,
         http=http,
@@ -146,7 +152,7 @@ def assemble(
         load_index=indexes.load,
         load_extracted=factory.extracted,
         known_on_disk=local_indexes.known,  # a listing asks no store
-        latest_answers=_latest_answers(config, resolver.hub),
+        latest_answers=_latest_answers(config, resolver.cached_as),
         reachability=reachability,
         troubles=troubles,
         cancellation=cancellation,
@@ -219,8 +225,18 @@ def _reachability(config: Config, hub: str, cancellation: Cancellation) -> Reach
     return Reachability(hub, cancellation, rest_s=min(_REST_S, config.failure_ttl_s))
 
 
-def _latest_answers(config: Config, hub: str) -> LatestAnswers:
-    return LatestStore(CacheLayout(config.cache_dir), hub_label(hub)) if config.cache_dir else NoLatestAnswers()
+def _shared_cache_url(config: Config, resolver: Resolver) -> str | None:
+    """The shared cache, if it may be used: a store is asked, too, and what nobody vouches for is for nobody else."""
+    if config.shared_cache_url is None or config.offline:
+        return None
+    if resolver.cached_as != resolver.hub:
+        _log.warning("The shared cache is not used, for certificates are not verified")
+        return None
+    return config.shared_cache_url
+
+
+def _latest_answers(config: Config, cached_as: str) -> LatestAnswers:
+    return LatestStore(CacheLayout(config.cache_dir), hub_label(cached_as)) if config.cache_dir else NoLatestAnswers()
 
 
 def _patient(fetch: Fetch | None, reachability: Asking) -> Fetch | None:

@@ -54,6 +54,11 @@ class GcsResolver:
         """See `Resolver`."""
         return self._url("").rstrip("/")
 
+    @property
+    def cached_as(self) -> str:
+        """See `Resolver`: certificates of buckets are verified, always."""
+        return self.hub
+
     def resolve(self, handle: Handle, form: Form | None = None) -> Location:
         """See `Resolver`. One listing for a folder, one more for an archive."""
         wanted = form or self._form

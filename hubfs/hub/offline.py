@@ -4,23 +4,29 @@ from collections.abc import Sequence
 
 from hubfs.errors import NotCached
 from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form, Location
+from hubfs.hub.resolver import Form, Location, Resolver
 
 _OFFLINE = "hubfs is mounted with --offline and asks nobody"
 
 
 class OfflineResolver:
-    """Answers for the hub at `hub` that nothing is known but what is cached. Opens no connection."""
+    """Answers for the hub of `asked` that nothing is known but what is cached. Opens no connection."""
 
     lists = False
 
-    def __init__(self, hub: str) -> None:
-        self._hub = hub
+    def __init__(self, asked: Resolver) -> None:
+        self._hub = asked.hub
+        self._cached_as = asked.cached_as
 
     @property
     def hub(self) -> str:
         """See `Resolver`."""
         return self._hub
+
+    @property
+    def cached_as(self) -> str:
+        """See `Resolver`."""
+        return self._cached_as
 
     def resolve(self, handle: Handle, form: Form | None = None) -> Location:  # noqa: ARG002 - the protocol's signature
         """Raises `NotCached`: whoever asks has looked into the cache before."""

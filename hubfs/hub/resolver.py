@@ -41,6 +41,11 @@ class Resolver(Protocol):
         ...
 
     @property
+    def cached_as(self) -> str:
+        """`hub` as the cache has it: with `unverified+` before it, if anybody on the way can answer for the hub."""
+        ...
+
+    @property
     def lists(self) -> bool:
         """Whether the hub has listings. Known without asking."""
         ...

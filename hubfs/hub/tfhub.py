@@ -39,6 +39,11 @@ class TfhubResolver:
         """See `Resolver`."""
         return without_secrets(self._hub_url)
 
+    @property
+    def cached_as(self) -> str:
+        """See `Resolver`: of a client that verifies no certificates, nothing is served by one that does."""
+        return self.hub if self._client.settings.verify else f"unverified+{self.hub}"
+
     def resolve(self, handle: Handle, form: Form | None = None) -> Location:
         """See `Resolver`. Raises `Damaged`, too, when the hub sends something that is neither the model nor HTML."""
         tried = []

@@ -66,7 +66,7 @@ class ArchiveOpener:
     def open(self, handle: Handle, location: Location) -> ArchiveSource:
         """The archive at `location`. Raises what the origin raises, when it is asked what it has."""
         stream = self._stream(location)
-        model = model_name(self._resolver.hub, handle, stream.identity)
+        model = model_name(self._resolver.cached_as, handle, stream.identity)
         source = ArchiveSource(
             handle,
             stream.url,
@@ -90,7 +90,7 @@ class ArchiveOpener:
     def load(self, handle: Handle, index: Index) -> ArchiveSource:
         """An archive that was complete before. Asks nobody. Raises `Damaged` for a malformed index."""
         identity = str(index.get("identity"))
-        model = model_name(self._resolver.hub, handle, identity)
+        model = model_name(self._resolver.cached_as, handle, identity)
 
         def locate() -> Location:
             return located_anew(self._resolver, handle, Form.COMPRESSED)

@@ -53,7 +53,7 @@ class SourceFactory:
         extracted_dir: Path | None = None,
     ) -> None:
         self._resolver = resolver
-        self._hub = resolver.hub
+        self._hub = resolver.cached_as
         self._http = http
         self._gcs = gcs
         self._cache = cache
@@ -103,7 +103,9 @@ class SourceFactory:
         """The model as tensorflow_hub extracted it on this machine, if it did, and it is whole."""
         if self._extracted_dir is None:
             return None
-        return find_extracted(self._extracted_dir, self._hub, handle, spellings([self._hub], str(handle)))
+        return find_extracted(
+            self._extracted_dir, self._resolver.hub, handle, spellings([self._resolver.hub], str(handle))
+        )
 
     def _cached(self, key: CacheKey, blob: Blob, failed: Callable[[], bool] = lambda: False) -> CachedBlob:
         return CachedBlob(

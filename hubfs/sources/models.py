@@ -106,7 +106,7 @@ class Models:
         self._timer = timer
         self._finding: SingleFlight[Handle, Source] = SingleFlight(cancellation, settings.timeout_s)
         self._known = KnownHandles(
-            lambda: known_on_disk(hub_label(self.hub)),
+            lambda: known_on_disk(hub_label(self._resolver.cached_as)),
             cancellation,
             ttl_s=settings.latest_ttl_s,
             timeout_s=settings.timeout_s,
@@ -202,7 +202,7 @@ class Models:
         return source
 
     def _load(self, handle: Handle) -> Source | None:
-        index = self._load_index(f"{hub_label(self.hub)}/{handle}")
+        index = self._load_index(f"{hub_label(self._resolver.cached_as)}/{handle}")
         if index is None:
             return None
         try:
@@ -272,7 +272,7 @@ class Models:
 
     def has(self, handle: Handle) -> bool:
         """Whether the model was found since the start, or is cached. Asks no hub."""
-        return self.found(handle) or self._load_index(f"{hub_label(self.hub)}/{handle}") is not None
+        return self.found(handle) or self._load_index(f"{hub_label(self._resolver.cached_as)}/{handle}") is not None
 
     def trouble(self, handle: Handle) -> Trouble | None:
         """Why the model, or some of it, cannot be read at present, if so."""

@@ -9,7 +9,8 @@ from hubfs.hub.handle import Handle
 def hub_label(hub: str) -> str:
     """The hub's name in the cache: `tfhub.dev`, `example.com%2Fprefix`. One path segment, without '@'.
 
-    The scheme is part of it, but for https: what came unprotected is not taken for what came protected.
+    The scheme is part of it, but for https: what came unprotected (`http`), or from whoever said to be the hub
+    (`unverified+https`), is not taken for what came protected.
     """
     if hub.startswith("gs://"):  # '?' and '#' are characters of its prefix
         return quote(hub.rstrip("/"), safe=":")
@@ -19,5 +20,5 @@ def hub_label(hub: str) -> str:
 
 
 def model_name(hub: str, handle: Handle, identity: str) -> str:
-    """The model's name in the cache; another identity gives another name."""
+    """The model's name in the cache, for `hub` as `Resolver.cached_as` has it; another identity gives another name."""
     return f"{hub_label(hub)}/{handle}@{blake2b(identity.encode(), digest_size=6).hexdigest()}"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from tests.conftest import BINDINGS, SMALL, MountHub
 from tests.support.certificates import self_signed
 from tests.support.figures import Figures
 from tests.support.http_origin import Answer, DeadPort, HttpOrigin, redirect, stall_first, status, wire
-from tests.support.mount import Machine, Mount, mounted
+from tests.support.mount import Machine, Mount, eventually, mounted
 from tests.support.network import in_network_of
 from tests.support.origin import Origin
 from tests.support.service_account import service_account
@@ -336,6 +337,38 @@ class TestCertificates:
                 assert "certificates are not verified" in careless.hubfs("status", where).stdout
             finally:
                 assert careless.hubfs("unmount", where).returncode == 0
+
+    def test_what_came_unverified_is_served_by_no_mount_that_verifies(self, tmp_path: Path, machine: Machine) -> None:
+        careless = machine.with_environment(TFHUB_DISABLE_CERT_VALIDATION="true")
+        shared = tmp_path / "shared"
+        with HttpOrigin(self_signed(tmp_path)) as forged:
+            host_versions(forged, "/leaky/model", b"forged")
+            with mounted(careless, tmp_path / "hub", forged.url, "--cache-dir", shared.as_uri()) as where:
+                assert (where.path / "leaky/model/latest/saved_model.pb").read_bytes() == b"forged"
+                assert eventually(lambda: where.status()["models"][0]["complete"])
+                assert "The shared cache is not used" in where.log()
+                assert "certificates are not verified" in careless.hubfs("status", where.path).stdout
+        assert not list(shared.rglob("*"))
+        for options in ([], ["--offline"], ["--cache-dir", shared.as_uri()]):
+            with mounted(machine, tmp_path / "hub", forged.url, *options) as where:
+                for version in ("1", "latest"):
+                    with pytest.raises(OSError, match="No route to host"):
+                        (where.path / "leaky/model" / version / "saved_model.pb").read_bytes()
+                assert "leaky" not in os.listdir(where.path)
+        with mounted(careless, tmp_path / "hub", forged.url, "--offline") as where:
+            assert (where.path / "leaky/model/latest/saved_model.pb").read_bytes() == b"forged"
+            assert "certificates are not verified" in careless.hubfs("status", where.path).stdout
+
+
+def host_versions(hub: HttpOrigin, name: str, data: bytes) -> None:
+    """Hosts version 1 of a model whose one file is `data`, which is the latest."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "saved_model.pb")
+        file.write_bytes(data)
+        with tarfile.open(Path(folder, "model.tar.gz"), "w:gz") as tar:
+            tar.add(file, file.name)
+        hub.put(f"{name}/1", Path(folder, "model.tar.gz").read_bytes(), etag='"1"')
+    hub.route(name, redirect(f"{name}/1"))
 
 
 @ONLY_ROOT

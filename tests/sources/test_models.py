@@ -63,6 +63,7 @@ class Hub:
     """A resolver, the openers behind it, a cache's indexes and a clock, all counting what they are asked."""
 
     hub: str = HUB
+    cached_as: str = HUB
     forms: dict[Handle, Form] = field(default_factory=lambda: {SPICE: Form.COMPRESSED, YAMNET: Form.UNCOMPRESSED})
     asked: list[tuple[Handle, Form | None]] = field(default_factory=list)
     opened: list[tuple[Handle, Form]] = field(default_factory=list)

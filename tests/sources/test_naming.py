@@ -17,6 +17,7 @@ SPICE = Handle.parse("google/spice/2")
         ("https://user:secret@hub.example/x", "hub.example%2Fx"),
         ("https://hub.example/a@b", "hub.example%2Fa%40b"),
         ("http://[::1]:80", "http:%2F%2F%5B::1%5D:80"),
+        ("unverified+https://tfhub.dev", "unverified%2Bhttps:%2F%2Ftfhub.dev"),
         ("gs://bucket/prefix", "gs:%2F%2Fbucket%2Fprefix"),
         ("gs://bucket/prefix/", "gs:%2F%2Fbucket%2Fprefix"),
         ("gs://bucket", "gs:%2F%2Fbucket"),

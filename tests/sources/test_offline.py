@@ -9,8 +9,10 @@ from hubfs.errors import EntryNotFound, IsADirectory, ModelNotFound, Unavailable
 from hubfs.hub.handle import Handle
 from hubfs.hub.offline import OfflineResolver
 from hubfs.hub.resolver import Form
+from hubfs.hub.tfhub import TfhubResolver
 from hubfs.sources.offline import OfflineSource, offline_loaders
 from hubfs.sources.source import Entry, EntryKind, Source
+from tests.support.http_clients import http_client
 
 MODEL = "hub/google/spice/2@x"
 DATA = bytes(range(256)) * (BLOCK_SIZE_BYTES // 256) * 2 + b"the end"
@@ -93,7 +95,9 @@ def test_loaders_make_models_that_are_read_out_of_the_cache(cache: MemoryTier) -
 
 
 def test_a_hub_that_is_not_asked_says_so_and_knows_nothing() -> None:
-    hub = OfflineResolver("https://hub")
+    with http_client(verify=False) as client:
+        hub = OfflineResolver(TfhubResolver(client, "https://hub"))
+    assert hub.cached_as == "unverified+https://hub"
     for ask in (lambda: hub.resolve(Listed.handle), lambda: hub.latest("google/spice")):
         with pytest.raises(Unavailable, match="--offline") as caught:
             ask()

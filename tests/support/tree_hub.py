@@ -44,7 +44,7 @@ class TreeHub:
     `document`: the catalogue that the hub itself has.
     """
 
-    hub = HUB
+    hub = cached_as = HUB
 
     def __init__(
         self,
