@@ -25,7 +25,7 @@ from hubfs.blobs.http_transfer import Transfer
 from hubfs.blobs.open_sockets import OpenSockets
 from hubfs.blobs.reach import Reach
 from hubfs.blobs.retry import Busy, Permanent, retrying
-from hubfs.blobs.url import next_hop, origin_of, redacted, without_userinfo
+from hubfs.blobs.url import Origin, next_hop, origin_of, redacted, without_userinfo
 from hubfs.cancellation import Cancellation
 from hubfs.errors import AccessDenied, HubfsError, TimedOut, Unavailable
 
@@ -38,6 +38,7 @@ _MAX_REDIRECTS = 10
 _PROBE_TTL_S = 60.0
 _PROBES_KEPT = 1024
 _HOSTS_KEPT = 64
+_HTTPS_PORT = 443
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -204,12 +205,15 @@ class HttpClient:
                 limit = Reach.NOBODY if at_home else self._peers.reach(*ours[1:])
                 if self.settings.private_redirects:  # no hub keeps models where a cloud keeps its machines' credentials
                     limit = max(limit, Reach.LOOPBACK)
-                response = self._send(hop, headers, limit, at_home=at_home)
+                named = (
+                    self.settings.verify and _may_have_netrc(ours, origin_of(hop)) and self._has_netrc(_host_url(hop))
+                )
+                response = self._send(hop, headers, limit, netrc=at_home or named)
                 transfer = Transfer(response, self.settings, self.cancellation, self._received)
             yield transfer
             hop = next_hop(hop, transfer.redirect or "")
 
-    def _send(self, url: str, headers: Mapping[str, str], limit: Reach, *, at_home: bool) -> requests.Response:
+    def _send(self, url: str, headers: Mapping[str, str], limit: Reach, *, netrc: bool) -> requests.Response:
         """One request, to a host no further inside than `limit`; sent again if a kept connection proves to have ended.
 
         Session.send would follow redirects, or read a redirect's body to prepare for that, and keep cookies: not used.
@@ -220,16 +224,13 @@ class HttpClient:
         if origin_of(url) == self._credential_origin:
             chosen.update(settings.headers)
         chosen["Accept-Encoding"] = "identity"
-        # netrc must not replace what the user configured for this very host; and its entry for every host is not for
-        # whomever a hub leads to.
+        # netrc must not replace what the user configured for this very host.
         configured = any(name.lower() == "authorization" for name in chosen)
-        parts = urlsplit(url)
-        host_url = f"{parts.scheme}://{parts.netloc}/"
-        auth = _as_it_is if configured or not (at_home or self._has_netrc(host_url)) else None
+        auth = _as_it_is if configured or not netrc else None
         request = self._session.prepare_request(requests.Request("GET", url, headers=chosen, auth=auth))
         if url.isascii() and origin_of(request.url or "") != origin_of(url):
             raise ValueError("two readings of one URL")  # the headers were chosen for one, and would go to the other
-        environment = self._environment(host_url)
+        environment = self._environment(_host_url(url))
         verify = environment["verify"]
         send = partial(
             self._adapters[limit].send,
@@ -273,6 +274,20 @@ def _probe_key(url: str, headers: Mapping[str, str]) -> object:
 
 def _endless(url: str) -> HubfsError:
     return Permanent(f"{redacted(url)} redirects more than {_MAX_REDIRECTS} times")
+
+
+def _host_url(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}/"
+
+
+def _may_have_netrc(hub: Origin, host: Origin) -> bool:
+    """Whether `host`, where `hub` leads, gets what netrc has for it by name (its entry for every host is the hub's).
+
+    netrc knows neither schemes nor ports: nothing goes out in clear, or to another program than the machine's https
+    host; and where the hub is asked by http, anybody on the way could lead anywhere.
+    """
+    return hub[0] == host[0] == "https" and host[2] == _HTTPS_PORT
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -15,7 +15,8 @@ class HttpSettings:
     `credential_host` (host or host:port) over `credential_scheme` and to nobody else, whoever redirects there.
     `verify` False accepts any certificate. A redirect leads no further inside (see `Reach`) than the host is that was
     asked, unless `private_redirects`, and even then to none that is link-local. Proxies, CA bundles and netrc come from
-    the environment, as in requests.
+    the environment, as in requests; where a host redirects, netrc is for https at port 443 alone, if that host was
+    asked by https and certificates are verified.
     """
 
     connect_timeout_s: float = 10.0

@@ -19,6 +19,10 @@ _ADDRESS = re.compile(r"""://(?:[^\s"'<>/?#]*@)?([^\s"'<>?#]*)[^\s"'<>]*""")
 _QUERY = re.compile(r"""(?<=\S)(?:\?[^\s"'<>=]*=[^\s"'<>]*|(\?[^\s"'<>]*))""")
 
 
+Origin = tuple[str, str | None, int | None]
+"""Scheme, host and port."""
+
+
 def without_secrets(url: str) -> str:
     """`url` without userinfo, query and fragment, where secrets are."""
     try:
@@ -41,7 +45,7 @@ def redacted_text(text: str) -> str:
     return _QUERY.sub(r"\1", _ADDRESS.sub(r"://\1", text))
 
 
-def origin_of(url: str) -> tuple[str, str | None, int | None]:
+def origin_of(url: str) -> Origin:
     """Scheme, host and port: who gets the request. Raises `ValueError` for what is not a URL."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)

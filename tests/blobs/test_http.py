@@ -1,5 +1,6 @@
 import gzip
 import logging
+import os
 import socket
 import threading
 import time
@@ -336,10 +337,43 @@ class TestCredentials:
         client.probe(origin.url + "/there")
         assert origin.requests[0].headers["authorization"] == "Basic bWU6aHVzaA=="
         assert "authorization" not in stranger.requests[0].headers
+
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_that_netrc_has_for_a_host_go_there_neither_in_clear_nor_to_any_port(
+        self, scheme, tmp_path, monkeypatch
+    ) -> None:
         (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password hush\n")
-        with http_client() as another:
-            another.probe(origin.url + "/there")
-        assert stranger.requests[1].headers["authorization"] == "Basic bWU6aHVzaA=="
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        files = self_signed(tmp_path)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(files[0]))
+        tls = files if scheme == "https" else None
+        with HttpOrigin(tls) as hub, HttpOrigin(tls) as other, http_client() as client:
+            other.put("/a", PAYLOAD)
+            hub.route("/there", redirect(other.url + "/a"))
+            client.probe(hub.url + "/there")
+        assert hub.requests[0].headers["authorization"] == "Basic bWU6aHVzaA=="
+        assert "authorization" not in other.requests[0].headers
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root may serve at port 443")
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_that_netrc_has_for_a_host_go_by_https_where_a_hub_of_https_leads(
+        self, scheme, tmp_path, monkeypatch
+    ) -> None:
+        named = "127.77.0.1"
+        (tmp_path / "netrc").write_text(f"machine {named} login me password hush\n")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        certificate = self_signed(tmp_path, host=named)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate[0]))
+        with (
+            HttpOrigin(certificate if scheme == "https" else None, address=named) as hub,
+            HttpOrigin(certificate, port=443, address=named) as other,
+            http_client() as client,
+        ):
+            other.put("/a", PAYLOAD)
+            hub.route("/there", redirect(f"https://{named}/a"))
+            client.probe(hub.url + "/there")
+        expected = "Basic bWU6aHVzaA==" if scheme == "https" else None
+        assert other.requests[0].headers.get("authorization") == expected
 
     def test_are_in_no_log_and_no_repr(self, origin, caplog) -> None:
         caplog.set_level(logging.DEBUG)
