@@ -46,7 +46,7 @@ class BucketSource(ListedSource):
             url,
             _identity(files.values()),
             entries=entries,
-            stamps={path: obj.stamp for path, obj in files.items()},
+            stamp_of=lambda path: files[path].stamp,
             blob_of=lambda path: self._blob(self._files[path]),
             wrap=wrap,
             on_failure=on_failure,

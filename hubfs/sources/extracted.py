@@ -59,7 +59,7 @@ class ExtractedSource(ListedSource):
             url,
             _identity(found.files),
             entries=tree_of(url, sizes_bytes, found.directories),
-            stamps={path: Stamp(blob.mtime_ns // 10**9, str(blob.mtime_ns)) for path, blob in found.files.items()},
+            stamp_of=lambda path: _stamp(found.files[path]),
             blob_of=found.files.__getitem__,
             wrap=lambda _, blob: blob,
             on_failure=None,
@@ -157,6 +157,10 @@ def _listed(root: Path) -> _Listing:
             opened = partial(tree.opened, path)
             listing.files[path] = FileBlob(root / path, found.st_size, found.st_mtime_ns, opened)
     return listing
+
+
+def _stamp(file: FileBlob) -> Stamp:
+    return Stamp(file.mtime_ns // 10**9, str(file.mtime_ns))
 
 
 def _identity(files: Mapping[str, FileBlob]) -> str:

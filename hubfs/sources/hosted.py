@@ -65,7 +65,7 @@ class HostedSource(ListedSource):
             url,
             _identity(files.values()),
             entries=tree_of(url, {path: file.size_bytes for path, file in files.items()}),
-            stamps={path: file.stamp for path, file in files.items()},
+            stamp_of=lambda path: files[path].stamp,
             blob_of=lambda path: known.get(path) or _LaterBlob(self._files[path], lambda: self._connect(path)),
             wrap=wrap,
             on_failure=on_failure,

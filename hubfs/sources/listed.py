@@ -25,8 +25,6 @@ MAX_ENTRIES = 400_000
 MAX_NAMES_BYTES = 64 << 20
 """More bytes in all names together are refused, too."""
 
-_NO_STAMPS: Mapping[str, Stamp] = {}
-
 Wrap = Callable[[CacheKey, "FailingBlob"], Blob]
 """Puts retries and the cache around the blob of an entry. Fetches nothing."""
 
@@ -37,7 +35,7 @@ OnFailure = Callable[[Any], None]
 class ListedSource:
     """The model `handle` of `hub` at `url`, whose entries are `entries`; see `Source`. `blob_of` makes a file's blob.
 
-    `stamps` are those of the files, by path; a file without one is undated.
+    `stamp_of` tells a file's.
 
     A file that is damaged, or no longer the one that was listed, is a failure of the whole model for good:
     `on_failure` is called once, when it is noticed, and should drop what the cache keeps of `model`.
@@ -57,7 +55,7 @@ class ListedSource:
         identity: str,
         *,
         entries: Mapping[str, Entry],
-        stamps: Mapping[str, Stamp] = _NO_STAMPS,
+        stamp_of: Callable[[str], Stamp] = lambda _: UNDATED,
         blob_of: Callable[[str], Blob],
         wrap: Wrap,
         on_failure: OnFailure | None,
@@ -67,8 +65,9 @@ class ListedSource:
         self.identity = identity
         self.model = model_name(hub, handle, identity)
         self._entries = entries
-        self._stamps = stamps
-        self._newest = max(stamps.values(), key=lambda stamp: (stamp.made_s or 0, stamp.tag), default=UNDATED)
+        self._stamp_of = stamp_of
+        stamps = (stamp_of(entry.path) for entry in entries.values() if entry.kind is EntryKind.FILE)
+        self._newest = max(stamps, key=lambda stamp: (stamp.made_s or 0, stamp.tag), default=UNDATED)
         self._blob_of = blob_of
         self._wrap = wrap
         self._on_failure = on_failure
@@ -98,8 +97,9 @@ class ListedSource:
         return [*self._entries.values()]
 
     def stamp(self, path: str) -> Stamp:
-        """See `Source`: of a directory, the newest of the model's."""
-        return self._stamps.get(path, self._newest if self.find(path).kind is EntryKind.DIRECTORY else UNDATED)
+        """See `Source`: of a directory, the newest of the model's; also of a source that failed."""
+        entry = self._entries.get(path, ROOT)
+        return self._newest if entry.kind is EntryKind.DIRECTORY else self._stamp_of(path)
 
     def open(self, entry: Entry) -> Blob:
         """The blob of a file: the same one every time. Raises `EntryNotFound`, `IsADirectory`."""

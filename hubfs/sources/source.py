@@ -97,7 +97,7 @@ class Source(Protocol):
         ...
 
     def stamp(self, path: str) -> Stamp:
-        """When the entry at `path`, which was found, was made, as far as the origin tells.
+        """When the entry at `path`, which was found, was made, as far as the origin tells. Never raises, never waits.
 
         Of a directory, and of every file in an archive, that is said of the model as a whole. It is the same as long as
         the cache keeps the model's index, whatever the origin tells later.

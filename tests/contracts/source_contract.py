@@ -60,6 +60,12 @@ class SourceContract:
     def test_finds_what_it_lists(self, source: Source) -> None:
         assert [source.find(entry.path) for entry in ENTRIES] == ENTRIES
 
+    def test_has_dates_for_what_it_lists(self, source: Source) -> None:
+        dates = {source.stamp(entry.path) for entry in ENTRIES if entry.kind is EntryKind.FILE}
+        newest = {source.stamp(path) for path in ("", *DIRECTORIES)}
+        assert len(newest) == 1
+        assert newest <= dates
+
     def test_finds_the_root(self, source: Source) -> None:
         assert source.find("") == ROOT
 

@@ -173,6 +173,7 @@ def test_damage_fails_the_whole_source_and_is_told_once(client: GcsClient, serve
         index.read_at(0, 5)
     assert failed == [source]
     assert isinstance(source.failure, Damaged)
+    assert source.stamp("").made_s is not None, "the model root is still there, and says why nothing else is"
     server.reset()
     for ask in (
         lambda: graph.read_at(0, 5),

@@ -223,6 +223,15 @@ def test_a_file_that_changes_fails_the_whole_model_for_good(origin: HttpOrigin, 
     assert len(failed) == 1
 
 
+def test_each_file_has_its_own_date_and_the_model_the_newest(origin: HttpOrigin, ask) -> None:
+    dates = [f"Wed, 21 Oct 2015 07:28:0{second} GMT" for second in range(len(FILES))]
+    for (path, body), date in zip(FILES.items(), dates, strict=True):
+        put_tfjs(origin, ROOT, {path: body}, last_modified=date)
+    source = ask()
+    assert [source.stamp(path).made_s for path in FILES] == [1445412480 + second for second in range(len(FILES))]
+    assert source.stamp("") == source.stamp("deep") == source.stamp([*FILES][-1])
+
+
 def test_an_index_gives_the_same_source_without_a_request(origin: HttpOrigin, ask, loaded: TfjsSource) -> None:
     assert [*loaded.entries()]
     assert loaded.open(loaded.find("empty.bin")).size_bytes == 0
