@@ -73,6 +73,7 @@ def test_requests_bytes_and_connections_are_counted(link: Shaping, connection: h
     assert counts.log == [f"GET {TARGET} HTTP/1.1 bytes={r}" for r in ("0-99999", "100000-199999")]
 
 
+@pytest.mark.alone
 def test_a_new_connection_costs_two_latencies_and_every_further_request_one(
     link: Shaping, connection: http.client.HTTPConnection
 ) -> None:
@@ -86,12 +87,14 @@ def test_a_new_connection_costs_two_latencies_and_every_further_request_one(
     assert 0.2 <= second_s < 0.4
 
 
+@pytest.mark.alone
 def test_a_connection_is_as_fast_as_it_may_be_and_no_faster(link: Shaping) -> None:
     link.shape(Link(connection_bytes_per_s=10e6))
     took_s = seconds(link, "0-4999999")
     assert 0.45 < took_s < 0.9
 
 
+@pytest.mark.alone
 def test_connections_do_not_slow_each_other_down_but_for_the_total(link: Shaping) -> None:
     def together_s() -> float:
         started_s = time.perf_counter()
