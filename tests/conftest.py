@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.figures import Figures
 from tests.support.left_behind import left_behind
@@ -30,6 +31,11 @@ MountHub = Callable[..., AbstractContextManager[Mount]]
 
 ALONE = ("tensorflow", "faults/test_soak.py")
 """What takes the whole machine, or measures it: `scripts/test` runs these after the others, and one by one."""
+
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("hubfs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hubfs")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -35,7 +35,7 @@ def test_an_empty_map_has_no_record(fd: int) -> None:
 
 
 @given(index=st.integers(0, 100_000), length=st.integers(1, BLOCK_SIZE_BYTES), checksum=st.integers(0, 2**32 - 1))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=50)
 def test_what_was_written_is_read_at_its_place_alone(fd: int, index: int, length: int, checksum: int) -> None:
     os.ftruncate(fd, 0)
     write_record(fd, SEED, index, length, checksum)

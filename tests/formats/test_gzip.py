@@ -28,7 +28,7 @@ def test_output_is_what_was_compressed_however_it_is_cut(level, sizes):
     assert inflated(*in_chunks(gzipped(data, level=level), *sizes)) == data
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     data=st.binary(max_size=2000),
     fields=st.fixed_dictionaries(

@@ -132,7 +132,7 @@ def test_a_pool_that_never_gets_to_it_holds_nobody_up(index):
 
 
 @given(st.integers(0, len(OUTPUT) + 10), st.integers(0, 2_000_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_range_is_that_range_of_the_output(index, offset: int, size: int):
     with ThreadPoolExecutor(2) as pool:
         assert blob_of(Archive(), index, pool).read_at(offset, size) == OUTPUT[offset : offset + size]

@@ -68,7 +68,7 @@ def test_a_checkpoint_that_comes_too_late_is_passed_over():
     st.integers(1, 3000),
     st.integers(-2000, 2000),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_is_announced_the_index_agrees_with_the_output(places, chunk_bytes: int, late: int):
     output = OUTPUT[:8000]
     with pytest.MonkeyPatch.context() as patch:

@@ -125,7 +125,7 @@ def test_more_output_than_there_is_is_damaged():
 
 
 @given(st.binary(max_size=200), st.integers(0, 7), st.binary(max_size=50), st.integers(0, 1000))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_are_inflated_or_damaged(data: bytes, first_bit: int, window: bytes, size_bytes: int):
     with suppress(Damaged):
         assert len(inflate_span(data, first_bit, window, size_bytes)) == size_bytes

@@ -206,7 +206,7 @@ def test_one_zero_block_ends_an_archive_and_what_follows_is_read_and_ignored():
     assert feed.pulled == 3
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     files=st.dictionaries(
         st.lists(
@@ -592,7 +592,7 @@ def test_a_plain_tar_with_bytes_missing_or_overwritten_raises_nothing_but_damage
             assert result is None or all(isinstance(path, str) for path in result)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     blocks=st.lists(
         st.builds(

@@ -359,7 +359,7 @@ def test_headers_that_are_not_utf8_do_no_harm(hub: str):
 
 
 @given(path=st.text(max_size=60), asked=st.sampled_from(["", COMPRESSED, UNCOMPRESSED]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_path_is_an_error_of_the_host(host_of_nothing: str, path: str, asked: str):
     assert get(f"{host_of_nothing}/{requests.utils.quote(path)}{asked}").status_code in (200, 404)
 
