@@ -80,7 +80,7 @@ def _verify(index: IndexFile, archive: FileBlob, workers: int) -> None:
     if index.gzip is None:
         return
     with ThreadPoolExecutor(workers) as pool:
-        tar = GzipBlob(archive, index.gzip, name=archive.key, pool=pool, cancellation=Cancellation(), keep_bytes=0)
+        tar = GzipBlob(archive, index.gzip, name=archive.key, pool=pool, cancellation=Cancellation())
         for _ in pool.map(lambda checkpoint: tar.read_at(checkpoint.output_offset_bytes, 1), index.gzip.checkpoints):
             pass
 

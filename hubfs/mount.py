@@ -31,7 +31,6 @@ from hubfs.cache.tiered import TieredCache
 from hubfs.cache.turns import NoTurns, Turns
 from hubfs.cancellation import Cancellation
 from hubfs.config import DEFAULT_HUB, Config
-from hubfs.formats.gzip_blob import KEEP_BYTES
 from hubfs.hub.reachability import Asking, AtOnce, Reachability
 from hubfs.hub.resolver import Resolver
 from hubfs.memory_budget import MemoryBudget
@@ -97,7 +96,7 @@ def assemble(
     ahead = Ahead(budget)
 
     # The middle: memory, then disk, then what a fleet shares.
-    memory = MemoryTier(config.memory_size_bytes, lambda: ahead.beside_cache_bytes)
+    memory = MemoryTier(config.memory_size_bytes, lambda: ahead.beside_cache_bytes, ahead)
     cache: BlockCache = memory
     disk: DiskTier | None = None
     layout = CacheLayout(config.cache_dir) if config.cache_dir is not None else None
@@ -125,6 +124,7 @@ def assemble(
         http=http,
         gcs=gcs,
         cache=cache,
+        memory=memory,
         indexes=indexes,
         pool=fetches,
         retry=retry,
@@ -134,7 +134,7 @@ def assemble(
             ahead_bytes=config.memory_size_bytes // 4,
             eager=config.prefetch,
             inflate_workers=config.inflate_workers,
-            keep_spans_bytes=min(KEEP_BYTES, config.memory_size_bytes // 8),
+            shared_bytes=budget.limit_bytes,
         ),
         turns=turns,
         ahead=ahead,

@@ -1,33 +1,41 @@
 """The memory tier: least recently used blocks give way, bounded in bytes."""
 
 import threading
-from collections.abc import Callable
-
-from cachetools import LRUCache
+from collections import OrderedDict
+from collections.abc import Callable, Container
 
 from hubfs.cache.block_cache import CacheKey, Release, TierStats
 
+Place = tuple[CacheKey, int]
+
+_SPANS = ""
+"""The path under which spans are kept: no file has it."""
+
 
 class MemoryTier:
-    """A BlockCache of its own, and the upper half of the two tiers.
+    """A BlockCache of its own, and the upper half of the two tiers. Beside blocks it keeps spans of archives.
 
-    `limit_bytes` is for blocks and for what `beside_bytes` says is taken elsewhere, together: as transfers take more,
-    the next block that is put makes more blocks give way. `_lock` guards every field; `beside_bytes`, called under it,
-    takes no lock.
+    `limit_bytes` is for these and for what `beside_bytes` says is taken elsewhere, together: as transfers take more,
+    the next block that is put makes more blocks give way. Blocks in `awaited` give way last. `_lock` guards every
+    field; `beside_bytes` and `awaited`, asked under it, take no lock.
     """
 
-    def __init__(self, limit_bytes: int, beside_bytes: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self, limit_bytes: int, beside_bytes: Callable[[], int] = lambda: 0, awaited: Container[Place] = ()
+    ) -> None:
         self._limit_bytes = limit_bytes
         self._beside_bytes = beside_bytes
+        self._awaited = awaited
         self._lock = threading.Lock()
-        self._blocks: LRUCache[tuple[CacheKey, int], bytes] = LRUCache(maxsize=limit_bytes, getsizeof=len)
+        self._blocks: OrderedDict[Place, bytes] = OrderedDict()  # the least recently used one first
+        self._used_bytes = 0
         self._hits = 0
         self._misses = 0
 
     def get(self, key: CacheKey, index: int) -> bytes | None:
         """See `BlockCache`."""
         with self._lock:
-            block = self._blocks.get((key, index))
+            block = self._used((key, index))
             if block is None:
                 self._misses += 1
             else:
@@ -44,13 +52,26 @@ class MemoryTier:
         if len(block) > self._limit_bytes:
             return False
         with self._lock:
-            self._blocks.pop((key, index), None)
+            self._forget((key, index))
             room_bytes = self._limit_bytes - self._beside_bytes() - len(block)
-            while self._blocks and self._blocks.currsize > room_bytes:
-                self._blocks.popitem()
+            self._give_way(room_bytes)
             if room_bytes >= 0:
-                self._blocks[key, index] = block
+                self._keep((key, index), block)
         return False
+
+    def span(self, model: str, number: int) -> bytes | None:
+        """A span of the model's archive, inflated, if it is here."""
+        with self._lock:
+            return self._used((CacheKey(model, _SPANS), number))
+
+    def put_span(self, model: str, number: int, output: bytes) -> None:
+        """Keeps a span of the model's archive, for the next read of it, where it leaves room for the blocks in it."""
+        with self._lock:
+            self._forget((CacheKey(model, _SPANS), number))
+            room_bytes = self._limit_bytes - self._beside_bytes() - len(output)
+            if room_bytes >= len(output) // 3:
+                self._give_way(room_bytes)
+                self._keep((CacheKey(model, _SPANS), number), output)
 
     def hold(self, model: str) -> Release:  # noqa: ARG002 - the protocol's signature
         """Nothing to do: memory gives way by recency alone."""
@@ -60,14 +81,46 @@ class MemoryTier:
         """See `BlockCache`."""
         with self._lock:
             for place in [place for place in self._blocks if place[0].model == model]:
-                del self._blocks[place]
+                self._forget(place)
 
     def cached_bytes(self, model: str) -> int:
         """See `BlockCache`."""
         with self._lock:
-            return sum(len(block) for (key, _), block in self._blocks.items() if key.model == model)
+            return sum(
+                len(block) for (key, _), block in self._blocks.items() if key.model == model and key.path != _SPANS
+            )
 
     def stats(self) -> dict[str, TierStats]:
         """See `BlockCache`."""
         with self._lock:
-            return {"memory": TierStats(int(self._blocks.currsize), self._limit_bytes, self._hits, self._misses)}
+            return {"memory": TierStats(self._used_bytes, self._limit_bytes, self._hits, self._misses)}
+
+    def _used(self, place: Place) -> bytes | None:
+        """Held, as for all below: `_lock`."""
+        block = self._blocks.get(place)
+        if block is not None:
+            self._blocks.move_to_end(place)
+        return block
+
+    def _keep(self, place: Place, block: bytes) -> None:
+        self._blocks[place] = block
+        self._used_bytes += len(block)
+
+    def _forget(self, place: Place) -> None:
+        self._used_bytes -= len(self._blocks.pop(place, b""))
+
+    def _give_way(self, room_bytes: int) -> None:
+        """Makes what is kept no larger than `room_bytes`."""
+        if self._used_bytes <= room_bytes:
+            return
+        excess_bytes = self._used_bytes - room_bytes
+        for awaited in (False, True):
+            leaving = []
+            for place, block in self._blocks.items():
+                if excess_bytes <= 0:
+                    break
+                if awaited or place not in self._awaited:
+                    leaving.append(place)
+                    excess_bytes -= len(block)
+            for place in leaving:
+                self._forget(place)

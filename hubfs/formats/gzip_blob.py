@@ -1,10 +1,7 @@
 """What a gzip file inflates to, read anywhere: the spans that a read touches are fetched and decoded, and no more."""
 
-import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
-
-from cachetools import LRUCache
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.crc32c import crc32c
@@ -14,8 +11,12 @@ from hubfs.formats.gzip_index import GzipIndex, Span
 from hubfs.formats.span import inflate_span, inflate_start
 from hubfs.single_flight import SingleFlight, await_result
 
-KEEP_BYTES = 32 << 20
-"""Decoded spans that are kept, so that reads of 8 MiB, one after the other, decode none twice."""
+Recall = Callable[[int], bytes | None]
+"""A span that was kept, by its number; None where it was not, or is no longer."""
+
+Keep = Callable[[int, bytes], None]
+"""Keeps what a span inflated to, by its number, for as long as it may: reads of 1 MiB, one after the other, want each
+span several times."""
 
 _SPAN_TIMEOUT_S = 300.0
 """The bound for a reader that waits for a span that another one decodes; the fetch gives up much earlier."""
@@ -26,10 +27,8 @@ class GzipBlob:
 
     The spans of a read are decoded in parallel, in the caller's thread and in `pool` (isal works without the
     interpreter's lock), each once for all who want it. A task that the pool has not begun is taken back and done by the
-    reader: the pool may be busy, or be the one that reads. `keep_bytes` of decoded spans are kept, the most recently
-    used ones. `name` says which file this is, in messages.
-
-    `_lock` guards `_spans`; it is held for no fetch, no inflating and no wait.
+    reader: the pool may be busy, or be the one that reads. Every span that was decoded goes to `keep`, and `recall` is
+    asked for it first. `name` says which file this is, in messages.
     """
 
     def __init__(
@@ -40,7 +39,8 @@ class GzipBlob:
         name: str,
         pool: Executor,
         cancellation: Cancellation,
-        keep_bytes: int = KEEP_BYTES,
+        recall: Recall = lambda _: None,
+        keep: Keep = lambda *_: None,
     ) -> None:
         if blob.size_bytes != index.compressed_size_bytes:
             raise Stale(
@@ -53,9 +53,8 @@ class GzipBlob:
         self._pool = pool
         self._cancellation = cancellation
         self._flights: SingleFlight[int, bytes] = SingleFlight(cancellation, _SPAN_TIMEOUT_S)
-        self._lock = threading.Lock()
-        self._keep_bytes = keep_bytes
-        self._spans: LRUCache[int, bytes] = LRUCache(keep_bytes, getsizeof=len)
+        self._recall = recall
+        self._keep = keep
 
     @property
     def key(self) -> str:
@@ -79,8 +78,7 @@ class GzipBlob:
 
     def _decoded(self, numbers: Iterable[int]) -> list[bytes]:
         """The spans' output, in order."""
-        with self._lock:
-            found = {number: self._spans.get(number) for number in numbers}
+        found = {number: self._recall(number) for number in numbers}
         missing = [number for number, output in found.items() if output is None]
         tasks = {number: self._pool.submit(self._span, number) for number in missing[1:]}
         try:
@@ -97,11 +95,13 @@ class GzipBlob:
         return await_result(task, self._cancellation, _SPAN_TIMEOUT_S, f"a span of {self._name}")
 
     def _span(self, number: int) -> bytes:
-        with self._lock:
-            known = self._spans.get(number)
+        known = self._recall(number)
         return known if known is not None else self._flights.run(number, lambda: self._decode(number))
 
     def _decode(self, number: int) -> bytes:
+        known = self._recall(number)  # another flight may have landed between the look and this one
+        if known is not None:
+            return known
         self._cancellation.check()
         span = self._index.span(number)
         compressed = self._blob.read_at(span.start_bytes, span.end_bytes - span.start_bytes)
@@ -109,9 +109,7 @@ class GzipBlob:
             output = _inflated(span, compressed)
         except Damaged as error:
             raise Damaged(f"{self._name}, bytes {span.start_bytes} to {span.end_bytes}: {error}") from error
-        if len(output) <= self._keep_bytes:
-            with self._lock:
-                self._spans[number] = output
+        self._keep(number, output)
         return output
 
 

@@ -23,7 +23,7 @@ from hubfs.formats.byte_reader import Bytes
 from hubfs.formats.pump import pumped
 from hubfs.formats.worker_feed import WorkerFeed, close
 from hubfs.formats.worker_process import WorkerLost, WorkerProcess, available
-from hubfs.formats.worker_protocol import SLOT_BYTES, SLOTS, Kind, Message, Window, chunk_bytes, receive, send
+from hubfs.formats.worker_protocol import SLOT_BYTES, Kind, Message, receive, send, window_of
 
 __all__ = ["ParallelInflater", "WorkerLost", "inflate", "shared_memory_bytes", "suits"]
 
@@ -32,6 +32,9 @@ OnCheckpoint = Callable[[int, int], None]
 
 MIN_SIZE_BYTES = 8 << 20
 """Below this, one thread is done before a process has paid for its start (30 ms) and its first chunks."""
+
+PLENTY_BYTES = 1 << 30
+"""More than an inflating process shares at most."""
 
 _PUMPED_BYTES = 4 << 20
 _HEAD_BYTES = 4
@@ -63,11 +66,11 @@ def suits(head: bytes, size_bytes: int | None, workers: int) -> bool:
     )
 
 
-def shared_memory_bytes(size_bytes: int | None, workers: int) -> int:
+def shared_memory_bytes(size_bytes: int | None, workers: int, most_shared_bytes: int) -> int:
     """What `inflate` shares with its process, at most, for an archive of this size."""
     if size_bytes is None or size_bytes < MIN_SIZE_BYTES or workers < 1:
         return 0
-    return Window(chunk_bytes(size_bytes), workers).size_bytes + SLOTS * SLOT_BYTES
+    return window_of(size_bytes, workers, most_shared_bytes).shared_bytes
 
 
 def inflate(
@@ -78,13 +81,15 @@ def inflate(
     cancellation: Cancellation,
     on_checkpoint: OnCheckpoint,
     on_lost: Callable[[], None],
+    most_shared_bytes: int = PLENTY_BYTES,
 ) -> Generator[Bytes, None, None]:
     """Yields what an archive of `size_bytes` inflates to, as `gzip.inflate` does, on `workers` cores where possible.
 
     `open_chunks` opens the archive at its start. It is called again when the inflating process was lost, or could not
     verify the archive: then ISA-L inflates from the start, what was yielded before is passed over, and the end is
     reached only if it was the same. Before that `on_lost` is called: the checkpoints that came are void, and no more
-    will come. Raises what `gzip.inflate` does, `Cancelled`, and what the chunks raise.
+    will come. `most_shared_bytes` bounds what is shared with the process, where it can work with so little. Raises what
+    `gzip.inflate` does, `Cancelled`, and what the chunks raise.
     """
     head, chunks = _peek(open_chunks())
     if size_bytes is None or not (suits(head, size_bytes, workers) and available()):
@@ -92,7 +97,9 @@ def inflate(
         return
     yielded_bytes = checksum = 0
     try:
-        inflater = ParallelInflater(size_bytes, workers=workers, cancellation=cancellation)
+        inflater = ParallelInflater(
+            size_bytes, workers=workers, cancellation=cancellation, most_shared_bytes=most_shared_bytes
+        )
         with contextlib.closing(inflater.inflate(chunks, on_checkpoint)) as output:
             for data in output:
                 checksum = crc32(data, checksum)
@@ -125,12 +132,20 @@ class ParallelInflater:
     """Inflates a gzip file of `size_bytes` on `workers` threads of another process. One `inflate` at a time.
 
     The file is one that `suits`. The process takes 80 to 170 MiB with 2 threads; it gives up when an archive that was
-    compressed uncommonly well would have it take more than 512 MiB and 64 MiB a thread.
+    compressed uncommonly well would have it take more than 512 MiB and 64 MiB a thread. `most_shared_bytes` of memory
+    are shared with it, or as little as it can work with (10 MiB): with less memory it is slower.
     """
 
-    def __init__(self, size_bytes: int, *, workers: int, cancellation: Cancellation) -> None:
+    def __init__(
+        self,
+        size_bytes: int,
+        *,
+        workers: int,
+        cancellation: Cancellation,
+        most_shared_bytes: int = PLENTY_BYTES,
+    ) -> None:
         self._size_bytes = size_bytes
-        self._workers = workers
+        self._window = window_of(size_bytes, workers, most_shared_bytes)
         self._cancellation = cancellation
 
     def inflate(self, chunks: Iterable[Bytes], on_checkpoint: OnCheckpoint) -> Generator[bytes, None, None]:
@@ -144,13 +159,12 @@ class ParallelInflater:
         again must judge), `Damaged` when `chunks` are more or less than the file's size, `Cancelled`, and what
         `chunks` raise. What was yielded before is unverified.
         """
-        window = Window(chunk_bytes(self._size_bytes), self._workers)
         try:
-            process = WorkerProcess(self._size_bytes, window)
+            process = WorkerProcess(self._size_bytes, self._window)
         except WorkerLost:
             close(chunks)
             raise
-        feed = WorkerFeed(process, chunks, self._size_bytes, window)
+        feed = WorkerFeed(process, chunks, self._size_bytes, self._window)
         forget = self._cancellation.on_cancel(process.kill)
         try:
             feed.start()

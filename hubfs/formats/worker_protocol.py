@@ -18,6 +18,7 @@ SLOTS = 4
 """The output ring: rapidgzip fills a slot while the daemon copies another one; more of them measured no faster."""
 
 _SMALL_ARCHIVE_BYTES = 128 * MIB
+_LEAST_CHUNK_BYTES = 1 * MIB
 _AHEAD_BYTES = 2 * MIB
 _MAX_TEXT_BYTES = 400
 _FORMAT = struct.Struct("<cQQ")
@@ -79,7 +80,7 @@ def chunk_bytes(size_bytes: int) -> int:
     with 2). Memory grows with it, and so does what must be there before the first output comes: (threads + 1) chunks,
     which is much of a small archive.
     """
-    return 1 * MIB if size_bytes < _SMALL_ARCHIVE_BYTES else 4 * MIB
+    return _LEAST_CHUNK_BYTES if size_bytes < _SMALL_ARCHIVE_BYTES else 4 * MIB
 
 
 @dataclass(frozen=True)
@@ -106,3 +107,22 @@ class Window:
     def begin(self, limit: int) -> int:
         """The first position that is still in the ring however far towards `limit` it was written."""
         return limit - self.size_bytes
+
+    @property
+    def shared_bytes(self) -> int:
+        """Both rings."""
+        return self.size_bytes + SLOTS * SLOT_BYTES
+
+
+def window_of(size_bytes: int, workers: int, most_bytes: int) -> Window:
+    """The window for an archive of `size_bytes`, whose rings take at most `most_bytes`, or as little as they can.
+
+    Where memory is scarce chunks get smaller first, down to 1 MiB, and then there are fewer threads than `workers`.
+    No I/O.
+    """
+    window = Window(chunk_bytes(size_bytes), workers)
+    while window.shared_bytes > most_bytes and window.chunk_bytes > _LEAST_CHUNK_BYTES:
+        window = Window(window.chunk_bytes // 2, workers)
+    while window.shared_bytes > most_bytes and window.workers > 1:
+        window = Window(window.chunk_bytes, window.workers - 1)
+    return window

@@ -10,15 +10,15 @@ from typing import Any
 from hubfs.blobs.blob import Blob, ByteStream
 from hubfs.blobs.retry import Permanent
 from hubfs.blobs.stamp import UNDATED, Stamp
+from hubfs.cache.ahead import Ahead
 from hubfs.cache.block_cache import BlockCache, CacheKey, block_size_at, blocks_of
 from hubfs.cache.block_run import slice_blocks
 from hubfs.cache.turns import Member, NoTurns, Turn, Turns
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, Damaged, HubfsError, IsADirectory, Stale
-from hubfs.formats.gzip_blob import KEEP_BYTES
 from hubfs.formats.index_file import IndexFile
 from hubfs.formats.limits import bounded
-from hubfs.formats.parallel_gzip import inflate, shared_memory_bytes
+from hubfs.formats.parallel_gzip import PLENTY_BYTES, inflate, shared_memory_bytes
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
 from hubfs.memory_budget import MemoryBudget
@@ -37,11 +37,11 @@ _log = logging.getLogger(__name__)
 class ArchiveSettings:
     """How passes run.
 
-    `ahead_bytes`: how far a pass runs ahead of its readers once the disk keeps nothing of what it makes, since the
-    memory tier would lose blocks before they are read. While the disk keeps everything there is no such bound, if
+    `ahead_bytes`: how far a pass runs ahead of its readers at most once the disk keeps nothing of what it makes, since
+    the memory tier would lose blocks before they are read. While the disk keeps everything there is no such bound, if
     `eager`; if not, a pass never runs further ahead, and ends when nobody reads on. `inflate_workers`: how many threads
-    of another process inflate; 0: the pass itself does. `keep_spans_bytes`: how much of what was inflated by spans is
-    kept beside the cache, for the next read of the same span. `shared_s`: how long the error of a pass that did not
+    of another process inflate; 0: the pass itself does. `shared_bytes`: how much memory is shared with that process,
+    where it can work with so little. `shared_s`: how long the error of a pass that did not
     reach the origin is everybody's answer. The kernel lets readers of the same bytes ask one at a time: each would
     begin a pass of its own, and wait until that fails, too.
     """
@@ -49,7 +49,7 @@ class ArchiveSettings:
     ahead_bytes: int
     eager: bool = True
     inflate_workers: int = 0
-    keep_spans_bytes: int = KEEP_BYTES
+    shared_bytes: int = PLENTY_BYTES
     shared_s: float = 1.0
 
 
@@ -82,7 +82,7 @@ class ArchiveSource:
         settings: ArchiveSettings,
         on_complete: Callable[["ArchiveSource"], None],
         spans: ArchiveSpans | None = None,
-        budget: MemoryBudget | None = None,
+        ahead: Ahead | None = None,
         turns: Turns | None = None,
     ) -> None:
         self.handle = handle
@@ -96,13 +96,13 @@ class ArchiveSource:
         self._cancellation = cancellation
         self._settings = settings
         self._spans = spans
-        self._budget = budget or MemoryBudget(0)
+        self._ahead = ahead or Ahead(MemoryBudget(PLENTY_BYTES))
         self._on_complete = on_complete
         self._turns = turns or NoTurns()
         self._progress = ArchiveProgress(
             handle,
             url,
-            ahead_bytes=settings.ahead_bytes,
+            ahead_bytes=lambda: min(settings.ahead_bytes, self._ahead.pass_bytes()),
             begin_pass=self._begin_pass,
             cancellation=cancellation,
             shared_s=settings.shared_s,
@@ -122,6 +122,7 @@ class ArchiveSource:
         """Becomes complete by an index that was published beside the archive: no pass is needed."""
         if self._spans is not None and self._progress.adopt([placed_entry(member) for member in file.members]):
             self._spans.adopt(file)
+            self._progress.index_made()
             self._tell_complete()
 
     def to_index(self) -> dict[str, Any]:
@@ -167,14 +168,22 @@ class ArchiveSource:
         blocks = []
         for index in indexes:
             block = self._cached(entry, index)
-            if block is None:
+            came_by = block is None and self._progress.came_by(entry.path, index)
+            lost_bytes = block_size_at(index, entry.stored_bytes) if came_by else 0
+            while block is None:
+                indexes_made = self._progress.indexes_made
                 by_spans = self._read_by_spans(entry, offset_bytes, size_bytes)
                 if by_spans is not None:
+                    self._ahead.lost(lost_bytes)
                     return by_spans
-                with self._progress.expecting(entry.path, index) as awaited:
+                with self._progress.expecting(entry.path, index, indexes_made) as awaited:
                     # Again, now that no block can go by unseen: it may have between the first look and this.
-                    block = self._cached(entry, index) or awaited()
+                    block = self._cached(entry, index)
+                    if block is None:
+                        block = awaited()
+                        self._ahead.lost(lost_bytes if block is not None else 0)
             self._progress.note_read(entry.path, index)
+            self._ahead.read((CacheKey(self.model, entry.path), index))
             blocks.append(block)
         return slice_blocks(blocks, indexes.start, offset_bytes, size_bytes)
 
@@ -295,26 +304,30 @@ class ArchiveSource:
         return stream
 
     def _pass_by(self, stream: ByteStream, turn: Turn) -> None:
-        shared_bytes = shared_memory_bytes(stream.size_bytes, self._settings.inflate_workers)
+        settings = self._settings
+        shared_bytes = shared_memory_bytes(stream.size_bytes, settings.inflate_workers, settings.shared_bytes)
         recording = ArchiveRecording(useful=self._spans is not None and not self._spans.known)
         inflated = inflate(
             lambda: recording.compressed(stream.chunks()),
             stream.size_bytes,
-            workers=self._settings.inflate_workers,
+            workers=settings.inflate_workers,
             cancellation=self._cancellation,
             on_checkpoint=recording.checkpoint,
             on_lost=recording.void,
+            most_shared_bytes=settings.shared_bytes,
         )
-        kept = self._settings.eager
-        with closing(inflated), self._budget.taken(shared_bytes):
+        kept = settings.eager
+        with closing(inflated), self._ahead.passing(shared_bytes):
             passing = bounded(recording.inflated(inflated), lambda: stream.size_bytes or recording.read_bytes)
             for seen in walk(passing, stream.size_bytes, is_verified=lambda: recording.is_gzip):
                 self._cancellation.check()
                 if isinstance(seen, BlockSeen):
-                    kept &= self._cache.put(CacheKey(self.model, seen.path), seen.index, seen.block)
+                    key = CacheKey(self.model, seen.path)
+                    kept &= self._cache.put(key, seen.index, seen.block)
                     if not kept:
                         turn.let_go()
                         if not self._turns.others_wait:
+                            self._ahead.passed((key, seen.index), len(seen.block))
                             self._progress.pace(len(seen.block))
                     self._progress.deliver(seen)
                 else:
@@ -324,3 +337,4 @@ class ArchiveSource:
         file = recording.index_file(self._progress.placed())
         if self._spans is not None and file is not None:
             self._spans.adopt(file)
+            self._progress.index_made()

@@ -11,8 +11,10 @@ from hubfs.blobs.http_blob import HttpBlob
 from hubfs.blobs.http_stream import HttpStream
 from hubfs.blobs.lazy import LazyBlob
 from hubfs.blobs.retry import Permanent, RetryingBlob, RetryPolicy
+from hubfs.cache.ahead import Ahead
 from hubfs.cache.block_cache import BlockCache
 from hubfs.cache.index_store import Index, Indexes
+from hubfs.cache.memory import MemoryTier
 from hubfs.cache.turns import Turns
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Stale
@@ -47,7 +49,9 @@ class ArchiveOpener:
         cancellation: Cancellation,
         settings: ArchiveSettings,
         turns: Turns,
+        ahead: Ahead | None,
         budget: MemoryBudget | None,
+        memory: MemoryTier,
         wrap: Wrap,
     ) -> None:
         self._resolver = resolver
@@ -60,7 +64,9 @@ class ArchiveOpener:
         self._cancellation = cancellation
         self._settings = settings
         self._turns = turns
+        self._ahead = ahead
         self._budget = budget
+        self._memory = memory
         self._wrap = wrap
 
     def open(self, handle: Handle, location: Location) -> ArchiveSource:
@@ -78,7 +84,7 @@ class ArchiveOpener:
             cancellation=self._cancellation,
             settings=self._settings,
             turns=self._turns,
-            budget=self._budget,
+            ahead=self._ahead,
             on_complete=self._keep_index,
             spans=self._spans(handle, model, stream.identity, lambda: location),
         )
@@ -104,7 +110,7 @@ class ArchiveOpener:
             cancellation=self._cancellation,
             settings=self._settings,
             turns=self._turns,
-            budget=self._budget,
+            ahead=self._ahead,
             on_complete=self._keep_index,
             spans=self._spans(handle, model, identity, locate),
         )
@@ -138,7 +144,8 @@ class ArchiveOpener:
                 name=name,
                 pool=self._pool,
                 cancellation=self._cancellation,
-                keep_bytes=self._settings.keep_spans_bytes,
+                recall=lambda number: self._memory.span(model, number),
+                keep=lambda number, output: self._memory.put_span(model, number, output),
             )
 
         return ArchiveSpans(

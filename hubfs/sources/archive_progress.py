@@ -46,6 +46,8 @@ class ArchiveProgress:
     ago), `TimedOut`, `Cancelled`. `begin_pass` is called when something is asked and no pass runs: it begins one in
     another thread, and raises if it cannot. The pass tells what comes by, and at last `end_pass`.
 
+    `ahead_bytes` says how far a pass may be ahead of its readers now; it is asked under the lock, and takes none.
+
     `_condition` guards every field below it in `__init__`; it is held for no I/O, and notified whenever one changes
     that somebody waits for; of what `mark_complete` and `fail` tell, with the end of the pass.
     """
@@ -55,7 +57,7 @@ class ArchiveProgress:
         handle: Handle,
         url: str,
         *,
-        ahead_bytes: int,
+        ahead_bytes: Callable[[], int],
         begin_pass: Callable[[], None],
         cancellation: Cancellation,
         shared_s: float,
@@ -72,12 +74,14 @@ class ArchiveProgress:
         self._failure: HubfsError | None = None  # for good: damaged, or changed at the origin
         self._waiters: dict[Place, _Waiter] = {}
         self._questions: list[Callable[[], bool]] = []  # one per reader who waits: whether it is answered
+        self._indexes_made = 0  # by which what came by can be read without a pass
         self._running = False
         self._pass_number = 0
         self._passes_made = 0  # without an error: to the end, or as far as anybody wanted
         self._pass_error: HubfsError | None = None  # how pass number `_pass_number` ended, if it did and badly
         self._shared_until_s = 0.0  # for whom `_pass_error` is the answer though they did not wait for that pass
         self._position_bytes = 0  # how far this pass is in the tar
+        self._furthest_bytes = 0  # how far any pass was
         self._read_bytes = 0  # where the furthest block begins that a reader has read behind this pass
         self._steps = 0  # grows with every block, over all passes
 
@@ -92,6 +96,12 @@ class ArchiveProgress:
         """What ended a pass for good."""
         with self._condition:
             return self._failure
+
+    @property
+    def indexes_made(self) -> int:
+        """How many passes made an index."""
+        with self._condition:
+            return self._indexes_made
 
     def placed(self) -> tuple[PlacedEntry, ...]:
         """What is known, in the order in which it came by, without the root."""
@@ -124,17 +134,18 @@ class ArchiveProgress:
             self._check()
 
     @contextmanager
-    def expecting(self, path: str, index: int) -> Iterator[Callable[[], bytes]]:
+    def expecting(self, path: str, index: int, indexes_made: int) -> Iterator[Callable[[], bytes | None]]:
         """Inside of it no pass brings block `index` unseen. Yields what waits for the block, and returns it.
 
-        That raises `Damaged`, too, if a whole pass did not bring it.
+        That raises `Damaged`, too, if a whole pass did not bring it. It returns None if the block has not come, and a
+        pass made an index since there were `indexes_made`: the block is read by that.
         """
         place = (path, index)
         with self._condition:
             waiter = self._waiters.setdefault(place, _Waiter(self._passes_made))
             waiter.readers += 1
         try:
-            yield lambda: self._await(waiter, f"{self._handle}/{path}")
+            yield lambda: self._await(waiter, indexes_made, f"{self._handle}/{path}")
         finally:
             with self._condition:
                 waiter.readers -= 1
@@ -152,11 +163,20 @@ class ArchiveProgress:
                 self._read_bytes = max(self._read_bytes, place_bytes)
                 self._condition.notify_all()
 
-    def _await(self, waiter: _Waiter, what: str) -> bytes:
+    def came_by(self, path: str, index: int) -> bool:
+        """Whether a pass brought the block already."""
         with self._condition:
-            self._ask(lambda: waiter.block is not None or self._passes_made >= waiter.hopeless_after, what)
+            return self._contents.offsets_bytes.get(path, 0) + index * BLOCK_SIZE_BYTES < self._furthest_bytes
+
+    def _await(self, waiter: _Waiter, indexes_made: int, what: str) -> bytes | None:
+        def answered() -> bool:
+            hopeless = self._passes_made >= waiter.hopeless_after
+            return waiter.block is not None or self._indexes_made > indexes_made or hopeless
+
+        with self._condition:
+            self._ask(answered, what)
             self._check()
-            if waiter.block is None:
+            if waiter.block is None and self._indexes_made == indexes_made:
                 raise Damaged(f"{self._url}: the archive no longer holds all of {what}")
             return waiter.block
 
@@ -214,11 +234,12 @@ class ArchiveProgress:
             if waiter is not None:
                 waiter.block = seen.block
             self._position_bytes = seen.offset_bytes + len(seen.block)
+            self._furthest_bytes = max(self._furthest_bytes, self._position_bytes)
             self._steps += 1
             self._condition.notify_all()
 
     def pace(self, block_bytes: int) -> None:
-        """Waits while the block in hand is more than `ahead_bytes` ahead of the readers, and nobody waits for it.
+        """Waits while the block in hand is more than `ahead_bytes()` ahead of the readers, and nobody waits for it.
 
         Raises `Abandoned`, `Cancelled`.
         """
@@ -227,7 +248,7 @@ class ArchiveProgress:
             while not self._wanted():
                 if self._waited_for():
                     raise Abandoned  # all who wait want what came by before
-                if self._position_bytes + block_bytes - self._read_bytes <= self._ahead_bytes:
+                if self._position_bytes + block_bytes - self._read_bytes <= self._ahead_bytes():
                     return
                 if monotonic() >= idle_until_s:
                     raise Abandoned
@@ -261,6 +282,12 @@ class ArchiveProgress:
         """A whole pass was verified."""
         with self._condition:
             self._contents.complete = True
+
+    def index_made(self) -> None:
+        """From now on the blocks of the archive are read by an index, as long as it fits."""
+        with self._condition:
+            self._indexes_made += 1
+            self._condition.notify_all()
 
     def fail(self, failure: HubfsError) -> None:
         """The pass ended for good: nothing may be served any more."""

@@ -12,6 +12,7 @@ from hubfs.cache.ahead import Ahead
 from hubfs.cache.block_cache import BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.index_store import Index, Indexes
+from hubfs.cache.memory import MemoryTier
 from hubfs.cache.turns import Turns
 from hubfs.cancellation import Cancellation
 from hubfs.hub.handle import Handle
@@ -32,6 +33,7 @@ from hubfs.sources.tfjs import TfjsSource
 class SourceFactory:
     """Makes sources of the models of `resolver`'s hub. Holds only its collaborators, so it needs no lock.
 
+    `memory` is the tier of `cache` that keeps spans of archives, too.
     `extracted_dir`: where tensorflow_hub keeps what it extracted, None if nowhere.
     """
 
@@ -42,6 +44,7 @@ class SourceFactory:
         http: HttpClient,
         gcs: GcsClient,
         cache: BlockCache,
+        memory: MemoryTier,
         indexes: Indexes,
         pool: Executor,
         retry: RetryPolicy,
@@ -75,7 +78,9 @@ class SourceFactory:
             cancellation=cancellation,
             settings=archive_settings,
             turns=turns,
+            ahead=ahead,
             budget=budget,
+            memory=memory,
             wrap=self._cached,
         )
 

@@ -4,12 +4,15 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubfs.blobs.memory import MemoryBlob
+from hubfs.cache.memory import MemoryTier
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, Damaged, Stale, Unavailable
 from hubfs.formats import index_recorder
@@ -61,8 +64,12 @@ def blob_of(archive: MemoryBlob, index: GzipIndex, pool: ThreadPoolExecutor, **o
     return GzipBlob(
         archive,
         index,
-        **{"name": "http://hub/model", "pool": pool, "cancellation": Cancellation(), "keep_bytes": 0, **options},
+        **{"name": "http://hub/model", "pool": pool, "cancellation": Cancellation(), **options},
     )
+
+
+def kept_in(memory: MemoryTier) -> dict[str, Any]:
+    return {"recall": partial(memory.span, "model"), "keep": partial(memory.put_span, "model")}
 
 
 def test_a_read_fetches_the_spans_it_touches_and_nothing_else(index, pool):
@@ -80,22 +87,24 @@ def test_a_read_fetches_the_spans_it_touches_and_nothing_else(index, pool):
 
 def test_neighbouring_reads_decode_no_span_twice(index, pool):
     archive = Archive()
-    blob = blob_of(archive, index, pool, keep_bytes=2 * max(index.span(n).output_bytes for n in range(len(index))))
+    memory = MemoryTier(2 * max(index.span(n).output_bytes for n in range(len(index))))
+    blob = blob_of(archive, index, pool, **kept_in(memory))
     assert b"".join(blob.read_at(n, 100_000) for n in range(0, len(OUTPUT), 100_000)) == OUTPUT
     assert len(archive.reads) == len(index)
 
 
 def test_kept_spans_are_bounded_in_bytes(index, pool):
-    keep_bytes = 1_500_000
-    blob = blob_of(Archive(), index, pool, keep_bytes=keep_bytes)
+    memory = MemoryTier(1_500_000)
+    blob = blob_of(Archive(), index, pool, **kept_in(memory))
     assert blob.read_at(0, len(OUTPUT)) == OUTPUT
-    assert 0 < sum(map(len, blob._spans.values())) <= keep_bytes
+    assert 0 < memory.stats()["memory"].used_bytes <= 1_500_000
 
 
 def test_a_span_larger_than_what_may_be_kept_is_read_all_the_same(index, pool):
-    blob = blob_of(Archive(), index, pool, keep_bytes=1000)
+    memory = MemoryTier(1000)
+    blob = blob_of(Archive(), index, pool, **kept_in(memory))
     assert blob.read_at(0, len(OUTPUT)) == OUTPUT
-    assert len(blob._spans) == 0
+    assert memory.stats()["memory"].used_bytes == 0
 
 
 def test_readers_of_one_span_share_one_fetch(index, pool):

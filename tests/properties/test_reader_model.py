@@ -263,14 +263,25 @@ def indexed() -> tuple[bytes, GzipIndex]:
 
 
 @examples()
-@given(reads=READS, faults=FAULTS, readers=st.sampled_from([1, 4]), keep_bytes=st.sampled_from([0, 300_000, 64 * MIB]))
+@given(
+    reads=READS, faults=FAULTS, readers=st.sampled_from([1, 4]), memory_bytes=st.sampled_from([0, 400_000, 64 * MIB])
+)
 def test_any_range_of_what_a_gzip_file_inflates_to_is_right(
-    reads: Sequence[tuple[int, int]], faults: Faults, readers: int, keep_bytes: int
+    reads: Sequence[tuple[int, int]], faults: Faults, readers: int, memory_bytes: int
 ) -> None:
     archive, index = indexed()
     below = ScriptedBlob(archive, faults)
+    memory = MemoryTier(memory_bytes)
     with ThreadPoolExecutor(3) as pool:
-        blob = GzipBlob(below, index, name="archive", pool=pool, cancellation=Cancellation(), keep_bytes=keep_bytes)
+        blob = GzipBlob(
+            below,
+            index,
+            name="archive",
+            pool=pool,
+            cancellation=Cancellation(),
+            recall=lambda number: memory.span("model", number),
+            keep=lambda number, output: memory.put_span("model", number, output),
+        )
         check_reads(blob, DATA, reads, readers, faulty=any(faults))
         below.heal()
         read(blob, 1000, HUGE)  # which may join a flight of before, and its fault
@@ -286,7 +297,7 @@ def test_a_wrong_bit_in_a_gzip_file_is_damage_or_changes_nothing(data: st.DataOb
     wrong[bit // 8 % len(wrong)] ^= 1 << bit % 8
     with ThreadPoolExecutor(3) as pool:
         below = ScriptedBlob(bytes(wrong))
-        blob = GzipBlob(below, index, name="archive", pool=pool, cancellation=Cancellation(), keep_bytes=0)
+        blob = GzipBlob(below, index, name="archive", pool=pool, cancellation=Cancellation())
         for offset_bytes, size_bytes in data.draw(READS):
             try:
                 result = blob.read_at(offset_bytes, size_bytes)

@@ -166,9 +166,7 @@ def test_the_fingerprint_changes_with_name_size_and_time(tmp_path: Path):
 def read_by_index(archive: bytes, index: IndexFile) -> dict[str, bytes]:
     """Every file, by its own spans only."""
     with ThreadPoolExecutor(2) as pool:
-        tar = GzipBlob(
-            MemoryBlob("a", archive), index.gzip, name="a", pool=pool, cancellation=Cancellation(), keep_bytes=0
-        )
+        tar = GzipBlob(MemoryBlob("a", archive), index.gzip, name="a", pool=pool, cancellation=Cancellation())
         return {
             member.path: SliceBlob(tar, member.offset_bytes, member.size_bytes, member.path).read_at(0, 1 << 40)
             for member in index.members

@@ -69,9 +69,7 @@ def test_a_client_reads_one_file_by_the_published_index(root: Path, hub: str, cl
         assert index is not None
         before = client.stats().bytes_received
         with ThreadPoolExecutor(1) as pool:
-            tar = GzipBlob(
-                HttpBlob(client, url), index.gzip, name=url, pool=pool, cancellation=client.cancellation, keep_bytes=0
-            )
+            tar = GzipBlob(HttpBlob(client, url), index.gzip, name=url, pool=pool, cancellation=client.cancellation)
             (member,) = [member for member in index.members if member.path == "saved_model.pb"]
             model = SliceBlob(tar, member.offset_bytes, member.size_bytes, "model")
             assert model.read_at(0, member.size_bytes) == files["saved_model.pb"]

@@ -13,6 +13,7 @@ from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.retry import Permanent
 from hubfs.blobs.sparse import SparseMap
+from hubfs.cache.ahead import Ahead
 from hubfs.cache.block_cache import BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
@@ -299,7 +300,7 @@ def test_prefetching_begins_what_is_missing_and_nothing_while_a_pass_goes_by(ben
 def test_the_rings_of_the_inflating_process_are_part_of_the_budget(bench_of: Callable[..., Bench]) -> None:
     bench = bench_of()
     budget = MemoryBudget(1 << 30)
-    source = ArchiveSource(HANDLE, URL, MODEL, "v1", **bench.collaborators(), budget=budget)
+    source = ArchiveSource(HANDLE, URL, MODEL, "v1", **bench.collaborators(), ahead=Ahead(budget))
     bench.stream.pause_at(len(ARCHIVE) - 1000)
     source.find(WEIGHTS)
     assert budget.taken_bytes > 4 * MIB

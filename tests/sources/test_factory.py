@@ -106,13 +106,15 @@ def start(tmp_path: Path, origin: HttpOrigin, bucket: GcsServer) -> Start:
         layout = CacheLayout(tmp_path / "cache")
         layout.prepare()
         indexes = IndexStore(layout)
-        cache = TieredCache(MemoryTier(8 << 20), DiskTier(layout, DiskSettings(64 << 20, 0)))
+        memory = MemoryTier(8 << 20)
+        cache = TieredCache(memory, DiskTier(layout, DiskSettings(64 << 20, 0)))
         with ThreadPoolExecutor(2) as pool, http_client(cancellation) as http:
             factory = SourceFactory(
                 TfhubResolver(http, origin.url),
                 http=http,
                 gcs=gcs,
                 cache=cache,
+                memory=memory,
                 indexes=indexes,
                 pool=pool,
                 retry=QUICK,
