@@ -171,7 +171,7 @@ class _Server(threading.Thread):
 
     def run(self) -> None:
         try:
-            operations = Operations(self._mount.tree, Owner.of_this_process())
+            operations = Operations(self._mount.tree, Owner.of_this_process(), self._binding.forget_attributes)
             self._binding.serve(operations, self._mountpoint, options=self._options, timeouts=Timeouts())
         except Exception as error:  # noqa: BLE001 - told to the main thread, which raises it
             self._error = error

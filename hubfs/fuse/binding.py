@@ -63,6 +63,17 @@ class Binding:
         self._module = module
         self.description = f"{module.__name__} on {soname}"
 
+    def forget_attributes(self, path: str) -> None:
+        """Has the kernel ask for the attributes of `path` anew. To be called within an operation, by its thread.
+
+        libfuse forbids that for the inode that an operation waits for with a lock held; of a symlink the kernel holds
+        none. libfuse 2 has no such call: there the kernel believes what it was told until that expires.
+        """
+        if self._library is FuseLibrary.LIBFUSE3:
+            library = self._module._libfuse  # noqa: SLF001 - the library that the module has chosen
+            fuse = ctypes.c_void_p(library.fuse_get_context().contents.fuse)
+            library.fuse_invalidate_path(fuse, path.encode(errors="surrogateescape"))
+
     def serve(
         self, operations: object, mountpoint: Path, *, options: Mapping[str, str | bool], timeouts: Timeouts
     ) -> None:

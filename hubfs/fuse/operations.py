@@ -2,12 +2,14 @@
 """What FUSE asks, answered by the tree. No policy, no path grammar, no network."""
 
 import os
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from hubfs.errors import AccessDenied, NameTooLong, NotFound, ReadOnly, Stale
 from hubfs.fuse.attributes import Owner, inode, mode_of, stat_of
 from hubfs.fuse.errnos import boundary
 from hubfs.fuse.handles import OpenFiles
+from hubfs.fuse.link_sizes import LinkSizes
 from hubfs.tree.node import NodeKind
 from hubfs.tree.virtual_tree import VirtualTree
 
@@ -27,15 +29,20 @@ def _refuse(*_args: object, **_kwargs: object) -> NoReturn:
 class Operations:
     """The methods that fusepy and mfusepy call, by their names and signatures (with `raw_fi`).
 
-    They are called by many threads at once; what is shared locks for itself.
+    They are called by many threads at once; what is shared locks for itself. `forget_attributes` has the kernel ask for
+    the attributes of a path anew, and is called within an operation.
     """
 
     use_ns = True
     """Times are integers in nanoseconds."""
 
-    def __init__(self, tree: VirtualTree, owner: Owner) -> None:
+    def __init__(
+        self, tree: VirtualTree, owner: Owner, forget_attributes: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._tree = tree
         self._owner = owner
+        self._forget_attributes = forget_attributes
+        self._links = LinkSizes()
         self._files = OpenFiles()
 
     @property
@@ -52,6 +59,8 @@ class Operations:
             if len(os.fsencode(path.rpartition("/")[2])) > _NAME_MAX_BYTES:  # the kernel takes names of up to 1024
                 raise NameTooLong(f"{path}: the name has more than {_NAME_MAX_BYTES} bytes") from None
             raise
+        if node.kind is NodeKind.SYMLINK:
+            self._links.told(path, node.size_bytes)
         return stat_of(path, node, self._owner)
 
     @boundary
@@ -99,8 +108,11 @@ class Operations:
 
     @boundary
     def readlink(self, path: str) -> str:
-        """The target of a symlink."""
-        return self._tree.readlink(path)
+        """The target of a symlink. One of another length than `getattr` told makes the kernel forget that."""
+        target = self._tree.readlink(path)
+        if self._links.moved(path, len(target.encode(errors="surrogateescape"))):
+            self._forget_attributes(path)
+        return target
 
     @boundary
     def access(self, path: str, amode: int) -> int:

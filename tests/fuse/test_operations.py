@@ -361,6 +361,27 @@ def test_the_size_of_a_symlink_is_its_targets_length(operations: Operations, mod
     assert operations.getattr("/google/spice/latest")["st_size"] == 2
 
 
+def test_the_kernel_forgets_the_size_of_a_link_whose_target_got_longer(
+    operations: Operations, models: OneModel
+) -> None:
+    forgotten: list[str] = []
+    operations._forget_attributes = forgotten.append  # what the binding gives it
+    latest = "/google/spice/latest"
+    assert operations.readlink(latest) == "2"
+    models.newest = "10"
+    assert operations.readlink(latest) == "10"
+    assert not forgotten, "the kernel was told nothing yet"
+    assert operations.getattr(latest)["st_size"] == 2
+    models.newest = "11"
+    assert operations.readlink(latest) == "11"
+    assert not forgotten
+    models.newest = "123"
+    for _ in range(3):
+        assert operations.readlink(latest) == "123"
+    assert forgotten == [latest]
+    assert operations.getattr(latest)["st_size"] == 3
+
+
 def test_a_move_of_latest_leaves_open_files_alone(operations: Operations, models: OneModel) -> None:
     info = opened(operations, f"{ROOT}/saved_model.pb")
     models.newest = "3"

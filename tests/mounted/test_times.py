@@ -196,6 +196,22 @@ def test_archivers_take_latest_along(
     assert files(out / "1") == files(models[1][0])
 
 
+def test_the_size_of_latest_is_right_again_once_it_was_followed(
+    machine: Machine, tmp_path: Path, models: dict[int, tuple[Path, Path]]
+) -> None:
+    with HttpOrigin() as origin:
+        publish(origin, models[1][1], 9, DATE)
+        with mounted(machine, tmp_path / "hub", origin.url) as hub:
+            latest = hub.path / NAME / "latest"
+            assert (latest.readlink(), latest.lstat().st_size) == (Path("9"), 1)
+            publish(origin, models[2][1], 10, DATE)
+            assert eventually(lambda: latest.readlink() == Path("10"), LATE_S)
+            assert latest.lstat().st_size == 2
+            run("bsdtar", "-cf", tmp_path / "archive", "-C", hub.path / NAME, "latest")
+    run("bsdtar", "-xf", tmp_path / "archive", "-C", tmp_path)
+    assert (tmp_path / "latest").readlink() == Path("10")
+
+
 def test_find_asks_no_hub_for_the_size_of_a_link(
     machine: Machine, tmp_path: Path, models: dict[int, tuple[Path, Path]]
 ) -> None:
