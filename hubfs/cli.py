@@ -232,17 +232,18 @@ def unmount(mountpoint: Path, *, force: bool) -> None:
 
 @main.command()
 @click.argument("mountpoint", type=click.Path(path_type=Path), required=False)
-@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
-def status(mountpoint: Path | None, *, as_json: bool) -> None:
+@click.option("--all", "everything", is_flag=True, help="All models that were found, not only those in use or trouble.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(mountpoint: Path | None, *, everything: bool, as_json: bool) -> None:
     """Show what is mounted at MOUNTPOINT (or everywhere): the hub, the cache, the models, and what went wrong."""
     if mountpoint is not None:
         mountpoint = _absolute(mountpoint)
-        places, described = [mountpoint], [_described(mountpoint)]
+        places, described = [mountpoint], [_described(mountpoint, everything=everything)]
     else:
         places, described = [], []
         for where in mount_table.mountpoints():
             with contextlib.suppress(MountFailed):  # taken off since the table was read
-                described.append(_described(where))
+                described.append(_described(where, everything=everything))
                 places.append(where)
     if as_json:
         click.echo(json.dumps(described if mountpoint is None else described[0], indent=2))
@@ -255,9 +256,12 @@ def status(mountpoint: Path | None, *, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _described(mountpoint: Path) -> Mapping[str, Any]:
+def _described(mountpoint: Path, *, everything: bool) -> Mapping[str, Any]:
     state, status = mount_table.state_of(mountpoint)
-    return _without_status(mountpoint, state) if status is None else status
+    if status is None:
+        return _without_status(mountpoint, state)
+    models = mount_table.state_of(mountpoint, mount_table.MODELS)[1] if everything else None
+    return {**status, **(models or {})}
 
 
 def _without_status(mountpoint: Path, state: mount_table.State) -> Mapping[str, Any]:

@@ -187,6 +187,7 @@ def assemble(
         {
             mount_table.ABOUT: lambda: _json(about),
             mount_table.REPORT: lambda: _json(status.describe()),
+            mount_table.MODELS: lambda: json.dumps(status.models(mount_table.MOST_BYTES)).encode() + b"\n",
             "version": lambda: __version__.encode() + b"\n",
         },
         modules,

@@ -18,8 +18,9 @@ _TABLE = Path("/proc/self/mountinfo")
 _TYPE = "fuse.hubfs"
 _DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 
-ABOUT, REPORT = "mount.json", "status.json"
-"""Control files: which hub a mount is of and which process serves it, made at once; and how that process is."""
+ABOUT, REPORT, MODELS = "mount.json", "status.json", "models.json"
+"""Control files: which hub a mount is of and which process serves it, made at once; how that process is; and all models
+that it knows."""
 
 MOST_BYTES = 1 << 20
 """No control file that is looked at has more."""

@@ -1,12 +1,11 @@
 """What a mount says of itself: `/.hubfs/status.json`, and `hubfs status`."""
 
-import contextlib
 import errno
+import json
 import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,22 @@ from hubfs import __version__
 from hubfs.blobs.http import HttpClient
 from hubfs.blobs.url import redacted_text
 from hubfs.cache.block_cache import BlockCache
-from hubfs.errors import HubfsError, cut, printable
+from hubfs.errors import cut, printable
 from hubfs.fuse.errnos import errno_for
 from hubfs.sources.answers import Latest
-from hubfs.sources.models import KnownModel, Models
-from hubfs.sources.source import Source
+from hubfs.sources.models import Census, KnownModel, Models
 from hubfs.sources.troubles import Trouble
 
 _REMEMBERED = 20
 _REMEMBERED_CHARACTERS = 2000
+_SHOWN = 100
+"""So many models, and so many names of `latest`, are told of, of however many."""
+
+_LEAST_BYTES = 64
+"""No description of a model is shorter."""
+
+_COUNTS_BYTES = 1024
+"""What else is in a list of models is no longer."""
 
 
 class RecentProblems(logging.Handler):
@@ -57,7 +63,7 @@ class RecentProblems(logging.Handler):
 class Status:
     """Reads everybody's figures when asked. Waits for no hub, nor for anybody who does.
 
-    What it keeps are figures that do not change, or take long to count; `dict` is atomic enough for those.
+    What it costs grows with the models that it tells of, at most a hundred, and not with their files.
     """
 
     def __init__(
@@ -84,14 +90,18 @@ class Status:
         self._restarts = restarts
         self._unconfined_by = unconfined_by
         self._offline = offline
-        self._sizes_bytes: dict[str, int] = {}
-        self._cached = CachedBytes(cache.cached_bytes)
         self._started_s = time.monotonic()
 
     def describe(self) -> dict[str, Any]:
-        """Everything, JSON-able. Sizes in bytes, times in seconds, or UTC as 2026-01-31T12:00:00Z."""
-        opened = self._models.opened()
-        cached_bytes = self._cached.count([known.source.model for known in opened if known.source is not None])
+        """JSON-able: sizes in bytes, times in seconds, or UTC as 2026-01-31T12:00:00Z; null is what is not known yet.
+
+        `models` are those in trouble and those in use, `latest` the names whose `latest` was asked for, those first
+        that may be old; of either at most a hundred. `model_counts` and `latest_counts` say of how many.
+        """
+        census = self._models.census(_SHOWN)
+        asked = self._models.latest_asked()
+        stale = [latest for latest in asked if latest.error is not None]
+        told = [*stale, *(latest for latest in asked if latest.error is None)][:_SHOWN]
         return {
             "version": __version__,
             "mountpoint": str(self._mountpoint),
@@ -107,63 +117,51 @@ class Status:
             "http": asdict(self._http.stats()),
             "inflating_unconfined_by": self._unconfined_by,
             "certificates_verified": self._http.settings.verify,
-            "models": [self._model(known, cached_bytes) for known in opened],
-            "latest": [_latest(latest) for latest in self._models.latest_asked()],
+            "models": [self._model(known) for known in census.shown],
+            "model_counts": _counts(census, len(census.shown)),
+            "latest": [_latest(latest) for latest in told],
+            "latest_counts": {"asked": len(asked), "stale": len(stale), "shown": len(told)},
             "log_file": None if self._problems.log_file is None else str(self._problems.log_file),
             "log_problem": self._problems.without_log,
             "recent_problems": self._problems.messages(),
         }
 
-    def _model(self, known: KnownModel, cached_bytes: Mapping[str, int | None]) -> dict[str, Any]:
+    def models(self, most_bytes: int) -> dict[str, Any]:
+        """`models` and `model_counts` of all models that were asked for since the start, as `describe` has them.
+
+        As many as make no more than `most_bytes` of JSON: those in trouble first, then those in use.
+        """
+        census = self._models.census(most_bytes // _LEAST_BYTES, idle=True)
+        models, left_bytes = [], most_bytes - _COUNTS_BYTES
+        for known in census.shown:
+            model = self._model(known)
+            left_bytes -= len(json.dumps(model)) + 2
+            if left_bytes < 0:
+                break
+            models.append(model)
+        return {"models": models, "model_counts": _counts(census, len(models))}
+
+    def _model(self, known: KnownModel) -> dict[str, Any]:
         described: dict[str, Any] = {"handle": str(known.handle), "error": known.error}
         if known.trouble is not None:
             described["trouble"] = _trouble(known.trouble)
         if known.source is not None:
+            source = known.source
+            complete, extent = source.complete, source.extent
             described |= {
-                "url": known.source.url,
-                "form": known.source.form.value,
-                "complete": known.source.complete,
-                "cached_bytes": cached_bytes[known.source.model],
-                "size_bytes": self._size_bytes(known.source),
+                "url": source.url,
+                "form": source.form.value,
+                "complete": complete,
+                "streaming": source.streams,
+                "cached_bytes": self._cache.cached_bytes(source.model),
+                "files": extent.files if complete else None,
+                "size_bytes": extent.size_bytes if complete else None,
             }
         return described
 
-    def _size_bytes(self, source: Source) -> int | None:
-        """The size of all files; None as long as they are not known, and asking would wait."""
-        if source.model not in self._sizes_bytes and source.complete and source.failure is None:
-            with contextlib.suppress(HubfsError):  # it has just failed
-                self._sizes_bytes[source.model] = sum(entry.size_bytes for entry in source.entries())
-        return self._sizes_bytes.get(source.model)
 
-
-class CachedBytes:
-    """How much of each model is cached, by `count_one`, which reads a file for each file of the model.
-
-    Those that were counted longest ago come first, until half a second has gone by: the others are what they were, or
-    None. `dict` is atomic enough for `_counted`.
-    """
-
-    def __init__(
-        self, count_one: Callable[[str], int], *, budget_s: float = 0.5, timer: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._count_one = count_one
-        self._budget_s = budget_s
-        self._timer = timer
-        self._counted: dict[str, tuple[float, int]] = {}  # when, and what
-
-    def count(self, models: Iterable[str]) -> dict[str, int | None]:
-        """By model."""
-        begun_s = self._timer()
-        before = {model: self._counted.get(model, (0.0, None)) for model in models}
-        found: dict[str, int | None] = {}
-        for model, (_, known) in sorted(before.items(), key=lambda item: item[1][0]):
-            if self._timer() - begun_s < self._budget_s:
-                counted = self._count_one(model)
-                self._counted[model] = (self._timer(), counted)
-                found[model] = counted
-            else:
-                found[model] = known
-        return found
+def _counts(census: Census, shown: int) -> dict[str, int]:
+    return {"found": census.found, "in_use": census.in_use, "in_trouble": census.in_trouble, "shown": shown}
 
 
 def _trouble(trouble: Trouble) -> dict[str, Any]:

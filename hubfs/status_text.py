@@ -10,6 +10,9 @@ UNVERIFIED = (
     "whoever is on the way to the hub can change what models do"
 )
 
+_PROBLEMS = 5
+"""So many of the last warnings are shown."""
+
 _WITHOUT_STATUS = {
     "dead": "dead; `hubfs mount` there replaces it",
     "silent": "its daemon does not answer; `hubfs unmount --force` there ends it",
@@ -39,25 +42,43 @@ def _as_text(status: Mapping[str, Any]) -> str:
         daemon += ", offline"
     lines = [f"{status['mountpoint']}: {status['hub']} ({daemon})"]
     lines += [f"  {warning}" for warning in _warnings(status)]
+    lines += [*_of_tiers(status), *_of_models(status), *_of_latest(status)]
+    problems = status["recent_problems"][-_PROBLEMS:]
+    if problems:
+        lines += ["  the last warnings, of all that --json has:", *(f"    {problem}" for problem in problems)]
+    return "\n".join(map(printable, lines))
+
+
+def _of_tiers(status: Mapping[str, Any]) -> Iterator[str]:
     for name, tier in status["cache"].items():
-        used_mib, limit_mib = tier["used_bytes"] / 2**20, tier["limit_bytes"] / 2**20
+        used_mib, limit_mib = _mib(tier["used_bytes"]), tier["limit_bytes"] / 2**20
         where = f" in {status['cache_dir']}" if name == "disk" else ""
         if tier.get("problem"):
             where += f"; keeps nothing just now: {tier['problem']}"
-        lines.append(f"  {name}: {used_mib:.1f} of {limit_mib:.0f} MiB{where}")
+        yield f"  {name}: {used_mib} of {limit_mib:.0f} MiB{where}"
+
+
+def _of_models(status: Mapping[str, Any]) -> Iterator[str]:
     for model in status["models"]:
-        lines.append(f"  {model['handle']}: {_state(model)}")
+        yield f"  {model['handle']}: {_state(model)}"
         if model["error"]:
-            lines.append(f"    {model['error']}")
+            yield f"    {model['error']}"
         if model.get("trouble"):
-            lines.append(f"    {_explained(model['trouble'])}")
-    lines += [
-        f"  {latest['name']}/latest: version {latest['version']}, which may be old; the hub last said so "
-        f"{latest['asked_at'] or 'never'}: {latest['error']}"
-        for latest in status["latest"]
-        if latest["stale"]
-    ]
-    return "\n".join(map(printable, lines))
+            yield f"    {_explained(model['trouble'])}"
+    counts = status["model_counts"]
+    rest = counts["found"] - counts["shown"]
+    if rest > 0:
+        of_all = f"{counts['found']} were found, {counts['in_use']} are in use, {counts['in_trouble']} in trouble"
+        yield f"  {rest} more models ({of_all}); --all lists them"
+
+
+def _of_latest(status: Mapping[str, Any]) -> Iterator[str]:
+    for latest in status["latest"]:
+        if latest["stale"]:
+            yield (
+                f"  {latest['name']}/latest: version {latest['version']}, which may be old; the hub last said so "
+                f"{latest['asked_at'] or 'never'}: {latest['error']}"
+            )
 
 
 def _warnings(status: Mapping[str, Any]) -> Iterator[str]:
@@ -72,10 +93,16 @@ def _warnings(status: Mapping[str, Any]) -> Iterator[str]:
 def _state(model: Mapping[str, Any]) -> str:
     if "form" not in model:
         return "unreadable"
-    cached_bytes, size_bytes = model["cached_bytes"], model["size_bytes"]
-    cached = "?" if cached_bytes is None else f"{cached_bytes / 2**20:.1f}"
-    of_all = "" if size_bytes is None else f" of {size_bytes / 2**20:.1f}"
-    return f"{cached}{of_all} MiB cached, {model['form']}{'' if model['complete'] else ', still streaming'}"
+    of_all = "" if model["size_bytes"] is None else f" of {_mib(model['size_bytes'])}"
+    uncounted = " (being counted)" if model["cached_bytes"] is None else ""
+    rest = "" if model["complete"] else ", not read to its end"
+    if model["streaming"]:
+        rest = ", still streaming"
+    return f"{_mib(model['cached_bytes'])}{of_all} MiB cached{uncounted}, {model['form']}{rest}"
+
+
+def _mib(size_bytes: int | None) -> str:
+    return "?" if size_bytes is None else f"{size_bytes / 2**20:.1f}"
 
 
 def _explained(trouble: Mapping[str, Any]) -> str:

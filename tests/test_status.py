@@ -16,10 +16,10 @@ from hubfs.errors import Unavailable
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
 from hubfs.sources.answers import Latest
-from hubfs.sources.models import KnownModel, Models
-from hubfs.sources.source import Entry, EntryKind, Source
+from hubfs.sources.models import Census, KnownModel, Models
+from hubfs.sources.source import Extent, Source
 from hubfs.sources.troubles import Trouble
-from hubfs.status import CachedBytes, RecentProblems, Status
+from hubfs.status import RecentProblems, Status
 from hubfs.status_text import as_text
 from tests.support.http_clients import http_client
 
@@ -44,7 +44,8 @@ def known() -> list[KnownModel]:
         complete=True,
         failure=None,
         model=MODEL,
-        entries=lambda: [Entry("f", EntryKind.FILE, 3 << 20), Entry("d", EntryKind.DIRECTORY)],
+        streams=False,
+        extent=Extent(2, 3 << 20),
     )
     return [
         KnownModel(Handle.parse("google/gone/1"), None, TROUBLE),
@@ -63,6 +64,9 @@ def problems() -> Iterator[RecentProblems]:
 
 @pytest.fixture
 def status(http: HttpClient, known: list[KnownModel], problems: RecentProblems) -> Status:
+    def census(most: int, *, idle: bool = False) -> Census:
+        return Census(found=7 if idle else 12, in_use=1, in_trouble=1, shown=known[:most])
+
     cache = MemoryTier(4 << 20)
     cache.put(CacheKey(MODEL, "f"), 0, bytes(1 << 20))
     cache.get(CacheKey(MODEL, "f"), 0)
@@ -70,7 +74,7 @@ def status(http: HttpClient, known: list[KnownModel], problems: RecentProblems) 
         mountpoint=Path("/mnt/hub"),
         binding="mfusepy on libfuse3.so.3",
         cache_dir=None,
-        models=cast("Models", SimpleNamespace(hub="https://hub", opened=lambda: known, latest_asked=lambda: [LATEST])),
+        models=cast("Models", SimpleNamespace(hub="https://hub", census=census, latest_asked=lambda: [LATEST])),
         cache=cache,
         http=http,
         problems=problems,
@@ -107,10 +111,14 @@ def test_describes_the_mount_for_programs(status: Status) -> None:
             "url": "https://hub/google/spice/2",
             "form": "compressed",
             "complete": True,
+            "streaming": False,
             "cached_bytes": 1 << 20,
+            "files": 2,
             "size_bytes": 3 << 20,
         },
     ]
+    assert found["model_counts"] == {"found": 12, "in_use": 1, "in_trouble": 1, "shown": 2}
+    assert found["latest_counts"] == {"asked": 1, "stale": 1, "shown": 1}
     assert found["offline"] is False
     assert found["latest"] == [
         {
@@ -133,6 +141,7 @@ def test_describes_the_mount_for_people(status: Status) -> None:
         "    https://hub: no route",
         "    EHOSTUNREACH since 2026-01-31T12:00:00Z, 5 times, last 2026-01-31T12:01:00Z; " + Unavailable.advice,
         "  google/spice/2: 1.0 of 3.0 MiB cached, compressed",
+        "  10 more models (12 were found, 1 are in use, 1 in trouble); --all lists them",
         f"  google/spice/latest: version 2, which may be old; the hub last said so 2026-01-31T12:00:00Z: {NO_ROUTE}",
     ]
 
@@ -174,18 +183,41 @@ def test_remembers_the_last_problems_and_nothing_less(status: Status, problems: 
     ]
 
 
-def test_counting_what_is_cached_of_many_models_ends_and_goes_on_where_it_ended() -> None:
-    now_s, counts = 0.0, dict.fromkeys((f"m{number}" for number in range(10)), 0)
+@pytest.mark.parametrize(
+    ("complete", "streaming", "cached_bytes", "said"),
+    [
+        (True, False, None, "? of 3.0 MiB cached (being counted), compressed"),
+        (False, True, 1 << 20, "1.0 MiB cached, compressed, still streaming"),
+        (False, False, 1 << 20, "1.0 MiB cached, compressed, not read to its end"),
+        (True, True, 0, "0.0 of 3.0 MiB cached, compressed, still streaming"),
+    ],
+)
+def test_only_what_streams_is_said_to_stream(
+    status: Status, *, complete: bool, streaming: bool, cached_bytes: int | None, said: str
+) -> None:
+    described = status.describe()
+    described["models"][1] |= {
+        "complete": complete,
+        "streaming": streaming,
+        "cached_bytes": cached_bytes,
+        "size_bytes": 3 << 20 if complete else None,
+    }
+    assert f"  google/spice/2: {said}" in as_text(described).splitlines()
 
-    def count_one(model: str) -> int:
-        nonlocal now_s
-        now_s += 0.1
-        counts[model] += 1
-        return counts[model]
 
-    cached = CachedBytes(count_one, budget_s=0.45, timer=lambda: now_s)
-    first = cached.count(counts)
-    assert sorted(first) == sorted(counts)
-    assert [count for count in first.values() if count is None] == 5 * [None]
-    assert None not in cached.count(counts).values()
-    assert set(counts.values()) == {1}
+def test_the_last_warnings_are_shown_to_people_too(status: Status, problems: RecentProblems) -> None:
+    for number in range(7):
+        logging.getLogger("hubfs.test_status").warning("problem %d", number)
+    lines = as_text(status.describe()).splitlines()
+    assert [line.rpartition("WARNING ")[2] for line in lines[-5:]] == [f"problem {number}" for number in range(2, 7)]
+    assert problems.messages()[-1] in lines[-1]
+
+
+def test_all_models_are_told_of_within_a_bound(status: Status, known: list[KnownModel]) -> None:
+    everything = status.models(1 << 20)
+    assert everything["models"] == status.describe()["models"]
+    assert everything["model_counts"] == {"found": 7, "in_use": 1, "in_trouble": 1, "shown": 2}
+    known *= 50_000
+    everything = status.models(1 << 20)
+    assert (1 << 20) * 0.9 < len(json.dumps(everything)) <= 1 << 20
+    assert everything["model_counts"]["shown"] == len(everything["models"])

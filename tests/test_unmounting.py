@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hubfs import locate, mount_table
-from hubfs.errors import MountFailed, Unavailable
+from hubfs.errors import ModelNotFound, MountFailed, Unavailable
 from hubfs.unmounting import detach, force, unmount
 
 
@@ -61,6 +61,23 @@ class TestUnmount:
         assert time.monotonic() - started_s >= 0.15
         assert not mount_table.is_mounted(mountpoint)
         timer.join()
+
+    def test_asks_for_no_report(self, mountpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A report may be long in coming, or make no sense: the daemon is found by its name, or says who it is."""
+        asked, look = [], mount_table.look
+
+        def looking(path: Path, name: str = mount_table.ABOUT) -> mount_table.Answer:
+            asked.append(name)
+            return look(path, name)
+
+        monkeypatch.setattr(mount_table, "look", looking)
+        (mountpoint / ".hubfs" / "mount.json").write_text(json.dumps({"hub": "https://tfhub.dev", "pid": 0}))
+        (mountpoint / ".hubfs" / mount_table.REPORT).write_text("[")
+        with pytest.raises((ModelNotFound, Unavailable)):
+            locate.below_a_mount("https://tfhub.dev/google/spice/2")
+        unmount(mountpoint)
+        assert not mount_table.is_mounted(mountpoint)
+        assert {*asked} == {mount_table.ABOUT}
 
     def test_says_so_when_the_daemon_does_not_end(self, mountpoint: Path, daemon: "subprocess.Popen[bytes]") -> None:
         with pytest.raises(MountFailed, match=rf"is unmounted, but its daemon \(process {daemon.pid}\) does not end"):

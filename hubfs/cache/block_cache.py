@@ -36,10 +36,10 @@ class CacheKey(NamedTuple):
 class TierStats:
     """How full a tier is, and how it served. Bytes and counts since the start of the daemon.
 
-    `problem`: why it keeps nothing just now, if that is so.
+    `used_bytes`: None if that is not counted yet. `problem`: why it keeps nothing just now, if that is so.
     """
 
-    used_bytes: int
+    used_bytes: int | None
     limit_bytes: int
     hits: int
     misses: int
@@ -79,8 +79,11 @@ class BlockCache(Protocol):
         """Forgets everything of `model`."""
         ...
 
-    def cached_bytes(self, model: str) -> int:
-        """How many bytes of `model` a reader would get without the origin (on disk, or in memory if no disk)."""
+    def cached_bytes(self, model: str) -> int | None:
+        """How many bytes of `model` a reader would get without the origin (on disk, or in memory if no disk).
+
+        None: that is not counted yet. Asking costs the same whatever the model holds.
+        """
         ...
 
     def stats(self) -> dict[str, TierStats]:

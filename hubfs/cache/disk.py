@@ -15,12 +15,13 @@ from cachetools import TTLCache
 from hubfs.blobs.crc32c import crc32c
 from hubfs.cache import block_map
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, Release, TierStats
+from hubfs.cache.block_counts import BlockCounts
 from hubfs.cache.descriptors import Descriptors
 from hubfs.cache.evictor import Evictor
 from hubfs.cache.in_use import InUse
 from hubfs.cache.layout import CacheLayout
 from hubfs.cache.page_cache import DataPages
-from hubfs.cache.private_files import NO_FILE, delete, make_folder, open_to_read, open_to_write, pwrite_all, read_whole
+from hubfs.cache.private_files import NO_FILE, delete, make_folder, open_to_read, open_to_write, pwrite_all
 from hubfs.cache.room import DiskSettings, Room
 
 __all__ = ["DiskSettings", "DiskTier"]
@@ -66,6 +67,7 @@ class DiskTier:
         self._pages = pages
         self._in_use = InUse(layout)
         self._descriptors = Descriptors(layout)
+        self._counts = BlockCounts(layout)
         self._room = Room(settings, layout.root, layout.models_root)
         self._evictor = Evictor(layout, self._in_use, lambda model, whole: self._take_away(model, whole=whole))
         self._lock = threading.Lock()
@@ -145,6 +147,7 @@ class DiskTier:
             self._descriptors.distrust(opened)
             with contextlib.suppress(OSError):  # it may be open for reading only
                 block_map.clear_record(opened.map_fd, index)
+            self._counts.doubt(key.model)
             return None
         finally:
             self._descriptors.give_back(opened)
@@ -173,11 +176,11 @@ class DiskTier:
             if not self._has_room():
                 return False
             try:
-                new = self._write(key, index, block)
+                new = self._counted(key, index, block)
             except OSError as error:
                 if error.errno not in _IN_THE_WAY or not self._mend(key.model):
                     raise
-                new = self._write(key, index, block)
+                new = self._counted(key, index, block)
         except OSError as error:
             self._say("The disk cache cannot keep %s (%s); reads go on without it", key.path, error)
             if error.errno not in _OF_THE_FILE:
@@ -187,13 +190,23 @@ class DiskTier:
         self._room.kept(space_bytes if new else 0)
         return True
 
-    def _write(self, key: CacheKey, index: int, block: bytes) -> bool:
-        """Writes data, then record. False if the block was there."""
+    def _counted(self, key: CacheKey, index: int, block: bytes) -> bool:
+        """As `_write`, and counts it."""
+        write, more_bytes = self._counts.begin(key, index), 0
+        try:
+            new, more_bytes = self._write(key, index, block)
+        finally:
+            self._counts.end(write, more_bytes)
+        return new
+
+    def _write(self, key: CacheKey, index: int, block: bytes) -> tuple[bool, int]:
+        """Writes data, then record. False if the block was there, and how many more bytes there are with it."""
         checksum, seed = crc32c(block), block_map.seed_of(key)
         map_fd = open_to_write(self._layout.blocks(key), self._layout.models_root)
         try:
-            if block_map.read_record(map_fd, seed, index) == (len(block), checksum):
-                return False
+            before = block_map.read_record(map_fd, seed, index)
+            if before == (len(block), checksum):
+                return False, 0
             data_fd = open_to_write(self._layout.data(key), self._layout.models_root)
             try:
                 pwrite_all(data_fd, block, index * BLOCK_SIZE_BYTES)
@@ -202,7 +215,7 @@ class DiskTier:
             block_map.write_record(map_fd, seed, index, len(block), checksum)
         finally:
             os.close(map_fd)
-        return True
+        return True, len(block) - (before[0] if before is not None else 0)
 
     def _mend(self, model: str) -> bool:
         """Takes away what lies in the place of the model's files, and all blocks with it. False if that was just done.
@@ -258,6 +271,7 @@ class DiskTier:
         except OSError as error:
             _log.warning("The disk cache cannot drop %s: %s", model, error)
         self._descriptors.forget(model)
+        self._counts.dropped(model)
         if whole and graves:
             self._in_use.forget(model)
             with contextlib.suppress(OSError):  # up to the first that is not empty
@@ -272,25 +286,13 @@ class DiskTier:
             delete(grave)
         self._room.count_anew()
 
-    def cached_bytes(self, model: str) -> int:
-        """See `BlockCache`: the sum of what the block maps commit to."""
-        total_bytes = 0
-        try:
-            maps, _ = self._layout.block_folders(model)
-            for folder, _, names in os.walk(maps):
-                for name in names:
-                    path = Path(folder) / name
-                    with contextlib.suppress(OSError):
-                        data = read_whole(path, block_map.MOST_BYTES)
-                        key = CacheKey(model, path.relative_to(maps).as_posix())
-                        total_bytes += block_map.recorded_bytes(data, block_map.seed_of(key))
-        except OSError as error:
-            _log.debug("Cannot count what is cached of %s: %s", model, error)
-        return total_bytes
+    def cached_bytes(self, model: str) -> int | None:
+        """See `BlockCache`: the sum of what the block maps commit to, see `BlockCounts`."""
+        return self._counts.cached_bytes(model)
 
     def stats(self) -> dict[str, TierStats]:
         """See `BlockCache`."""
-        used_bytes, problem = self._room.used_bytes(), self._room.problem
+        used_bytes, problem = self._room.known_bytes(), self._room.problem
         with self._lock:
             return {"disk": TierStats(used_bytes, self._limit_bytes, self._hits, self._misses, problem)}
 

@@ -1,7 +1,7 @@
 """The memory tier: least recently used blocks give way, bounded in bytes."""
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Container
 
 from hubfs.cache.block_cache import CacheKey, Release, TierStats
@@ -29,6 +29,7 @@ class MemoryTier:
         self._lock = threading.Lock()
         self._blocks: OrderedDict[Place, bytes] = OrderedDict()  # the least recently used one first
         self._used_bytes = 0
+        self._cached_bytes: Counter[str] = Counter()  # by model, without spans
         self._hits = 0
         self._misses = 0
 
@@ -86,9 +87,7 @@ class MemoryTier:
     def cached_bytes(self, model: str) -> int:
         """See `BlockCache`."""
         with self._lock:
-            return sum(
-                len(block) for (key, _), block in self._blocks.items() if key.model == model and key.path != _SPANS
-            )
+            return self._cached_bytes[model]
 
     def stats(self) -> dict[str, TierStats]:
         """See `BlockCache`."""
@@ -104,10 +103,17 @@ class MemoryTier:
 
     def _keep(self, place: Place, block: bytes) -> None:
         self._blocks[place] = block
-        self._used_bytes += len(block)
+        self._changed(place[0], len(block))
 
     def _forget(self, place: Place) -> None:
-        self._used_bytes -= len(self._blocks.pop(place, b""))
+        self._changed(place[0], -len(self._blocks.pop(place, b"")))
+
+    def _changed(self, key: CacheKey, more_bytes: int) -> None:
+        self._used_bytes += more_bytes
+        if key.path != _SPANS:
+            self._cached_bytes[key.model] += more_bytes
+            if not self._cached_bytes[key.model]:
+                del self._cached_bytes[key.model]
 
     def _give_way(self, room_bytes: int) -> None:
         """Makes what is kept no larger than `room_bytes`."""

@@ -62,7 +62,7 @@ def open_to_write_there(path: Path) -> int:
     return _regular(os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, _FILE_MODE))
 
 
-def read_whole(path: Path, most_bytes: int) -> bytes:
+def read_whole(path: str | Path, most_bytes: int) -> bytes:
     """The file's content. Raises OSError, also for one that is larger than `most_bytes`."""
     with os.fdopen(open_to_read(path), "rb") as file:
         if os.fstat(file.fileno()).st_size > most_bytes:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 _REST_S = 10.0
@@ -13,6 +14,10 @@ _REST_S = 10.0
 
 _COUNTS = 32
 """What is on disk is counted anew each time that the tier kept this fraction of its limit: other mounts keep, too."""
+
+
+_AT_ONCE_FILES = 1000
+"""A cache of fewer files is counted by whoever asks for a status, in a few milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,9 @@ class Room:
         self._root = root
         self._holds = holds
         self._lock = threading.Lock()
-        self._used_bytes: int | None = None  # None: to be counted
+        self._used_bytes: int | None = None  # as of the last count, and kept since
+        self._is_to_count = True
+        self._is_counting = False  # for who only asks
         self._kept_bytes = 0  # since that was counted
         self._coming_bytes = 0  # of blocks that are being kept just now
         self._resting_until_s = 0.0
@@ -100,18 +107,47 @@ class Room:
     def count_anew(self) -> None:
         """Something was taken away, or somebody else may have: what is used is counted when it is asked for next."""
         with self._lock:
-            self._used_bytes = None
+            self._is_to_count = True
 
     def used_bytes(self) -> int:
         """What there is, those files included that other mounts keep; counted when it is time for that."""
         with self._lock:
-            if self._used_bytes is not None and self._kept_bytes <= self._settings.limit_bytes // _COUNTS:
+            is_recent = not self._is_to_count and self._kept_bytes <= self._settings.limit_bytes // _COUNTS
+            if is_recent and self._used_bytes is not None:
                 return self._used_bytes
-            self._kept_bytes = 0
+            self._kept_bytes, self._is_to_count = 0, False
         used_bytes = disk_usage_bytes(self._holds)
         with self._lock:
             self._used_bytes = used_bytes
         return used_bytes
+
+    def known_bytes(self) -> int | None:
+        """What was used by the last count, and was kept since; None if that is not known yet.
+
+        Asking costs the same however much there is: a large cache is counted in a thread.
+        """
+        with self._lock:
+            if not self._is_to_count or self._is_counting:
+                return self._used_bytes
+            self._is_to_count, self._is_counting = False, True
+        some = [*islice(_disk_usages_bytes(self._holds), _AT_ONCE_FILES)]
+        with self._lock:
+            is_all = len(some) < _AT_ONCE_FILES
+            if is_all:  # what was kept meanwhile may be in it or not, as in `used_bytes`
+                self._used_bytes, self._kept_bytes, self._is_counting = sum(some), 0, False
+            else:
+                self._is_to_count = True
+        if not is_all:
+            threading.Thread(target=self._count, name="count disk", daemon=True).start()
+        with self._lock:
+            return self._used_bytes
+
+    def _count(self) -> None:
+        try:
+            self.used_bytes()
+        finally:
+            with self._lock:
+                self._is_counting = False
 
     def excess_bytes(self) -> int:
         """See the function of this name. Raises OSError."""
@@ -125,9 +161,11 @@ class Room:
 
 def disk_usage_bytes(root: Path) -> int:
     """What the files below `root` take on disk; holes in sparse files take nothing."""
-    total_bytes = 0
+    return sum(_disk_usages_bytes(root))
+
+
+def _disk_usages_bytes(root: Path) -> Iterator[int]:
     for folder, _, names in os.walk(root):
         for name in names:
             with contextlib.suppress(OSError):
-                total_bytes += os.lstat(os.path.join(folder, name)).st_blocks * 512  # noqa: PTH118 - half the time of Path
-    return total_bytes
+                yield os.lstat(os.path.join(folder, name)).st_blocks * 512  # noqa: PTH118 - half the time of Path

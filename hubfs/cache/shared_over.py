@@ -21,6 +21,6 @@ class OverShared(TieredCache):
         """See `BlockCache`: in the local tier, for nothing is evicted from the shared one."""
         return self._local.hold(model)
 
-    def cached_bytes(self, model: str) -> int:
+    def cached_bytes(self, model: str) -> int | None:
         """See `BlockCache`: what is local; to look at a status asks no store."""
         return self._local.cached_bytes(model)

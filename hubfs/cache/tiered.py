@@ -56,7 +56,7 @@ class TieredCache:
         with self._lock:
             return self._drops[model]
 
-    def cached_bytes(self, model: str) -> int:
+    def cached_bytes(self, model: str) -> int | None:
         """See `BlockCache`: what the slow tier has, for that is what lasts."""
         return self._slow.cached_bytes(model)
 

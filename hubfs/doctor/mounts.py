@@ -35,15 +35,15 @@ def examine() -> Iterator[Finding]:
 
 def _of_models(mountpoint: Path, subject: str, status: Mapping[str, Any]) -> Finding:
     try:
-        unreadable = [model for model in status["models"] if model.get("error")]
-        found = f"{status['hub']}, {len(status['models'])} models in use"
-    except (KeyError, TypeError, AttributeError):  # whoever mounted it may have it say anything
+        unreadable = int(status["model_counts"]["in_trouble"])
+        found = f"{status['hub']}, {int(status['model_counts']['in_use'])} models in use"
+    except (LookupError, TypeError, ValueError, OverflowError):  # whoever mounted it may have it say anything
         return warning(
             subject,
             "it answers, but not as a daemon of this version of hubfs does",
             f"hubfs unmount {mountpoint}, and mount it again",
         )
     if unreadable:
-        what = f"{len(unreadable)} models cannot be read"
+        what = f"{unreadable} models cannot be read"
         return warning(subject, what, f"hubfs status {mountpoint} says which, and why")
     return ok(subject, found)

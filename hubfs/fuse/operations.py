@@ -129,13 +129,16 @@ class Operations:
 
     @boundary
     def statfs(self, path: str) -> dict[str, int]:
-        """The room of the cache: its limit, and what of that is free. Nothing is available, for nobody may write."""
+        """The room of the cache: its limit, and what of that is free. Nothing is available, for nobody may write.
+
+        What is used counts once it is known.
+        """
         room = self._tree.room()
         return {
             "f_bsize": _BLOCK_BYTES,
             "f_frsize": _STATFS_BYTES,
             "f_blocks": room.limit_bytes // _STATFS_BYTES,
-            "f_bfree": max(0, room.limit_bytes - room.used_bytes) // _STATFS_BYTES,
+            "f_bfree": max(0, room.limit_bytes - (room.used_bytes or 0)) // _STATFS_BYTES,
             "f_namemax": _NAME_MAX_BYTES,
         }
 

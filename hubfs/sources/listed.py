@@ -15,7 +15,7 @@ from hubfs.formats.limits import MAX_FILE_SIZE_BYTES
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
 from hubfs.sources.naming import model_name
-from hubfs.sources.source import ROOT, Entry, EntryKind
+from hubfs.sources.source import ROOT, Entry, EntryKind, Extent
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class ListedSource:
 
     form: ClassVar[Form]
     complete = True  # the listing said everything
+    streams = False
 
     def __init__(
         self,
@@ -64,6 +65,8 @@ class ListedSource:
         self.url = url
         self.identity = identity
         self.model = model_name(hub, handle, identity)
+        sizes_bytes = [entry.size_bytes for entry in entries.values() if entry.kind is EntryKind.FILE]
+        self.extent = Extent(len(sizes_bytes), sum(sizes_bytes))
         self._entries = entries
         self._stamp_of = stamp_of
         stamps = (stamp_of(entry.path) for entry in entries.values() if entry.kind is EntryKind.FILE)

@@ -5,9 +5,11 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from cachetools import TTLCache
 
+from hubfs.cache.block_cache import Release
 from hubfs.cache.index_store import Index
 from hubfs.cache.latest_store import LatestAnswers, NoLatestAnswers
 from hubfs.cancellation import Cancellation
@@ -21,6 +23,7 @@ from hubfs.sources.known_handles import KnownHandles
 from hubfs.sources.naming import hub_label
 from hubfs.sources.source import Source
 from hubfs.sources.troubles import Trouble, Troubles
+from hubfs.sources.uses import Uses
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +76,18 @@ class KnownModel:
         return None if self.trouble is None else self.trouble.error
 
 
+@dataclass(frozen=True)
+class Census:
+    """The models that were asked for since the start: how many in all, in use, and in trouble; and those that `shown`
+    tells of, sorted by handle.
+    """
+
+    found: int
+    in_use: int
+    in_trouble: int
+    shown: Sequence[KnownModel]
+
+
 class Models:
     """Finds sources, and keeps what was found: sources for life, "no such model" and damage for a while.
 
@@ -118,6 +133,7 @@ class Models:
         self._failed_at_s: dict[Handle, float] = {}
         self._unreachable: TTLCache[Handle, HubfsError] = TTLCache(_UNREACHABLE_KEPT, _SHARED_S, timer)
         self._troubles = troubles or Troubles()
+        self._uses = Uses(timer)
         self._reachability = reachability or Reachability(
             resolver.hub, cancellation, rest_s=settings.rest_s, timer=timer
         )
@@ -288,12 +304,24 @@ class Models:
             trouble = Trouble("", str(failure), type(failure), now_s, now_s, count=0)
         return replace(trouble, retry_at_s=now_s + failed_at_s + self._settings.failure_ttl_s - self._timer())
 
-    def opened(self) -> list[KnownModel]:
-        """The models that were asked for since the start, sorted by handle."""
+    def use(self, handle: Handle) -> Release:
+        """A file of the model is open until the release."""
+        return self._uses.begin(handle)
+
+    def census(self, most: int, *, idle: bool = False) -> Census:
+        """Tells of at most so many models: of those in trouble first, then of those in use; of others only with `idle`.
+
+        In use is a model that streams, or a file of which is open, or was within the last ten minutes.
+        """
         with self._lock:
             sources = dict(self._sources)
-        handles = {*sources, *map(Handle.parse, self._troubles.handles())}
-        return [KnownModel(handle, sources.get(handle), self.trouble(handle)) for handle in sorted(handles)]
+        troubled = {handle for handle, source in sources.items() if source.failure is not None}
+        troubled.update(map(Handle.parse, self._troubles.handles()))
+        streaming = (handle for handle, source in sources.items() if source.streams)
+        used = [handle for handle in dict.fromkeys((*streaming, *self._uses.current())) if handle in sources]
+        told = dict.fromkeys((*sorted(troubled), *used, *(sorted(sources) if idle else ())))
+        shown = [KnownModel(handle, sources.get(handle), self.trouble(handle)) for handle in sorted(islice(told, most))]
+        return Census(len({*sources, *troubled}), len(used), len(troubled), shown)
 
     def known(self) -> list[Handle]:
         """The handles that exist for sure: found since the start, or cached (looked at now and then). Asks no hub."""

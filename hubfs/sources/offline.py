@@ -12,7 +12,7 @@ from hubfs.errors import HubfsError, IsADirectory, NotCached
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
 from hubfs.sources.models import Loader
-from hubfs.sources.source import Entry, EntryKind, Source, with_holes
+from hubfs.sources.source import Entry, EntryKind, Extent, Source, with_holes
 
 
 class CachedOnlyBlob:
@@ -99,6 +99,16 @@ class OfflineSource:
         """See `Source`."""
         return self._source.complete
 
+    @property
+    def extent(self) -> Extent:
+        """See `Source`."""
+        return self._source.extent
+
+    @property
+    def streams(self) -> bool:
+        """See `Source`."""
+        return self._source.streams
+
     def find(self, path: str) -> Entry:
         """See `Source`; never waits."""
         return self._source.find(path)
@@ -116,7 +126,7 @@ class OfflineSource:
         found = self.find(entry.path)
         if found.kind is EntryKind.DIRECTORY:
             raise IsADirectory(f"{self.handle}/{entry.path} is a directory")
-        stored = CachedOnlyBlob(self._cache, CacheKey(self.model, found.kept_path), found.stored_bytes)
+        stored = CachedOnlyBlob(self._cache, CacheKey(self.model, found.path), found.stored_bytes)
         return with_holes(stored, found)
 
 

@@ -24,20 +24,13 @@ class EntryKind(Enum):
 class Entry:
     """A path in a model. `path` is relative and POSIX, without `.` or `..`; the model root is the empty path.
 
-    Of a file with holes, `sparse` says where its data are: they alone are stored, and cached. `kept_as`: the name that
-    the file has in the cache, if that is not its path.
+    Of a file with holes, `sparse` says where its data are: they alone are stored, and cached.
     """
 
     path: str
     kind: EntryKind
     size_bytes: int = 0
     sparse: SparseMap | None = field(default=None, repr=False)
-    kept_as: str = ""
-
-    @property
-    def kept_path(self) -> str:
-        """The name that the file has in the cache."""
-        return self.kept_as or self.path
 
     @property
     def stored_bytes(self) -> int:
@@ -48,6 +41,14 @@ class Entry:
 def with_holes(stored: Blob, entry: Entry) -> Blob:
     """The file of `entry`, of which `stored` is what is stored."""
     return stored if entry.sparse is None else SparseBlob(stored, entry.sparse)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How many files a model has, and their sizes together: as far as they are known."""
+
+    files: int = 0
+    size_bytes: int = 0
 
 
 ROOT = Entry("", EntryKind.DIRECTORY)
@@ -93,6 +94,16 @@ class Source(Protocol):
     @property
     def complete(self) -> bool:
         """Whether every entry is known and nothing is left to verify before it is trusted."""
+        ...
+
+    @property
+    def extent(self) -> Extent:
+        """Of what is known by now; of all once `complete`. Never waits, and costs the same whatever the model holds."""
+        ...
+
+    @property
+    def streams(self) -> bool:
+        """Whether it is being read from its start to its end just now."""
         ...
 
     def __hash__(self) -> int:

@@ -158,7 +158,7 @@ class VirtualTree:
                     if entry.kind is EntryKind.DIRECTORY:
                         raise IsADirectory(path)
                     blob = self._read_ahead(source.open(entry))
-                held = self._cache.hold(source.model)
+                held = _both(self._models.use(handle), self._cache.hold(source.model))
                 followed, ended = self._prefetching.opened(source, entry, blob)
                 watched = WatchedBlob(followed, self._troubles, str(handle), inner)
                 return OpenFile(watched, source, _both(ended, held))
@@ -210,7 +210,7 @@ class VirtualTree:
             "handle": lambda: str(handle),
             "url": lambda: source.url,
             "form": lambda: source.form.value,
-            "cached_bytes": lambda: str(self._cache.cached_bytes(source.model)),
+            "cached_bytes": lambda: _text(self._cache.cached_bytes(source.model)),
             "error": lambda: self._error(source, inner),
         }
         answer = answers.get(name)
@@ -282,6 +282,10 @@ class VirtualTree:
         if not segments:
             found[CONTROL] = NodeKind.DIRECTORY
         return sorted(found.items(), key=_name)
+
+
+def _text(number: int | None) -> str | None:
+    return None if number is None else str(number)
 
 
 def _nothing() -> None:

@@ -87,7 +87,7 @@ def filled_cache(world: World, form: str) -> Iterator[Path]:
 
 
 def is_complete(mount: Mount) -> bool:
-    """Everything that was looked up is known and verified."""
+    """Everything that was read is known and verified."""
     known = mount.status()["models"]
     return bool(known) and all(model.get("complete") for model in known)
 

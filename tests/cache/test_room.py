@@ -6,6 +6,7 @@ import pytest
 
 from hubfs.cache import room
 from hubfs.cache.room import DiskSettings, Room, Space, disk_usage_bytes, excess_bytes
+from tests.support.mount import eventually
 
 VAST = Space(1 << 50, 1 << 50)
 
@@ -85,3 +86,24 @@ def test_a_rest_ends_by_itself_and_its_reason_when_something_is_kept(
     assert (found.is_resting, found.problem) == (False, "No space left on device")
     found.kept(0)
     assert found.problem is None
+
+
+def test_a_large_cache_is_counted_in_a_thread_and_a_small_one_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_AT_ONCE_FILES", 5)
+    for number in range(4):
+        (tmp_path / str(number)).write_bytes(bytes(5000))
+    small = Room(DiskSettings(1 << 30, 0), tmp_path, tmp_path)
+    assert small.known_bytes() == disk_usage_bytes(tmp_path)
+    (tmp_path / "one more").write_bytes(bytes(5000))
+    assert small.known_bytes() == disk_usage_bytes(tmp_path) * 4 // 5, "nobody told it"
+    small.kept(8192)
+    assert small.known_bytes() == disk_usage_bytes(tmp_path)
+    large = Room(DiskSettings(1 << 30, 0), tmp_path, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(room, "disk_usage_bytes", None)  # who asks reads no further
+        patched.setattr(Room, "_count", lambda _: None)
+        assert large.known_bytes() is None
+    large = Room(DiskSettings(1 << 30, 0), tmp_path, tmp_path)
+    assert eventually(lambda: large.known_bytes() == disk_usage_bytes(tmp_path))

@@ -11,7 +11,7 @@ import pytest
 from hubfs.errors import EntryNotFound, IsADirectory
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
-from hubfs.sources.source import ROOT, Entry, EntryKind, Source
+from hubfs.sources.source import ROOT, Entry, EntryKind, Extent, Source
 
 HANDLE = Handle.parse("google/spice/2")
 _NOISE = random.Random(21)
@@ -56,6 +56,8 @@ class SourceContract:
         assert [*source.entries()] == ENTRIES
         assert [*source.entries()] == ENTRIES
         assert source.complete
+        sizes_bytes = [entry.size_bytes for entry in ENTRIES if entry.kind is EntryKind.FILE]
+        assert source.extent == Extent(len(sizes_bytes), sum(sizes_bytes))
 
     def test_finds_what_it_lists(self, source: Source) -> None:
         assert [source.find(entry.path) for entry in ENTRIES] == ENTRIES

@@ -25,7 +25,7 @@ from hubfs.hub.handle import Handle
 from hubfs.hub.reachability import Reachability
 from hubfs.hub.resolver import Form, Location
 from hubfs.sources.models import Models, ModelsSettings
-from hubfs.sources.source import Entry
+from hubfs.sources.source import Entry, Extent
 from tests.support.mount import eventually
 
 T = TypeVar("T")
@@ -42,6 +42,8 @@ class FakeSource:
     identity = "i"
     model = "m"
     complete = True
+    streams = False
+    extent = Extent()
 
     def __init__(self, handle: Handle, form: Form) -> None:
         self.handle = handle
@@ -211,7 +213,7 @@ def test_no_such_model_is_no_error_to_show(models: Models, hub: Hub) -> None:
     with pytest.raises(ModelNotFound):
         models.get(missing)
     assert error_of(models, missing) is None
-    assert models.opened() == []
+    assert models.census(9, idle=True).shown == []
 
 
 def test_a_not_found_that_is_raised_often_does_not_grow(models: Models) -> None:
@@ -225,19 +227,19 @@ def test_an_unreachable_hub_is_asked_again_a_second_later(models: Models, hub: H
     hub.trouble = [Unavailable("hub.example: no route")]
     with pytest.raises(Unavailable):
         models.get(SPICE)
-    (known,) = models.opened()
+    (known,) = models.census(9, idle=True).shown
     assert (known.handle, known.source, known.error) == (SPICE, None, "hub.example: no route")
     assert models.known() == []
     with pytest.raises(Unavailable):  # whoever waited for the question has its answer
         models.get(SPICE)
     assert hub.asked == [(SPICE, None)]
-    (known,) = models.opened()
+    (known,) = models.census(9, idle=True).shown
     assert known.trouble is not None
     assert known.trouble.count == 2
     hub.now_s += 1
     source = models.get(SPICE)
     assert error_of(models, SPICE) is None
-    (known,) = models.opened()
+    (known,) = models.census(9, idle=True).shown
     assert (known.source, known.trouble) == (source, None)
 
 
@@ -248,7 +250,7 @@ def test_a_failed_source_is_given_for_a_while_and_then_made_anew(models: Models,
     failed.failure = failure
     assert models.get(SPICE) is failed
     assert error_of(models, SPICE) == str(failure)
-    (known,) = models.opened()
+    (known,) = models.census(9, idle=True).shown
     assert known.trouble is not None
     assert (known.source, known.error, known.trouble.kind) == (failed, str(failure), type(failure))
     assert known.trouble.retry_at_s == pytest.approx(time.time() + 30, abs=2)
@@ -587,3 +589,55 @@ class TestWhatMayChange:
         heard.set()
         assert eventually(lambda: models.latest("google/spice") == "10")
         assert hub.questions == ["latest google/spice"], "the answer that came late was thrown away"
+
+
+class TestCensus:
+    """Of models that were looked up, those are told of that somebody uses, and those in trouble."""
+
+    @pytest.fixture
+    def many(self, hub: Hub) -> list[Handle]:
+        handles = [Handle.parse(f"google/m{number:02}/1") for number in range(20)]
+        hub.forms.update(dict.fromkeys(handles, Form.COMPRESSED))
+        return handles
+
+    def test_what_was_only_looked_up_is_counted(self, models: Models, many: list[Handle]) -> None:
+        for handle in many:
+            models.get(handle)
+        census = models.census(100)
+        assert (census.found, census.in_use, census.in_trouble, census.shown) == (20, 0, 0, [])
+        assert [known.handle for known in models.census(100, idle=True).shown] == many
+
+    def test_a_model_is_in_use_until_ten_minutes_after_its_last_file(
+        self, models: Models, hub: Hub, many: list[Handle]
+    ) -> None:
+        for handle in many:
+            models.get(handle)
+        releases = [models.use(many[7]), models.use(many[7]), models.use(many[3])]
+        hub.now_s += 10_000
+        assert [known.handle for known in models.census(100).shown] == [many[3], many[7]]
+        for release in releases:
+            release()
+        hub.now_s += 599
+        assert [known.handle for known in models.census(100).shown] == [many[3], many[7]]
+        hub.now_s += 2
+        assert models.census(100).in_use == 0
+
+    def test_what_streams_is_in_use(self, models: Models, many: list[Handle]) -> None:
+        source = models.get(many[0])
+        assert isinstance(source, FakeSource)
+        source.streams = True
+        assert [known.handle for known in models.census(100).shown] == [many[0]]
+
+    def test_trouble_comes_first_where_not_all_are_shown(self, models: Models, hub: Hub, many: list[Handle]) -> None:
+        for handle in many[:10]:
+            models.get(handle)
+            models.use(handle)
+        failed = models.get(many[15])
+        assert isinstance(failed, FakeSource)
+        failed.failure = Damaged("wrong CRC")
+        hub.trouble = [Unavailable("hub.example: no route")]
+        with pytest.raises(Unavailable):
+            models.get(many[19])
+        census = models.census(3)
+        assert (census.found, census.in_use, census.in_trouble) == (12, 10, 2)
+        assert [known.handle for known in census.shown] == [many[9], many[15], many[19]]

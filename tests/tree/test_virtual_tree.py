@@ -258,6 +258,26 @@ def test_attributes_of_a_healthy_model(tree: VirtualTree) -> None:
     assert tree.attribute("/google/spice/2", "user.hubfs.form") == "compressed"
 
 
+def test_an_attribute_costs_one_question_or_none_whatever_the_model_holds(
+    hub: TreeHub, tree: VirtualTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.list("/google/spice/2")
+    counted: list[str] = []
+
+    def cached_bytes(model: str) -> int | None:
+        counted.append(model)
+        return None
+
+    monkeypatch.setattr(hub.cache, "cached_bytes", cached_bytes)
+    monkeypatch.setattr(ArchiveSource, "entries", None)  # nor does anybody ask for all of them
+    for name in ("handle", "url", "form"):
+        assert tree.attribute("/google/spice/2/saved_model.pb", f"user.hubfs.{name}")
+    assert not counted
+    with pytest.raises(NoSuchAttribute):  # as long as it is not counted
+        tree.attribute("/google/spice/2", "user.hubfs.cached_bytes")
+    assert len(counted) == 1
+
+
 def test_a_damaged_model_says_why_until_it_is_fetched_anew(hub: TreeHub, tree: VirtualTree) -> None:
     with pytest.raises(Damaged):
         tree.list("/broken/model/1")
