@@ -12,8 +12,10 @@ from hubfs.formats.gzip_blob import GzipBlob
 from hubfs.formats.index_file import SUFFIX, IndexFile
 from hubfs.formats.limits import bounded
 from hubfs.formats.parallel_gzip import inflate
-from hubfs.sources.archive_pass import MemberSeen, walk
+from hubfs.sources.archive_contents import ArchiveContents
+from hubfs.sources.archive_pass import walk
 from hubfs.sources.archive_recording import ArchiveRecording
+from hubfs.sources.archive_repeats import Repeats
 
 _CHUNK_BYTES = 256 << 10
 
@@ -65,13 +67,11 @@ def index_of(archive: Path, *, workers: int) -> IndexFile | None:
         on_lost=recording.void,
     )
     passing = bounded(recording.inflated(inflated), lambda: size_bytes)
-    # A directory may come twice.
-    placed = {
-        seen.placed.entry.path: seen.placed
-        for seen in walk(passing, size_bytes, is_verified=lambda: recording.is_gzip)
-        if isinstance(seen, MemberSeen)
-    }
-    return recording.index_file(tuple(placed.values()))
+    contents = ArchiveContents()
+    repeats = Repeats(contents)
+    for seen in walk(passing, size_bytes, is_verified=lambda: recording.is_gzip):
+        repeats.of(seen)
+    return recording.index_file(contents.placed())
 
 
 def _verify(index: IndexFile, archive: FileBlob, workers: int) -> None:

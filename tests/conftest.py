@@ -29,7 +29,7 @@ FORMS = ("compressed", "uncompressed")
 MountHub = Callable[..., AbstractContextManager[Mount]]
 
 
-ALONE = ("tensorflow", "faults/test_soak.py")
+ALONE = ("tensorflow", "faults/test_soak.py", "faults/test_hostile_hub.py")
 """What takes the whole machine, or measures it: `scripts/test` runs these after the others, and one by one."""
 
 

@@ -19,12 +19,12 @@ MAX_SIZE_BYTES = 64 << 20
 """A larger index file is not fetched. One of an archive of 8 GB has about this size."""
 
 _MAGIC, _OLDEST_VERSION, _VERSION = b"hubfsIDX", 1, 2
-"""Version 1 knows no files with holes. It is written where there are none, so that older readers have those indexes."""
+"""Version 1 knows no files with holes, and none twice. It is written where there are none: older readers know it."""
 
 _WHAT = "an index of an archive"
 _HEAD = struct.Struct("<QIQ")  # size of the archive, how many members, size of the gzip index (0: a plain tar)
 _MEMBER = struct.Struct("<BQQH")  # kind, size, offset, size of the path
-_DIRECTORY, _SPARSE = 1, 2  # the kinds; 0: a file
+_DIRECTORY, _SPARSE, _REPLACES = 1, 2, 4  # of the kind; 0: a file
 _COUNT, _EXTENT = struct.Struct("<I"), struct.Struct("<QQ")  # behind the path of a file with holes
 
 
@@ -32,7 +32,8 @@ _COUNT, _EXTENT = struct.Struct("<I"), struct.Struct("<QQ")  # behind the path o
 class IndexedMember:
     """A member of a tar. `offset_bytes` is where the bytes of the file begin in the tar; a directory has none.
 
-    Of a file with holes the tar has what `sparse` says, and no more.
+    Of a file with holes the tar has what `sparse` says, and no more. A file that `replaces` others comes behind others
+    of the same name, which have other bytes.
     """
 
     path: str
@@ -40,6 +41,7 @@ class IndexedMember:
     size_bytes: int
     offset_bytes: int
     sparse: SparseMap | None = field(default=None, repr=False)
+    replaces: bool = False
 
     @property
     def data_bytes(self) -> int:
@@ -114,10 +116,12 @@ class IndexFile:
         version = _OLDEST_VERSION
         for member in self.members:
             path = encoded(member.path)
-            kind = _DIRECTORY * member.is_directory + _SPARSE * (member.sparse is not None)
+            kind = (
+                _DIRECTORY * member.is_directory + _SPARSE * (member.sparse is not None) + _REPLACES * member.replaces
+            )
+            version = _VERSION if kind > _DIRECTORY else version
             parts += _MEMBER.pack(kind, member.size_bytes, member.offset_bytes, len(path)), path
             if member.sparse is not None:
-                version = _VERSION
                 parts.append(_COUNT.pack(len(member.sparse.extents)))
                 parts += (_EXTENT.pack(*extent) for extent in member.sparse.extents)
         return seal(_MAGIC, version, b"".join([*parts, gzip]))
@@ -126,7 +130,7 @@ class IndexFile:
     def from_bytes(cls, data: bytes) -> "IndexFile":
         """Raises `Damaged` for anything that `to_bytes` would not have made."""
         body, version = unseal(_MAGIC, _VERSION, data, _WHAT, oldest=_OLDEST_VERSION)
-        kinds = (0, _DIRECTORY) if version == _OLDEST_VERSION else (0, _DIRECTORY, _SPARSE)
+        kinds = range(_SPARSE) if version == _OLDEST_VERSION else (0, _DIRECTORY, *range(_SPARSE, 8, 2))
         try:
             archive_size_bytes, count, gzip_bytes = _HEAD.unpack_from(body)
             if count > MAX_MEMBERS:
@@ -139,15 +143,18 @@ class IndexFile:
                 start = end + _MEMBER.size
                 end = start + path_bytes
                 path, sparse = decoded(body[start:end]), None
-                if kind == _SPARSE:
+                if kind & _SPARSE:
                     sparse, end = _sparse_map(size_bytes, body, end)
-                members.append(IndexedMember(path, kind == _DIRECTORY, size_bytes, offset_bytes, sparse))
+                replaces = bool(kind & _REPLACES)
+                members.append(IndexedMember(path, kind == _DIRECTORY, size_bytes, offset_bytes, sparse, replaces))
         except struct.error as error:
             raise Damaged(f"this was {_WHAT}: its members cannot be read") from error
         if len(body) - end != gzip_bytes:
             raise Damaged(f"this was {_WHAT}: its end is missing, or something follows it")
-        if version != _OLDEST_VERSION and all(member.sparse is None for member in members):
-            raise Damaged(f"this was {_WHAT}: it has no file with holes, and is of the version for those")
+        if version != _OLDEST_VERSION and all(member.sparse is None and not member.replaces for member in members):
+            raise Damaged(
+                f"this was {_WHAT}: it has no file with holes, and none twice, and is of the version for those"
+            )
         return cls(archive_size_bytes, tuple(members), GzipIndex.from_bytes(body[end:]) if gzip_bytes else None)
 
 
@@ -173,6 +180,7 @@ def _possible(member: IndexedMember, tar_size_bytes: int) -> bool:
         is_path(member.path)
         and 0 <= member.size_bytes <= (0 if member.is_directory else MAX_FILE_SIZE_BYTES)
         and (member.is_directory or member.offset_bytes >= tarfile.BLOCKSIZE)
+        and not (member.is_directory and (member.replaces or member.sparse is not None))
         and (member.sparse is None or member.sparse.size_bytes == member.size_bytes)
         and member.offset_bytes + member.data_bytes <= tar_size_bytes
     )

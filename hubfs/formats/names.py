@@ -54,15 +54,16 @@ class Names:
         self._names_bytes = 0
 
     def add(self, path: str, *, is_directory: bool) -> None:
-        """Takes in a member, and the directories above it that had no member of their own. Raises `Damaged`."""
+        """Takes in a member, and the directories above it that had no member of their own; a name may come again.
+
+        Raises `Damaged`.
+        """
         self._members += 1
         known = self._is_directory.get(path)
         if known is None:
             self._remember(path, is_directory=is_directory)
         elif known != is_directory:
             raise Damaged(f"member {path!r} is both a file and a directory")
-        elif not is_directory:
-            raise Damaged(f"member {path!r} comes twice")
         above = path.rpartition("/")[0]
         while above and not (known := self._is_directory.get(above)):
             if known is not None:

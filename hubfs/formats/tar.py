@@ -91,9 +91,9 @@ def members(
     do: then an archive without an end marker is whole, too.
 
     Raises `Damaged` for headers that are corrupt, for an end that comes too early, and for what a model may not hold:
-    absolute names, `..`, names that contain NUL or are too long, links, devices, pipes,
-    a name that comes twice (the first may have been read already) or is both file and directory, and hostile sizes
-    and numbers. Errors of `chunks` pass through. Messages give the reason; the caller, who knows the URL, adds it.
+    absolute names, `..`, names that contain NUL or are too long, links, devices, pipes, a name that is both file and
+    directory, and hostile sizes and numbers. A file may come twice: which of the two counts is for the caller to say.
+    Errors of `chunks` pass through. Messages give the reason; the caller, who knows the URL, adds it.
     """
     reader = ByteReader(chunks)
     headers = Headers(reader, is_verified)

@@ -23,7 +23,7 @@ MAX_PAX_RECORDS = 512
 
 _ZEROS = bytes(tarfile.BLOCKSIZE)
 _POSIX_MAGIC = b"ustar\0"  # only then are bytes 345 to 500 a prefix; GNU tar keeps times there
-_PAX_RECORD = re.compile(rb"0*([0-9]{1,7}) ([^=\n]+)=")
+_PAX_RECORD = re.compile(rb"0*([1-9][0-9]{0,6}|0) ([^=\n]+)=")
 _FILE_TYPES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 _OTHERS = {
     b"\x1f\x8b": "what was compressed twice",

@@ -17,7 +17,7 @@ KEYWORD = b"GNU.sparse."
 STRETCHES = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 """The records of PAX 0.0 that come once for each stretch of data."""
 
-NUMBER = re.compile(rb"0*([0-9]{1,20})")
+NUMBER = re.compile(rb"0*([1-9][0-9]{0,19}|0)")
 """A number in PAX: decimal, with zeros in front if a program likes them."""
 
 _OCTAL = re.compile(rb"[0-7]{0,12}")

@@ -26,6 +26,7 @@ from hubfs.sources.archive_index import ArchiveIndex, placed_entries
 from hubfs.sources.archive_pass import BlockSeen, walk
 from hubfs.sources.archive_progress import Abandoned, ArchiveProgress, Place
 from hubfs.sources.archive_recording import ArchiveRecording, placed_entry
+from hubfs.sources.archive_repeats import Repeats
 from hubfs.sources.archive_spans import ArchiveSpans
 from hubfs.sources.member_blob import MemberBlob
 from hubfs.sources.source import Entry, EntryKind, Extent, with_holes
@@ -166,7 +167,7 @@ class ArchiveSource:
         found = self.find(entry.path)
         if found.kind is EntryKind.DIRECTORY:
             raise IsADirectory(f"{self.handle}/{entry.path} is a directory")
-        blob = with_holes(MemberBlob(CacheKey(self.model, found.path), found, self), found)
+        blob = with_holes(MemberBlob(CacheKey(self.model, found.kept_path), found, self), found)
         return self._blobs.setdefault(found.path, blob)
 
     def read(self, entry: Entry, offset_bytes: int, size_bytes: int) -> bytes:
@@ -178,7 +179,7 @@ class ArchiveSource:
         blocks = []
         for index in indexes:
             block = self._cached(entry, index)
-            came_by = block is None and self._progress.came_by(entry.path, index)
+            came_by = block is None and self._progress.came_by(entry, index)
             lost_bytes = block_size_at(index, entry.stored_bytes) if came_by else 0
             while block is None:
                 indexes_made = self._progress.indexes_made
@@ -186,21 +187,21 @@ class ArchiveSource:
                 if by_spans is not None:
                     self._ahead.lost(lost_bytes)
                     return by_spans
-                with self._progress.expecting(entry.path, index, indexes_made) as awaited:
+                with self._progress.expecting(entry, index, indexes_made) as awaited:
                     # Again, now that no block can go by unseen: it may have between the first look and this.
                     block = self._cached(entry, index)
                     if block is None:
                         block = awaited()
                         self._ahead.lost(lost_bytes if block is not None else 0)
-            self._progress.note_read(entry.path, index)
-            self._ahead.read((CacheKey(self.model, entry.path), index))
+            self._progress.note_read(entry, index)
+            self._ahead.read((CacheKey(self.model, entry.kept_path), index))
             blocks.append(block)
         return slice_blocks(blocks, indexes.start, offset_bytes, size_bytes)
 
     def prefetch(self, entry: Entry, offset_bytes: int, size_bytes: int) -> int:
         """See `MemberReader`: what the cache lacks is fetched by its spans. A pass brings everything by itself."""
         end_bytes = min(offset_bytes + size_bytes, entry.stored_bytes)
-        key = CacheKey(self.model, entry.path)
+        key = CacheKey(self.model, entry.kept_path)
         if self._spans is None or all(
             self._cache.has(key, index) for index in blocks_of(offset_bytes, size_bytes, entry.stored_bytes)
         ):
@@ -210,7 +211,7 @@ class ArchiveSource:
 
     def _cached(self, entry: Entry, index: int) -> bytes | None:
         """A block of another length is none of this file: it would move all bytes behind it."""
-        block = self._cache.get(CacheKey(self.model, entry.path), index)
+        block = self._cache.get(CacheKey(self.model, entry.kept_path), index)
         return block if block is not None and len(block) == block_size_at(index, entry.stored_bytes) else None
 
     def _read_by_spans(self, entry: Entry, offset_bytes: int, size_bytes: int) -> bytes | None:
@@ -274,20 +275,22 @@ class ArchiveSource:
             self._take_over(members)
         if members is None and not self.complete and not self._adopt(self._turns.index(self.model)):
             return False
-        found: dict[Place, bytes | None] = dict.fromkeys(self._progress.missing())
-        for path, index in found:
+        missing = self._progress.missing()
+        found: dict[Place, bytes | None] = {(entry.kept_path, index): None for entry, index in missing}
+        for entry, index in missing:
             # While that pass runs this is asked again and again: a look is not to count as a miss each time.
-            if members is None or self._cache.has(CacheKey(self.model, path), index):
-                found[path, index] = self._cached(self.find(path), index)
+            if members is None or self._cache.has(CacheKey(self.model, entry.kept_path), index):
+                found[entry.kept_path, index] = self._cached(entry, index)
         self._progress.hand_out(found)
         return self.complete and None not in found.values()
 
     def _take_over(self, members: Sequence[Member]) -> None:
         """Makes known what another daemon's pass came by, unless it contradicts what came by here."""
-        try:
-            self._progress.adopt(placed_entries(self.handle, members))
-        except Damaged as damage:
-            _log.warning("What another daemon says of the archive of %s is left aside: %s", self.handle, damage)
+        for member in members:  # one by one: a name may come twice
+            try:
+                self._progress.adopt(placed_entries(self.handle, [member]))
+            except Damaged as damage:  # noqa: PERF203 - what is wrong with one is no reason to leave the others aside
+                _log.warning("What another daemon says of the archive of %s is left aside: %s", self.handle, damage)
 
     def _adopt(self, index: Mapping[str, Any] | None) -> bool:
         """Becomes complete by what another daemon's pass found, if that is of use."""
@@ -329,9 +332,14 @@ class ArchiveSource:
         kept = settings.eager
         with closing(inflated), self._ahead.passing(shared_bytes):
             passing = bounded(recording.inflated(inflated), lambda: stream.size_bytes or recording.read_bytes)
-            for seen in walk(passing, stream.size_bytes, is_verified=lambda: recording.is_gzip):
+            repeats = Repeats(self._progress)
+            for passed in walk(passing, stream.size_bytes, is_verified=lambda: recording.is_gzip):
                 self._cancellation.check()
-                if isinstance(seen, BlockSeen):
+                self._progress.lives()
+                for seen in repeats.of(passed):
+                    if not isinstance(seen, BlockSeen):
+                        turn.tell(seen.placed.to_json())
+                        continue
                     key = CacheKey(self.model, seen.path)
                     kept &= self._cache.put(key, seen.index, seen.block)
                     if not kept:
@@ -340,9 +348,6 @@ class ArchiveSource:
                             self._ahead.passed((key, seen.index), len(seen.block))
                             self._progress.pace(len(seen.block))
                     self._progress.deliver(seen)
-                else:
-                    self._progress.add(seen.placed)
-                    turn.tell(seen.placed.to_json())
         self._tell_complete()
         file = recording.index_file(self._progress.placed())
         if self._spans is not None and file is not None:

@@ -1,53 +1,104 @@
 """What an archive holds, as far as it is known."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from dataclasses import replace
 
 from hubfs.errors import Damaged
-from hubfs.sources.archive_index import PlacedEntry
+from hubfs.sources.archive_index import PlacedEntry, kept_as
 from hubfs.sources.source import ROOT, Entry, EntryKind, Extent
 
 
 class ArchiveContents:
-    """The entries that came by, and where the bytes of their files begin in the tar.
+    """The entries that came by, and where the bytes of their files begin in the tar; a `Ledger`.
 
     Whatever comes by again must be what it was; once `complete`, nothing new may come. Guarded by whoever owns it.
     """
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {"": ROOT}
-        self.offsets_bytes: dict[str, int] = {}
+        self.offsets_bytes: dict[str, int] = {}  # by the name in the cache
         self.extent = Extent()
         self.complete = False
 
     def placed(self) -> tuple[PlacedEntry, ...]:
         """In the order in which they came by, without the root."""
         return tuple(
-            PlacedEntry(entry, self.offsets_bytes.get(path, 0)) for path, entry in self.entries.items() if path
+            PlacedEntry(entry, self.offsets_bytes.get(entry.kept_path, 0))
+            for path, entry in self.entries.items()
+            if path
         )
 
-    def add(self, placed: PlacedEntry) -> None:
-        """Also the directories above it. Raises `Damaged` if the archive changed unnoticed."""
+    def add(self, placed: PlacedEntry) -> PlacedEntry | None:
+        """See `Ledger`. Also the directories above it. Raises `Damaged` if the archive changed unnoticed."""
         entry, offset_bytes = placed.entry, placed.offset_bytes
-        if self.complete and self.entries.get(entry.path) != entry:
-            raise Damaged(f"the archive holds something else than it did: {entry.path!r} is new")
-        if entry.kind is EntryKind.FILE and self.offsets_bytes.setdefault(entry.path, offset_bytes) != offset_bytes:
+        known = self.entries.get(entry.path)
+        if known is None:
+            if self.complete:
+                raise Damaged(f"the archive holds something else than it did: {entry.path!r} is new")
+            return self._put(placed)
+        if EntryKind.FILE not in (entry.kind, known.kind):
+            return placed
+        known_bytes = self.offsets_bytes.get(known.kept_path, 0)
+        if known.kept_as and offset_bytes < known_bytes:
+            return None
+        if offset_bytes != known_bytes:
             raise Damaged(f"the archive holds something else than it did: {entry.path!r} was elsewhere")
-        if entry.path not in self.entries:
-            self.entries[entry.path] = entry
-            if entry.kind is EntryKind.FILE:
-                self.extent = Extent(self.extent.files + 1, self.extent.size_bytes + entry.size_bytes)
+        if replace(entry, kept_as=known.kept_as) != known:
+            raise Damaged(f"the archive holds something else than it did: {entry.path!r} is another")
+        return PlacedEntry(known, offset_bytes)
+
+    def replace(self, placed: PlacedEntry) -> PlacedEntry:
+        """See `Ledger`. Raises `Damaged` if the archive changed unnoticed."""
+        entry, offset_bytes = placed.entry, placed.offset_bytes
+        if self.complete:
+            raise Damaged(f"the archive holds something else than it did: {entry.path!r} comes again, with other bytes")
+        return self._put(
+            PlacedEntry(replace(entry, kept_as=kept_as(entry.path, offset_bytes, replaces=True)), offset_bytes)
+        )
+
+    def _put(self, placed: PlacedEntry) -> PlacedEntry:
+        entry = placed.entry
+        if entry.kind is EntryKind.FILE:
+            self.offsets_bytes[entry.kept_path] = placed.offset_bytes
+        known = self.entries.get(entry.path)
+        if known is not None:
+            self._grow(known, -1)
+        self._grow(entry, 1)
+        self.entries[entry.path] = entry
         # Up to the first that is known: thousands of files may lie thousands of directories deep.
         above = entry.path.rpartition("/")[0]
         while above not in self.entries:
             self.entries[above] = Entry(above, EntryKind.DIRECTORY)
             above = above.rpartition("/")[0]
+        return placed
 
-    def adopt(self, placed: Sequence[PlacedEntry]) -> bool:
-        """Takes over what another pass found; False if that is nothing, or contradicts what came by here."""
-        if not placed or any(
-            self.offsets_bytes.get(one.entry.path, one.offset_bytes) != one.offset_bytes for one in placed
-        ):
+    def _grow(self, entry: Entry, by: int) -> None:
+        if entry.kind is EntryKind.FILE:
+            self.extent = Extent(self.extent.files + by, self.extent.size_bytes + by * entry.size_bytes)
+
+    def adopt(self, placed: Sequence[PlacedEntry], told: Container[str] = ()) -> bool:
+        """Takes over what another pass found; False if that is nothing, or contradicts what came by here.
+
+        It may be a file in the place of an earlier one of the same name, unless that is one of those that were `told`.
+        """
+        if not placed or any(self._contradicts(one, told) for one in placed):
             return False
         for one in placed:
-            self.add(one)
+            if self._is_later(one):
+                self._put(one)
+            else:
+                self.add(one)
         return True
+
+    def _contradicts(self, placed: PlacedEntry, told: Container[str]) -> bool:
+        known = self.entries.get(placed.entry.path)
+        if known is None or self.offsets_bytes.get(known.kept_path, placed.offset_bytes) == placed.offset_bytes:
+            return False
+        return not self._is_later(placed) or known.path in told
+
+    def _is_later(self, placed: PlacedEntry) -> bool:
+        """Whether it is in the place of what came by here."""
+        known = self.entries.get(placed.entry.path)
+        if known is None or not placed.entry.kept_as:
+            return False
+        return self.offsets_bytes.get(known.kept_path, placed.offset_bytes) < placed.offset_bytes

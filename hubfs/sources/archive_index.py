@@ -30,7 +30,21 @@ class PlacedEntry:
             "size_bytes": self.entry.size_bytes,
             "offset_bytes": self.offset_bytes,
             **_extents(self.entry),
+            **({"replaces": True} if self.entry.kept_as else {}),
         }
+
+
+_REPLACED = ".hubfs-replaced"
+
+
+def kept_as(path: str, offset_bytes: int, *, replaces: bool) -> str:
+    """The name in the cache of the file at `path`, if that is not its path.
+
+    A file that `replaces` an earlier one of the same name has a name of its own, so that the blocks of the two are
+    never mixed, whoever shares the cache: others may be serving the earlier one. Where its bytes lie in the tar tells
+    it from all others. What an archive has under the names that these have is kept under such names, too.
+    """
+    return f"{_REPLACED}/{offset_bytes}" if replaces or path.partition("/")[0] == _REPLACED else ""
 
 
 @dataclass(frozen=True)
@@ -103,4 +117,7 @@ def _placed(items: Iterable[Mapping[str, Any]]) -> Iterable[PlacedEntry]:
         extents += len(sparse.extents) if sparse is not None else 0
         if extents > MAX_EXTENTS:
             raise ValueError("too many holes")
-        yield PlacedEntry(Entry(path, kind, size_bytes, sparse), offset_bytes)
+        kept = kept_as(path, offset_bytes, replaces=item.get("replaces") is True)
+        if kept and kind is EntryKind.DIRECTORY:
+            kept = ""
+        yield PlacedEntry(Entry(path, kind, size_bytes, sparse, kept), offset_bytes)

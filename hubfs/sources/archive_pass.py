@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 from hubfs.formats.byte_reader import Bytes
 from hubfs.formats.tar import members
-from hubfs.sources.archive_index import PlacedEntry
+from hubfs.sources.archive_index import PlacedEntry, kept_as
 from hubfs.sources.source import Entry, EntryKind
 
 
@@ -19,7 +19,10 @@ class MemberSeen:
 
 @dataclass(frozen=True)
 class BlockSeen:
-    """Block `index` of the file at `path` was unpacked. `offset_bytes` is where the block begins in the tar."""
+    """Block `index` of the file at `path`, or of what is kept under that name, was unpacked.
+
+    `offset_bytes` is where the block begins in the tar.
+    """
 
     path: str
     index: int
@@ -40,7 +43,9 @@ def walk(
     """
     for member in members(inflated, archive_size_bytes, is_verified=is_verified):
         kind = EntryKind.DIRECTORY if member.is_directory else EntryKind.FILE
-        yield MemberSeen(PlacedEntry(Entry(member.path, kind, member.size_bytes, member.sparse), member.offset_bytes))
+        kept = "" if member.is_directory else kept_as(member.path, member.offset_bytes, replaces=False)
+        entry = Entry(member.path, kind, member.size_bytes, member.sparse, kept)
+        yield MemberSeen(PlacedEntry(entry, member.offset_bytes))
         offset_bytes = member.offset_bytes
         for index, block in enumerate(_blocks(member.chunks())):
             yield BlockSeen(member.path, index, block, offset_bytes)

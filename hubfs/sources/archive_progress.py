@@ -12,7 +12,7 @@ from hubfs.hub.handle import Handle
 from hubfs.sources.archive_contents import ArchiveContents
 from hubfs.sources.archive_index import PlacedEntry
 from hubfs.sources.archive_pass import BlockSeen
-from hubfs.sources.source import Entry, Extent
+from hubfs.sources.source import Entry, EntryKind, Extent
 
 _STALL_S = 300.0
 """A reader gives up when the pass makes no progress for so long. The transfer's own time-outs come much earlier."""
@@ -21,7 +21,7 @@ _IDLE_S = 60.0
 """A pass that waited for its readers for so long ends; a later reader begins another."""
 
 Place = tuple[str, int]
-"""A block of a file: path and index."""
+"""A block of a file: its name in the cache, and the block's index."""
 
 
 class Abandoned(Exception):
@@ -31,7 +31,8 @@ class Abandoned(Exception):
 class _Waiter:
     """Readers of one block that has not come by yet. Guarded by the progress's condition."""
 
-    def __init__(self, passes_made: int) -> None:
+    def __init__(self, entry: Entry, passes_made: int) -> None:
+        self.entry = entry
         self.readers = 0
         # A pass under way may be past the block already; the one after it must come by.
         self.hopeless_after = passes_made + 2
@@ -72,6 +73,7 @@ class ArchiveProgress:
         self._condition = threading.Condition()
         self._contents = ArchiveContents()
         self._failure: HubfsError | None = None  # for good: damaged, or changed at the origin
+        self._told: set[str] = set()  # the files that somebody knows of
         self._waiters: dict[Place, _Waiter] = {}
         self._questions: list[Callable[[], bool]] = []  # one per reader who waits: whether it is answered
         self._indexes_made = 0  # by which what came by can be read without a pass
@@ -129,6 +131,8 @@ class ArchiveProgress:
                 self._ask(lambda: path in self._contents.entries or self._contents.complete, f"{self._handle}/{path}")
             self._check()
             entry = self._contents.entries.get(path)
+            if entry is not None and entry.kind is EntryKind.FILE and not self._contents.complete:
+                self._told.add(path)
         if entry is None:
             raise EntryNotFound(f"{self._handle} has no entry {path!r}")
         return entry
@@ -146,39 +150,41 @@ class ArchiveProgress:
             self._check()
 
     @contextmanager
-    def expecting(self, path: str, index: int, indexes_made: int) -> Iterator[Callable[[], bytes | None]]:
+    def expecting(self, entry: Entry, index: int, indexes_made: int) -> Iterator[Callable[[], bytes | None]]:
         """Inside of it no pass brings block `index` unseen. Yields what waits for the block, and returns it.
 
         That raises `Damaged`, too, if a whole pass did not bring it. It returns None if the block has not come, and a
         pass made an index since there were `indexes_made`: the block is read by that.
         """
-        place = (path, index)
+        place = (entry.kept_path, index)
         with self._condition:
-            waiter = self._waiters.setdefault(place, _Waiter(self._passes_made))
+            waiter = self._waiters.setdefault(place, _Waiter(entry, self._passes_made))
             waiter.readers += 1
         try:
-            yield lambda: self._await(waiter, indexes_made, f"{self._handle}/{path}")
+            yield lambda: self._await(waiter, indexes_made, f"{self._handle}/{entry.path}")
         finally:
             with self._condition:
                 waiter.readers -= 1
                 if not waiter.readers:
                     self._waiters.pop(place, None)
 
-    def note_read(self, path: str, index: int) -> None:
+    def note_read(self, entry: Entry, index: int) -> None:
         """A reader has this block: the pass may go on. Raises the failure, if there is one."""
         with self._condition:
             self._check()
             if not self._running:
                 return
-            place_bytes = self._contents.offsets_bytes[path] + index * BLOCK_SIZE_BYTES
+            place_bytes = self._contents.offsets_bytes[entry.kept_path] + index * BLOCK_SIZE_BYTES
             if place_bytes <= self._position_bytes:  # what the cache had of what is still to come hurries no pass
                 self._read_bytes = max(self._read_bytes, place_bytes)
                 self._condition.notify_all()
 
-    def came_by(self, path: str, index: int) -> bool:
+    def came_by(self, entry: Entry, index: int) -> bool:
         """Whether a pass brought the block already."""
         with self._condition:
-            return self._contents.offsets_bytes.get(path, 0) + index * BLOCK_SIZE_BYTES < self._furthest_bytes
+            return (
+                self._contents.offsets_bytes.get(entry.kept_path, 0) + index * BLOCK_SIZE_BYTES < self._furthest_bytes
+            )
 
     def _await(self, waiter: _Waiter, indexes_made: int, what: str) -> bytes | None:
         def answered() -> bool:
@@ -233,11 +239,23 @@ class ArchiveProgress:
 
     # What a pass tells.
 
-    def add(self, placed: PlacedEntry) -> None:
-        """A member begins. Raises `Damaged` if the archive changed unnoticed."""
+    def add(self, placed: PlacedEntry) -> PlacedEntry | None:
+        """See `Ledger`. Raises `Damaged` if the archive changed unnoticed."""
         with self._condition:
-            self._contents.add(placed)
+            counts = self._contents.add(placed)
             self._condition.notify_all()
+        return counts
+
+    def replace(self, placed: PlacedEntry) -> PlacedEntry:
+        """See `Ledger`. Raises `Damaged` if the archive changed unnoticed, or somebody knows of the earlier file."""
+        path = placed.entry.path
+        with self._condition:
+            if path in self._told:
+                raise Damaged(
+                    f"member {path!r} comes twice, with other bytes, and the first was served already; pack the "
+                    "archive anew, without the first, or list the model before anything in it is opened"
+                )
+            return self._contents.replace(placed)
 
     def deliver(self, seen: BlockSeen) -> None:
         """A block came by."""
@@ -268,19 +286,19 @@ class ArchiveProgress:
                 self._condition.wait(0.25)
 
     def lives(self) -> None:
-        """The pass waits for its turn, and does not stall."""
+        """The pass does not stall: it waits for its turn, or goes by what does not count."""
         with self._condition:
             self._steps += 1
 
     def adopt(self, placed: Sequence[PlacedEntry]) -> bool:
         """Takes over what another pass found; False if that is nothing, or contradicts what came by here."""
         with self._condition:
-            return self._contents.adopt(placed)
+            return self._contents.adopt(placed, self._told)
 
-    def missing(self) -> list[Place]:
+    def missing(self) -> list[tuple[Entry, int]]:
         """The blocks that are waited for."""
         with self._condition:
-            return [place for place, waiter in self._waiters.items() if waiter.block is None]
+            return [(waiter.entry, index) for (_, index), waiter in self._waiters.items() if waiter.block is None]
 
     def hand_out(self, found: Mapping[Place, bytes | None]) -> None:
         """Blocks that were missing, and came by elsewhere."""
@@ -294,6 +312,7 @@ class ArchiveProgress:
         """A whole pass was verified."""
         with self._condition:
             self._contents.complete = True
+            self._told = set()  # nothing is replaced any more
 
     def index_made(self) -> None:
         """From now on the blocks of the archive are read by an index, as long as it fits."""
@@ -305,6 +324,7 @@ class ArchiveProgress:
         """The pass ended for good: nothing may be served any more."""
         with self._condition:
             self._failure = failure
+            self._told = set()
             self._contents = ArchiveContents()  # nothing of it is served any more, and a hostile one is large
 
     def end_pass(self, error: HubfsError | None) -> None:

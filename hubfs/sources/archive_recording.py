@@ -8,7 +8,7 @@ from hubfs.formats.gzip_index import TRAILER_BYTES
 from hubfs.formats.index_file import IndexedMember, IndexFile
 from hubfs.formats.index_recorder import IndexRecorder
 from hubfs.formats.limits import is_hollow
-from hubfs.sources.archive_index import PlacedEntry
+from hubfs.sources.archive_index import PlacedEntry, kept_as
 from hubfs.sources.source import Entry, EntryKind
 
 _MAGIC = b"\x1f\x8b"
@@ -88,10 +88,12 @@ class ArchiveRecording:
 def _member(placed: PlacedEntry) -> IndexedMember:
     entry = placed.entry
     is_directory = entry.kind is EntryKind.DIRECTORY
-    return IndexedMember(entry.path, is_directory, entry.size_bytes, placed.offset_bytes, entry.sparse)
+    replaces = entry.kept_as != ""
+    return IndexedMember(entry.path, is_directory, entry.size_bytes, placed.offset_bytes, entry.sparse, replaces)
 
 
 def placed_entry(member: IndexedMember) -> PlacedEntry:
     """An entry as the index of an archive has it."""
     kind = EntryKind.DIRECTORY if member.is_directory else EntryKind.FILE
-    return PlacedEntry(Entry(member.path, kind, member.size_bytes, member.sparse), member.offset_bytes)
+    kept = "" if member.is_directory else kept_as(member.path, member.offset_bytes, replaces=member.replaces)
+    return PlacedEntry(Entry(member.path, kind, member.size_bytes, member.sparse, kept), member.offset_bytes)

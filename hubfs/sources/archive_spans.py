@@ -9,7 +9,8 @@ from hubfs.blobs.slice import SliceBlob
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.errors import Damaged
-from hubfs.formats.index_file import IndexFile
+from hubfs.formats.index_file import IndexedMember, IndexFile
+from hubfs.sources.archive_recording import placed_entry
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class ArchiveSpans:
 
         self._lock = threading.Lock()
         self._looked = False  # whether `load` was asked, or need not be
-        self._places: dict[str, tuple[int, int]] = {}  # offset in the tar of what is stored of every file, and its size
+        self._places: dict[str, IndexedMember] = {}  # every file
         self._tar: Blob | None = None
         self._blobs: dict[str, CachedBlob] = {}
 
@@ -67,9 +68,9 @@ class ArchiveSpans:
             if self._tar is None or path not in self._places:
                 return None
             if path not in self._blobs:
-                key = CacheKey(self._model, path)
-                offset_bytes, size_bytes = self._places[path]
-                file = SliceBlob(self._tar, offset_bytes, size_bytes, key=f"{key.model}/{key.path}")
+                place = self._places[path]
+                key = CacheKey(self._model, placed_entry(place).entry.kept_path)
+                file = SliceBlob(self._tar, place.offset_bytes, place.data_bytes, key=f"{key.model}/{key.path}")
                 self._blobs[path] = self._wrap(key, file)
             return self._blobs[path]
 
@@ -107,8 +108,6 @@ class ArchiveSpans:
             self._looked = True
             self._tar = tar
             self._places = {
-                member.path: (member.offset_bytes, member.data_bytes)
-                for member in (file.members if file is not None else ())
-                if not member.is_directory
+                member.path: member for member in (file.members if file is not None else ()) if not member.is_directory
             }
             self._blobs = {}

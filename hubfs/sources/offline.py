@@ -126,7 +126,7 @@ class OfflineSource:
         found = self.find(entry.path)
         if found.kind is EntryKind.DIRECTORY:
             raise IsADirectory(f"{self.handle}/{entry.path} is a directory")
-        stored = CachedOnlyBlob(self._cache, CacheKey(self.model, found.path), found.stored_bytes)
+        stored = CachedOnlyBlob(self._cache, CacheKey(self.model, found.kept_path), found.stored_bytes)
         return with_holes(stored, found)
 
 

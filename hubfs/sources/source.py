@@ -24,13 +24,20 @@ class EntryKind(Enum):
 class Entry:
     """A path in a model. `path` is relative and POSIX, without `.` or `..`; the model root is the empty path.
 
-    Of a file with holes, `sparse` says where its data are: they alone are stored, and cached.
+    Of a file with holes, `sparse` says where its data are: they alone are stored, and cached. `kept_as`: the name that
+    the file has in the cache, if that is not its path.
     """
 
     path: str
     kind: EntryKind
     size_bytes: int = 0
     sparse: SparseMap | None = field(default=None, repr=False)
+    kept_as: str = ""
+
+    @property
+    def kept_path(self) -> str:
+        """The name that the file has in the cache."""
+        return self.kept_as or self.path
 
     @property
     def stored_bytes(self) -> int:

@@ -22,8 +22,10 @@ MEMBERS = (
     IndexedMember("saved_model.pb", is_directory=False, size_bytes=0, offset_bytes=200_000),
 )
 SPARSE = (*MEMBERS, IndexedMember("holes\udcff", False, 1 << 40, 199_879, HOLES))
+TWICE = (*MEMBERS[:2], dataclasses.replace(MEMBERS[2], replaces=True))
 FILES = [
     IndexFile(90_000, MEMBERS, GZIP),
+    IndexFile(90_000, TWICE, GZIP),
     IndexFile(90_000, SPARSE, GZIP),
     IndexFile(200_000, SPARSE, None),
     IndexFile(200_000, MEMBERS, None),
@@ -39,7 +41,7 @@ def test_what_was_written_is_read(file: IndexFile):
 
 
 def test_the_tar_has_the_size_of_the_output_or_of_the_archive():
-    assert [file.tar_size_bytes for file in FILES] == [200_000] * 5
+    assert [file.tar_size_bytes for file in FILES] == [200_000] * 6
 
 
 @given(st.data())
@@ -102,11 +104,11 @@ def test_a_member_is_a_file_or_a_directory_and_nothing_else():
 
 def test_only_an_index_of_files_with_holes_is_of_the_newer_version():
     versions = [int.from_bytes(file.to_bytes()[8:10], "little") for file in FILES]
-    assert versions == [1, 2, 2, 1, 1]
-    with pytest.raises(Damaged, match="no file with holes"):
+    assert versions == [1, 2, 2, 2, 1, 1]
+    with pytest.raises(Damaged, match="no file with holes, and none twice"):
         IndexFile.from_bytes(seal(index_file._MAGIC, 2, FILES[0].to_bytes()[18:-4]))
     with pytest.raises(Damaged, match="a member of kind 2"):
-        IndexFile.from_bytes(seal(index_file._MAGIC, 1, FILES[1].to_bytes()[18:-4]))
+        IndexFile.from_bytes(seal(index_file._MAGIC, 1, FILES[2].to_bytes()[18:-4]))
 
 
 def test_holes_are_counted_over_all_files():
@@ -142,6 +144,7 @@ FILE = MEMBERS[1]
         dataclasses.replace(FILE, path="\udcc3\udca9"),  # which is spelled "é"
         dataclasses.replace(FILE, path="\ud800"),
         dataclasses.replace(FILE, sparse=HOLES),
+        dataclasses.replace(MEMBERS[0], path="twice", replaces=True),
         dataclasses.replace(FILE, size_bytes=1 << 45, sparse=SparseMap(1 << 45, ())),
         dataclasses.replace(FILE, size_bytes=1 << 40, offset_bytes=199_880, sparse=HOLES),
     ],

@@ -94,6 +94,7 @@ def tar() -> Inputs:
         + padded(b"data")
         + END_MARKER,
         "no-utf-8": member(b"na\xefve/\xff", b"1") + END_MARKER,
+        "twice": member(b"a", b"1") + member(b"b", b"2") + member(b"./a", b"three") + END_MARKER,
         "base-256-size": header(b"big", size=(1 << 95 | 1).to_bytes(12, "big")) + padded(b"1") + END_MARKER,
     }
 

@@ -7,7 +7,7 @@ import ast
 import importlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import pytest
@@ -23,6 +23,7 @@ WORST: dict[str, tuple[tuple[str, str, str], ...]] = {
     "errors._CUT_AUTHORITY": (("", "://", "/"), ("", "://a", " "), ("://", "a", "/")),
     "blobs.url._ADDRESS": (("", "a-", ""), ("", "://", ""), ("://", "a", ""), ("://", "@", ""), ("", "://@ ", "")),
     "blobs.url._QUERY": (("a", "?", ""), ("a?", "=", ""), ("", "a? ", ""), ("a?", "a", ""), ("a", "?a=", "")),
+    "blobs.gcs_object._DATE": (("2026-01-31T12:00:00.", "1", "x"),),
     "blobs.http_object._CONTENT_RANGE": (("", " ", "x"), ("bytes", " ", "x"), ("bytes 1-2/3", " ", "x")),
     "blobs.http_object._NUMBER": (("", "1", "x"),),
     "cache.sealed_json._HEAD": (('{"version": 2, "crc32c": 1, "', "a", "!"),),
@@ -50,8 +51,9 @@ WORST: dict[str, tuple[tuple[str, str, str], ...]] = {
         *(("gs://aa", "/", "?"), ("gs://aa/", ".", "?")),
     ),
     "formats.saved_model._SHARD": (("variables/variables.data-", "0", ""),),
-    "formats.tar._PAX_RECORD": (("11 ", "a", ""), ("", "1 ", "")),
-    "formats.tar._PAX_SIZE": (("", "1", "x"),),
+    "formats.tar_header._PAX_RECORD": (("11 ", "a", ""), ("", "1 ", ""), ("", "0", "x"), ("", "0", " ")),
+    "formats.tar_sparse.NUMBER": (("", "1", "x"), ("", "0", "x")),
+    "formats.tar_sparse._OCTAL": (("", "1", "x"),),
     "serve.app._HOST": (("", "a", "!"), ("a:", "1", "x"), ("[", ":", ""), ("", ".", "/")),
     "sources.extracted._MODULE_NAME": (("", "a", "g"),),
     "sources.published_index._LINK": (("", "<", ""), ("<", "a", ""), ("<>", "a", ""), ("", "<>", "")),
@@ -79,9 +81,9 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 @lru_cache(1)
-def expressions() -> dict[str, str]:
-    """Every expression that a module of hubfs has a name for, and how it is used: where it begins, or everywhere."""
-    found = {}
+def expressions() -> dict[str, set[str]]:
+    """Every expression that a module of hubfs has a name for, and the methods of it that are used."""
+    found: dict[str, set[str]] = {}
     for module, tree in modules():
         named = {
             node.targets[0].id
@@ -91,7 +93,7 @@ def expressions() -> dict[str, str]:
         for node in ast.walk(tree):
             used = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in named
             if used:
-                found[f"{module}.{node.value.id}"] = "match" if node.attr in ("match", "fullmatch") else "sub"
+                found.setdefault(f"{module}.{node.value.id}", set()).add(node.attr)
     return found
 
 
@@ -105,21 +107,22 @@ def _is_re(node: ast.AST, *functions: str) -> bool:
     )
 
 
-def cpu_s(expression: "re.Pattern[str] | re.Pattern[bytes]", how: str, text: str) -> float:
+def cpu_s(expression: "re.Pattern[str] | re.Pattern[bytes]", methods: Iterable[str], text: str) -> float:
     """What this thread takes for it, at best: what others do beside it does not count."""
     subject = text.encode() if isinstance(expression.pattern, bytes) else text
     took = []
-    for _ in range(5):
-        began_s = time.thread_time()
-        if how == "sub":
-            expression.sub(subject[:0], subject)  # type: ignore[arg-type, type-var] # both are of the one kind
-        else:
-            expression.fullmatch(subject)  # type: ignore[arg-type] # as above
-            expression.match(subject)  # type: ignore[arg-type] # as above
-        took.append(time.thread_time() - began_s)
-        if took[-1] < BOUND_S / 2:
-            break
-    return min(took)
+    for method in methods:
+        # One that goes on to the end is asked to go on without making anything of what it finds.
+        arguments = (subject,) if method in ("match", "fullmatch") else (subject[:0], subject)
+        use = getattr(expression, method if len(arguments) == 1 else "sub")
+        took.append(min(_cpu_s(use, arguments) for _ in range(5)))
+    return max(took)
+
+
+def _cpu_s(use: Callable[..., object], arguments: Sequence[object]) -> float:
+    began_s = time.thread_time()
+    use(*arguments)
+    return time.thread_time() - began_s
 
 
 def test_every_expression_is_in_the_table() -> None:
@@ -138,9 +141,9 @@ def test_every_expression_is_in_the_table() -> None:
 def test_a_megabyte_of_the_worst_is_nothing(name: str, worst: tuple[str, str, str]) -> None:
     module, _, attribute = name.rpartition(".")
     expression = getattr(importlib.import_module(f"hubfs.{module}"), attribute)
-    how = expressions()[name]
+    methods = expressions()[name]
     start, unit, end = worst
-    few_s = cpu_s(expression, how, start + unit * (20_000 // len(unit)) + end)
+    few_s = cpu_s(expression, methods, start + unit * (20_000 // len(unit)) + end)
     assert few_s < BOUND_S, f"{few_s:.2f} s for 20 kB"  # before it is asked for hours
-    taken_s = cpu_s(expression, how, start + unit * (MEGABYTE // len(unit)) + end)
+    taken_s = cpu_s(expression, methods, start + unit * (MEGABYTE // len(unit)) + end)
     assert taken_s < BOUND_S, f"{taken_s:.2f} s"
