@@ -122,8 +122,35 @@ tensorflow_environment() {
         "python3 or python3.N; tried: ${pythons[*]:-none, for there is none}"
 }
 
+# Archives of the test suites of Go and CPython, out of Debian's packages, of which nothing else is kept: 22 MB are
+# fetched, 1 MB stays.
+foreign_packages=("golang-1.19-src|golang-1.24-src|golang-1.22-src|golang-1.23-src"
+    "libpython3.11-testsuite|libpython3.13-testsuite|libpython3.12-testsuite")
+
+foreign_archives() {
+    local folder=.work/foreign-archives names package
+    [ -e "$folder/stamp" ] && return
+    has_program apt-get || { say "no apt-get here: the archives of other test suites are not tested"; return; }
+    as_root apt-get update -qq
+    rm -rf "$folder" "$folder.partial"
+    mkdir -p "$folder.partial"
+    for names in "${foreign_packages[@]}"; do
+        package=$(first_known "$names")
+        say "fetching $package for the archives in it"
+        (cd "$folder.partial" && apt-get download -qq "$package" 2>/dev/null) || fail "apt-get cannot download $package"
+        dpkg-deb --fsys-tarfile "$folder.partial/$package"_*.deb |
+            tar -x -C "$folder.partial" --wildcards --no-anchored 'archive/tar/testdata/*.tar*' 'test/*.tar' 'test/*.tar.xz' \
+                2>/dev/null || true # of the patterns each package has some
+        rm "$folder.partial/$package"_*.deb
+    done
+    find "$folder.partial" -name '*.tar*' | grep -q . || fail "there are no archives in ${foreign_packages[*]}"
+    touch "$folder.partial/stamp"
+    mv "$folder.partial" "$folder"
+}
+
 setup() {
     system_packages
+    foreign_archives
     hubfs_environment
     tensorflow_environment
 }

@@ -80,10 +80,16 @@ class SparseReader:
         return SparseMap.of(size_bytes, self._counted(stretches))
 
     def _counted(self, stretches: _Stretches) -> _Stretches:
+        ragged = False
         for stretch in stretches:
             self._left -= 1
             if self._left < 0:
                 raise _too_many()
+            if ragged and stretch[1]:
+                raise Damaged(
+                    "has stretches of data that are no whole blocks: tar programs disagree about where the next begins"
+                )
+            ragged |= stretch[1] % tarfile.BLOCKSIZE != 0
             yield stretch
 
 

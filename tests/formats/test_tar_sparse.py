@@ -149,7 +149,7 @@ EXPECTED = {"a": b"\0" * 5 + b"data" + b"\0"}
 GOOD = {
     "old GNU": old_gnu((5, 4), (10, 0), real_size=10, data=b"data"),
     "old GNU, binary": old_gnu((5, 4), real_size=10, data=b"data"),
-    "old GNU, six stretches": old_gnu(*[(5 + n, 1) for n in range(4)], (9, 0), (10, 0), real_size=10, data=b"data"),
+    "old GNU, six stretches": old_gnu(*[(n, 0) for n in range(4)], (5, 4), (10, 0), real_size=10, data=b"data"),
     "PAX 0.0": pax(
         pax_record(b"GNU.sparse.size", b"10")
         + pax_record(b"GNU.sparse.numblocks", b"2")
@@ -173,25 +173,28 @@ def test_a_small_file_with_holes_is_read(packed: bytes) -> None:
 
 
 def test_what_has_no_hole_is_an_ordinary_file() -> None:
-    for packed in (old_gnu((0, 4), real_size=4, data=b"data"), pax_1_0(b"2\n0\n1\n1\n3\n", b"4", b"data")):
+    data = b"x" * 512 + b"end"
+    for packed in (old_gnu((0, 515), real_size=515, data=data), pax_1_0(b"2\n0\n512\n512\n3\n", b"515", data)):
         for found in members([packed + END_MARKER]):
-            assert (found.sparse, found.size_bytes, found.data_bytes) == (None, 4, 4)
-            assert content(found) == b"data"
-        assert unpacked(packed + END_MARKER) == {"a": b"data"}
+            assert (found.sparse, found.size_bytes, found.data_bytes) == (None, 515, 515)
+            assert content(found) == data
+        assert unpacked(packed + END_MARKER) == {"a": data}
 
 
 LARGEST = 1 << 44
+B, BLOCK = 512, b"x" * 512
 BAD = {
     "old GNU: data behind the end": (old_gnu((5, 4), real_size=8, data=b"data"), "'a' its map of holes contradicts"),
-    "old GNU: overlapping": (old_gnu((5, 2), (6, 2), real_size=10, data=b"data"), "contradicts itself"),
-    "old GNU: backwards": (old_gnu((5, 2), (0, 2), real_size=10, data=b"data"), "contradicts itself"),
+    "old GNU: overlapping": (old_gnu((0, B), (5, B), real_size=9999, data=2 * BLOCK), "contradicts itself"),
+    "old GNU: backwards": (old_gnu((B, B), (0, B), real_size=9999, data=2 * BLOCK), "contradicts itself"),
     "old GNU: more data than the map has": (old_gnu((5, 2), real_size=10, data=b"data"), "a map of 2 bytes of data"),
     "old GNU: less data than the map has": (old_gnu((5, 5), real_size=10, data=b"data"), "a map of 5 bytes of data"),
     "old GNU: too large": (old_gnu(real_size=LARGEST + 1, data=b""), "impossible size"),
     "old GNU: no number": (
-        old_gnu(*[(2 * n, 1) for n in range(5)], real_size=10, data=b"12345").replace(b"010\0", b"8th\0"),
+        old_gnu(*[(2 * n * B, B) for n in range(5)], real_size=9999, data=5 * BLOCK).replace(b"10000\0", b"8*512\0"),
         "no number",
     ),
+    "stretches that are no whole blocks": (old_gnu((0, 4), (5, 4), real_size=10, data=b"12345678"), "no whole blocks"),
     "type S of another format": (member(b"a", b"data", kind=tarfile.GNUTYPE_SPARSE), "another format than GNU tar's"),
     "PAX 0.0: half a stretch": (
         pax(pax_record(b"GNU.sparse.numbytes", b"4")) + member(b"a", b"data"),
@@ -235,7 +238,7 @@ def test_a_map_that_nobody_should_write_is_refused(packed: bytes, reason: str) -
 
 
 def test_an_end_in_a_map_is_one() -> None:
-    packed = old_gnu(*[(n, 1) for n in range(9)], real_size=10, data=b"", size=9)
+    packed = old_gnu(*[(n * B, B) for n in range(9)], real_size=9999, data=b"", size=9 * B)
     for cut in (512, 700):
         with pytest.raises(Damaged, match="'a' ends early, inside its map of holes"):
             unpacked(packed[:cut])
@@ -244,12 +247,12 @@ def test_an_end_in_a_map_is_one() -> None:
 def test_stretches_are_counted_over_all_members(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tar_sparse, "MAX_EXTENTS", 9)
     three = [
-        old_gnu((0, 1), (2, 1), (4, 1), real_size=9, data=b"123"),
-        pax_0_1(b"0,1,2,1,4,1", b"9", b"123", b"3").replace(b"=a\n", b"=b\n"),
-        pax_1_0(b"3\n0\n1\n2\n1\n4\n1\n", b"9", b"123").replace(b"=a\n", b"=c\n"),
+        old_gnu((0, B), (2 * B, B), (4 * B, B), real_size=5 * B, data=3 * BLOCK),
+        pax_0_1(b"0,512,1024,512,2048,512", b"2560", 3 * BLOCK, b"3").replace(b"=a\n", b"=b\n"),
+        pax_1_0(b"3\n0\n512\n1024\n512\n2048\n512\n", b"2560", 3 * BLOCK).replace(b"=a\n", b"=c\n"),
     ]
     whole = b"".join(three)
-    assert unpacked(whole + END_MARKER) == dict.fromkeys("abc", b"1\x002\x003\0\0\0\0")
+    assert unpacked(whole + END_MARKER) == dict.fromkeys("abc", 2 * (BLOCK + bytes(B)) + BLOCK)
     for one_more in (
         old_gnu((0, 1), real_size=9, data=b"1", name=b"d"),
         pax_0_1(b"0,1", b"9", b"1"),
@@ -260,12 +263,12 @@ def test_stretches_are_counted_over_all_members(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_archive_of_nothing_but_a_map_ends_with_its_bound() -> None:
-    block = b"".join(b"%011o\0%011o\0" % (2 * n, 1) for n in range(21)) + b"\1" + bytes(7)
+    block = b"".join(b"%011o\0%011o\0" % (2 * n * B, B) for n in range(21)) + b"\1" + bytes(7)
     pulled = 0
 
     def endless() -> Iterable[bytes]:
         nonlocal pulled
-        yield old_gnu(*[(n, 1) for n in range(5)], real_size=1 << 40, data=b"", size=1 << 30)[:512]
+        yield old_gnu(*[(n * B, B) for n in range(5)], real_size=1 << 40, data=b"", size=1 << 30)[:512]
         while True:
             pulled += 1
             yield block
