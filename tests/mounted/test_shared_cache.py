@@ -30,14 +30,19 @@ def fleet_origin(request: pytest.FixtureRequest, tmp_path: Path, small: Path) ->
 
 @contextmanager
 def fleet(
-    tmp_path: Path, origin: Origin, *options: str, numbers: Sequence[int] = range(DAEMONS), **environment: str
+    tmp_path: Path,
+    origin: Origin,
+    *options: str,
+    numbers: Sequence[int] = range(DAEMONS),
+    daemons: int = 1,
+    **environment: str,
 ) -> Iterator[list[Mount]]:
-    """Daemons that share nothing but the bucket: each has a home, and so a local cache, of its own."""
+    """Daemons that share the bucket; so many of them have a home, and so a local cache, between them."""
     with ExitStack() as mounts:
         found = []
         for number in numbers:
             shared = {"HUBFS_FUSE_LIBRARY": "libfuse3", "TFHUB_CACHE_DIR": "gs://fleet/tfhub-modules-cache"}
-            machine = Machine(tmp_path / f"machine{number}", {**shared, **origin.environment, **environment})
+            machine = Machine(tmp_path / f"machine{number // daemons}", {**shared, **origin.environment, **environment})
             hub = mounted(machine, tmp_path / f"hub{number}", origin.url, "--format", origin.form, *options)
             found.append(mounts.enter_context(hub))
         yield found
@@ -63,6 +68,17 @@ def test_a_fleet_that_starts_cold_at_once_fetches_each_byte_once(
     with capsys.disabled():
         print(f"\n{fleet_origin.form}, {DAEMONS} daemons at once: {ratio:.4f} of the model's bytes were sent")
     assert ratio <= 1.05
+
+
+def test_daemons_of_one_machine_and_of_another_fetch_each_byte_once(
+    fleet_origin: Origin, small: Path, tmp_path: Path
+) -> None:
+    with (
+        fleet(tmp_path, fleet_origin, numbers=range(4), daemons=2) as mounts,
+        ThreadPoolExecutor(len(mounts)) as readers,
+    ):
+        assert all(read == files(small) for read in readers.map(read_all, mounts))
+    assert fleet_origin.sent_bytes(HANDLE) <= 1.05 * hosted_bytes(fleet_origin, small, tmp_path)
 
 
 def test_who_comes_later_asks_the_origin_for_nothing(fleet_origin: Origin, small: Path, tmp_path: Path) -> None:
