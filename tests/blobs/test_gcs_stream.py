@@ -242,8 +242,8 @@ def test_closing_the_generator_gives_what_is_under_way_up_at_once(client: GcsCli
     while any(thread.name.startswith("hubfs-range") for thread in threading.enumerate()):
         assert time.monotonic() - began_s < 9, "the time-out of 10 s was waited for"
         time.sleep(0.01)
-    (obj,) = client.list("bucket", NAME)
     server.reset()
+    (obj,) = client.list("bucket", NAME)
     assert client.read(obj, 0, 5) == DATA[:5]
 
 
