@@ -179,6 +179,7 @@ def assemble(
         http=http,
         problems=problems,
         restarts=restarts,
+        lost_bytes=lambda: ahead.lost_bytes,
         unconfined_by=unconfined_by,
         offline=config.offline,
     )

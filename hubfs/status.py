@@ -78,6 +78,7 @@ class Status:
         problems: RecentProblems,
         restarts: int | None = None,
         unconfined_by: str | None = None,
+        lost_bytes: Callable[[], int] = lambda: 0,
         offline: bool = False,
     ) -> None:
         self._mountpoint = mountpoint
@@ -89,6 +90,7 @@ class Status:
         self._problems = problems
         self._restarts = restarts
         self._unconfined_by = unconfined_by
+        self._lost_bytes = lost_bytes
         self._offline = offline
         self._started_s = time.monotonic()
 
@@ -114,6 +116,7 @@ class Status:
             "uptime_s": round(time.monotonic() - self._started_s, 1),
             "cache_dir": None if self._cache_dir is None else str(self._cache_dir),
             "cache": {name: asdict(stats) for name, stats in self._cache.stats().items()},
+            "lost_bytes": self._lost_bytes(),
             "http": asdict(self._http.stats()),
             "inflating_unconfined_by": self._unconfined_by,
             "certificates_verified": self._http.settings.verify,

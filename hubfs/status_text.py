@@ -86,6 +86,12 @@ def _warnings(status: Mapping[str, Any]) -> Iterator[str]:
         yield UNVERIFIED
     if status.get("inflating_unconfined_by"):
         yield f"WARNING: the process that inflates archives is not confined: {status['inflating_unconfined_by']}"
+    if status.get("lost_bytes"):
+        what, option = ("memory", "memory") if status["cache_dir"] is None else ("the cache", "cache")
+        yield (
+            f"{what} is too small for its readers: {status['lost_bytes'] / 2**20:.1f} MiB that had come by were not "
+            f"kept, and were fetched once more; give more by --{option}-size"
+        )
     if status.get("log_problem"):
         yield f"WARNING: {status['log_problem']}"
 

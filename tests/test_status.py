@@ -153,6 +153,24 @@ def test_a_disk_is_named_with_its_place(status: Status) -> None:
     assert "  disk: 1.5 of 10240 MiB in /c" in as_text(described).splitlines()
 
 
+@pytest.mark.parametrize(
+    ("cache_dir", "said"),
+    [
+        (None, "memory is too small for its readers: 1.5 MiB"),
+        ("/c", "the cache is too small for its readers: 1.5 MiB"),
+    ],
+)
+def test_it_is_said_when_there_is_too_little_room_for_the_readers(
+    status: Status, cache_dir: str | None, said: str
+) -> None:
+    described = status.describe()
+    assert described["lost_bytes"] == 0
+    assert "too small" not in as_text(described)
+    text = as_text({**described, "cache_dir": cache_dir, "lost_bytes": 3 << 19})
+    assert said in text
+    assert f"give more by --{'cache' if cache_dir else 'memory'}-size" in text
+
+
 def test_a_log_that_is_not_written_is_said(status: Status, problems: RecentProblems) -> None:
     problems.log_file = Path("/log")
     assert (status.describe()["log_file"], status.describe()["log_problem"]) == ("/log", None)

@@ -84,6 +84,7 @@ def test_a_reader_in_order_has_the_archive_fetched_once(
     served = Served(hub, archives[name])
     with mounted(machine, tmp_path / "hub", hub.url, *LITTLE) as mount:
         check(mount, name, MODELS[name])
+        assert mount.status()["lost_bytes"] == 0
         assert mount.status()["cache"]["memory"]["used_bytes"] <= 32 * MIB
     assert 1 <= served.times <= 1.2
 
@@ -124,4 +125,6 @@ def test_what_readers_come_back_for_is_fetched_once_more_by_its_spans(
     served = Served(hub, archives[LAST])
     with mounted(machine, tmp_path / "hub", hub.url, *LITTLE) as mount:
         check(mount, LAST, ["saved_model.pb", WEIGHTS])
+        assert mount.status()["lost_bytes"] > 100 * MIB
+        assert "memory is too small for its readers" in machine.hubfs("status", mount.path).stdout
     assert 1.9 <= served.times <= 2.3
