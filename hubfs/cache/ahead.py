@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hubfs.cache.block_cache import CacheKey
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.memory_budget import MemoryBudget
 
 _IDLE_S = 20.0
@@ -110,7 +110,8 @@ class Ahead:
             self._forget_passed(place)
             self._passed[place] = size_bytes, self._timer()
             self._passed_bytes += size_bytes
-            while self._passed and self._passed_bytes > self._passes_bytes():
+            in_hand_bytes = self._passes * BLOCK_SIZE_BYTES  # the block in front of which each pass waits
+            while self._passed and self._passed_bytes > self._passes_bytes() + in_hand_bytes:
                 self._forget_passed(next(iter(self._passed)))
 
     def _passes_bytes(self) -> int:

@@ -341,12 +341,13 @@ class ArchiveSource:
                         turn.tell(seen.placed.to_json())
                         continue
                     key = CacheKey(self.model, seen.path)
+                    if not kept and not self._turns.others_wait:  # before it is there for others to push out
+                        self._ahead.passed((key, seen.index), len(seen.block))
                     kept &= self._cache.put(key, seen.index, seen.block)
                     if not kept:
                         turn.let_go()
                         if not self._turns.others_wait:
-                            self._ahead.passed((key, seen.index), len(seen.block))
-                            self._progress.pace(len(seen.block))
+                            self._progress.pace(seen)
                     self._progress.deliver(seen)
         self._tell_complete()
         file = recording.index_file(self._progress.placed())

@@ -268,17 +268,18 @@ class ArchiveProgress:
             self._steps += 1
             self._condition.notify_all()
 
-    def pace(self, block_bytes: int) -> None:
-        """Waits while the block in hand is more than `ahead_bytes()` ahead of the readers, and nobody waits for it.
+    def pace(self, seen: BlockSeen) -> None:
+        """Waits while `seen`, the block in hand, is too far ahead of the readers, and nobody waits for it.
 
         Raises `Abandoned`, `Cancelled`.
         """
         idle_until_s = monotonic() + _IDLE_S
         with self._condition:
+            self._position_bytes = seen.offset_bytes  # the cache has it: reading it is progress
             while not self._wanted():
                 if self._waited_for():
                     raise Abandoned  # all who wait want what came by before
-                if self._position_bytes + block_bytes - self._read_bytes <= self._ahead_bytes():
+                if self._position_bytes + len(seen.block) - self._read_bytes <= self._ahead_bytes():
                     return
                 if monotonic() >= idle_until_s:
                     raise Abandoned

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from hubfs import cancellation
+from hubfs.cache.ahead import Ahead
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.disk import DiskSettings, DiskTier
 from hubfs.cache.layout import CacheLayout
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.tiered import TieredCache
+from hubfs.memory_budget import MemoryBudget
 from hubfs.sources import archive_progress
 from hubfs.sources.archive import ArchiveSource
 from tests.support.archives import tar_of
@@ -178,6 +180,32 @@ def test_nothing_is_pulled_further_than_agreed_beyond_the_last_reader(
     time.sleep(0.3)
     begins = ARCHIVE.index(FILES[WEIGHTS]) + 3 * MIB
     assert begins + MIB <= stream.pulled_bytes <= begins + MIB + AHEAD + MIB // 8
+    assert stream.transfers == 1
+
+
+def test_what_a_pass_brought_ahead_is_not_lost_to_what_others_read(desk: Desk, stream: ScriptedStream) -> None:
+    ahead = Ahead(MemoryBudget(4 * MIB))  # of eight
+    memory = MemoryTier(8 * MIB, lambda: ahead.beside_cache_bytes, ahead)
+    source = desk.source(stream, memory, 64 * MIB, ahead=ahead)
+    for path, data in FILES.items():
+        for offset in range(0, len(data), MIB):
+            check(source, path, offset, MIB)
+            for index in range(8):
+                memory.put(CacheKey("another model", "its file"), index, bytes(MIB))
+    assert (stream.transfers, ahead.lost_bytes) == (1, 0)
+
+
+def test_a_pass_is_ahead_by_what_memory_holds_of_it_just_now(desk: Desk, stream: ScriptedStream) -> None:
+    budget = MemoryBudget(4 * MIB)
+    source = desk.source(stream, MemoryTier(8 * MIB), 64 * MIB, ahead=Ahead(budget))
+    begins = ARCHIVE.index(FILES[WEIGHTS])
+    with budget.taken(6 * MIB):
+        check(source, WEIGHTS, 0, 100)
+        time.sleep(0.3)
+        assert begins + MIB <= stream.pulled_bytes <= begins + 2 * MIB + MIB // 8
+    assert eventually(lambda: stream.pulled_bytes >= begins + 4 * MIB, 5)
+    time.sleep(0.3)
+    assert stream.pulled_bytes <= begins + 5 * MIB + MIB // 8
     assert stream.transfers == 1
 
 

@@ -66,6 +66,7 @@ class Bench:
         self.stream: ScriptedStream = self.desk.stream(archive, chunk_bytes=1 << 18)
         self.origin = Origin(archive)
         self.kept: bytes | None = None
+        self.spans = MemoryTier(32 * MIB)
         self._pool = pool
         self._cancellation = Cancellation()
 
@@ -75,7 +76,15 @@ class Bench:
     def unpack(self, file: IndexFile) -> Blob:
         if file.gzip is None:
             return self.origin
-        return GzipBlob(self.origin, file.gzip, name="it", pool=self._pool, cancellation=self._cancellation)
+        return GzipBlob(
+            self.origin,
+            file.gzip,
+            name="it",
+            pool=self._pool,
+            cancellation=self._cancellation,
+            recall=lambda number: self.spans.span(MODEL, number),
+            keep=lambda number, output: self.spans.put_span(MODEL, number, output),
+        )
 
     def wrap(self, key: Any, blob: Blob) -> CachedBlob:
         return CachedBlob(blob, self.cache, key, pool=self._pool, cancellation=self._cancellation)
@@ -307,6 +316,41 @@ def test_the_rings_of_the_inflating_process_are_part_of_the_budget(bench_of: Cal
     bench.stream.resume()
     source.entries()
     assert eventually(lambda: budget.taken_bytes == 0)
+
+
+def test_who_waits_for_what_came_by_unread_has_it_by_the_index_of_the_same_pass(
+    bench_of: Callable[..., Bench], pool: ThreadPoolExecutor
+) -> None:
+    bench = bench_of()
+    ahead = Ahead(MemoryBudget(1 << 30))
+    source = ArchiveSource(HANDLE, URL, MODEL, "v1", **bench.collaborators(), ahead=ahead)
+    bench.stream.pause_at(len(ARCHIVE) - 1000)
+    weights = source.open(source.find(WEIGHTS))
+    assert weights.read_at(6 * MIB, 1000) == NOISE[6 * MIB : 6 * MIB + 1000]
+    assert ahead.lost_bytes == 0
+    bench.cache.drop(MODEL)
+    waiting = pool.submit(weights.read_at, MIB, MIB)
+    assert eventually(lambda: [(entry.path, index) for entry, index in source._progress.missing()] == [(WEIGHTS, 1)])
+    bench.stream.resume()
+    assert waiting.result(30) == NOISE[MIB : 2 * MIB]
+    assert bench.stream.transfers == 1
+    assert ahead.lost_bytes == MIB
+
+
+def test_who_waits_for_what_came_by_unread_has_it_by_another_pass_where_there_is_no_index(
+    bench_of: Callable[..., Bench], pool: ThreadPoolExecutor
+) -> None:
+    bench = bench_of()
+    source = bench.source(workers=0)
+    bench.stream.pause_at(len(ARCHIVE) - 1000)
+    weights = source.open(source.find(WEIGHTS))
+    assert weights.read_at(6 * MIB, 1000) == NOISE[6 * MIB : 6 * MIB + 1000]
+    bench.cache.drop(MODEL)
+    waiting = pool.submit(weights.read_at, MIB, MIB)
+    assert eventually(lambda: [(entry.path, index) for entry, index in source._progress.missing()] == [(WEIGHTS, 1)])
+    bench.stream.resume()
+    assert waiting.result(30) == NOISE[MIB : 2 * MIB]
+    assert bench.stream.transfers == 2
 
 
 HOLES = SparseMap(1 << 40, ((5, 3 * MIB), (1 << 39, 4 * MIB), ((1 << 40) - 3, 3)))
