@@ -46,7 +46,7 @@ _MODEL_KINDS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CatalogEntry:
     """One line of a catalogue.
 
@@ -178,7 +178,9 @@ class Catalog:
         return self._handles.copy()
 
     def merged(self, other: "Catalog") -> "Catalog":
-        """Both; where they differ, this one counts."""
+        """Both; where they differ, this one counts. Of an empty one nothing is made anew: they are large."""
+        if not (self.entries and other.entries):
+            return self if self.entries else other
         return Catalog((*self.entries, *other.entries))
 
     def _versioned(self, member: str) -> str | None:

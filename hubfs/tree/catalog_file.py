@@ -12,7 +12,7 @@ from hubfs.errors import InvalidConfig, InvalidHandle, quoted
 from hubfs.tree.catalog import CatalogEntry, CatalogKind
 
 MOST_NAMES = 200_000
-"""More models and members of collections are refused: each is kept in memory, and a kilobyte in all. The public
+"""More models and members of collections are refused: each takes a kilobyte of memory. The public
 catalogue has 9000."""
 
 MOST_CHARACTERS = 64 << 20

@@ -217,3 +217,9 @@ def test_a_real_catalogue_is_indexed_and_listed_in_no_time():
     listed_s = time.perf_counter() - start_s
     print(f"{len(entries)} entries: indexed in {built_s * 1000:.1f} ms, four listings in {listed_s * 1000:.2f} ms")
     assert max(built_s, listed_s) < 0.5  # ten times what it takes, for a machine that has other things to do
+
+
+def test_merging_with_nothing_copies_nothing() -> None:
+    some = Catalog([CatalogEntry(CatalogKind.MODULE, "google/spice/2")])
+    assert some.merged(Catalog()) is some
+    assert Catalog().merged(some) is some
