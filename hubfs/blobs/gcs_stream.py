@@ -59,6 +59,11 @@ class GcsStream:
         return self._object.stamp
 
     @property
+    def pinned(self) -> bool:
+        """The identity says which bytes these are."""
+        return True
+
+    @property
     def size_bytes(self) -> int:
         """How many bytes there are."""
         return self._object.size_bytes

@@ -63,6 +63,12 @@ def last_modified(headers: Mapping[str, str]) -> str | None:
     return date if date is not None and len(date) <= _LONGEST_VALIDATOR else None
 
 
+def weak_etag(headers: Mapping[str, str]) -> str | None:
+    """A weak ETag: two of them that differ tell that the bytes do; two that are alike promise nothing."""
+    etag = headers.get("ETag", "").strip()
+    return etag if etag.startswith('W/"') and len(etag) <= _LONGEST_VALIDATOR else None
+
+
 def content_encoding(headers: Mapping[str, str]) -> str:
     """What was done to the body, in lower case; empty for nothing."""
     text = headers.get("Content-Encoding", "").strip().lower()
@@ -107,8 +113,8 @@ class HttpObject:
     """The bytes behind a URL, as a reply described them.
 
     `url` as asked, `final_url` after redirects (signed URLs appear here). `size_bytes` is None where the host does
-    not say. `etag` is a strong one or None. `head` holds the first 512 bytes, fewer only if there are no more. `link`
-    is the header that names what else belongs to the object.
+    not say. `etag` is a strong one or None, `weak_etag` a weak one or None. `head` holds the first 512 bytes, fewer
+    only if there are no more. `link` is the header that names what else belongs to the object.
     """
 
     url: str = field(repr=False)
@@ -121,6 +127,7 @@ class HttpObject:
     head: bytes
     link: str | None = field(default=None, repr=False)
     encoding: str = ""
+    weak_etag: str | None = None
 
     @classmethod
     def of(cls, url: str, final_url: str, status: int, headers: Mapping[str, str], head: bytes) -> "HttpObject":
@@ -137,7 +144,13 @@ class HttpObject:
             head=head,
             link=headers.get("Link"),
             encoding=content_encoding(headers),
+            weak_etag=weak_etag(headers),
         )
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the host names the version of these bytes, by an ETag, or by a date and a size."""
+        return self.etag is not None or (self.last_modified is not None and self.size_bytes is not None)
 
     @property
     def validator(self) -> str | None:
@@ -149,6 +162,13 @@ class HttpObject:
         """When the host says that the bytes were changed last."""
         made_s = http_date_s(self.last_modified or "")
         return Stamp(None if made_s is None else int(made_s), self.validator or "")
+
+    @property
+    def named(self) -> tuple[object, ...]:
+        """All that the object is known by, to compare to the letter: what is looked up anew is what later replies are
+        compared with, unlike the headers that `same_as` is given.
+        """
+        return tuple(ours for ours, _ in self._compared({}, None))
 
     def same_as(self, headers: Mapping[str, str], size_bytes: int | None) -> bool:
         """Whether a reply with these headers, of an object of `size_bytes`, is about these very bytes.
@@ -187,5 +207,6 @@ class HttpObject:
         return (
             (self.etag, strong_etag(headers)),
             (None if self.etag else self.last_modified, last_modified(headers)),
+            (None if self.validator else self.weak_etag, weak_etag(headers)),
             (self.size_bytes, size_bytes),
         )

@@ -58,6 +58,11 @@ class HttpStream:
         return self._identity
 
     @property
+    def pinned(self) -> bool:
+        """Whether the identity says which bytes these are; see `HttpObject`."""
+        return self._pinned.seen.pinned
+
+    @property
     def size_bytes(self) -> int | None:
         """How many bytes there are, if the host says so."""
         return self._pinned.size_bytes

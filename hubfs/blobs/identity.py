@@ -8,12 +8,15 @@ from hubfs.blobs.url import without_secrets
 
 
 def identity_of(found: HttpObject) -> str:
-    """Says which bytes `found` has: from its ETag, else from date and size, else unique. A short hexadecimal text."""
+    """Says which bytes `found` has: from its ETag, else from date and size. A short hexadecimal text.
+
+    Unique where it is not `pinned`: it then names what somebody read at some time, and no version.
+    """
+    if not found.pinned:
+        return uuid.uuid4().hex
     if found.etag is not None:
         return _digest("etag", found.etag)
-    if found.last_modified is not None and found.size_bytes is not None:
-        return _digest("modified", found.last_modified, str(found.size_bytes))
-    return uuid.uuid4().hex
+    return _digest("modified", str(found.last_modified), str(found.size_bytes))
 
 
 def key_of(url: str, identity: str) -> str:

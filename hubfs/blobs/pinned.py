@@ -115,7 +115,7 @@ class PinnedObject:
             described = {"Content-Type": found.content_type, "Content-Encoding": found.encoding}
             if sent := expired.differs_in_kind(described):
                 raise self._not_it(sent)
-            if _same(expired, found):
+            if found.named == expired.named:
                 self._replicas.answered(asked)
                 break
             self._check_for_a_change(found.size_bytes, asked)
@@ -200,10 +200,3 @@ class PinnedObject:
     def _stale(self, what: str = "changed") -> Stale:
         self._client.forget(self._url, self._headers)  # whoever opens it again gets what is there now
         return Stale(f"{redacted(self._url)} {what} while it was being read: open the file again")
-
-
-def _same(old: HttpObject, new: HttpObject) -> bool:
-    """To the letter, unlike `HttpObject.same_as`: what is looked up anew is what later replies are compared with."""
-    return (old.etag, old.size_bytes) == (new.etag, new.size_bytes) and (
-        old.etag is not None or old.last_modified == new.last_modified
-    )

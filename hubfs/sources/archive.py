@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from hubfs.blobs.retry import Permanent
 from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.cache.ahead import Ahead
 from hubfs.cache.block_cache import BlockCache, CacheKey, block_size_at, blocks_of
+from hubfs.cache.block_checksums import BlockChecksums
 from hubfs.cache.block_run import slice_blocks
 from hubfs.cache.turns import Member, NoTurns, Turn, Turns
 from hubfs.cancellation import Cancellation
@@ -23,7 +24,7 @@ from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
 from hubfs.memory_budget import MemoryBudget
 from hubfs.sources.archive_index import ArchiveIndex, placed_entries
-from hubfs.sources.archive_pass import BlockSeen, walk
+from hubfs.sources.archive_pass import BlockSeen, MemberSeen, walk
 from hubfs.sources.archive_progress import Abandoned, ArchiveProgress, Place
 from hubfs.sources.archive_recording import ArchiveRecording, placed_entry
 from hubfs.sources.archive_repeats import Repeats
@@ -66,6 +67,9 @@ class ArchiveSource:
     kept of an earlier one may have been evicted. A pass is made when it is this daemon's turn among `turns`; what
     another daemon's pass brings into a cache that both share needs none.
 
+    `checksums` are given where the host names no version of the archive, so that the identity does not tell whether it
+    is still the same: whatever a pass brings is held against them, and what differs is `Stale`.
+
     There is no lock here: `_progress` has its own, and `_blobs` is changed by `dict.setdefault` only, which is atomic.
     """
 
@@ -83,6 +87,7 @@ class ArchiveSource:
         settings: ArchiveSettings,
         on_complete: Callable[["ArchiveSource"], None],
         spans: ArchiveSpans | None = None,
+        checksums: BlockChecksums | None = None,
         ahead: Ahead | None = None,
         turns: Turns | None = None,
     ) -> None:
@@ -97,6 +102,7 @@ class ArchiveSource:
         self._cancellation = cancellation
         self._settings = settings
         self._spans = spans
+        self._checksums = checksums
         self._ahead = ahead or Ahead(MemoryBudget(PLENTY_BYTES))
         self._on_complete = on_complete
         self._turns = turns or NoTurns()
@@ -111,10 +117,9 @@ class ArchiveSource:
         self._blobs: dict[str, Blob] = {}
 
     @classmethod
-    def from_index(cls, handle: Handle, model: str, index: Mapping[str, Any], **collaborators: Any) -> "ArchiveSource":
-        """A source that was complete before, without asking the network. Raises `Damaged` for a malformed index."""
-        known = ArchiveIndex.from_json(handle, index)
-        source = cls(handle, known.url, model, known.identity, stamp=known.stamp, **collaborators)
+    def from_index(cls, model: str, known: ArchiveIndex, **collaborators: Any) -> "ArchiveSource":
+        """A source that was complete before, without asking the network."""
+        source = cls(known.handle, known.url, model, known.identity, stamp=known.stamp, **collaborators)
         source._progress.adopt(known.entries)
         source._progress.mark_complete()
         return source
@@ -127,8 +132,14 @@ class ArchiveSource:
             self._tell_complete()
 
     def to_index(self) -> dict[str, Any]:
-        """What `from_index` needs, for JSON."""
-        return ArchiveIndex(self.handle, self.url, self.identity, self._progress.placed(), self._stamp).to_json()
+        """What `ArchiveIndex` needs, for JSON."""
+        placed = self._progress.placed()
+        checksums = None
+        if self._checksums is not None:
+            checksums = {
+                one.entry.kept_path: self._checksums.of(one.entry.kept_path, one.entry.stored_bytes) for one in placed
+            }
+        return ArchiveIndex(self.handle, self.url, self.identity, placed, self._stamp, checksums).to_json()
 
     @property
     def complete(self) -> bool:
@@ -294,12 +305,18 @@ class ArchiveSource:
 
     def _adopt(self, index: Mapping[str, Any] | None) -> bool:
         """Becomes complete by what another daemon's pass found, if that is of use."""
+        if index is None:
+            return False
         try:
-            placed = ArchiveIndex.from_json(self.handle, index).entries if index is not None else ()
+            known = ArchiveIndex.from_json(self.handle, index)
         except Damaged as damage:
             _log.warning("Another daemon's index of %s is left aside: %s", self.handle, damage)
             return False
-        if not self._progress.adopt(placed):
+        if self._checksums is not None:
+            if known.checksums is None:
+                return False
+            self._checksums.adopt(known.checksums)
+        if not self._progress.adopt(known.entries):
             return False
         self._tell_complete()
         return True
@@ -312,7 +329,7 @@ class ArchiveSource:
 
     def _open_pinned_stream(self) -> ByteStream:
         stream = self._open_stream()
-        if stream.identity != self.identity:
+        if self._checksums is None and stream.identity != self.identity:
             raise Stale(f"{self.url} is no longer what it was when {self.handle} was first read; it is fetched anew")
         return stream
 
@@ -330,16 +347,20 @@ class ArchiveSource:
             most_shared_bytes=settings.shared_bytes,
         )
         kept = settings.eager
+        came: set[str] = set()
         with closing(inflated), self._ahead.passing(shared_bytes):
             passing = bounded(recording.inflated(inflated), lambda: stream.size_bytes or recording.read_bytes)
             repeats = Repeats(self._progress)
             for passed in walk(passing, stream.size_bytes, is_verified=lambda: recording.is_gzip):
                 self._cancellation.check()
                 self._progress.lives()
-                for seen in repeats.of(passed):
+                for seen in self._what_counts(repeats, passed):
                     if not isinstance(seen, BlockSeen):
                         turn.tell(seen.placed.to_json())
                         continue
+                    if self._checksums is not None:
+                        self._checksums.check(seen.path, seen.index, seen.block)
+                        came.add(seen.path)
                     key = CacheKey(self.model, seen.path)
                     if not kept and not self._turns.others_wait:  # before it is there for others to push out
                         self._ahead.passed((key, seen.index), len(seen.block))
@@ -349,8 +370,22 @@ class ArchiveSource:
                         if not self._turns.others_wait:
                             self._progress.pace(seen)
                     self._progress.deliver(seen)
+        if self._checksums is not None and not self._paths_with_blocks() <= came:
+            raise Stale(f"{self.url} lacks some of what it held when {self.handle} was first read; it is fetched anew")
         self._tell_complete()
         file = recording.index_file(self._progress.placed())
         if self._spans is not None and file is not None:
             self._spans.adopt(file)
             self._progress.index_made()
+
+    def _what_counts(self, repeats: Repeats, seen: MemberSeen | BlockSeen) -> Iterable[MemberSeen | BlockSeen]:
+        """See `Repeats`. Raises `Damaged` for what contradicts what came by before, `Stale` where nothing pins that."""
+        try:
+            return repeats.of(seen)
+        except Damaged as other:
+            if self._checksums is None or not self.complete:
+                raise
+            raise Stale(f"{self.url}: {other}; it is fetched anew") from other
+
+    def _paths_with_blocks(self) -> set[str]:
+        return {one.entry.kept_path for one in self._progress.placed() if one.entry.stored_bytes}

@@ -1,11 +1,13 @@
 """The index of an archive: what must be known to read it again without asking the network."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hubfs.blobs.sparse import SparseMap
 from hubfs.blobs.stamp import UNDATED, Stamp
+from hubfs.cache.block_cache import blocks_of
+from hubfs.cache.block_checksums import Checksums
 from hubfs.errors import Damaged
 from hubfs.formats.limits import MAX_FILE_SIZE_BYTES
 from hubfs.formats.names import Names, is_path
@@ -51,7 +53,8 @@ def kept_as(path: str, offset_bytes: int, *, replaces: bool) -> str:
 class ArchiveIndex:
     """All entries of the archive at `url`, in the order in which they came by, without the root.
 
-    `stamp` is the archive's; indexes of before have none.
+    `stamp` is the archive's; indexes of before have none. `checksums` are those of the blocks of each file, where the
+    host names no version of the archive: they are what tells that it is still the same. None where the identity does.
     """
 
     handle: Handle
@@ -59,6 +62,7 @@ class ArchiveIndex:
     identity: str
     entries: tuple[PlacedEntry, ...]
     stamp: Stamp = UNDATED
+    checksums: Checksums | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For `from_json`."""
@@ -68,8 +72,13 @@ class ArchiveIndex:
             "url": self.url,
             "identity": self.identity,
             **self.stamp.to_json(),
-            "entries": [placed.to_json() for placed in self.entries],
+            "entries": [placed.to_json() | self._checksums_of(placed.entry) for placed in self.entries],
         }
+
+    def _checksums_of(self, entry: Entry) -> dict[str, list[int | None]]:
+        if self.checksums is None or entry.kind is EntryKind.DIRECTORY:
+            return {}
+        return {"crc32c": [*self.checksums[entry.kept_path]]}
 
     @classmethod
     def from_json(cls, handle: Handle, json: Mapping[str, Any]) -> "ArchiveIndex":
@@ -77,9 +86,11 @@ class ArchiveIndex:
         try:
             url, identity, entries = str(json["url"]), str(json["identity"]), json["entries"]
             stamp = Stamp.from_json(json)
+            placed = placed_entries(handle, entries)
+            checksums = _checksums(entries, placed)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Damaged(f"The cache's index of {handle} is malformed: {error!r}") from error
-        index = cls(handle, url, identity, placed_entries(handle, entries), stamp)
+        index = cls(handle, url, identity, placed, stamp, checksums)
         if any(json.get(key) != value for key, value in index.to_json().items()):
             raise Damaged(f"The cache's index of {handle} contradicts itself")
         return index
@@ -101,6 +112,23 @@ def _sparse_map(item: Mapping[str, Any], size_bytes: int) -> SparseMap | None:
     if "extents" not in item:
         return None
     return SparseMap(size_bytes, tuple((int(offset), int(length)) for offset, length in item["extents"]))
+
+
+def _checksums(items: Sequence[Mapping[str, Any]], placed: Sequence[PlacedEntry]) -> Checksums | None:
+    """Of the blocks of all files, or of none. Raises `KeyError`, `TypeError`, `ValueError`."""
+    if not any("crc32c" in item for item in items):
+        return None
+    found = {}
+    for item, one in zip(items, placed, strict=True):
+        if one.entry.kind is EntryKind.DIRECTORY:
+            continue
+        crcs, stored_bytes = item["crc32c"], one.entry.stored_bytes
+        if len(crcs) != len(blocks_of(0, stored_bytes, stored_bytes)):
+            raise ValueError(f"{one.entry.path!r} has another number of blocks than of checksums")
+        if not all(crc is None or (type(crc) is int and 0 <= crc < 1 << 32) for crc in crcs):
+            raise ValueError(f"{one.entry.path!r} has a checksum that is none")
+        found[one.entry.kept_path] = crcs
+    return found
 
 
 def _placed(items: Iterable[Mapping[str, Any]]) -> Iterable[PlacedEntry]:

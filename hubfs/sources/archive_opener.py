@@ -12,7 +12,9 @@ from hubfs.blobs.http_stream import HttpStream
 from hubfs.blobs.lazy import LazyBlob
 from hubfs.blobs.retry import Permanent, RetryingBlob, RetryPolicy
 from hubfs.cache.ahead import Ahead
-from hubfs.cache.block_cache import BlockCache
+from hubfs.cache.block_cache import BlockCache, CacheKey
+from hubfs.cache.block_checksums import BlockChecksums, CheckedBlob
+from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.index_store import Index, Indexes
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.turns import Turns
@@ -25,6 +27,7 @@ from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Location, Resolver
 from hubfs.memory_budget import MemoryBudget
 from hubfs.sources.archive import ArchiveSettings, ArchiveSource
+from hubfs.sources.archive_index import ArchiveIndex
 from hubfs.sources.archive_spans import ArchiveSpans, Wrap
 from hubfs.sources.locating import located_anew
 from hubfs.sources.naming import model_name
@@ -73,6 +76,7 @@ class ArchiveOpener:
         """The archive at `location`. Raises what the origin raises, when it is asked what it has."""
         stream = self._stream(location)
         model = model_name(self._resolver.cached_as, handle, stream.identity)
+        checksums = None if stream.pinned else BlockChecksums(stream.url)
         source = ArchiveSource(
             handle,
             stream.url,
@@ -86,25 +90,29 @@ class ArchiveOpener:
             turns=self._turns,
             ahead=self._ahead,
             on_complete=self._keep_index,
-            spans=self._spans(handle, model, stream.identity, lambda: location),
+            spans=self._spans(handle, model, stream.identity, lambda: location, checksums),
+            checksums=checksums,
         )
-        published = self._published_index(location, stream)
+        published = self._published_index(location, stream) if stream.pinned else None  # which has no checksums
         if published is not None:
             source.adopt(published)
         return source
 
     def load(self, handle: Handle, index: Index) -> ArchiveSource:
         """An archive that was complete before. Asks nobody. Raises `Damaged` for a malformed index."""
-        identity = str(index.get("identity"))
-        model = model_name(self._resolver.cached_as, handle, identity)
+        known = ArchiveIndex.from_json(handle, index)
+        model = model_name(self._resolver.cached_as, handle, known.identity)
+        checksums = None
+        if known.checksums is not None:
+            checksums = BlockChecksums(known.url)
+            checksums.adopt(known.checksums)
 
         def locate() -> Location:
             return located_anew(self._resolver, handle, Form.COMPRESSED)
 
         return ArchiveSource.from_index(
-            handle,
             model,
-            index,
+            known,
             open_stream=lambda: self._stream(locate()),
             cache=self._cache,
             cancellation=self._cancellation,
@@ -112,7 +120,8 @@ class ArchiveOpener:
             turns=self._turns,
             ahead=self._ahead,
             on_complete=self._keep_index,
-            spans=self._spans(handle, model, identity, locate),
+            spans=self._spans(handle, model, known.identity, locate, checksums),
+            checksums=checksums,
         )
 
     def _stream(self, location: Location) -> GcsStream | HttpStream:
@@ -127,12 +136,19 @@ class ArchiveOpener:
         seen = self._http.probe(location.url, location.headers)  # asked for a moment ago, and remembered
         return find_published_index(self._http, seen, seen.link, location.headers)
 
-    def _spans(self, handle: Handle, model: str, identity: str, locate: Locate) -> ArchiveSpans:
+    def _spans(
+        self, handle: Handle, model: str, identity: str, locate: Locate, checksums: BlockChecksums | None
+    ) -> ArchiveSpans:
+        pinned_by = identity if checksums is None else None
+
+        def wrap(key: CacheKey, blob: Blob) -> CachedBlob:
+            return self._wrap(key, blob if checksums is None else CheckedBlob(blob, key.path, checksums))
+
         def unpack(file: IndexFile) -> Blob:
             archive = LazyBlob(
                 f"{model}#archive",
                 file.archive_size_bytes,
-                lambda: RetryingBlob(self._ranged(handle, identity, locate()), self._retry, self._cancellation),
+                lambda: RetryingBlob(self._ranged(handle, pinned_by, locate()), self._retry, self._cancellation),
                 self._cancellation,
             )
             if file.gzip is None:
@@ -151,15 +167,18 @@ class ArchiveOpener:
         return ArchiveSpans(
             model,
             unpack=unpack,
-            wrap=self._wrap,
+            wrap=wrap,
             load=lambda: self._indexes.load_file(model),
             save=lambda data: self._indexes.save_file(model, data),
         )
 
-    def _ranged(self, handle: Handle, identity: str, location: Location) -> Blob:
-        """The archive by ranges. Raises `Stale` if it is another one by now, `Permanent` if there are no ranges."""
+    def _ranged(self, handle: Handle, identity: str | None, location: Location) -> Blob:
+        """The archive by ranges. Raises `Stale` if it is another one by now, `Permanent` if there are no ranges.
+
+        `identity` is None where no host's word says which archive it is.
+        """
         stream = self._stream(location)
-        if stream.identity != identity:
+        if identity not in (None, stream.identity):
             raise Stale(f"{stream.url} is no longer what it was when {handle} was first read; it is fetched anew")
         if isinstance(stream, GcsStream):
             return GcsBlob(self._gcs, stream.object)

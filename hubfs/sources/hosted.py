@@ -13,6 +13,7 @@ from hubfs.blobs.http_object import HttpObject
 from hubfs.blobs.retry import Permanent
 from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.blobs.url import redacted, without_secrets
+from hubfs.cache.block_checksums import BlockChecksums, CheckedBlob
 from hubfs.errors import Damaged, NotFound, Stale
 from hubfs.hub.handle import Handle
 from hubfs.hub.probing import in_parallel, is_page
@@ -41,7 +42,8 @@ class HostedSource(ListedSource):
     cache does not have. A file that the host then describes otherwise than `files` do is `Stale`.
 
     `lasting` says whether the host names its bytes by ETags or dates. Where it does not, nobody can tell later that
-    they are still the same: an index of such a source must not be kept beyond the source's life.
+    they are still the same: an index of such a source must not be kept beyond the source's life. Meanwhile a block that
+    is fetched again must be what it was, and the size is what the host said.
     """
 
     def __init__(
@@ -58,7 +60,6 @@ class HostedSource(ListedSource):
         lasting: bool = True,
         on_failure: OnFailure | None = None,
     ) -> None:
-        known = blobs or {}
         super().__init__(
             hub,
             handle,
@@ -66,11 +67,13 @@ class HostedSource(ListedSource):
             _identity(files.values()),
             entries=tree_of(url, {path: file.size_bytes for path, file in files.items()}),
             stamp_of=lambda path: files[path].stamp,
-            blob_of=lambda path: known.get(path) or _LaterBlob(self._files[path], lambda: self._connect(path)),
+            blob_of=self._blob_at,
             wrap=wrap,
             on_failure=on_failure,
         )
         self.lasting = lasting
+        self._checksums = BlockChecksums(url)
+        self._known_blobs = blobs or {}
         self._client = client
         self._files = files
         self._locate = locate
@@ -126,7 +129,7 @@ class HostedSource(ListedSource):
             locate=lambda: location,
             wrap=wrap,
             blobs=blobs,
-            lasting=all(found.validator is not None for _, found in described),
+            lasting=all(found.pinned for _, found in described),
             on_failure=on_failure,
         )
 
@@ -168,6 +171,12 @@ class HostedSource(ListedSource):
                 for path, file in sorted(self._files.items())
             ],
         }
+
+    def _blob_at(self, path: str) -> Blob:
+        blob = self._known_blobs.get(path)
+        if blob is None:
+            return _LaterBlob(self._files[path], lambda: self._connect(path))
+        return blob if self.lasting else CheckedBlob(blob, path, self._checksums)
 
     def _connect(self, path: str) -> Blob:
         """The blob of a file that is not known to be still the one that was listed. Raises `Stale` if it is not."""

@@ -56,3 +56,21 @@ def test_the_same_bytes_are_told_by_what_both_name() -> None:
     assert not seen(ETAG).same_as({"ETag": '"v2"'}, 100)
     assert not seen(ETAG).same_as(ETAG, 99)
     assert not seen(DATE).same_as({"Last-Modified": "Thu, 22 Oct 2015 07:28:00 GMT"}, 100)
+
+
+def test_weak_etags_count_where_there_is_nothing_better_and_tell_changes_only() -> None:
+    weak, other = {"ETag": 'W/"v1"'}, {"ETag": 'W/"v2"'}
+    assert seen(weak).same_as(weak, 100)
+    assert seen(weak).same_as({}, 100)
+    assert not seen(weak).same_as(other, 100)
+    assert seen({**weak, **DATE}).same_as({**other, **DATE}, 100)
+    assert (seen(weak).etag, seen(weak).validator, seen(weak).pinned) == (None, None, False)
+    assert seen(weak).named != seen(other).named
+    assert seen({**weak, **DATE}).named == seen({**other, **DATE}).named
+
+
+def test_a_host_names_the_version_by_a_strong_etag_or_by_a_date_and_a_size() -> None:
+    assert seen(ETAG, size_bytes=None).pinned
+    assert seen(DATE).pinned
+    assert not seen(DATE, size_bytes=None).pinned
+    assert not seen({}).pinned

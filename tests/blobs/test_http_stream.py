@@ -153,6 +153,7 @@ def test_a_host_without_ranges_is_read_from_the_start_again(origin, client, virt
     [
         ({"etag": '"v1"'}, {"etag": '"v2"'}),
         ({"last_modified": DATE}, {"last_modified": "Wed, 21 Oct 2015 07:28:09 GMT"}),
+        ({"etag": 'W/"v1"'}, {"etag": 'W/"v2"'}),
     ],
 )
 def test_what_changed_in_mid_stream_is_stale(origin, client, ranges, before, after) -> None:

@@ -30,6 +30,7 @@ from hubfs.cache.tiered import TieredCache
 from hubfs.cancellation import Cancellation
 from hubfs.hub.handle import Handle
 from hubfs.sources.archive import ArchiveSettings, ArchiveSource
+from hubfs.sources.archive_index import ArchiveIndex
 from hubfs.sources.naming import hub_label, model_name
 from tests.support.archives import gzipped, model_files, tar_of
 from tests.support.gcs_server import Fault, GcsServer, _store, gcs_server
@@ -92,9 +93,8 @@ class Daemon:
         index = self.indexes.load(f"{hub_label(self.hub)}/{HANDLE}")
         if index is not None:
             return ArchiveSource.from_index(
-                HANDLE,
                 model_name(self.hub, HANDLE, str(index["identity"])),
-                index,
+                ArchiveIndex.from_json(HANDLE, index),
                 open_stream=lambda: HttpStream(self.http, self.hub + PATH),
                 **collaborators,
             )

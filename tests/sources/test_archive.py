@@ -17,6 +17,7 @@ from hubfs.errors import Damaged, EntryNotFound, IsADirectory, Stale
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
 from hubfs.sources.archive import ArchiveSettings, ArchiveSource
+from hubfs.sources.archive_index import ArchiveIndex
 from hubfs.sources.naming import model_name
 from hubfs.sources.source import ROOT, Entry, EntryKind
 from tests.support.archives import END_MARKER, gzipped, member, model_files, tar_of
@@ -200,7 +201,9 @@ def test_an_index_says_everything_without_a_transfer(desk: Desk) -> None:
     first = desk.source(desk.stream(tar_of(FILES)), cache)
     entries = first.entries()
     stream = desk.stream(tar_of(FILES))
-    again = ArchiveSource.from_index(HANDLE, first.model, first.to_index(), **desk.collaborators(stream, cache))
+    again = ArchiveSource.from_index(
+        first.model, ArchiveIndex.from_json(HANDLE, first.to_index()), **desk.collaborators(stream, cache)
+    )
     assert again.complete
     assert (again.url, again.identity, again.form) == (first.url, first.identity, first.form)
     assert again.entries() == entries
@@ -230,7 +233,9 @@ def test_a_block_that_comes_in_while_a_reader_looks_is_not_missed(desk: Desk) ->
     first = desk.source(desk.stream(tar_of(FILES)), cache)
     first.entries()
     stream = desk.stream(tar_of(FILES))
-    again = ArchiveSource.from_index(HANDLE, first.model, first.to_index(), **desk.collaborators(stream, cache))
+    again = ArchiveSource.from_index(
+        first.model, ArchiveIndex.from_json(HANDLE, first.to_index()), **desk.collaborators(stream, cache)
+    )
     assert {path: read(again, path) for path in FILES} == FILES
     assert stream.transfers == 0
 
@@ -240,7 +245,9 @@ def loaded(desk: Desk, archive: bytes = b"", identity: str = "v1") -> ArchiveSou
     first = desk.source(desk.stream(tar_of(FILES)))
     first.entries()
     stream = desk.stream(archive or tar_of(FILES), identity=identity)
-    return ArchiveSource.from_index(HANDLE, first.model, first.to_index(), **desk.collaborators(stream))
+    return ArchiveSource.from_index(
+        first.model, ArchiveIndex.from_json(HANDLE, first.to_index()), **desk.collaborators(stream)
+    )
 
 
 def test_a_lost_block_costs_one_pass(desk: Desk) -> None:
@@ -305,9 +312,16 @@ def spoiled(change: dict[str, Any], **entry: Any) -> dict[str, Any]:
     return index | change
 
 
-def test_a_well_formed_index_is_taken(desk: Desk) -> None:
-    index = spoiled({})
-    assert ArchiveSource.from_index(HANDLE, "m", index, **desk.collaborators(desk.stream(b""))).to_index() == index
+@pytest.mark.parametrize("checksums", [{}, {"crc32c": [5]}])
+def test_a_well_formed_index_is_taken(desk: Desk, checksums: dict[str, Any]) -> None:
+    index = spoiled({}, **checksums)
+    assert ArchiveIndex.from_json(HANDLE, index).to_json() == index
+    assert checksums or (
+        ArchiveSource.from_index(
+            "m", ArchiveIndex.from_json(HANDLE, index), **desk.collaborators(desk.stream(b""))
+        ).to_index()
+        == index
+    )
 
 
 @pytest.mark.parametrize(
@@ -334,12 +348,15 @@ def test_a_well_formed_index_is_taken(desk: Desk) -> None:
         spoiled({}, path=7),
         spoiled({}, path=""),
         spoiled({"entries": 2 * spoiled({})["entries"]}),
+        *(spoiled({}, crc32c=crcs) for crcs in ([], [1, 2], [1.0], [-1], [1 << 32], ["1"], "1", {"1": 1}, 1, [True])),
+        spoiled({}, crc32c=[1], kind="directory"),
+        spoiled({"entries": [*spoiled({}, crc32c=[1])["entries"], *spoiled({}, path="b")["entries"]]}),
     ],
     ids=lambda index: str(index)[-90:],
 )
 def test_a_malformed_index_is_damaged(desk: Desk, index: Any) -> None:
     with pytest.raises(Damaged, match="index of google/spice/2"):
-        ArchiveSource.from_index(HANDLE, "m", index, **desk.collaborators(desk.stream(b"")))
+        ArchiveSource.from_index("m", ArchiveIndex.from_json(HANDLE, index), **desk.collaborators(desk.stream(b"")))
 
 
 def test_files_begin_where_the_index_says(desk: Desk) -> None:

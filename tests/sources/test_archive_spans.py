@@ -23,6 +23,7 @@ from hubfs.formats.gzip_blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
 from hubfs.memory_budget import MemoryBudget
 from hubfs.sources.archive import ArchiveSettings, ArchiveSource
+from hubfs.sources.archive_index import ArchiveIndex
 from hubfs.sources.archive_spans import ArchiveSpans
 from hubfs.sources.naming import model_name
 from hubfs.sources.offline import OfflineSource
@@ -174,7 +175,7 @@ def test_an_index_that_another_daemon_kept_meanwhile_is_found(bench_of: Callable
 def test_the_index_outlives_the_daemon(bench_of: Callable[..., Bench]) -> None:
     bench = bench_of()
     index = bench.read_once().to_index()
-    again = ArchiveSource.from_index(HANDLE, MODEL, index, **bench.collaborators())
+    again = ArchiveSource.from_index(MODEL, ArchiveIndex.from_json(HANDLE, index), **bench.collaborators())
     assert read(again, WEIGHTS) == NOISE
     assert bench.stream.transfers == 1
 
@@ -189,7 +190,9 @@ def test_readers_that_come_at_once_to_a_kept_index_share_its_spans(bench_of: Cal
         return bench.kept
 
     spans = ArchiveSpans(MODEL, unpack=bench.unpack, wrap=bench.wrap, load=kept, save=lambda _: None)
-    source = ArchiveSource.from_index(HANDLE, MODEL, index, **bench.collaborators() | {"spans": spans})
+    source = ArchiveSource.from_index(
+        MODEL, ArchiveIndex.from_json(HANDLE, index), **bench.collaborators() | {"spans": spans}
+    )
     with ThreadPoolExecutor(2) as readers:
         reads = [readers.submit(source.open(source.find(WEIGHTS)).read_at, offset, 1000) for offset in (0, 2000)]
         assert [read.result(10) for read in reads] == [NOISE[:1000], NOISE[2000:3000]]
@@ -265,7 +268,7 @@ def test_a_kept_index_that_is_damaged_is_left_aside(
     index = bench.read_once().to_index()
     assert bench.kept is not None
     bench.kept = bench.kept[:-1] + b"x"
-    again = ArchiveSource.from_index(HANDLE, MODEL, index, **bench.collaborators())
+    again = ArchiveSource.from_index(MODEL, ArchiveIndex.from_json(HANDLE, index), **bench.collaborators())
     assert read(again, WEIGHTS) == NOISE
     assert bench.stream.transfers == 2
     assert "left aside" in caplog.text
@@ -396,7 +399,7 @@ def test_a_file_with_holes_is_read_by_a_pass_by_spans_and_out_of_the_cache(
     assert bench.origin.ranges
 
     restarted = ArchiveSource.from_index(
-        HANDLE, MODEL, json.loads(json.dumps(source.to_index())), **bench.collaborators()
+        MODEL, ArchiveIndex.from_json(HANDLE, json.loads(json.dumps(source.to_index()))), **bench.collaborators()
     )
     assert restarted.find(WEIGHTS) == source.find(WEIGHTS)
     check_holes(restarted.open(restarted.find(WEIGHTS)))
@@ -418,9 +421,4 @@ def test_an_index_whose_holes_cannot_be_is_malformed(
     (sparse,) = [entry for entry in index["entries"] if "extents" in entry]
     for extents in ([[5, 1 << 41]], [[5, 1], [5, 1]], [[0, -1]], [["a", 1]], [5], [[2 * n, 1] for n in range(100_001)]):
         with pytest.raises(Damaged):
-            ArchiveSource.from_index(
-                HANDLE,
-                MODEL,
-                {**index, "entries": [{**sparse, "extents": extents}]},
-                **bench.collaborators(),
-            )
+            ArchiveIndex.from_json(HANDLE, {**index, "entries": [{**sparse, "extents": extents}]})

@@ -105,6 +105,24 @@ def test_a_signed_url_that_expired_is_found_anew(origin: HttpOrigin, client: Htt
     assert source.failure is None
 
 
+@pytest.mark.parametrize("virtues", [{"etag": None}, {"etag": 'W/"7"'}, {"etag": None, "ranges": False}])
+def test_where_the_host_names_no_version_a_block_that_comes_again_must_be_the_same(
+    origin: HttpOrigin, client: HttpClient, location: Location, virtues: dict[str, object]
+) -> None:
+    put(origin, f"/{HANDLE}", "lite-format=tflite", BODY, **virtues)
+    client.forget(location.url)
+    source = FileSource.ask(client, origin.url, HANDLE, location, plain)
+    assert not source.lasting
+    blob = source.open(FILE)
+    for _ in range(2):
+        assert blob.read_at(0, 1 << 30) == BODY
+    put(origin, f"/{HANDLE}", "lite-format=tflite", BODY[:-1] + b"x", **virtues)
+    assert blob.read_at(0, 1 << 20) == BODY[: 1 << 20]
+    with pytest.raises(Stale, match="MiB 1 of"):
+        blob.read_at(1 << 20, 1 << 20)
+    assert isinstance(source.failure, Stale)
+
+
 def test_an_index_gives_the_same_source_without_a_request(
     source: Source, origin: HttpOrigin, client: HttpClient, location: Location
 ) -> None:
