@@ -60,19 +60,19 @@ class MemoryTier:
                 self._keep((key, index), block)
         return False
 
-    def span(self, model: str, number: int) -> bytes | None:
-        """A span of the model's archive, inflated, if it is here."""
+    def span(self, model: str, start_bytes: int) -> bytes | None:
+        """A span of the model's archive, inflated, by where it begins in the tar, if it is here."""
         with self._lock:
-            return self._used((CacheKey(model, _SPANS), number))
+            return self._used((CacheKey(model, _SPANS), start_bytes))
 
-    def put_span(self, model: str, number: int, output: bytes) -> None:
+    def put_span(self, model: str, start_bytes: int, output: bytes) -> None:
         """Keeps a span of the model's archive, for the next read of it, where it leaves room for the blocks in it."""
         with self._lock:
-            self._forget((CacheKey(model, _SPANS), number))
+            self._forget((CacheKey(model, _SPANS), start_bytes))
             room_bytes = self._limit_bytes - self._beside_bytes() - len(output)
             if room_bytes >= len(output) // 3:
                 self._give_way(room_bytes)
-                self._keep((CacheKey(model, _SPANS), number), output)
+                self._keep((CacheKey(model, _SPANS), start_bytes), output)
 
     def hold(self, model: str) -> Release:  # noqa: ARG002 - the protocol's signature
         """Nothing to do: memory gives way by recency alone."""

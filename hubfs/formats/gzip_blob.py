@@ -12,11 +12,12 @@ from hubfs.formats.span import inflate_span, inflate_start
 from hubfs.single_flight import SingleFlight, await_result
 
 Recall = Callable[[int], bytes | None]
-"""A span that was kept, by its number; None where it was not, or is no longer."""
+"""A span that was kept, by where its output begins; None where it was not, or is no longer. One of another length is of
+another index of the archive, whose spans begin and end elsewhere."""
 
 Keep = Callable[[int, bytes], None]
-"""Keeps what a span inflated to, by its number, for as long as it may: reads of 1 MiB, one after the other, want each
-span several times."""
+"""Keeps what a span inflated to, by where that begins, for as long as it may: reads of 1 MiB, one after the other, want
+each span several times."""
 
 _SPAN_TIMEOUT_S = 300.0
 """The bound for a reader that waits for a span that another one decodes; the fetch gives up much earlier."""
@@ -78,7 +79,7 @@ class GzipBlob:
 
     def _decoded(self, numbers: Iterable[int]) -> list[bytes]:
         """The spans' output, in order."""
-        found = {number: self._recall(number) for number in numbers}
+        found = {number: self._recalled(number) for number in numbers}
         missing = [number for number, output in found.items() if output is None]
         tasks = {number: self._pool.submit(self._span, number) for number in missing[1:]}
         try:
@@ -94,12 +95,17 @@ class GzipBlob:
     def _result(self, task: "Future[bytes]") -> bytes:
         return await_result(task, self._cancellation, _SPAN_TIMEOUT_S, f"a span of {self._name}")
 
+    def _recalled(self, number: int) -> bytes | None:
+        span = self._index.span(number)
+        output = self._recall(span.output_start_bytes)
+        return output if output is not None and len(output) == span.output_bytes else None
+
     def _span(self, number: int) -> bytes:
-        known = self._recall(number)
+        known = self._recalled(number)
         return known if known is not None else self._flights.run(number, lambda: self._decode(number))
 
     def _decode(self, number: int) -> bytes:
-        known = self._recall(number)  # another flight may have landed between the look and this one
+        known = self._recalled(number)  # another flight may have landed between the look and this one
         if known is not None:
             return known
         self._cancellation.check()
@@ -109,7 +115,7 @@ class GzipBlob:
             output = _inflated(span, compressed)
         except Damaged as error:
             raise Damaged(f"{self._name}, bytes {span.start_bytes} to {span.end_bytes}: {error}") from error
-        self._keep(number, output)
+        self._keep(span.output_start_bytes, output)
         return output
 
 

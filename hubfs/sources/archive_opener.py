@@ -160,8 +160,8 @@ class ArchiveOpener:
                 name=name,
                 pool=self._pool,
                 cancellation=self._cancellation,
-                recall=lambda number: self._memory.span(model, number),
-                keep=lambda number, output: self._memory.put_span(model, number, output),
+                recall=lambda start_bytes: self._memory.span(model, start_bytes),
+                keep=lambda start_bytes, output: self._memory.put_span(model, start_bytes, output),
             )
 
         return ArchiveSpans(

@@ -201,3 +201,18 @@ def test_a_cancel_ends_the_wait_for_another_readers_span(index, pool):
 
 def test_the_key_is_not_that_of_the_archive(index, pool):
     assert blob_of(Archive(), index, pool).key == "archive#inflated"
+
+
+def test_spans_that_were_kept_under_another_index_of_the_same_archive_are_read_right(index, pool):
+    """An index that was of no use is made anew, and its spans begin elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_recorder, "SPACING_BYTES", 250_000)
+        other = index_of(ARCHIVE)
+    assert {one.output_offset_bytes for one in other.checkpoints} != {
+        one.output_offset_bytes for one in index.checkpoints
+    }
+    memory = MemoryTier(2 * len(OUTPUT))
+    for one in (index, other, index):
+        blob = blob_of(Archive(), one, pool, **kept_in(memory))
+        assert blob.read_at(0, len(OUTPUT)) == OUTPUT
+        assert all(blob.read_at(n, 1000) == OUTPUT[n : n + 1000] for n in range(0, len(OUTPUT), 100_000))
