@@ -94,7 +94,9 @@ def test_a_model_that_is_listed_first_is_what_gnu_tar_extracts(
     assert content(source) == expected  # out of the cache, by now
     assert stream.transfers <= 2  # of blocks that were compared, and not kept, there may be one more
     index = json.loads(json.dumps(source.to_index()))
-    restarted = ArchiveSource.from_index(HANDLE, MODEL, index, **desk.collaborators(stream, disk))
+    restarted = ArchiveSource.from_index(
+        MODEL, ArchiveIndex.from_json(HANDLE, index), **desk.collaborators(stream, disk)
+    )
     transfers = stream.transfers
     assert content(OfflineSource(restarted, disk)) == expected
     assert stream.transfers == transfers
