@@ -151,9 +151,9 @@ def test_blocks_exclude_each_other_and_no_others(desk: Desk, pool: ThreadPoolExe
 
 
 def test_a_heartbeat_keeps_the_others_waiting(desk: Desk, pool: ThreadPoolExecutor) -> None:
-    with desk.daemon(ttl_s=0.6).pass_turn(MODEL, never):
-        waiting = pool.submit(take, desk.daemon(ttl_s=0.6))
-        assert not eventually(waiting.done, 1.8)
+    with desk.daemon(ttl_s=2.0).pass_turn(MODEL, never):
+        waiting = pool.submit(take, desk.daemon(ttl_s=2.0))
+        assert not eventually(waiting.done, 5)
     assert waiting.result(10) is True
 
 
