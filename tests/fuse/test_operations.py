@@ -441,4 +441,4 @@ def test_attributes_are_read_by_name_and_never_listed(
     monkeypatch.setattr(operations._tree, "attribute", lambda *_: "ü" * 100_000)
     cut = operations.getxattr(ROOT, "user.hubfs.error")
     assert len(cut) <= 65536, "the kernel would say E2BIG"
-    assert cut.decode().endswith("üü… (100000 characters)")
+    assert cut.decode().endswith("üü...")
