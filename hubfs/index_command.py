@@ -38,8 +38,8 @@ def write_index(archive: Path, output: Path | None, *, workers: int) -> str:
         raise InvalidConfig(f"{archive} cannot be read: {error.strerror}") from error
     if index is None:
         raise Unavailable(
-            f"{archive} has no index, because there is no place to start inflating but its beginning: pack it again as "
-            "one gzip member, as `tar -cz` does"
+            f"{archive} has no index, because there is no place to start inflating but its beginning (fixed Huffman "
+            "codes, several gzip members, or one block): pack it again as one gzip member, as `tar -cz` does"
         )
     _verify(index, FileBlob(archive.resolve(), status.st_size, status.st_mtime_ns), workers)
     data = index.to_bytes()
@@ -56,7 +56,7 @@ def index_of(archive: Path, *, workers: int) -> IndexFile | None:
 
     Raises `Damaged` for an archive that is, and `OSError` for a file that cannot be read.
     """
-    recording = ArchiveRecording(useful=True)
+    recording = ArchiveRecording(str(archive), useful=True)
     size_bytes = archive.stat().st_size
     inflated = inflate(
         lambda: recording.compressed(_chunks(archive)),

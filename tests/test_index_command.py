@@ -1,7 +1,9 @@
 import dataclasses
 import gzip
 import os
+import random
 import tarfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -151,6 +153,21 @@ def test_a_link_in_an_archive_is_refused_as_a_mount_would(tmp_path: Path):
         tar.add(tmp_path / "link", "link")
     with pytest.raises(Damaged, match="a symbolic link"):
         write_index(tmp_path / "model.tar.gz", None, workers=1)
+
+
+def test_fixed_huffman_codes_that_cost_the_index_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    some = random.Random(1)
+    words = [some.randbytes(5).hex().encode() for _ in range(4000)]
+    deflater = zlib.compressobj(1, zlib.DEFLATED, 31, 8, zlib.Z_FIXED)
+    archive = tmp_path / "model.tar.gz"
+    archive.write_bytes(
+        deflater.compress(tar_of({"text": 9 * b" ".join(some.choices(words, k=1_000_000))})) + deflater.flush()
+    )
+    assert index_of(archive, workers=2) is None
+    assert (
+        f"{archive} is inflated on one core, from the start: the inflating process gave up: rapidgzip reads"
+        in caplog.text
+    )
 
 
 def test_several_large_gzip_members_have_no_index(tmp_path: Path):

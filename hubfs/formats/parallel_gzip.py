@@ -80,14 +80,14 @@ def inflate(
     workers: int,
     cancellation: Cancellation,
     on_checkpoint: OnCheckpoint,
-    on_lost: Callable[[], None],
+    on_lost: Callable[[str], None],
     most_shared_bytes: int = PLENTY_BYTES,
 ) -> Generator[Bytes, None, None]:
     """Yields what an archive of `size_bytes` inflates to, as `gzip.inflate` does, on `workers` cores where possible.
 
     `open_chunks` opens the archive at its start. It is called again when the inflating process was lost, or could not
     verify the archive: then ISA-L inflates from the start, what was yielded before is passed over, and the end is
-    reached only if it was the same. Before that `on_lost` is called: the checkpoints that came are void, and no more
+    reached only if it was the same. Before that `on_lost` is told why: the checkpoints that came are void, and no more
     will come. `most_shared_bytes` bounds what is shared with the process, where it can work with so little. Raises what
     `gzip.inflate` does, `Cancelled`, and what the chunks raise.
     """
@@ -107,8 +107,7 @@ def inflate(
                 yield data
         return
     except WorkerLost as lost:
-        _log.warning("Inflating on one core, from the start: %s", lost)
-    on_lost()
+        on_lost(str(lost))
     head, chunks = _peek(open_chunks())
     with contextlib.closing(_in_this_process(head, chunks, size_bytes, cancellation)) as output:
         yield from _behind(output, yielded_bytes, checksum)

@@ -336,7 +336,7 @@ class ArchiveSource:
     def _pass_by(self, stream: ByteStream, turn: Turn) -> None:
         settings = self._settings
         shared_bytes = shared_memory_bytes(stream.size_bytes, settings.inflate_workers, settings.shared_bytes)
-        recording = ArchiveRecording(useful=self._spans is not None and not self._spans.known)
+        recording = ArchiveRecording(self.url, useful=self._spans is not None and not self._spans.known)
         inflated = inflate(
             lambda: recording.compressed(stream.chunks()),
             stream.size_bytes,
@@ -377,6 +377,12 @@ class ArchiveSource:
         if self._spans is not None and file is not None:
             self._spans.adopt(file)
             self._progress.index_made()
+        elif recording.why_none:
+            _log.warning(
+                "%s has no index, so that a block that the cache loses costs another reading of it: %s; pack it as one "
+                "gzip member, as `tar -cz` does",
+                *(self.url, recording.why_none),
+            )
 
     def _what_counts(self, repeats: Repeats, seen: MemberSeen | BlockSeen) -> Iterable[MemberSeen | BlockSeen]:
         """See `Repeats`. Raises `Damaged` for what contradicts what came by before, `Stale` where nothing pins that."""

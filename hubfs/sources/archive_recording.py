@@ -1,5 +1,6 @@
 """What a pass notes down, so that the next reader of a lost block needs none."""
 
+import logging
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from hubfs.errors import Damaged
@@ -13,16 +14,22 @@ from hubfs.sources.source import Entry, EntryKind
 
 _MAGIC = b"\x1f\x8b"
 
+_log = logging.getLogger(__name__)
+
 
 class ArchiveRecording:
     """Watches one pass: the archive as it comes in, and what it inflates to. For one pass.
 
-    Unless it is `useful`, nothing is noted down. The two sides may be watched by two threads; `index_file` is asked
-    when both have ended.
+    `name` is the archive's, for messages. Unless it is `useful`, nothing is noted down. The two sides may be watched by
+    two threads; `index_file` is asked when both have ended.
     """
 
-    def __init__(self, *, useful: bool) -> None:
+    def __init__(self, name: str, *, useful: bool) -> None:
+        self._name = name
         self._recorder = IndexRecorder() if useful else None
+        self.why_none = ""
+        """Why there is no index, if there should be one."""
+
         self._head = self._tail = b""
         self._size_bytes = self._output_bytes = 0
 
@@ -66,9 +73,12 @@ class ArchiveRecording:
         if self._recorder is not None:
             self._recorder.checkpoint(bit_offset, output_offset_bytes)
 
-    def void(self) -> None:
-        """What was noted down is not to be trusted."""
-        self._recorder = None
+    def void(self, why: str) -> None:
+        """What was noted down is not to be trusted: the process that inflates was lost, and `why`."""
+        _log.warning("%s is inflated on one core, from the start: %s", self._name, why)
+        if self._recorder is not None:
+            self._recorder = None
+            self.why_none = f"{why} (as happens with several gzip members, and with fixed Huffman codes)"
 
     def index_file(self, entries: Sequence[PlacedEntry]) -> IndexFile | None:
         """The index of the archive, which holds `entries`; None where there is none, or reading by it is not worth it.
@@ -81,6 +91,10 @@ class ArchiveRecording:
         if self.is_gzip:
             gzip = self._recorder.finish(self._size_bytes, self._tail)
             if gzip is None:
+                self.why_none = (
+                    "there is no place to start inflating but its beginning, as in gzip data of fixed Huffman codes, "
+                    "of several members, or of one block, or where --inflate-workers is 0"
+                )
                 return None
         return IndexFile(self._size_bytes, tuple(_member(placed) for placed in entries), gzip)
 

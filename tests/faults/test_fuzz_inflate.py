@@ -138,7 +138,7 @@ def judge(seed):
                 lambda: in_chunks(packed, pieces),
                 len(packed),
                 on_checkpoint=lambda *_: None,
-                on_lost=lambda: None,
+                on_lost=lambda _: None,
                 **settings,
             )
         )

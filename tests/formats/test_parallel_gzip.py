@@ -52,7 +52,7 @@ class Losses:
         self.opened += 1
         return in_chunks(self.packed, CHUNK)
 
-    def on_lost(self):
+    def on_lost(self, _why):
         self.lost += 1
 
     def inflate(self, **options):
@@ -414,7 +414,12 @@ def test_closing_closes_the_chunks(packed):
             closed.set()
 
     output = inflate(
-        chunks, len(packed), workers=2, cancellation=Cancellation(), on_checkpoint=lambda *_: None, on_lost=lambda: None
+        chunks,
+        len(packed),
+        workers=2,
+        cancellation=Cancellation(),
+        on_checkpoint=lambda *_: None,
+        on_lost=lambda _: None,
     )
     next(output)
     output.close()

@@ -422,3 +422,42 @@ def test_an_index_whose_holes_cannot_be_is_malformed(
     for extents in ([[5, 1 << 41]], [[5, 1], [5, 1]], [[0, -1]], [["a", 1]], [5], [[2 * n, 1] for n in range(100_001)]):
         with pytest.raises(Damaged):
             ArchiveIndex.from_json(HANDLE, {**index, "entries": [{**sparse, "extents": extents}]})
+
+
+def in_two_members(tar: bytes) -> bytes:
+    middle = len(tar) // 2
+    return gzipped(tar[:middle], level=1) + gzipped(tar[middle:], level=1)
+
+
+@pytest.mark.parametrize(
+    ("pack", "workers", "reason"),
+    [
+        (in_two_members, 2, "it is damaged, or has several gzip members"),
+        (lambda tar: gzipped(tar, level=1), 0, "where --inflate-workers is 0"),
+    ],
+    ids=["two members", "no workers"],
+)
+def test_an_archive_without_an_index_is_named_and_the_reason_is_said(
+    bench_of: Callable[..., Bench],
+    caplog: pytest.LogCaptureFixture,
+    pack: Callable[[bytes], bytes],
+    workers: int,
+    reason: str,
+) -> None:
+    bench = bench_of(archive=pack(tar_of(FILES)))
+    source = bench.source(workers)
+    assert read(source, "zz/last") == FILES["zz/last"]
+    source.entries()
+    assert eventually(lambda: f"{URL} has no index, so that a block that the cache loses costs another" in caplog.text)
+    assert reason in caplog.text
+    assert "pack it as one gzip member, as `tar -cz` does" in caplog.text
+    assert bench.kept is None
+    if pack is in_two_members:
+        assert f"{URL} is inflated on one core, from the start: " in caplog.text
+
+
+def test_nothing_is_said_of_an_archive_that_has_an_index(
+    bench_of: Callable[..., Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    bench_of().read_once()
+    assert "index" not in caplog.text
