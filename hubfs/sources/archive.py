@@ -373,6 +373,10 @@ class ArchiveSource:
         if self._checksums is not None and not self._paths_with_blocks() <= came:
             raise Stale(f"{self.url} lacks some of what it held when {self.handle} was first read; it is fetched anew")
         self._tell_complete()
+        self._keep_spans(recording)
+
+    def _keep_spans(self, recording: ArchiveRecording) -> None:
+        """From now on lost blocks are read by the index that was made; says why there is none, if there should be."""
         file = recording.index_file(self._progress.placed())
         if self._spans is not None and file is not None:
             self._spans.adopt(file)

@@ -6,6 +6,7 @@ import random
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -210,7 +211,8 @@ def test_what_changed_behind_a_complete_model_is_noticed(desk: Desk) -> None:
     assert len(source.entries()) == 2
     assert eventually(lambda: stream.closed == 1)
     stream.data = archive_of([(b"a", b"one"), (b"b", b"1"), (b"a", b"two")])
-    source.open(source.find("b")).read_at(0, 1)
+    with suppress(Damaged):  # the pass that brings it may have gone further by the time it is noted
+        source.open(source.find("b")).read_at(0, 1)
     assert eventually(lambda: source.failure is not None)
     assert "'a' comes again, with other bytes" in str(source.failure)
 
