@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from hubfs.formats.names import MAX_MEMBERS, MAX_NAMES_BYTES
-from hubfs.formats.tar import MAX_EXTENDED_HEADER_BYTES, MAX_PAX_RECORDS
+from hubfs.formats.tar_header import MAX_EXTENDED_HEADER_BYTES, MAX_PAX_RECORDS
+from hubfs.formats.tar_sparse import MAX_EXTENTS
 from tests.conftest import MountHub
-from tests.support.archives import END_MARKER, base_256, gnu_long_name, gzipped, header, member, pax, tar_of
+from tests.support.archives import END_MARKER, base_256, gnu_long_name, gzipped, header, member, padded, pax, tar_of
 from tests.support.figures import Figures
 from tests.support.files import files
 from tests.support.gcs_server import gcs_server
@@ -41,6 +42,19 @@ BOUND_S = 90.0
 GOOD = {"saved_model.pb": b"graph" * 100, "variables/variables.index": bytes(range(256))}
 FIRST = tar_of(GOOD, directories=False).rstrip(b"\0")
 FIRST += bytes(-len(FIRST) % 512)
+
+
+def sparse(sparse_map: bytes, size_bytes: int, name: bytes = b"a") -> bytes:
+    """A member with this map, of PAX 1.0, and as many bytes of data as the map's stretches have."""
+    records = {b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0", b"GNU.sparse.realsize": b"%d" % size_bytes}
+    data_bytes = 512 * (sparse_map.count(b"\n512"))
+    return pax(records) + member(name, padded(sparse_map) + bytes(data_bytes))
+
+
+def stretches(count: int) -> tuple[bytes, int]:
+    """A map of so many, with holes between them, and the size of the file."""
+    numbers = b"".join(b"%d\n512\n" % (1 << 30 | 1024 * number) for number in range(count))
+    return b"%d\n" % count + numbers, (1 << 30) + 1024 * count
 
 
 @pytest.fixture
@@ -100,9 +114,14 @@ def bombs() -> dict[str, tuple[bytes, str]]:
             gzipped(FIRST + header(b"weights", size=base_256(1 << 43)) + bytes(MIB)),
             "all that deflate can do",
         ),
-        "sparse": (
-            gzipped(FIRST + pax({b"GNU.sparse.major": b"1", b"GNU.sparse.realsize": b"%d" % (1 << 62)}) + header(b"a")),
-            "a sparse file",
+        "sparse": (gzipped(FIRST + sparse(b"0\n", 1 << 62)), "impossible size"),
+        "stretches": (
+            gzipped(FIRST + sparse(b"%d\n" % (MAX_EXTENTS + 1), 1 << 40)),
+            f"at most {MAX_EXTENTS} stretches",
+        ),
+        "stretches-in-all": (
+            gzipped(b"".join(sparse(*stretches(2000), name=b"%d" % number) for number in range(51)), level=1),
+            f"at most {MAX_EXTENTS} stretches",
         ),
         "negative": (gzipped(FIRST + header(b"weights", size=base_256(-1 << 40))), "impossible size"),
         "gzip-of-gzip": (gzipped(gzipped(gzipped(os.urandom(5000)))), "neither gzip nor tar"),
@@ -175,6 +194,19 @@ def test_a_bomb_is_refused_by_its_limit_in_bounded_memory_and_time(
             figures.add("bombs", refused=1)
         assert files(hub.path / "good/model/1") == GOOD
         assert on_disk_bytes(hub) < MIB  # nothing is kept of what was refused
+
+
+def test_as_many_stretches_and_names_twice_as_there_may_be_are_read_in_bounded_memory(
+    mount: MountHub, origin: Origin, tmp_path: Path
+) -> None:
+    many = b"".join(sparse(*stretches(2000), name=b"%d" % number) for number in range(50))
+    host(origin, tmp_path, "many/stretches/1", gzipped(many + END_MARKER, level=1))
+    twice = b"".join(member(b"%d" % (number % 40_000), b"1") for number in range(80_000))
+    host(origin, tmp_path, "many/twice/1", gzipped(twice + END_MARKER, level=1))
+    with mount(origin, *OPTIONS, "--no-disk-cache") as hub, bounded_memory(hub):
+        assert len(os.listdir(hub.path / "many/stretches/1")) == 50
+        assert (hub.path / "many/stretches/1/7").stat().st_size == (1 << 30) + 1024 * 2000
+        assert len(os.listdir(hub.path / "many/twice/1")) == 40_000
 
 
 def zeros_tar(size_bytes: int) -> Iterator[bytes]:
