@@ -280,7 +280,7 @@ def check(root: Path, recorded: Recorded) -> Found:
     for model, data in recorded.files.items():
         found.count(store.load_file(model), data)
         most_bytes = sum(len(block) for (key, _), block in recorded.blocks.items() if key.model == model)
-        found.wrong += cache.cached_bytes(model) > most_bytes
+        found.wrong += (cache.cached_bytes(model) or 0) > most_bytes
     for (hub, name), answers in recorded.answers.items():
         found.count(LatestStore(CacheLayout(root), hub).load(name), *answers)
     list(store.known("hub"))
