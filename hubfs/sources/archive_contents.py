@@ -74,7 +74,7 @@ class ArchiveContents:
 
     def _grow(self, entry: Entry, by: int) -> None:
         if entry.kind is EntryKind.FILE:
-            self.extent = Extent(self.extent.files + by, self.extent.size_bytes + by * entry.size_bytes)
+            self.extent = Extent(self.extent.files + by, self.extent.size_bytes + by * entry.stored_bytes)
 
     def adopt(self, placed: Sequence[PlacedEntry], told: Container[str] = ()) -> bool:
         """Takes over what another pass found; False if that is nothing, or contradicts what came by here.

@@ -52,7 +52,7 @@ def with_holes(stored: Blob, entry: Entry) -> Blob:
 
 @dataclass(frozen=True)
 class Extent:
-    """How many files a model has, and their sizes together: as far as they are known."""
+    """How many files a model has, and their sizes together, without holes: as far as they are known."""
 
     files: int = 0
     size_bytes: int = 0

@@ -117,3 +117,31 @@ def test_a_tar_without_an_end_is_whole_in_gzip_only(tmp_path: Path, machine: Mac
                 list((mount.path / "no/end" / version).iterdir())
             assert refused.value.errno == errno.EIO
         assert "without an end marker, behind member 'b'" in mount.log()
+
+
+def test_a_file_that_comes_twice_is_the_last_one_for_who_lists_and_damage_for_who_has_the_first(
+    tmp_path: Path, machine: Machine, hub: NginxHub
+) -> None:
+    same = member(b"a", b"one") + member(b"b", b"1") + member(b"a", b"one")
+    other = member(b"a", b"one") + member(b"b", b"1") + member(b"a", b"two, longer")
+    host(hub, "twice/same/1", gzipped(same + END_MARKER), tmp_path)
+    for version in (1, 2):
+        host(hub, f"twice/other/{version}", gzipped(other + END_MARKER), tmp_path)
+    with mounted(machine, tmp_path / "hub", hub.url) as mount:
+        assert (mount.path / "twice/same/1/a").read_bytes() == b"one"
+        assert sorted(os.listdir(mount.path / "twice/same/1")) == ["a", "b"]
+        listed = mount.path / "twice/other/1"
+        assert sorted(os.listdir(listed)) == ["a", "b"]
+        assert (listed / "a").stat().st_size == 11
+        assert (listed / "a").read_bytes() == b"two, longer"
+        # The whole archive is one chunk here: whoever asks for the first is told of it before the pass goes on, or
+        # after the last came by. Never of the one, and then of the other.
+        asked = mount.path / "twice/other/2"
+        try:
+            size_bytes = (asked / "a").stat().st_size
+            data = (asked / "a").read_bytes()
+        except OSError as damaged:
+            assert damaged.errno == errno.EIO  # noqa: PT017 - or it is the last one
+            assert "'a' comes twice, with other bytes" in mount.log()
+        else:
+            assert (size_bytes, data) == (11, b"two, longer")

@@ -92,6 +92,7 @@ def test_a_model_that_is_listed_first_is_what_gnu_tar_extracts(
     stream = desk.stream(pack(packed))
     source = desk.source(stream, disk)
     assert content(source) == expected
+    assert (source.extent.files, source.extent.size_bytes) == (len(expected), sum(map(len, expected.values())))
     assert content(source) == expected  # out of the cache, by now
     assert stream.transfers <= 2  # of blocks that were compared, and not kept, there may be one more
     index = json.loads(json.dumps(source.to_index()))

@@ -389,6 +389,7 @@ def test_a_file_with_holes_is_read_by_a_pass_by_spans_and_out_of_the_cache(
     source.entries()
     assert bench.stream.transfers == 1
     assert bench.cache.cached_bytes(MODEL) == HOLES.stored_bytes + len(b"firstthe end")
+    assert source.extent.size_bytes == bench.cache.cached_bytes(MODEL)  # or it would never be all of it
     assert eventually(lambda: bench.kept is not None)
     assert bench.origin.ranges == []
 
