@@ -144,12 +144,16 @@ class Supervisor:
         def handle(_number: int, _frame: object) -> None:
             self._events.put(_Told())
 
-        before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+        asking_for_the_end = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        for number in asking_for_the_end:
+            signal.signal(number, handle)
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            # The process ends now. `hubfs unmount` tells the daemon and the supervisor to: a signal after the
+            # end of the daemon must not turn a good end into a death by SIGTERM.
+            for number in asking_for_the_end:
+                signal.signal(number, signal.SIG_IGN)
 
     def _start(self, restarts: int) -> "subprocess.Popen[bytes]":
         ready, tell = os.pipe()

@@ -83,7 +83,7 @@ def test_a_log_that_is_named_elsewhere_is_written_without_a_word(user: Machine) 
     status = json.loads(user.hubfs("status", "--json", "hub").stdout)
     assert (status["log_file"], status["log_problem"]) == (str(user.root / "logs" / "hub.log"), None)
     assert "is mounted at" in (user.root / "logs" / "hub.log").read_text()
-    assert "WARNING" not in user.hubfs("status", "hub").stdout
+    assert "log file" not in user.hubfs("status", "hub").stdout
     assert user.hubfs("unmount", "hub").returncode == 0
 
 
