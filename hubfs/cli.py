@@ -2,23 +2,23 @@
 
 import contextlib
 import errno
-import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from hubfs import __version__, catalog_command, locate, log_file, mount_point, mount_table, service_manager, unmounting
+from hubfs import __version__, catalog_command, locate, log_file, mount_point, service_manager, unmounting
+from hubfs.commands.doctor import doctor
+from hubfs.commands.serve import serve
+from hubfs.commands.status import status
 from hubfs.config import Config, load, out_of_sight
-from hubfs.errors import HubfsError, InvalidConfig, MountFailed, printable
-from hubfs.setting_values import parse_size
+from hubfs.errors import HubfsError, printable
 from hubfs.spawn import spawn, with_options
-from hubfs.status_text import UNVERIFIED, as_text
+from hubfs.status_text import UNVERIFIED
 from hubfs.supervisor import Supervisor
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -166,7 +166,7 @@ def mount(
     mount_options); a private hub's token as HUBFS_TOKEN.
     """
     try:
-        mountpoint = _absolute(at or mountpoint)
+        mountpoint = mount_point.absolute(at or mountpoint)
         config = load(flags)
         if foreground:
             _serve_here(config, mountpoint, restarts, lambda: _say(ready_fd, "ready"))
@@ -207,15 +207,6 @@ def _serve_here(config: Config, mountpoint: Path, restarts: int | None, say_read
     daemon.run(config, mountpoint, on_ready, restarts=restarts)
 
 
-def _absolute(mountpoint: Path) -> Path:
-    try:
-        return mountpoint.absolute()
-    except FileNotFoundError:
-        raise MountFailed(
-            f"{mountpoint} is a path below the working directory, and that was removed: cd to another one"
-        ) from None
-
-
 def _say(ready_fd: int | None, word: str) -> None:
     if ready_fd is not None:
         os.write(ready_fd, word.encode())
@@ -227,52 +218,7 @@ def _say(ready_fd: int | None, word: str) -> None:
 @click.option("--force", is_flag=True, help="Though it is in use, or does not answer: who reads from it gets an error.")
 def unmount(mountpoint: Path, *, force: bool) -> None:
     """Unmount MOUNTPOINT; its daemon ends, and so does what supervises it. What was cached stays."""
-    (unmounting.force if force else unmounting.unmount)(_absolute(mountpoint))
-
-
-@main.command()
-@click.argument("mountpoint", type=click.Path(path_type=Path), required=False)
-@click.option("--all", "everything", is_flag=True, help="All models that were found, not only those in use or trouble.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-def status(mountpoint: Path | None, *, everything: bool, as_json: bool) -> None:
-    """Show what is mounted at MOUNTPOINT (or everywhere): the hub, the cache, the models, and what went wrong."""
-    if mountpoint is not None:
-        mountpoint = _absolute(mountpoint)
-        places, described = [mountpoint], [_described(mountpoint, everything=everything)]
-    else:
-        places, described = [], []
-        for where in mount_table.mountpoints():
-            with contextlib.suppress(MountFailed):  # taken off since the table was read
-                described.append(_described(where, everything=everything))
-                places.append(where)
-    if as_json:
-        click.echo(json.dumps(described if mountpoint is None else described[0], indent=2))
-    elif not described:
-        click.echo("No hub is mounted.")
-    else:
-        for where, one in zip(places, described, strict=True):
-            click.echo(_text_of(where, one))
-    if mountpoint is not None and "dead" in described[0]:
-        sys.exit(1)
-
-
-def _described(mountpoint: Path, *, everything: bool) -> Mapping[str, Any]:
-    state, status = mount_table.state_of(mountpoint)
-    if status is None:
-        return _without_status(mountpoint, state)
-    models = mount_table.state_of(mountpoint, mount_table.MODELS)[1] if everything else None
-    return {**status, **(models or {})}
-
-
-def _without_status(mountpoint: Path, state: mount_table.State) -> Mapping[str, Any]:
-    return {"mountpoint": str(mountpoint), "state": state.value, "dead": state is mount_table.State.DEAD}
-
-
-def _text_of(mountpoint: Path, described: Mapping[str, Any]) -> str:
-    try:
-        return as_text(described)
-    except ValueError:
-        return as_text(_without_status(mountpoint, mount_table.State.STRANGE))
+    (unmounting.force if force else unmounting.unmount)(mount_point.absolute(mountpoint))
 
 
 @main.command()
@@ -315,36 +261,6 @@ def catalog_ls(file: Path | None) -> None:
 
 
 @main.command()
-@click.option("--hub", metavar="URL", help="The hub to ask.  [default: as for mount]")
-@click.option("--cache-dir", metavar="DIR|URL", help="The cache to look at.  [default: as for mount]")
-@click.option(
-    "--format", metavar="auto|compressed|uncompressed", help="How models are asked for.  [default: as for mount]"
-)
-@click.option("--log-file", metavar="FILE", help="The log to look at.  [default: as for mount]")
-@click.option("--allow-other", is_flag=True, default=None, help="Look whether mounts may be open to other users.")
-@click.option("--config", metavar="FILE", help="The config file of the mount.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-def doctor(*, as_json: bool, **flags: Any) -> None:
-    """Look at all that a mount needs, and say what to do about what is missing.
-
-    FUSE, libfuse, rights, fusermount, a mount on trial, the cache and its disk, proxies, certificates, the hub, its
-    bucket, and the mounts that are there. Changes nothing. Exits with 1 if something does not work.
-    """
-    from hubfs.doctor.examination import examine  # noqa: PLC0415 - gcsfs takes 0.4 s to import
-    from hubfs.doctor.finding import Verdict  # noqa: PLC0415 - with it
-
-    found = []
-    for finding in examine(load(flags), os.environ):
-        found.append(finding)
-        if not as_json:
-            click.echo(str(finding))  # as it comes: a hub that does not answer takes a while
-    if as_json:
-        click.echo(json.dumps([{**asdict(finding), "verdict": finding.verdict.value} for finding in found], indent=2))
-    if any(finding.verdict is Verdict.PROBLEM for finding in found):
-        sys.exit(1)
-
-
-@main.command()
 @click.argument("archive", type=click.Path(path_type=Path))
 @click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="[default: ARCHIVE.hubfs-index]")
 def index(archive: Path, *, output: Path | None) -> None:
@@ -358,47 +274,5 @@ def index(archive: Path, *, output: Path | None) -> None:
     click.echo(write_index(archive, output, workers=os.cpu_count() or 1))
 
 
-@main.command()
-@click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8000, show_default=True, help="The port; 0 takes a free one.")
-@click.option("--bucket", metavar="gs://…", help="Where the same models are uncompressed: clients are sent there.")
-@click.option(
-    "--archive-dir",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Where archives of directories are kept while it runs.  [default: TMPDIR]",
-)
-@click.option("--archive-size", metavar="SIZE", help="What they may take there.  [default: half of what is free]")
-@click.option("--hidden", is_flag=True, help="Serve files of a model whose names begin with a dot, too (.env, .git).")
-def serve(
-    directory: Path,
-    *,
-    host: str,
-    port: int,
-    bucket: str | None,
-    archive_dir: Path | None,
-    archive_size: str | None,
-    hidden: bool,
-) -> None:
-    """Serve DIRECTORY as a model hub.
-
-    DIRECTORY holds models as <publisher>/<name>/<version>/, each a SavedModel, or as <version>.tar.gz; move new
-    versions into place by rename. Archives of directories are built when they are asked for, with their indexes, and
-    kept while there is room; the index of a ready archive, which `hubfs index` makes, is served where it lies beside
-    it. Stops on Ctrl-C. docs/SECURITY.md says what it is fit for.
-    """
-    from hubfs.serve.app import HostSettings  # noqa: PLC0415 - aiohttp takes 0.1 s to import
-    from hubfs.serve.server import run  # noqa: PLC0415 - the same
-
-    try:
-        size_bytes = None if archive_size is None else parse_size(archive_size)
-    except ValueError as error:
-        raise InvalidConfig(f"--archive-size {archive_size}: {error}") from error
-    run(
-        directory,
-        HostSettings(bucket, archive_dir, size_bytes, hidden),
-        host=host,
-        port=port,
-        on_ready=lambda url: click.echo(f"Serving {directory} at {url}"),
-    )
+for command in (status, doctor, serve):
+    main.add_command(command)

@@ -12,6 +12,16 @@ from hubfs.unmounting import detach
 _MOST_LAYERS = 64
 
 
+def absolute(mountpoint: Path) -> Path:
+    """The path of a mount point that a user typed. Raises `MountFailed` below a working directory that was removed."""
+    try:
+        return mountpoint.absolute()
+    except FileNotFoundError:
+        raise MountFailed(
+            f"{mountpoint} is a path below the working directory, and that was removed: cd to another one"
+        ) from None
+
+
 def prepare(mountpoint: Path) -> None:
     """Sees to it that a hub can be mounted there; a dead mount is cleared. Raises `MountFailed`."""
     for _ in range(_MOST_LAYERS):  # mounts over mounts, all of them dead
