@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hubfs.errors import MountFailed
+from hubfs.processes import lines_of
 
 _TABLE = Path("/proc/self/mountinfo")
 _TYPE = "fuse.hubfs"
@@ -101,8 +102,7 @@ class Answer:
 
 def _table() -> list[Mounted]:
     """All mounts, in the order of the table: of several at one place, the last is on top."""
-    lines = _TABLE.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    return [_mounted_by(line.split(" ")) for line in lines]
+    return [_mounted_by(line.split(" ")) for line in lines_of(_TABLE)]
 
 
 def _mounted_by(fields: list[str]) -> Mounted:
@@ -149,6 +149,11 @@ def _on_top(path: Path) -> Mounted | None:
 def where_is(device: int) -> Path | None:
     """Where the mount with this `st_dev` is now: a directory above it may have been renamed. None if nowhere."""
     return next((mounted.path for mounted in _table() if mounted.device == device), None)
+
+
+def type_of(device: int) -> str | None:
+    """The type of the file system with this `st_dev`, as the kernel calls it; None if it is not mounted here."""
+    return next((mounted.type for mounted in _table() if mounted.device == device), None)
 
 
 def owner_of(device: int | None) -> int | None:

@@ -8,6 +8,15 @@ from pathlib import Path
 _PROC = Path("/proc")
 
 
+def lines_of(path: Path) -> list[str]:
+    """The lines of a file of /proc; what is no UTF-8 is escaped as in paths. Raises OSError.
+
+    A newline alone ends them. Any user may give a mount point, a mapped file or a process a name with a carriage return
+    or another separator of `str.splitlines`, none of which the kernel escapes: that would be a line of its own.
+    """
+    return [line for line in os.fsdecode(path.read_bytes()).split("\n") if line]
+
+
 def is_running(pid: int) -> bool:
     """Whether the process is there and has not ended (one that nobody waited for yet has)."""
     state = _state(pid)
@@ -58,5 +67,4 @@ def _is_below(process: Path, mountpoint: Path) -> bool:
 
 def _maps(process: Path, device: int) -> bool:
     wanted = f"{os.major(device):02x}:{os.minor(device):02x}"
-    with (process / "maps").open(encoding="utf-8", errors="surrogateescape") as lines:
-        return any(line.split(maxsplit=4)[3] == wanted for line in lines)
+    return any(line.split(maxsplit=4)[3:4] == [wanted] for line in lines_of(process / "maps"))

@@ -38,6 +38,16 @@ class TestTable:
         table(tmp_path, monkeypatch, line(r"/mnt/a\040b\011c\134040d/ü"))
         assert mount_table.mountpoints() == [Path("/mnt/a b\tc\\040d/ü")]
 
+    @pytest.mark.parametrize("separator", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+    def test_a_name_that_another_user_chose_makes_no_line_of_its_own(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, separator: str
+    ) -> None:
+        """The kernel escapes newlines only; anybody may mount a FUSE file system on a directory of such a name."""
+        path = tmp_path / "mounts"
+        path.write_bytes(f"{line(f'/tmp/a{separator}b')}\n{line('/mnt/hub')}\n".encode())
+        monkeypatch.setattr(mount_table, "_TABLE", path)
+        assert mount_table.mountpoints() == [Path(f"/tmp/a{separator}b"), Path("/mnt/hub")]
+
     def test_a_mount_is_known_by_all_its_names(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "real" / "hub").mkdir(parents=True)
         (tmp_path / "link").symlink_to("real/hub")

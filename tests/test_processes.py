@@ -32,6 +32,13 @@ def test_who_has_mapped_a_file_uses_its_mount(tmp_path: Path) -> None:
     assert not any(user.endswith(me) for user in users(nowhere, os.makedev(0, 4095)))
 
 
+def test_a_mapped_file_whose_name_makes_a_line_spoils_nothing(tmp_path: Path) -> None:
+    """The kernel escapes newlines only, and anybody may map a file with a carriage return in its name."""
+    (tmp_path / "a\rb").write_bytes(b"x" * 100)
+    with (tmp_path / "a\rb").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
+        users(tmp_path / "elsewhere", os.makedev(0, 4095))
+
+
 def test_who_has_a_file_open_or_is_in_there_uses_it(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "600"], cwd=tmp_path) as process:
         assert f"sleep ({process.pid})" in users(tmp_path, None)

@@ -12,6 +12,7 @@ from hubfs import log_file
 from hubfs.config import Config
 from hubfs.doctor.finding import Finding, ok, problem, warning
 from hubfs.errors import HubfsError, Untrusted
+from hubfs.mount_table import type_of
 from hubfs.sources.extracted import untrusted
 from hubfs.tree.catalog_file import read_catalog
 
@@ -104,13 +105,7 @@ def _rights(directory: Path) -> Finding:
 
 def _file_system(path: Path) -> str:
     """The type of the file system that holds `path`, as the kernel calls it."""
-    device = path.stat().st_dev
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-        left, _, right = line.partition(" - ")
-        if left.split()[2] == wanted:
-            return right.split()[0]
-    return "unknown"
+    return type_of(path.stat().st_dev) or "unknown"
 
 
 def log(config: Config) -> Finding:
