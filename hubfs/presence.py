@@ -3,6 +3,7 @@ process lives, so it is never out of date, and a process is found by it that doe
 """
 
 import contextlib
+import ctypes
 import os
 import socket
 import struct
@@ -10,8 +11,12 @@ from collections.abc import Container
 from hashlib import sha256
 from pathlib import Path
 
+from hubfs.processes import lines_of
+
 _SOCKETS = Path("/proc/net/unix")
 _CREDENTIALS = struct.Struct("@3i")  # of <linux/socket.h>: process, user, group
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PIDFD_GETFD = 438  # of <asm/unistd.h>, on every architecture, since Linux 5.6
 _BACKLOG = 128
 """Who looks for the process connects, and is never let in: so many may look before it has to be searched for."""
 
@@ -61,8 +66,12 @@ def find(name: str, users: Container[int]) -> int | None:
         except OSError:
             return None
         # The kernel says who listens, though nobody answers. Daemons keep what they have open from all but root.
-        found = looking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, user, _ = _CREDENTIALS.unpack(found)
+        return _who_listens(looking, users)
+
+
+def _who_listens(connected: socket.socket, users: Container[int]) -> int | None:
+    """The process that made the listening socket, if it is one of these users'; of that socket, or one connected."""
+    pid, user, _ = _CREDENTIALS.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     # Who listened may have left the socket to others and ended; the number may be another user's by now.
     return pid if pid > 0 and user in users and _is_run_by(pid, [user]) else None
 
@@ -82,21 +91,31 @@ def is_daemon(pid: object, users: Container[int]) -> bool:
 def _is_run_by(pid: int, users: Container[int]) -> bool:
     """Whether there is a process of this number, and it is one of these users'."""
     with contextlib.suppress(OSError):
-        lines = Path("/proc", str(pid), "status").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = lines_of(Path("/proc", str(pid), "status"))
         return any(int(line.split()[2]) in users for line in lines if line.startswith("Uid:"))
     return False
 
 
 def _searched(name: str, users: Container[int]) -> int | None:
-    links = {
-        f"socket:[{fields[6]}]"
-        for fields in map(str.split, _SOCKETS.read_text(encoding="utf-8", errors="replace").splitlines())
-        if fields[7:] == [f"@{name}"]
-    }
+    """The same by what processes have open. A newline in a name may forge a line of the list: the socket is asked."""
+    links = {f"socket:[{fields[6]}]" for fields in map(str.split, lines_of(_SOCKETS)) if fields[7:] == [f"@{name}"]}
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # ended meanwhile, or another user's
             for descriptor in (process / "fd").iterdir():
-                found = os.readlink(descriptor) in links  # noqa: PTH115 - no path of a file
-                if found and _is_run_by(int(process.name), users):
-                    return int(process.name)
+                if os.readlink(descriptor) in links:  # noqa: PTH115 - no path of a file
+                    with _copied(int(process.name), int(descriptor.name)) as found:
+                        if found.getsockname() == f"\0{name}".encode():
+                            return _who_listens(found, users)
     return None
+
+
+def _copied(pid: int, descriptor: int) -> socket.socket:
+    """Another process's socket. Raises OSError."""
+    process = os.pidfd_open(pid)
+    try:
+        copy = _LIBC.syscall(_PIDFD_GETFD, process, descriptor, 0)
+        if copy < 0:
+            raise OSError(ctypes.get_errno(), "no descriptor of another process")
+    finally:
+        os.close(process)
+    return socket.socket(fileno=copy)
