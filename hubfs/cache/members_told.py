@@ -15,6 +15,9 @@ _log = logging.getLogger(__name__)
 _MOST_BYTES = 1 << 20
 """So much is read at a time: the rest is for the next look."""
 
+_LONGEST_BYTES = 8 << 20
+"""No line is longer: a path of 4096 bytes, and a map of holes of 100,000 stretches, each of two numbers up to 2**44."""
+
 
 class MembersTold:
     """The file `path`: a line of JSON for each member, in the order of the archive, each with a checksum.
@@ -67,6 +70,8 @@ class MembersTold:
                 if os.fstat(fd).st_size < self._at_bytes:
                     self._at_bytes = 0  # another pass began
                 data = os.pread(fd, _MOST_BYTES, self._at_bytes)
+                if len(data) == _MOST_BYTES and b"\n" not in data:
+                    data = os.pread(fd, _LONGEST_BYTES, self._at_bytes)
             finally:
                 os.close(fd)
         except OSError:
