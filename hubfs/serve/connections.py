@@ -17,6 +17,7 @@ _KEPT_DESCRIPTORS = 100
 
 _MOST = 1000
 _LEAST = 16
+_BLANK = b"\r\n"
 _HEAD_END = (b"\n\r\n", b"\n\n")
 _ACKNOWLEDGED = struct.Struct("@Q")
 _ACKNOWLEDGED_OFFSET = 120  # of tcpi_bytes_acked in struct tcp_info, <linux/tcp.h>, since Linux 4.1
@@ -124,13 +125,16 @@ class _Connection(asyncio.Protocol):
         self._inner.data_received(data)
 
     def _follow_heads(self, data: bytes) -> None:
-        """Notices where a head ends. No request has a body that this host takes: one counts as a head, too."""
-        coming = self._tail + data
+        """Notices where a head ends. No request has a body that this host takes: one counts as a head, too.
+
+        Blank lines before a head are none: aiohttp skips them, and waits on.
+        """
+        coming = self._tail + data if self._tail else data.lstrip(_BLANK)
         ends = max(coming.rfind(end) + len(end) if end in coming else 0 for end in _HEAD_END)
         if ends:
             self._requests += 1
             self._stop_waiting()
-        rest = coming[ends:]
+        rest = coming[ends:].lstrip(_BLANK) if ends else coming
         self._tail = rest[-2:]
         if rest and self._head is None:
             self._await_head()
