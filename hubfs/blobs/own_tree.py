@@ -17,7 +17,8 @@ _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 class OwnTree:
     """The directory `root` and all below it, of which every part that is opened is checked.
 
-    A part is trusted if it belongs to the mounting user or root, and nobody else may write to it. The check asks the
+    A part is trusted if it belongs to the mounting user or root, nobody else may write to it, and it lies in the mount
+    of the directory above `root`: a FUSE file system says of its files' owners what its maker likes. The check asks the
     opened descriptor (`fstat`), and no symlink is followed on the way down from `root`, so nothing can be put in the
     place of a part between the check and the use. Stateless, so it needs no lock.
     """
@@ -31,14 +32,14 @@ class OwnTree:
 
         Raises `Untrusted` for a part that others could have made, or made to lead elsewhere, and OSError.
         """
-        descriptor = os.open(self.root, _FLAGS)
+        descriptor = os.open(self.root.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            check_own(descriptor, str(self.root))
-            so_far = str(self.root)
-            for name in path.split("/") if path else ():
+            mount = _mount_of(descriptor)
+            so_far = str(self.root.parent)
+            for name in (self.root.name, *(path.split("/") if path else ())):
                 so_far = f"{so_far}/{name}"
                 descriptor = _replaced(descriptor, os.open(name, _FLAGS, dir_fd=descriptor))
-                check_own(descriptor, so_far)
+                _check_own(descriptor, so_far, mount)
             yield descriptor
         finally:
             os.close(descriptor)
@@ -71,7 +72,7 @@ class OwnTree:
                 raise
             raise Damaged(_neither(self.root, path)) from error
         try:
-            found = check_own(descriptor, f"{self.root}/{path}")
+            found = _check_own(descriptor, f"{self.root}/{path}", _mount_of(folder))
         finally:
             os.close(descriptor)
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
@@ -79,8 +80,10 @@ class OwnTree:
         return found
 
 
-def check_own(descriptor: int, name: str) -> os.stat_result:
+def _check_own(descriptor: int, name: str, mount: int) -> os.stat_result:
     """The status of what is open. Raises `Untrusted` unless it is the mounting user's or root's, and only theirs."""
+    if _mount_of(descriptor) != mount:
+        raise Untrusted(f"{name} is mounted over what was there: who did that says whose files these are")
     found = os.fstat(descriptor)
     if found.st_uid not in (os.geteuid(), 0):
         raise Untrusted(f"{name} belongs to user {found.st_uid}, who is neither root nor the user that mounts")
@@ -100,6 +103,15 @@ def check_shared_directory(path: Path) -> None:
         raise Untrusted(f"{path} belongs to user {found.st_uid}, who can rename everything in it")
     if found.st_mode & _OTHERS_MAY_WRITE and not found.st_mode & stat.S_ISVTX:
         raise Untrusted(f"{path} can be written by other users and has no sticky bit: they can rename everything in it")
+
+
+def _mount_of(descriptor: int) -> int:
+    """The number of the mount in which an open file lies (proc_pid_fdinfo(5)). Raises OSError.
+
+    Not `st_dev`, which overlayfs may have differ within a mount. The file system itself is not asked.
+    """
+    lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
 
 
 def _replaced(descriptor: int, by: int) -> int:

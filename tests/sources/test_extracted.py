@@ -3,6 +3,10 @@
 import hashlib
 import logging
 import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -72,6 +76,51 @@ def left_aside(cache_dir: Path, caplog: pytest.LogCaptureFixture) -> str:
         assert find(cache_dir) is None
     (record,) = caplog.records
     return record.getMessage()
+
+
+@pytest.fixture
+def covered() -> Iterator[Callable[[Path], None]]:
+    """Mounts something else over a directory or a file, which looks the same."""
+    with ExitStack() as mounted:
+
+        def cover(path: Path) -> None:
+            copy = path.with_name(f"copy-of-{path.name}")
+            (shutil.copytree if path.is_dir() else shutil.copy)(path, copy)
+            subprocess.run(["mount", "--bind", copy, path], check=True)
+            mounted.callback(subprocess.run, ["umount", "-l", path], check=True)
+
+        yield cover
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts without FUSE")
+@pytest.mark.parametrize("part", ["", ".descriptor.txt", "/variables", "/saved_model.pb"])
+def test_a_model_of_which_something_is_mounted_is_left_aside(
+    tmp_path: Path, part: str, covered: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A FUSE file system says that its files are root's, if its maker likes, who may mount on what is his own."""
+    directory = extract(tmp_path)
+    covered(Path(f"{directory}{part}"))
+    assert "is mounted over what was there" in left_aside(tmp_path, caplog)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts without FUSE")
+def test_a_file_that_something_is_mounted_over_later_is_not_read(
+    tmp_path: Path, covered: Callable[[Path], None]
+) -> None:
+    directory = extract(tmp_path)
+    source = find(tmp_path)
+    assert source is not None
+    covered(directory / "saved_model.pb")
+    with pytest.raises(Untrusted):
+        source.open(source.find("saved_model.pb")).read_at(0, 10)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts without FUSE")
+def test_the_cache_directory_itself_may_be_a_mount(tmp_path: Path, covered: Callable[[Path], None]) -> None:
+    (tmp_path / "cache").mkdir()
+    extract(tmp_path / "cache")
+    covered(tmp_path / "cache")
+    assert find(tmp_path / "cache") is not None
 
 
 @pytest.mark.parametrize("path", whole_model())
