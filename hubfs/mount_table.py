@@ -49,7 +49,7 @@ except OSError as error:
 """
 """Asks a mount whether its daemon is there and, given a name, for that control file.
 
-Whoever mounted it may have put anything there: a symlink, a fifo, a device, another file system.
+The user that mounted it may have put anything there: a symlink, a fifo, a device, another file system.
 """
 
 

@@ -59,7 +59,7 @@ def _asked_bytes(response: aiohttp.ClientResponse) -> int | None:
 
 
 class Progress:
-    """How much has come. Written by the event loop, read by whoever waits.
+    """How much has come. Written by the event loop, read by the threads that wait.
 
     `on_kept_connection`: whether the connection that was used last had brought replies before.
     """

@@ -82,7 +82,7 @@ class BlockCache(Protocol):
     def cached_bytes(self, model: str) -> int | None:
         """How many bytes of `model` a reader would get without the origin (on disk, or in memory if no disk).
 
-        None: that is not counted yet. Asking costs the same whatever the model holds.
+        None: that is not counted yet. The cost of asking does not grow with the model.
         """
         ...
 

@@ -15,8 +15,8 @@ Checksums = Mapping[str, Sequence[int | None]]
 class BlockChecksums:
     """The crc32c of every block of the model at `url` that was seen so far: four bytes for each MiB.
 
-    Whoever has fetched a block, by whatever way, has it checked before anybody gets it. So no reader gets blocks of two
-    versions, unless the only difference lies in blocks that nobody has fetched before.
+    A block that was fetched, by a pass or by spans, is checked before any reader gets it. So no reader gets blocks of
+    two versions, unless the only difference lies in blocks that nobody has fetched before.
 
     `_crcs` is changed by `dict.setdefault` only, which is atomic: no lock is needed.
     """

@@ -15,7 +15,7 @@ from hubfs.cache.private_files import read_whole
 
 _AT_ONCE_FILES = 16
 _AT_ONCE_MAP_BYTES = 64 << 10
-"""A model of so few files, each with so small a block map (of 5 GiB), is counted by whoever asks."""
+"""A model of so few files, each with so small a block map (of 5 GiB), is counted by the thread that asks."""
 
 _AT_ONCE_FILES_A_SECOND = 1000
 """All who ask read no more maps than that: 30 ms, if they are of small files."""

@@ -17,7 +17,7 @@ _COUNTS = 32
 
 
 _AT_ONCE_FILES = 1000
-"""A cache of fewer files is counted by whoever asks for a status, in a few milliseconds."""
+"""A cache of fewer files is counted by the thread that asks for a status, in a few milliseconds."""
 
 
 @dataclass(frozen=True)

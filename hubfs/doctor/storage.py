@@ -25,7 +25,7 @@ _REFUSED_NAMED = 5
 def examine(config: Config) -> Iterator[Finding]:
     """Everything that is kept on this machine."""
     for text in config.warnings:
-        yield warning("config", text, "whoever reads a secret can use it: renew it if it was there for long")
+        yield warning("config", text, "every user who reads a secret can use it: renew it if it was there for long")
     if config.cache_dir is None:
         yield ok("cache", "none on disk: blocks are kept in memory only")
     else:

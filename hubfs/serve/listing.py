@@ -29,7 +29,7 @@ class Listing:
     """The members, sorted by name, and the names that were skipped, because serving them would be wrong.
 
     Skipped are hidden names (`.env`, `.git`) unless they are asked for, symlinks that lead out of what is served,
-    nowhere, or in circles, and whatever is neither a file nor a directory.
+    nowhere, or in circles, and everything that is neither a file nor a directory.
     """
 
     members: tuple[Member, ...]

@@ -54,7 +54,7 @@ class ModelDirectory:
     `below`, which walks the whole directory, and remembers what it found for a few seconds. What a symlink leads to
     outside of `root` does not exist here, nor do hidden files of a model, unless `hidden`. All methods read the disk.
 
-    `_lock` guards `_found`; whoever comes while the directory is walked waits for that walk (`_walking`).
+    `_lock` guards `_found`; a caller that comes while the directory is walked waits for that walk (`_walking`).
     """
 
     def __init__(self, root: Path, *, hidden: bool = False, timer: Callable[[], float] = time.monotonic) -> None:

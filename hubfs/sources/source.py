@@ -105,7 +105,7 @@ class Source(Protocol):
 
     @property
     def extent(self) -> Extent:
-        """Of what is known by now; of all once `complete`. Never waits, and costs the same whatever the model holds."""
+        """Of what is known by now; of all once `complete`. Never waits, and its cost does not grow with the model."""
         ...
 
     @property

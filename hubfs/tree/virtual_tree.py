@@ -182,7 +182,7 @@ class VirtualTree:
     def attribute(self, path: str, name: str) -> str:
         """An extended attribute, `user.hubfs.*`: of a path in a model; of a directory above, what is wrong there.
 
-        Costs the same whatever the model holds. Waits for the hub where nobody asked for the model before. Raises
+        The cost does not grow with the model. Waits for the hub where nobody asked for the model before. Raises
         `NotFound` where there is no such model, `NoSuchAttribute`.
         """
         # `ls` asks for security.* of every file it shows: answered without looking.
