@@ -72,7 +72,7 @@ def make_app(directory: Path, settings: HostSettings = HostSettings()) -> web.Ap
         with archive_folder(settings.archive_dir or Path(tempfile.gettempdir())) as folder:
             limit_bytes = settings.archive_size_bytes
             if limit_bytes is None:
-                limit_bytes = shutil.disk_usage(folder).free // 2
+                limit_bytes = shutil.disk_usage(folder.path()).free // 2
             app[_ARCHIVES] = archives = Archives(folder, models, limit_bytes)
             yield
             await archives.close()

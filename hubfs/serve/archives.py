@@ -13,6 +13,7 @@ from hubfs.cancellation import Cancellation
 from hubfs.errors import Stale, TimedOut, Unavailable
 from hubfs.hub.handle import Handle
 from hubfs.serve.archive import index_beside, write_archive
+from hubfs.serve.folder import ArchiveFolder
 from hubfs.serve.listing import Listing
 from hubfs.serve.models import Model, ModelDirectory
 
@@ -35,10 +36,6 @@ class _Build:
     done: "asyncio.Future[None]"
     users: int = 0
 
-    def serves(self, listing: Listing) -> bool:
-        # The file may be gone: whatever cleans temporary folders does not ask.
-        return self.fingerprint == listing.fingerprint and (not self.done.done() or self.path.exists())
-
     @property
     def is_idle(self) -> bool:
         return self.users == 0 and self.done.done()
@@ -53,7 +50,7 @@ class Archives:
     delete, after `close`.
     """
 
-    def __init__(self, folder: Path, models: ModelDirectory, limit_bytes: int) -> None:
+    def __init__(self, folder: ArchiveFolder, models: ModelDirectory, limit_bytes: int) -> None:
         self._folder = folder
         self._models = models
         self._limit_bytes = limit_bytes
@@ -113,7 +110,7 @@ class Archives:
 
     def _build_of(self, handle: Handle, listing: Listing) -> _Build:
         build = self._builds.get(handle)
-        if build is not None and not build.serves(listing):
+        if build is not None and not self._serves(build, listing):
             del self._builds[handle]
             if build.is_idle:
                 self._delete(build)
@@ -124,13 +121,15 @@ class Archives:
         self._all[build] = None
         return build
 
+    def _serves(self, build: _Build, listing: Listing) -> bool:
+        return build.fingerprint == listing.fingerprint and (not build.done.done() or self._folder.has(build.path))
+
     def _start(self, handle: Handle, listing: Listing) -> _Build:
         for name in listing.skipped:
             _log.warning("%s: %r is left out: hidden, a symlink to somewhere else, or not a file", handle, name)
         most_bytes = sum(member.size_bytes + _HEADER_BYTES for member in listing.members) + _HEADER_BYTES
         self._make_room(handle, most_bytes)
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        path = self._folder / f"{next(self._numbers)}.tar.gz"
+        path = self._folder.path() / f"{next(self._numbers)}.tar.gz"
         done = asyncio.get_running_loop().run_in_executor(self._pool, write_archive, listing, path, self._cancellation)
         build = _Build(handle, listing.fingerprint, path, most_bytes, done)
         done.add_done_callback(lambda _: self._settle(build))
@@ -162,7 +161,7 @@ class Archives:
         self._all.pop(build, None)
         if self._builds.get(build.handle) is build:
             del self._builds[build.handle]
-        for file in (build.path, index_beside(build.path)):
+        for file in filter(self._folder.has, (build.path, index_beside(build.path))):
             file.unlink(missing_ok=True)
 
     def _settle(self, build: _Build) -> None:

@@ -326,6 +326,37 @@ def test_what_a_killed_process_left_is_deleted(root: Path, tmp_path: Path):
     assert {path.name for path in archives.iterdir()} == {other.name, young.name, "mine"}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_another_user_has_there_is_left_alone(root: Path, tmp_path: Path):
+    others = tmp_path / "archives/hubfs-serve-others"
+    others.mkdir(parents=True)
+    os.chown(others, 65534, 65534)
+    os.utime(others, (1, 1))
+    with serving(root, archive_dir=tmp_path / "archives"):
+        assert others.exists()
+
+
+@pytest.mark.parametrize("by", ["directory", "symlink", "nothing"])
+def test_what_is_put_in_the_place_of_the_folder_is_not_served(root: Path, tmp_path: Path, by: str):
+    """Its name can be seen in /tmp, and is anybody's once a program that cleans /tmp has deleted it."""
+    archives, planted = tmp_path / "archives", tmp_path / "planted"
+    planted.mkdir()
+    for n in range(1, 4):
+        (planted / f"{n}.tar.gz").write_bytes(b"planted")
+    with serving(root, archive_dir=archives) as url:
+        expected = archive(url, "google/spice/1").content
+        (folder,) = archives.iterdir()
+        folder.rename(tmp_path / "deleted")
+        if by == "directory":
+            planted.rename(folder)
+        elif by == "symlink":
+            folder.symlink_to(planted)
+        assert archive(url, "google/spice/1").content == expected
+        assert archive(url, "google/spice/1").content == expected
+    left = [*(folder if by == "directory" else planted).iterdir()]
+    assert [path.read_bytes() for path in left] == [b"planted"] * 3
+
+
 # What is nobody's business
 
 
