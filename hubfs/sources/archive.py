@@ -350,7 +350,9 @@ class ArchiveSource:
         came: set[str] = set()
         with closing(inflated), self._ahead.passing(shared_bytes):
             passing = bounded(recording.inflated(inflated), lambda: stream.size_bytes or recording.read_bytes)
-            repeats = Repeats(self._progress)
+            repeats = Repeats(
+                self._progress, lambda path, index: self._cache.get(CacheKey(self.model, path), index) if kept else None
+            )
             for passed in walk(passing, stream.size_bytes, is_verified=lambda: recording.is_gzip):
                 self._cancellation.check()
                 self._progress.lives()
