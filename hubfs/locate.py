@@ -25,7 +25,8 @@ def below_a_mount(text: str) -> Path:
     Raises `MountFailed` where the hub is not mounted, `ModelNotFound`, `InvalidHandle`, and `Unavailable` where a mount
     cannot answer.
     """
-    found = [_look(where) for where in mount_table.mountpoints()]
+    # Another user's are not even asked whether they are there: any number may be silent.
+    found = [_look(where) if mount_table.is_believed(where) else _Found(where) for where in mount_table.mountpoints()]
     asked = [(one.where, name) for one in found if one.hub and (name := handle_on(one.hub, text)) is not None]
     untold = [one.reason for one in found if one.reason]
     if not asked:

@@ -123,6 +123,12 @@ def mountpoints() -> list[Path]:
     return [mounted.path for mounted in _table() if mounted.type == _TYPE]
 
 
+def is_believed(mountpoint: Path) -> bool:
+    """Whether what the mount there says of itself is looked at. `mountpoint` is what the kernel calls it."""
+    mounted = _on_top(mountpoint)
+    return mounted is None or mounted.is_believed
+
+
 def is_mounted(mountpoint: Path) -> bool:
     """Whether a hub is mounted there, dead or alive."""
     return resolved(mountpoint) in mountpoints()

@@ -47,6 +47,28 @@ def put(root: Path, handle: str, *, latest: bool = False) -> Path:
     return directory
 
 
+def test_another_user_s_mounts_are_not_waited_for(mounts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of them that never answer would take five seconds each; one that is dead was named as a reason."""
+    (mounts / "mounts").write_text(
+        (mounts / "mounts").read_text()
+        + "".join(
+            f"5{number} 22 0:{number} / {mounts}/other-{number} ro - fuse.hubfs hubfs ro,user_id={os.geteuid() + 1}\n"
+            for number in range(3)
+        )
+    )
+    asked = []
+    look = mount_table.look
+
+    def noted(where: Path, name: str) -> mount_table.Answer:
+        asked.append(where.name)
+        return look(where, name)
+
+    monkeypatch.setattr(mount_table, "look", noted)
+    model = put(mounts / "one", "google/spice/2")
+    assert below_a_mount("google/spice/2") == model
+    assert asked == [name for name, _ in MOUNTS]
+
+
 @pytest.mark.parametrize(
     "text",
     [
