@@ -25,10 +25,11 @@ from hubfs.hub.resolver import Form
 from hubfs.memory_budget import MemoryBudget
 from hubfs.sources.archive_index import ArchiveIndex, placed_entries
 from hubfs.sources.archive_pass import BlockSeen, MemberSeen, walk
-from hubfs.sources.archive_progress import Abandoned, ArchiveProgress, Place
+from hubfs.sources.archive_progress import Abandoned, ArchiveProgress
 from hubfs.sources.archive_recording import ArchiveRecording, placed_entry
 from hubfs.sources.archive_repeats import Repeats
 from hubfs.sources.archive_spans import ArchiveSpans
+from hubfs.sources.archive_waiters import Place
 from hubfs.sources.member_blob import MemberBlob
 from hubfs.sources.source import Entry, EntryKind, Extent, with_holes
 

@@ -1,8 +1,9 @@
 """What an archive holds, as far as it is known."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 from hubfs.errors import Damaged
 from hubfs.sources.archive_index import PlacedEntry, kept_as
 from hubfs.sources.source import ROOT, Entry, EntryKind, Extent
@@ -11,7 +12,8 @@ from hubfs.sources.source import ROOT, Entry, EntryKind, Extent
 class ArchiveContents:
     """The entries that came by, and where the bytes of their files begin in the tar; a `Ledger`.
 
-    Whatever comes by again must be what it was; once `complete`, nothing new may come. Guarded by whoever owns it.
+    Whatever comes by again must be what it was. A file may be replaced by a later one of the same name until somebody
+    was told of it; once `complete`, nothing new may come. Guarded by whoever owns it.
     """
 
     def __init__(self) -> None:
@@ -19,6 +21,26 @@ class ArchiveContents:
         self.offsets_bytes: dict[str, int] = {}  # by the name in the cache
         self.extent = Extent()
         self.complete = False
+        self._told: set[str] = set()  # the files that somebody knows of; empty once nothing is replaced any more
+
+    def tell(self, path: str) -> Entry | None:
+        """The entry at `path`, None if it has not come by. Its file is not replaced from now on."""
+        entry = self.entries.get(path)
+        if entry is not None and entry.kind is EntryKind.FILE and not self.complete:
+            self._told.add(path)
+        return entry
+
+    def mark_complete(self) -> None:
+        """All of the archive was verified."""
+        self.complete = True
+        self._told = set()
+
+    def block_offset_bytes(self, kept_path: str, index: int) -> int:
+        """Where a block of a file begins in the tar. An unknown file is taken to begin at 0.
+
+        `kept_path` is the file's name in the cache.
+        """
+        return self.offsets_bytes.get(kept_path, 0) + index * BLOCK_SIZE_BYTES
 
     def placed(self) -> tuple[PlacedEntry, ...]:
         """In the order in which they came by, without the root."""
@@ -48,8 +70,13 @@ class ArchiveContents:
         return PlacedEntry(known, offset_bytes)
 
     def replace(self, placed: PlacedEntry) -> PlacedEntry:
-        """See `Ledger`. Raises `Damaged` if the archive changed unnoticed."""
+        """See `Ledger`. Raises `Damaged` if the archive changed unnoticed, or somebody knows of the earlier file."""
         entry, offset_bytes = placed.entry, placed.offset_bytes
+        if entry.path in self._told:
+            raise Damaged(
+                f"member {entry.path!r} comes twice, with other bytes, and the first was served already; pack the "
+                "archive anew, without the first, or list the model before anything in it is opened"
+            )
         if self.complete:
             raise Damaged(f"the archive holds something else than it did: {entry.path!r} comes again, with other bytes")
         return self._put(
@@ -76,12 +103,12 @@ class ArchiveContents:
         if entry.kind is EntryKind.FILE:
             self.extent = Extent(self.extent.files + by, self.extent.size_bytes + by * entry.stored_bytes)
 
-    def adopt(self, placed: Sequence[PlacedEntry], told: Container[str] = ()) -> bool:
+    def adopt(self, placed: Sequence[PlacedEntry]) -> bool:
         """Takes over what another pass found; False if that is nothing, or contradicts what came by here.
 
-        It may be a file in the place of an earlier one of the same name, unless that is one of those that were `told`.
+        It may be a file in the place of an earlier one of the same name, unless somebody was told of that.
         """
-        if not placed or any(self._contradicts(one, told) for one in placed):
+        if not placed or any(self._contradicts(one) for one in placed):
             return False
         for one in placed:
             if self._is_later(one):
@@ -90,11 +117,11 @@ class ArchiveContents:
                 self.add(one)
         return True
 
-    def _contradicts(self, placed: PlacedEntry, told: Container[str]) -> bool:
+    def _contradicts(self, placed: PlacedEntry) -> bool:
         known = self.entries.get(placed.entry.path)
         if known is None or self.offsets_bytes.get(known.kept_path, placed.offset_bytes) == placed.offset_bytes:
             return False
-        return not self._is_later(placed) or known.path in told
+        return not self._is_later(placed) or known.path in self._told
 
     def _is_later(self, placed: PlacedEntry) -> bool:
         """Whether it is in the place of what came by here."""

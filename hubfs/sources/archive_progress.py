@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Damaged, EntryNotFound, HubfsError, TimedOut, Unavailable
 from hubfs.hub.handle import Handle
 from hubfs.sources.archive_contents import ArchiveContents
 from hubfs.sources.archive_index import PlacedEntry
 from hubfs.sources.archive_pass import BlockSeen
-from hubfs.sources.source import Entry, EntryKind, Extent
+from hubfs.sources.archive_waiters import Place, Waiter, Waiters
+from hubfs.sources.source import Entry, Extent
 
 _STALL_S = 300.0
 """A reader gives up when the pass makes no progress for so long. The transfer's own time-outs come much earlier."""
@@ -20,23 +20,9 @@ _STALL_S = 300.0
 _IDLE_S = 60.0
 """A pass that waited for its readers for so long ends; a later reader begins another."""
 
-Place = tuple[str, int]
-"""A block of a file: its name in the cache, and the block's index."""
-
 
 class Abandoned(Exception):
     """The pass ends early: its readers are gone, or are waiting for what came by before."""
-
-
-class _Waiter:
-    """Readers of one block that has not come by yet. Guarded by the progress's condition."""
-
-    def __init__(self, entry: Entry, passes_made: int) -> None:
-        self.entry = entry
-        self.readers = 0
-        # A pass under way may be past the block already; the one after it must come by.
-        self.hopeless_after = passes_made + 2
-        self.block: bytes | None = None
 
 
 class ArchiveProgress:
@@ -73,8 +59,7 @@ class ArchiveProgress:
         self._condition = threading.Condition()
         self._contents = ArchiveContents()
         self._failure: HubfsError | None = None  # for good: damaged, or changed at the origin
-        self._told: set[str] = set()  # the files that somebody knows of
-        self._waiters: dict[Place, _Waiter] = {}
+        self._waiters = Waiters()
         self._questions: list[Callable[[], bool]] = []  # one per reader who waits: whether it is answered
         self._indexes_made = 0  # by which what came by can be read without a pass
         self._running = False
@@ -130,9 +115,7 @@ class ArchiveProgress:
             if path not in self._contents.entries:
                 self._ask(lambda: path in self._contents.entries or self._contents.complete, f"{self._handle}/{path}")
             self._check()
-            entry = self._contents.entries.get(path)
-            if entry is not None and entry.kind is EntryKind.FILE and not self._contents.complete:
-                self._told.add(path)
+            entry = self._contents.tell(path)
         if entry is None:
             raise EntryNotFound(f"{self._handle} has no entry {path!r}")
         return entry
@@ -156,17 +139,13 @@ class ArchiveProgress:
         That raises `Damaged`, too, if a whole pass did not bring it. It returns None if the block has not come, and a
         pass made an index since there were `indexes_made`: the block is read by that.
         """
-        place = (entry.kept_path, index)
         with self._condition:
-            waiter = self._waiters.setdefault(place, _Waiter(entry, self._passes_made))
-            waiter.readers += 1
+            waiter = self._waiters.join(entry, index, self._passes_made)
         try:
             yield lambda: self._await(waiter, indexes_made, f"{self._handle}/{entry.path}")
         finally:
             with self._condition:
-                waiter.readers -= 1
-                if not waiter.readers:
-                    self._waiters.pop(place, None)
+                self._waiters.leave(waiter)
 
     def note_read(self, entry: Entry, index: int) -> None:
         """A reader has this block: the pass may go on. Raises the failure, if there is one."""
@@ -174,7 +153,7 @@ class ArchiveProgress:
             self._check()
             if not self._running:
                 return
-            place_bytes = self._contents.offsets_bytes[entry.kept_path] + index * BLOCK_SIZE_BYTES
+            place_bytes = self._contents.block_offset_bytes(entry.kept_path, index)
             if place_bytes <= self._position_bytes:  # what the cache had of what is still to come hurries no pass
                 self._read_bytes = max(self._read_bytes, place_bytes)
                 self._condition.notify_all()
@@ -182,11 +161,9 @@ class ArchiveProgress:
     def came_by(self, entry: Entry, index: int) -> bool:
         """Whether a pass brought the block already."""
         with self._condition:
-            return (
-                self._contents.offsets_bytes.get(entry.kept_path, 0) + index * BLOCK_SIZE_BYTES < self._furthest_bytes
-            )
+            return self._contents.block_offset_bytes(entry.kept_path, index) < self._furthest_bytes
 
-    def _await(self, waiter: _Waiter, indexes_made: int, what: str) -> bytes | None:
+    def _await(self, waiter: Waiter, indexes_made: int, what: str) -> bytes | None:
         def answered() -> bool:
             hopeless = self._passes_made >= waiter.hopeless_after
             return waiter.block is not None or self._indexes_made > indexes_made or hopeless
@@ -248,21 +225,13 @@ class ArchiveProgress:
 
     def replace(self, placed: PlacedEntry) -> PlacedEntry:
         """See `Ledger`. Raises `Damaged` if the archive changed unnoticed, or somebody knows of the earlier file."""
-        path = placed.entry.path
         with self._condition:
-            if path in self._told:
-                raise Damaged(
-                    f"member {path!r} comes twice, with other bytes, and the first was served already; pack the "
-                    "archive anew, without the first, or list the model before anything in it is opened"
-                )
             return self._contents.replace(placed)
 
     def deliver(self, seen: BlockSeen) -> None:
         """A block came by."""
         with self._condition:
-            waiter = self._waiters.get((seen.path, seen.index))
-            if waiter is not None:
-                waiter.block = seen.block
+            self._waiters.bring((seen.path, seen.index), seen.block)
             self._position_bytes = seen.offset_bytes + len(seen.block)
             self._furthest_bytes = max(self._furthest_bytes, self._position_bytes)
             self._steps += 1
@@ -294,26 +263,24 @@ class ArchiveProgress:
     def adopt(self, placed: Sequence[PlacedEntry]) -> bool:
         """Takes over what another pass found; False if that is nothing, or contradicts what came by here."""
         with self._condition:
-            return self._contents.adopt(placed, self._told)
+            return self._contents.adopt(placed)
 
     def missing(self) -> list[tuple[Entry, int]]:
         """The blocks that are waited for."""
         with self._condition:
-            return [(waiter.entry, index) for (_, index), waiter in self._waiters.items() if waiter.block is None]
+            return [(waiter.entry, waiter.index) for waiter in self._waiters.missing()]
 
     def hand_out(self, found: Mapping[Place, bytes | None]) -> None:
         """Blocks that were missing, and came by elsewhere."""
         with self._condition:
             for place, block in found.items():
-                if place in self._waiters:
-                    self._waiters[place].block = block
+                self._waiters.bring(place, block)
             self._condition.notify_all()
 
     def mark_complete(self) -> None:
         """A whole pass was verified."""
         with self._condition:
-            self._contents.complete = True
-            self._told = set()  # nothing is replaced any more
+            self._contents.mark_complete()
 
     def index_made(self) -> None:
         """From now on the blocks of the archive are read by an index, as long as it fits."""
@@ -325,7 +292,6 @@ class ArchiveProgress:
         """The pass ended for good: nothing may be served any more."""
         with self._condition:
             self._failure = failure
-            self._told = set()
             self._contents = ArchiveContents()  # nothing of it is served any more, and a hostile one is large
 
     def end_pass(self, error: HubfsError | None) -> None:
@@ -343,9 +309,8 @@ class ArchiveProgress:
         if not self._contents.complete:
             return self._waited_for()  # only the end can tell; and it makes the model complete
         return any(
-            waiter.block is None
-            and self._contents.offsets_bytes[path] + index * BLOCK_SIZE_BYTES >= self._position_bytes
-            for (path, index), waiter in self._waiters.items()
+            self._contents.block_offset_bytes(*waiter.place) >= self._position_bytes
+            for waiter in self._waiters.missing()
         )
 
     def _waited_for(self) -> bool:

@@ -249,9 +249,12 @@ def test_what_another_pass_found_in_its_place_is_taken_over_unless_somebody_know
     contents = ArchiveContents()
     assert contents.adopt([first])
     assert not contents.adopt([elsewhere])
-    assert not contents.adopt([later], {"a"})
-    assert contents.placed() == (first,)
-    assert contents.adopt([later], {"b"})
+    told = ArchiveContents()
+    assert told.adopt([first])
+    assert told.tell("a") == first.entry
+    assert not told.adopt([later])
+    assert told.placed() == (first,)
+    assert contents.adopt([later])
     assert contents.placed() == (later,)
     assert contents.add(first) is None
     assert contents.add(elsewhere) == later
