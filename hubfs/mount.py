@@ -35,7 +35,7 @@ from hubfs.hub.reachability import Asking, AtOnce, Reachability
 from hubfs.hub.resolver import Resolver
 from hubfs.memory_budget import MemoryBudget
 from hubfs.sources.answers import AnswersSettings
-from hubfs.sources.archive import ArchiveSettings
+from hubfs.sources.archive_passes import ArchiveSettings
 from hubfs.sources.factory import SourceFactory
 from hubfs.sources.models import Models, ModelsSettings
 from hubfs.sources.naming import hub_label

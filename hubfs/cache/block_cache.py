@@ -89,3 +89,12 @@ class BlockCache(Protocol):
     def stats(self) -> dict[str, TierStats]:
         """The tiers by name, the fastest first."""
         ...
+
+
+def cached_block(cache: BlockCache, key: CacheKey, index: int, file_size_bytes: int) -> bytes | None:
+    """Block `index` of a file of that size, verified, or None.
+
+    A block of another length is none of this file: it would move all bytes behind it.
+    """
+    block = cache.get(key, index)
+    return block if block is not None and len(block) == block_size_at(index, file_size_bytes) else None

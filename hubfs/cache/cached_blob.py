@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.ahead import Ahead
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, block_size_at, blocks_of
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, block_size_at, blocks_of, cached_block
 from hubfs.cache.block_run import runs_of, slice_blocks
 from hubfs.cache.readahead import FETCHES, RUN_BLOCKS
 from hubfs.cache.shared_layout import RUN_BLOCKS as SHARED_RUN_BLOCKS
@@ -167,9 +167,7 @@ class CachedBlob(WrappedBlob):
         return runs
 
     def _cached(self, index: int) -> bytes | None:
-        """A block of another length is none of this file: it would move all bytes behind it."""
-        block = self._cache.get(self._cache_key, index)
-        return block if block is not None and len(block) == self._size_of(index) else None
+        return cached_block(self._cache, self._cache_key, index, self.size_bytes)
 
     def _size_of(self, index: int) -> int:
         return block_size_at(index, self.size_bytes)

@@ -26,8 +26,9 @@ from hubfs.formats.parallel_gzip import MIN_SIZE_BYTES
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Location, Resolver
 from hubfs.memory_budget import MemoryBudget
-from hubfs.sources.archive import ArchiveSettings, ArchiveSource
+from hubfs.sources.archive import ArchiveSource
 from hubfs.sources.archive_index import ArchiveIndex
+from hubfs.sources.archive_passes import ArchiveSettings
 from hubfs.sources.archive_spans import ArchiveSpans, Wrap
 from hubfs.sources.locating import located_anew
 from hubfs.sources.naming import model_name

@@ -18,8 +18,8 @@ from hubfs.cancellation import Cancellation
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Location, Resolver
 from hubfs.memory_budget import MemoryBudget
-from hubfs.sources.archive import ArchiveSettings
 from hubfs.sources.archive_opener import ArchiveOpener
+from hubfs.sources.archive_passes import ArchiveSettings
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.extracted import find_extracted, spellings
 from hubfs.sources.listed import FailingBlob

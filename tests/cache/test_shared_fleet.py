@@ -29,8 +29,9 @@ from hubfs.cache.shared_turns import SharedTurns
 from hubfs.cache.tiered import TieredCache
 from hubfs.cancellation import Cancellation
 from hubfs.hub.handle import Handle
-from hubfs.sources.archive import ArchiveSettings, ArchiveSource
+from hubfs.sources.archive import ArchiveSource
 from hubfs.sources.archive_index import ArchiveIndex
+from hubfs.sources.archive_passes import ArchiveSettings
 from hubfs.sources.naming import hub_label, model_name
 from tests.support.archives import gzipped, model_files, tar_of
 from tests.support.gcs_server import Fault, GcsServer, _store, gcs_server

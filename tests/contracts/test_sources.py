@@ -8,7 +8,8 @@ from hubfs.blobs.http_stream import HttpStream
 from hubfs.cache.memory import MemoryTier
 from hubfs.cancellation import Cancellation
 from hubfs.hub.resolver import Form
-from hubfs.sources.archive import ArchiveSettings, ArchiveSource
+from hubfs.sources.archive import ArchiveSource
+from hubfs.sources.archive_passes import ArchiveSettings
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.naming import model_name
 from hubfs.sources.source import Source

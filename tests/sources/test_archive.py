@@ -16,8 +16,9 @@ from hubfs.cache.memory import MemoryTier
 from hubfs.errors import Damaged, EntryNotFound, IsADirectory, Stale
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form
-from hubfs.sources.archive import ArchiveSettings, ArchiveSource
+from hubfs.sources.archive import ArchiveSource
 from hubfs.sources.archive_index import ArchiveIndex
+from hubfs.sources.archive_passes import ArchiveSettings
 from hubfs.sources.naming import model_name
 from hubfs.sources.source import ROOT, Entry, EntryKind
 from tests.support.archives import END_MARKER, gzipped, member, model_files, tar_of
@@ -254,7 +255,7 @@ def test_a_lost_block_costs_one_pass(desk: Desk) -> None:
     source = loaded(desk)
     assert read(source, "fingerprint.pb") == FILES["fingerprint.pb"]
     assert {path: read(source, path) for path in FILES} == FILES
-    assert source._open_stream().transfers == 1  # type: ignore[attr-defined]
+    assert source._passes._open_stream().transfers == 1  # type: ignore[attr-defined]
 
 
 def test_another_archive_at_the_origin_is_stale(desk: Desk) -> None:
@@ -263,7 +264,7 @@ def test_another_archive_at_the_origin_is_stale(desk: Desk) -> None:
         with pytest.raises(Stale, match=re.escape(URL)):
             read(source, "fingerprint.pb")
     assert isinstance(source.failure, Stale)
-    assert source._open_stream().transfers == 0  # type: ignore[attr-defined]
+    assert source._passes._open_stream().transfers == 0  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -288,7 +289,7 @@ def test_nobody_waits_for_ever_for_a_file_that_the_archive_lost(desk: Desk) -> N
     source = loaded(desk, tar_of({path: data for path, data in FILES.items() if path != "saved_model.pb"}))
     with pytest.raises(Damaged, match=re.escape(URL)):
         read(source, "saved_model.pb")
-    assert source._open_stream().transfers == 2  # type: ignore[attr-defined]
+    assert source._passes._open_stream().transfers == 2  # type: ignore[attr-defined]
     assert read(source, "fingerprint.pb") == FILES["fingerprint.pb"]
 
 

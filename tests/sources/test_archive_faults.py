@@ -25,7 +25,8 @@ from hubfs.errors import (
     Unavailable,
 )
 from hubfs.sources import archive_progress
-from hubfs.sources.archive import ArchiveSettings, ArchiveSource
+from hubfs.sources.archive import ArchiveSource
+from hubfs.sources.archive_passes import ArchiveSettings
 from tests.support.archives import flipped, gzipped, model_files, tar_of
 from tests.support.clock import Clock
 from tests.support.mount import eventually

@@ -22,8 +22,9 @@ from hubfs.errors import Damaged, HubfsError, Stale
 from hubfs.formats.gzip_blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
 from hubfs.memory_budget import MemoryBudget
-from hubfs.sources.archive import ArchiveSettings, ArchiveSource
+from hubfs.sources.archive import ArchiveSource
 from hubfs.sources.archive_index import ArchiveIndex
+from hubfs.sources.archive_passes import ArchiveSettings
 from hubfs.sources.archive_spans import ArchiveSpans
 from hubfs.sources.naming import model_name
 from hubfs.sources.offline import OfflineSource

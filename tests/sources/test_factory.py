@@ -24,7 +24,7 @@ from hubfs.errors import Damaged, Unavailable
 from hubfs.hub.handle import Handle
 from hubfs.hub.resolver import Form, Location
 from hubfs.hub.tfhub import TfhubResolver
-from hubfs.sources.archive import ArchiveSettings
+from hubfs.sources.archive_passes import ArchiveSettings
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.extracted import ExtractedSource, module_name
 from hubfs.sources.factory import SourceFactory

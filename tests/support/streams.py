@@ -8,7 +8,8 @@ from hubfs.cache.block_cache import BlockCache, CacheKey, Release, TierStats
 from hubfs.cache.memory import MemoryTier
 from hubfs.cancellation import Cancellation
 from hubfs.hub.handle import Handle
-from hubfs.sources.archive import ArchiveSettings, ArchiveSource
+from hubfs.sources.archive import ArchiveSource
+from hubfs.sources.archive_passes import ArchiveSettings
 from hubfs.sources.naming import model_name
 
 HUB = "https://hub.example"
