@@ -16,7 +16,7 @@ import pytest
 
 from hubfs.cancellation import Cancellation
 from hubfs.errors import Damaged
-from hubfs.formats import gzip, parallel_gzip
+from hubfs.formats import gzip, parallel_gzip, worker_protocol
 from hubfs.formats.parallel_gzip import ParallelInflater, WorkerLost
 from tests.support.archives import flipped, gzipped, in_chunks, without
 from tests.support.figures import budget
@@ -156,7 +156,7 @@ def seeds_until(deadline_s, seeds, lock):
 
 @pytest.mark.timeout(DURATION_S + 2 * HANGS_S)
 def test_damaged_archives_are_refused_and_good_ones_are_right(monkeypatch):
-    monkeypatch.setattr(parallel_gzip, "chunk_bytes", lambda _: CHUNK_BYTES)
+    monkeypatch.setattr(worker_protocol, "chunk_bytes", lambda _: CHUNK_BYTES)
     monkeypatch.setattr(parallel_gzip, "MIN_SIZE_BYTES", 1)
     deadline_s, seeds, lock = time.monotonic() + DURATION_S, count(FIRST_SEED), threading.Lock()
 
