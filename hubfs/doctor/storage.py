@@ -116,13 +116,23 @@ def log(config: Config) -> Finding:
     path = config.log_file or log_file.default_directory()
     is_directory = config.log_file is None
     existing = _nearest(path)
-    rights = os.W_OK | (os.X_OK if existing.is_dir() else 0)
     fits = existing.is_dir() == (is_directory or existing != path)
-    if path.is_absolute() and fits and os.access(existing, rights):
+    if path.is_absolute() and fits and _is_writable(existing):
         return ok(subject, f"{path}{'/<mount point>.log' if is_directory else ''}")
     return warning(
         subject, f"{path} cannot be written: mounts work, and log nothing", "--log-file names a file that can be"
     )
+
+
+def _is_writable(path: Path) -> bool:
+    """Whether this user can write to a file, or make one in a directory: root has the right to, and in /proc cannot."""
+    if not path.is_dir():
+        return os.access(path, os.W_OK)
+    try:
+        with tempfile.TemporaryFile(dir=path):
+            return True
+    except OSError:
+        return False
 
 
 def catalogue(path: Path) -> Finding:

@@ -70,7 +70,7 @@ def test_a_log_that_cannot_be_written_is_a_warning(tmp_path):
     assert log(tmp_path / "new" / "hubfs.log").verdict is Verdict.OK
     (tmp_path / "file").touch()
     assert log(tmp_path / "file").verdict is Verdict.OK
-    for path in (tmp_path / "file" / "hubfs.log", tmp_path):
+    for path in (tmp_path / "file" / "hubfs.log", tmp_path, Path("/proc/hubfs.log"), Path("/proc/new/hubfs.log")):
         assert log(path).verdict is Verdict.WARNING
         assert "--log-file" in log(path).advice
 
