@@ -8,7 +8,7 @@ from hubfs.blobs.blob import Blob, ByteStream
 from hubfs.blobs.retry import Permanent
 from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.cache.ahead import Ahead
-from hubfs.cache.block_cache import BlockCache, CacheKey, block_size_at, blocks_of, cached_block
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, block_size_at, blocks_of, cached_block
 from hubfs.cache.block_checksums import BlockChecksums
 from hubfs.cache.block_run import slice_blocks
 from hubfs.cache.turns import NoTurns, Turns
@@ -160,13 +160,12 @@ class ArchiveSource:
         blocks = []
         for index in indexes:
             block = cached_block(self._cache, key, index, entry.stored_bytes)
-            came_by = block is None and self._progress.came_by(entry, index)
+            came_by = block is None and self._progress.came_by(entry.kept_path, index)
             lost_bytes = block_size_at(index, entry.stored_bytes) if came_by else 0
             while block is None:
                 indexes_made = self._progress.indexes_made
                 by_spans = self._read_by_spans(entry, offset_bytes, size_bytes)
                 if by_spans is not None:
-                    self._ahead.lost(lost_bytes)
                     return by_spans
                 with self._progress.expecting(entry, index, indexes_made) as awaited:
                     # Again, now that no block can go by unseen: it may have between the first look and this.
@@ -187,15 +186,21 @@ class ArchiveSource:
             self._cache.has(key, index) for index in blocks_of(offset_bytes, size_bytes, entry.stored_bytes)
         ):
             return end_bytes  # the index need not be loaded to know that
-        by_spans = self._spans.blob(entry.path)
+        by_spans = self._spans.blob(entry.path, self._fetched_by_spans)
         return end_bytes if by_spans is None else by_spans.prefetch(offset_bytes, size_bytes)
+
+    def _fetched_by_spans(self, path: str, offset_bytes: int, size_bytes: int) -> None:
+        """Counts what a pass had brought before. `path` is that in the cache; reads are of whole blocks."""
+        for begin_bytes in range(offset_bytes, offset_bytes + size_bytes, BLOCK_SIZE_BYTES):
+            if self._progress.came_by(path, begin_bytes // BLOCK_SIZE_BYTES):
+                self._ahead.lost(min(BLOCK_SIZE_BYTES, offset_bytes + size_bytes - begin_bytes))
 
     def _key(self, entry: Entry) -> CacheKey:
         return CacheKey(self.model, entry.kept_path)
 
     def _read_by_spans(self, entry: Entry, offset_bytes: int, size_bytes: int) -> bytes | None:
         """None where there is no index that fits the archive."""
-        blob = self._spans.blob(entry.path) if self._spans is not None else None
+        blob = self._spans.blob(entry.path, self._fetched_by_spans) if self._spans is not None else None
         if self._spans is None or blob is None:
             return None
         try:

@@ -158,10 +158,10 @@ class ArchiveProgress:
                 self._read_bytes = max(self._read_bytes, place_bytes)
                 self._condition.notify_all()
 
-    def came_by(self, entry: Entry, index: int) -> bool:
-        """Whether a pass brought the block already."""
+    def came_by(self, path: str, index: int) -> bool:
+        """Whether a pass brought the block of the file already, whose path in the cache is `path`."""
         with self._condition:
-            return self._contents.block_offset_bytes(entry.kept_path, index) < self._furthest_bytes
+            return self._contents.block_offset_bytes(path, index) < self._furthest_bytes
 
     def _await(self, waiter: Waiter, indexes_made: int, what: str) -> bytes | None:
         def answered() -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.slice import SliceBlob
+from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.errors import Damaged
@@ -19,6 +20,24 @@ Unpack = Callable[[IndexFile], Blob]
 
 Wrap = Callable[[CacheKey, Blob], CachedBlob]
 """Puts the cache around the blob of a file. Fetches nothing."""
+
+
+Fetched = Callable[[str, int, int], None]
+"""Told of bytes that are fetched by spans: the path of the file in the cache, their offset and how many they are."""
+
+
+class _ToldBlob(WrappedBlob):
+    """`blob`, of which `fetched` is told what is read: below the cache that is what is fetched."""
+
+    def __init__(self, blob: Blob, path: str, fetched: Fetched) -> None:
+        super().__init__(blob)
+        self._path = path
+        self._fetched = fetched
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """The bytes of the wrapped blob; raises as that does."""
+        self._fetched(self._path, offset_bytes, size_bytes)
+        return self._blob.read_at(offset_bytes, size_bytes)
 
 
 class ArchiveSpans:
@@ -61,8 +80,11 @@ class ArchiveSpans:
         self._use(file)
         self._save(file.to_bytes())
 
-    def blob(self, path: str) -> CachedBlob | None:
-        """The file at `path`, always the same blob; None where there is no index, or no such file in it."""
+    def blob(self, path: str, fetched: Fetched) -> CachedBlob | None:
+        """The file at `path`, always the same blob; None where there is no index, or no such file in it.
+
+        `fetched` is told of everything that is fetched of it from then on; the first caller's counts.
+        """
         self._look()
         with self._lock:
             if self._tar is None or path not in self._places:
@@ -71,7 +93,7 @@ class ArchiveSpans:
                 place = self._places[path]
                 key = CacheKey(self._model, placed_entry(place).entry.kept_path)
                 file = SliceBlob(self._tar, place.offset_bytes, place.data_bytes, key=f"{key.model}/{key.path}")
-                self._blobs[path] = self._wrap(key, file)
+                self._blobs[path] = self._wrap(key, _ToldBlob(file, key.path, fetched))
             return self._blobs[path]
 
     def look_again(self) -> None:

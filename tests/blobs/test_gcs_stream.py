@@ -14,6 +14,7 @@ from hubfs.blobs.retry import RetryPolicy
 from hubfs.cancellation import Cancellation
 from hubfs.errors import AccessDenied, Cancelled, Damaged, NotFound, Stale, TimedOut, Unavailable
 from tests.support.gcs_server import Fault, GcsServer, Passed, gcs_server
+from tests.support.mount import eventually
 from tests.support.one_answer import one_answer
 
 MIB = 1 << 20
@@ -231,15 +232,17 @@ def test_ranges_stay_small_on_a_slow_line_so_that_bytes_are_not_held_back(client
 
 
 def test_closing_the_generator_gives_what_is_under_way_up_at_once(client: GcsClient, server: GcsServer) -> None:
+    def reading() -> bool:
+        return any(thread.name.startswith("hubfs-range") for thread in threading.enumerate())
+
+    server.spoil_beyond(FIRST, Fault(stall_s=60))
     chunks = GcsStream(client, URL).chunks()
     assert next(chunks) == DATA[:FIRST]
-    server.spoil(*[Fault(stall_s=60)] * 4)
-    next(chunks)
-    time.sleep(0.2)  # further ranges are asked for, and the store is silent
+    assert eventually(reading)  # further ranges are asked for, and the store is silent
     began_s = time.monotonic()
     chunks.close()
     assert time.monotonic() - began_s < 5, "the time-out of 10 s was waited for"
-    while any(thread.name.startswith("hubfs-range") for thread in threading.enumerate()):
+    while reading():
         assert time.monotonic() - began_s < 9, "the time-out of 10 s was waited for"
         time.sleep(0.01)
     server.reset()
