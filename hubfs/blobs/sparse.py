@@ -43,7 +43,7 @@ class SparseMap:
                     f"its map of holes contradicts itself: {length_bytes} bytes of data at {offset_bytes}, behind "
                     f"{end_bytes}, in a file of {size_bytes}"
                 )
-            if length_bytes and extents and offset_bytes == end_bytes:
+            if length_bytes and extents and offset_bytes == sum(extents[-1]):
                 extents[-1] = (extents[-1][0], extents[-1][1] + length_bytes)
             elif length_bytes:
                 extents.append((offset_bytes, length_bytes))

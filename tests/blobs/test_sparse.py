@@ -104,4 +104,6 @@ def test_a_map_that_contradicts_itself_is_damaged(stretches: list[tuple[int, int
 def test_neighbours_become_one_stretch_and_empty_ones_none() -> None:
     assert SparseMap.of(10, [(0, 0), (1, 2), (3, 2), (7, 0), (8, 2), (10, 0)]).extents == ((1, 4), (8, 2))
     assert SparseMap.of(4, [(0, 2), (2, 2)]).is_whole
+    # An empty stretch behind a hole is no neighbour of the data before that hole.
+    assert SparseMap.of(3, [(0, 1), (2, 0), (2, 1)]).extents == ((0, 1), (2, 1))
     assert SparseMap.of(0, []).is_whole
