@@ -1,10 +1,12 @@
 """The times that files show: pure functions of what the origin told and of the version."""
 
+from functools import lru_cache
 from hashlib import blake2b
 
 from hubfs.blobs.stamp import Stamp
 
 _NS = 10**9
+_REMEMBERED = 10_000
 
 BASE_S = 946_684_800
 """2000-01-01T00:00:00Z: the time of directories above models, and where the times of undated models begin. Not the
@@ -21,6 +23,7 @@ UNDATED_RESIDUES = 100_000_007
 """Undated models have their versions alone, over three years. A prime, larger than a version that is a date."""
 
 
+@lru_cache(_REMEMBERED)
 def time_ns(version: str, stamp: Stamp) -> int:
     """The time of what `stamp` is of, in a model of this `version`: nanoseconds since the epoch.
 
