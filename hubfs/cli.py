@@ -11,15 +11,20 @@ from typing import Any, TypeVar
 
 import click
 
-from hubfs import __version__, catalog_command, locate, log_file, mount_point, service_manager, unmounting
-from hubfs.commands.doctor import doctor
+from hubfs import __version__
+from hubfs.commands import catalog as catalog_command
+from hubfs.commands import resolve as locate
+from hubfs.commands.doctor.command import doctor
 from hubfs.commands.serve import serve
 from hubfs.commands.status import status
-from hubfs.config import Config, load, out_of_sight
+from hubfs.commands.status_text import UNVERIFIED
+from hubfs.daemon import log_file, service_manager
+from hubfs.daemon.spawn import spawn, with_options
+from hubfs.daemon.supervisor import Supervisor
 from hubfs.errors import HubfsError, printable
-from hubfs.spawn import spawn, with_options
-from hubfs.status_text import UNVERIFIED
-from hubfs.supervisor import Supervisor
+from hubfs.mounts import point as mount_point
+from hubfs.mounts import taking as unmounting
+from hubfs.settings.config import Config, load, out_of_sight
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -202,7 +207,7 @@ def _serve_here(config: Config, mountpoint: Path, restarts: int | None, say_read
     if config.supervise and restarts is None:
         Supervisor(sys.argv[1:], mountpoint, config.log_file).run(on_ready)
         return
-    from hubfs import daemon  # noqa: PLC0415 - gcsfs takes 0.4 s to import, and only the daemon needs it
+    from hubfs.daemon import life as daemon  # noqa: PLC0415 - gcsfs takes 0.4 s to import, and only the daemon needs it
 
     daemon.run(config, mountpoint, on_ready, restarts=restarts)
 
@@ -234,7 +239,7 @@ def resolve(handle: str, *, gcs: bool, hub: str | None) -> None:
     if not gcs:
         click.echo(locate.below_a_mount(handle))
         return
-    from hubfs.doors import gcs_folder  # noqa: PLC0415 - gcsfs takes 0.4 s to import
+    from hubfs.endpoints import gcs_folder  # noqa: PLC0415 - gcsfs takes 0.4 s to import
 
     click.echo(gcs_folder(load({"hub": hub}), handle))
 
@@ -269,7 +274,7 @@ def index(archive: Path, *, output: Path | None) -> None:
     A host that serves the index under the URL of the archive with .hubfs-index behind its path lets mounts read any
     file of a model at once, and no more of the archive than that.
     """
-    from hubfs.index_command import write_index  # noqa: PLC0415 - what inflates takes 0.05 s to import
+    from hubfs.commands.index import write_index  # noqa: PLC0415 - what inflates takes 0.05 s to import
 
     click.echo(write_index(archive, output, workers=os.cpu_count() or 1))
 

@@ -8,45 +8,47 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubfs import __version__, doors, mount_table
-from hubfs.blobs.gcs import GcsClient
-from hubfs.blobs.http import HttpClient
+from hubfs import __version__
+from hubfs import endpoints as doors
+from hubfs.blobs.gcs.client import GcsClient
+from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.retry import RetryPolicy
-from hubfs.cache.ahead import Ahead
+from hubfs.cache.ahead.blob import ReadAheadBlob
+from hubfs.cache.ahead.budget import Ahead
+from hubfs.cache.ahead.policy import FETCHES, LIMIT_BYTES, ReadAheadPolicy
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache
 from hubfs.cache.cached_blob import CachedBlob
-from hubfs.cache.disk import DiskSettings, DiskTier
-from hubfs.cache.disk_turns import DiskTurns
-from hubfs.cache.index_store import Indexes, IndexStore, NoIndexes
-from hubfs.cache.latest_store import LatestAnswers, LatestStore, NoLatestAnswers
-from hubfs.cache.layout import CacheLayout
+from hubfs.cache.disk.indexes import Indexes, IndexStore, NoIndexes
+from hubfs.cache.disk.latest import LatestAnswers, LatestStore, NoLatestAnswers
+from hubfs.cache.disk.layout import CacheLayout
+from hubfs.cache.disk.page_cache import DataPages
+from hubfs.cache.disk.tier import DiskSettings, DiskTier
+from hubfs.cache.disk.turns import DiskTurns
 from hubfs.cache.memory import MemoryTier
-from hubfs.cache.page_cache import DataPages
-from hubfs.cache.readahead import FETCHES, LIMIT_BYTES, ReadAheadPolicy
-from hubfs.cache.readahead_blob import ReadAheadBlob
-from hubfs.cache.shared_cache import SharedCache
-from hubfs.cache.shared_indexes import CombinedIndexes
-from hubfs.cache.shared_over import OverShared
+from hubfs.cache.shared.cache import SharedCache
+from hubfs.cache.shared.indexes import CombinedIndexes
+from hubfs.cache.shared.over import OverShared
 from hubfs.cache.tiered import TieredCache
 from hubfs.cache.turns import NoTurns, Turns
-from hubfs.cancellation import Cancellation
-from hubfs.config import DEFAULT_HUB, Config
-from hubfs.hub.reachability import Asking, AtOnce, Reachability
-from hubfs.hub.resolver import Resolver
+from hubfs.catalogue.provider import CatalogProvider, Fetch
+from hubfs.hubs.resolver import Resolver
 from hubfs.memory_budget import MemoryBudget
-from hubfs.sources.answers import AnswersSettings
-from hubfs.sources.archive_passes import ArchiveSettings
+from hubfs.models.answers import AnswersSettings
+from hubfs.models.models import Models, ModelsSettings
+from hubfs.models.reachability import Asking, AtOnce, Reachability
+from hubfs.models.troubles import Troubles
+from hubfs.mounts import table as mount_table
+from hubfs.settings.config import DEFAULT_HUB, Config
+from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.factory import SourceFactory
-from hubfs.sources.models import Models, ModelsSettings
 from hubfs.sources.naming import hub_label
 from hubfs.sources.offline import offline_loaders
-from hubfs.sources.prefetcher import NoPrefetching, Prefetcher, Prefetching
-from hubfs.sources.troubles import Troubles
+from hubfs.sources.prefetch.prefetcher import NoPrefetching, Prefetcher, Prefetching
 from hubfs.status import RecentProblems, Status
-from hubfs.tree.catalog_provider import CatalogProvider, Fetch
 from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.tfhub_modules import TfhubModules
 from hubfs.tree.virtual_tree import VirtualTree
+from hubfs.waiting.cancellation import Cancellation
 
 _log = logging.getLogger(__name__)
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from hubfs import __version__
-from hubfs.blobs.http import HttpClient
-from hubfs.blobs.url import redacted_text
+from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.url import redacted_text
 from hubfs.cache.block_cache import BlockCache
 from hubfs.errors import cut, printable
 from hubfs.fuse.errnos import errno_for
-from hubfs.sources.answers import Latest
-from hubfs.sources.models import Census, KnownModel, Models
-from hubfs.sources.troubles import Trouble
+from hubfs.models.answers import Latest
+from hubfs.models.models import Census, KnownModel, Models
+from hubfs.models.troubles import Trouble
 
 _REMEMBERED = 20
 _REMEMBERED_CHARACTERS = 2000

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from hubfs.cli import main
-from hubfs.config import SETTINGS
+from hubfs.settings.config import SETTINGS
 from tests.support.paths import ROOT
 
 OPERATIONS = (ROOT / "docs" / "OPERATIONS.md").read_text(encoding="utf-8")

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from hubfs import mount_table
 from hubfs.cli import main
-from hubfs.doctor import mounts
-from hubfs.doctor.finding import Verdict
-from hubfs.mount_table import MOST_BYTES, State, state_of
+from hubfs.commands.doctor import mounts
+from hubfs.commands.doctor.finding import Verdict
+from hubfs.mounts import table as mount_table
+from hubfs.mounts.table import MOST_BYTES, State, state_of
 
 HUB = "https://hub.example"
 

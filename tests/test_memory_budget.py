@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.config import default_memory_size_bytes
 from hubfs.memory_budget import MemoryBudget, available_memory_bytes
+from hubfs.settings.config import default_memory_size_bytes
 
 MIB = 1 << 20
 

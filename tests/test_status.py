@@ -9,18 +9,18 @@ from typing import cast
 import pytest
 
 from hubfs import __version__
-from hubfs.blobs.http import HttpClient
+from hubfs.blobs.http.client import HttpClient
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.memory import MemoryTier
+from hubfs.commands.status_text import as_text
 from hubfs.errors import Unavailable
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form
-from hubfs.sources.answers import Latest
-from hubfs.sources.models import Census, KnownModel, Models
+from hubfs.hubs.resolver import Form
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.models.answers import Latest
+from hubfs.models.models import Census, KnownModel, Models
+from hubfs.models.troubles import Trouble
 from hubfs.sources.source import Extent, Source
-from hubfs.sources.troubles import Trouble
 from hubfs.status import RecentProblems, Status
-from hubfs.status_text import as_text
 from tests.support.http_clients import http_client
 
 MODEL = "hub/google/spice/2@x"

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.wrapper import WrappedBlob
-from hubfs.cancellation import Cancellation
 from hubfs.errors import HubfsError, TimedOut, Unavailable
+from hubfs.waiting.cancellation import Cancellation
 
 _log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled
+from hubfs.waiting.cancellation import Cancellation
 
 _log = logging.getLogger(__name__)
 

@@ -6,16 +6,16 @@ from concurrent.futures import Executor, Future
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.wrapper import WrappedBlob
-from hubfs.cache.ahead import Ahead
+from hubfs.cache.ahead.budget import Ahead
+from hubfs.cache.ahead.policy import FETCHES, RUN_BLOCKS
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, block_size_at, blocks_of, cached_block
 from hubfs.cache.block_run import runs_of, slice_blocks
-from hubfs.cache.readahead import FETCHES, RUN_BLOCKS
-from hubfs.cache.shared_layout import RUN_BLOCKS as SHARED_RUN_BLOCKS
+from hubfs.cache.shared.layout import RUN_BLOCKS as SHARED_RUN_BLOCKS
 from hubfs.cache.turns import NoTurns, Turns
-from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, Damaged
 from hubfs.memory_budget import MemoryBudget
-from hubfs.single_flight import await_result
+from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting.single_flight import await_result
 
 __all__ = ["CachedBlob", "slice_blocks"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hubfs.cache.block_cache import CacheKey
-from hubfs.cache.index_store import Index
+from hubfs.cache.disk.indexes import Index
 
 Member = Mapping[str, Any]
 """An entry of an archive as the archive's index has it, JSON."""

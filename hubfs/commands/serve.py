@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from hubfs.errors import InvalidConfig
-from hubfs.setting_values import parse_size
+from hubfs.settings.values import parse_size
 
 
 @click.command()

@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from hubfs import mount_point, mount_table
+from hubfs.commands.status_text import as_text
 from hubfs.errors import MountFailed
-from hubfs.status_text import as_text
+from hubfs.mounts import point as mount_point
+from hubfs.mounts import table as mount_table
 
 
 @click.command()

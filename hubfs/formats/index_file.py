@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from hubfs.blobs.sparse import SparseMap
 from hubfs.errors import Damaged, quoted
-from hubfs.formats.gzip_index import TRAILER_BYTES, GzipIndex
+from hubfs.formats.gzip.index import TRAILER_BYTES, GzipIndex
 from hubfs.formats.limits import MAX_FILE_SIZE_BYTES
 from hubfs.formats.names import MAX_MEMBERS, Names, decoded, encoded, is_path
 from hubfs.formats.sealed import seal, unseal
-from hubfs.formats.tar_sparse import MAX_EXTENTS
+from hubfs.formats.tar.sparse import MAX_EXTENTS
 
 SUFFIX = ".hubfs-index"
 """The index of an archive lies beside it, under the archive's name with this suffix."""

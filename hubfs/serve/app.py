@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from aiohttp import hdrs, web
 
+from hubfs.catalogue.document import NAME as CATALOG_DOCUMENT
 from hubfs.errors import Cancelled, EntryNotFound, HubfsError, InvalidConfig, InvalidHandle, ModelNotFound, NotFound
 from hubfs.formats.index_file import SUFFIX
-from hubfs.hub.catalog_document import NAME as CATALOG_DOCUMENT
-from hubfs.hub.handle import Handle, Kind, is_version
+from hubfs.hubs.tfhub.handle import Handle, Kind, is_version
 from hubfs.serve.archive import index_beside
 from hubfs.serve.archives import Archives
 from hubfs.serve.catalog_document import CatalogDocument

@@ -10,12 +10,12 @@ from typing import IO, Any
 
 from isal import igzip
 
-from hubfs.cancellation import Cancellation
 from hubfs.errors import Damaged, Stale, Unavailable
-from hubfs.formats.gzip_index import TRAILER_BYTES
+from hubfs.formats.gzip.index import TRAILER_BYTES
+from hubfs.formats.gzip.recorder import SPACING_BYTES, SPACING_OUTPUT_BYTES, IndexRecorder
 from hubfs.formats.index_file import SUFFIX, IndexedMember, IndexFile
-from hubfs.formats.index_recorder import SPACING_BYTES, SPACING_OUTPUT_BYTES, IndexRecorder
 from hubfs.serve.listing import Listing, Member
+from hubfs.waiting.cancellation import Cancellation
 
 _CHUNK_BYTES = 1 << 20
 _LEVEL = 1  # of isal's 0..3; weights hardly compress at any

@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubfs.cancellation import Cancellation
 from hubfs.errors import Stale, TimedOut, Unavailable
-from hubfs.hub.handle import Handle
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.serve.archive import index_beside, write_archive
 from hubfs.serve.folder import ArchiveFolder
 from hubfs.serve.listing import Listing
 from hubfs.serve.models import Model, ModelDirectory
+from hubfs.waiting.cancellation import Cancellation
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 3  # at a model that somebody is changing right now

@@ -7,11 +7,11 @@ from contextlib import suppress
 
 from aiohttp import hdrs, web
 
+from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
+from hubfs.catalogue.file import to_json_lines
 from hubfs.errors import InvalidHandle
-from hubfs.hub.handle import Handle
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.serve.models import ModelDirectory
-from hubfs.tree.catalog import CatalogEntry, CatalogKind
-from hubfs.tree.catalog_file import to_json_lines
 
 _MAX_AGE_S = 10
 _KINDS = {kind.model_kind: kind for kind in CatalogKind if kind.model_kind is not None}

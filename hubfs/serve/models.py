@@ -10,11 +10,11 @@ from pathlib import Path
 
 from cachetools import TTLCache
 
-from hubfs.cancellation import Cancellation
 from hubfs.errors import EntryNotFound, ModelNotFound
-from hubfs.hub.handle import Handle, Kind, is_name_segment, is_publisher, is_version
+from hubfs.hubs.tfhub.handle import Handle, Kind, is_name_segment, is_publisher, is_version
 from hubfs.serve.listing import Listing, is_hidden, list_members
-from hubfs.single_flight import SingleFlight
+from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting.single_flight import SingleFlight
 
 _log = logging.getLogger(__name__)
 _ARCHIVE_SUFFIX = ".tar.gz"

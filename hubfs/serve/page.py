@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from string import Template
 from urllib.parse import quote
 
-from hubfs.hub.handle import Handle, Kind
+from hubfs.hubs.tfhub.handle import Handle, Kind
 from hubfs.serve.listing import Member
 from hubfs.serve.models import WHOLE
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.checksummed import ChecksummedBlob
-from hubfs.blobs.gcs import GcsBlob, GcsClient, GcsObject
+from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsObject
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 from hubfs.errors import Damaged, ModelNotFound, NotFound
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form
+from hubfs.hubs.resolver import Form
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.listed import ListedSource, OnFailure, Wrap, tree_of
 from hubfs.sources.source import Entry, EntryKind
 

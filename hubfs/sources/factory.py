@@ -5,29 +5,29 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.gcs import GcsClient
-from hubfs.blobs.http import HttpClient
+from hubfs.blobs.gcs.client import GcsClient
+from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.retry import RetryingBlob, RetryPolicy
-from hubfs.cache.ahead import Ahead
+from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
-from hubfs.cache.index_store import Index, Indexes
+from hubfs.cache.disk.indexes import Index, Indexes
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.turns import Turns
-from hubfs.cancellation import Cancellation
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form, Location, Resolver
+from hubfs.hubs.resolver import Form, Location, Resolver
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.memory_budget import MemoryBudget
-from hubfs.sources.archive_opener import ArchiveOpener
-from hubfs.sources.archive_passes import ArchiveSettings
+from hubfs.models.models import Loader, Opener
+from hubfs.sources.archive.opener import ArchiveOpener
+from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.bucket import BucketSource
-from hubfs.sources.extracted import find_extracted, spellings
+from hubfs.sources.extracted.source import find_extracted, spellings
 from hubfs.sources.listed import FailingBlob
 from hubfs.sources.locating import located_anew
-from hubfs.sources.models import Loader, Opener
 from hubfs.sources.single_file import FileSource
 from hubfs.sources.source import Source
 from hubfs.sources.tfjs import TfjsSource
+from hubfs.waiting.cancellation import Cancellation
 
 
 class SourceFactory:

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.http import HttpClient
-from hubfs.blobs.http_blob import HttpBlob
-from hubfs.blobs.http_object import HttpObject
+from hubfs.blobs.http.blob import HttpBlob
+from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.object import HttpObject
+from hubfs.blobs.http.probing import in_parallel, is_page
+from hubfs.blobs.http.url import redacted, without_secrets
 from hubfs.blobs.retry import Permanent
 from hubfs.blobs.stamp import UNDATED, Stamp
-from hubfs.blobs.url import redacted, without_secrets
 from hubfs.cache.block_checksums import BlockChecksums, CheckedBlob
 from hubfs.errors import Damaged, NotFound, Stale
-from hubfs.hub.handle import Handle
-from hubfs.hub.probing import in_parallel, is_page
-from hubfs.hub.resolver import Location
+from hubfs.hubs.resolver import Location
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.listed import ListedSource, OnFailure, Wrap, tree_of
 
 Locate = Callable[[], Location]

@@ -12,8 +12,8 @@ from hubfs.cache.block_cache import CacheKey
 from hubfs.errors import Damaged, EntryNotFound, HubfsError, IsADirectory, Stale, quoted
 from hubfs.formats import names
 from hubfs.formats.limits import MAX_FILE_SIZE_BYTES
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form
+from hubfs.hubs.resolver import Form
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.naming import model_name
 from hubfs.sources.source import ROOT, Entry, EntryKind, Extent
 

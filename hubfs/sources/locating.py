@@ -2,8 +2,8 @@
 
 from hubfs.blobs.retry import Permanent
 from hubfs.errors import NotFound
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form, Location, Resolver
+from hubfs.hubs.resolver import Form, Location, Resolver
+from hubfs.hubs.tfhub.handle import Handle
 
 
 def located_anew(resolver: Resolver, handle: Handle, form: Form) -> Location:

@@ -3,7 +3,7 @@
 from hashlib import blake2b
 from urllib.parse import quote, urlsplit
 
-from hubfs.hub.handle import Handle
+from hubfs.hubs.tfhub.handle import Handle
 
 
 def hub_label(hub: str) -> str:

@@ -7,11 +7,11 @@ from hubfs.blobs.blob import Blob
 from hubfs.blobs.stamp import Stamp
 from hubfs.cache.block_cache import BlockCache, CacheKey, block_size_at, blocks_of
 from hubfs.cache.block_run import slice_blocks
-from hubfs.cache.index_store import Index
+from hubfs.cache.disk.indexes import Index
 from hubfs.errors import HubfsError, IsADirectory, NotCached
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form
-from hubfs.sources.models import Loader
+from hubfs.hubs.resolver import Form
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.models.models import Loader
 from hubfs.sources.source import Entry, EntryKind, Extent, Source, with_holes
 
 

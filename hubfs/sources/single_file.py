@@ -1,8 +1,8 @@
 """The source of a model that is one file: TF Lite, for a microcontroller or an Edge TPU too."""
 
-from hubfs.blobs.http import HttpClient
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form, Location
+from hubfs.blobs.http.client import HttpClient
+from hubfs.hubs.resolver import Form, Location
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.hosted import HostedSource
 from hubfs.sources.listed import OnFailure, Wrap
 

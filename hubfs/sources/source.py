@@ -9,8 +9,8 @@ from hubfs.blobs.blob import Blob
 from hubfs.blobs.sparse import SparseBlob, SparseMap
 from hubfs.blobs.stamp import Stamp
 from hubfs.errors import HubfsError
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form
+from hubfs.hubs.resolver import Form
+from hubfs.hubs.tfhub.handle import Handle
 
 
 class EntryKind(Enum):

@@ -5,12 +5,12 @@ from typing import Any
 from urllib.parse import quote
 
 from hubfs.blobs import json_text
-from hubfs.blobs.http import HttpClient
+from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import RetryingBlob
-from hubfs.blobs.url import redacted
 from hubfs.errors import Damaged, ModelNotFound, NotFound, quoted
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form, Location
+from hubfs.hubs.resolver import Form, Location
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.hosted import HostedSource, plain_blob
 from hubfs.sources.listed import OnFailure, Wrap, is_path
 

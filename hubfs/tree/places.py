@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hubfs.catalogue.catalogue import Catalog
 from hubfs.errors import EntryNotFound, InvalidHandle
-from hubfs.hub.handle import COLLECTION, MAX_SEGMENTS, Handle, Kind, is_name_segment, is_publisher
-from hubfs.tree.catalog import Catalog
+from hubfs.hubs.tfhub.handle import COLLECTION, MAX_SEGMENTS, Handle, Kind, is_name_segment, is_publisher
 
 CONTROL = ".hubfs"
 """The directory of control files in the root; no publisher can have this name."""

@@ -5,8 +5,8 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from hubfs.hub.handle import is_version
-from hubfs.sources.extracted import module_name, spellings
+from hubfs.hubs.tfhub.handle import is_version
+from hubfs.sources.extracted.source import module_name, spellings
 
 _log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.cache.block_cache import BlockCache, Release, TierStats
+from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import (
     EntryNotFound,
     HubfsError,
@@ -16,12 +17,11 @@ from hubfs.errors import (
     NotASymlink,
     NotFound,
 )
-from hubfs.hub.handle import Handle, is_version
-from hubfs.sources.models import Models
-from hubfs.sources.prefetcher import NoPrefetching, Prefetching
+from hubfs.hubs.tfhub.handle import Handle, is_version
+from hubfs.models.models import Models
+from hubfs.models.troubles import Troubles, WatchedBlob
+from hubfs.sources.prefetch.prefetcher import NoPrefetching, Prefetching
 from hubfs.sources.source import ROOT, Entry, EntryKind, Source
-from hubfs.sources.troubles import Troubles, WatchedBlob
-from hubfs.tree.catalog_provider import CatalogProvider
 from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.model_directories import ModelDirectories
 from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind

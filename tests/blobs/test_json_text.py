@@ -3,11 +3,11 @@ import time
 import pytest
 
 from hubfs.blobs import json_text
-from hubfs.blobs.gcs_object import page_of
+from hubfs.blobs.gcs.object import page_of
+from hubfs.catalogue import file as catalog_file
+from hubfs.catalogue.file import parse_catalog
 from hubfs.errors import Damaged, InvalidConfig
 from hubfs.sources.tfjs import _shards
-from hubfs.tree import catalog_file
-from hubfs.tree.catalog_file import parse_catalog
 
 MANY = 20 << 20
 

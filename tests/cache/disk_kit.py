@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
-from hubfs.cache.disk import DiskSettings, DiskTier
-from hubfs.cache.layout import CacheLayout
+from hubfs.cache.disk.layout import CacheLayout
+from hubfs.cache.disk.tier import DiskSettings, DiskTier
 from tests.support.paths import ROOT
 
 PLENTY_BYTES = 1 << 30

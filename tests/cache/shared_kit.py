@@ -4,9 +4,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from hubfs.blobs.object_store import ObjectStore, ObjectStoreSettings, StoredObject, open_store
-from hubfs.cancellation import Cancellation
+from hubfs.blobs.store import ObjectStore, ObjectStoreSettings, StoredObject, open_store
 from hubfs.errors import Unavailable
+from hubfs.waiting.cancellation import Cancellation
 
 T = TypeVar("T")
 

@@ -9,13 +9,13 @@ from contextlib import suppress
 import pytest
 
 from hubfs.blobs.memory import MemoryBlob
-from hubfs.cache.ahead import Ahead
+from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
-from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, Damaged, Unavailable
 from hubfs.memory_budget import MemoryBudget
+from hubfs.waiting.cancellation import Cancellation
 from tests.support.mount import eventually
 from tests.support.waiting import waiting_threads
 

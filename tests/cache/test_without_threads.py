@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.cache.disk import DiskSettings, DiskTier
-from hubfs.cache.layout import CacheLayout
-from hubfs.cache.page_cache import DataPages
-from hubfs.cache.shared import SharedTier
-from hubfs.cache.shared_indexes import SharedIndexes
-from hubfs.cache.shared_store import RestingStore
-from hubfs.cache.shared_turns import SharedTurns
-from hubfs.cancellation import Cancellation
+from hubfs.cache.disk.layout import CacheLayout
+from hubfs.cache.disk.page_cache import DataPages
+from hubfs.cache.disk.tier import DiskSettings, DiskTier
+from hubfs.cache.shared.indexes import SharedIndexes
+from hubfs.cache.shared.store import RestingStore
+from hubfs.cache.shared.tier import SharedTier
+from hubfs.cache.shared.turns import SharedTurns
+from hubfs.waiting.cancellation import Cancellation
 from tests.cache.disk_kit import KEY, PLENTY_BYTES, block_of
 from tests.cache.shared_kit import memory_store
 from tests.support.mount import eventually

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 import pytest
 
 from hubfs.errors import EntryNotFound, IsADirectory
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form
+from hubfs.hubs.resolver import Form
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.source import ROOT, Entry, EntryKind, Extent, Source
 
 HANDLE = Handle.parse("google/spice/2")

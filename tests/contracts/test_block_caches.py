@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from hubfs.cache.block_cache import BlockCache
-from hubfs.cache.disk import DiskSettings, DiskTier
-from hubfs.cache.layout import CacheLayout
+from hubfs.cache.disk.layout import CacheLayout
+from hubfs.cache.disk.tier import DiskSettings, DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.tiered import TieredCache
 from tests.contracts.block_cache_contract import KEY, BlockCacheContract, block_of

@@ -4,14 +4,14 @@ from contextlib import contextmanager
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
-from hubfs.cache.ahead import Ahead
+from hubfs.cache.ahead.blob import ReadAheadBlob
+from hubfs.cache.ahead.budget import Ahead
+from hubfs.cache.ahead.policy import ReadAheadPolicy
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
-from hubfs.cache.readahead import ReadAheadPolicy
-from hubfs.cache.readahead_blob import ReadAheadBlob
-from hubfs.cancellation import Cancellation
 from hubfs.memory_budget import MemoryBudget
+from hubfs.waiting.cancellation import Cancellation
 from tests.contracts.blob_contract import BlobContract
 
 

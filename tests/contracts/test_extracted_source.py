@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.hub.resolver import Form
-from hubfs.sources.extracted import ExtractedSource
+from hubfs.hubs.resolver import Form
+from hubfs.sources.extracted.source import ExtractedSource
 from hubfs.sources.source import Source
 from tests.contracts.source_contract import HANDLE, SourceContract
 

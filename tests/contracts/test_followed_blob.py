@@ -4,11 +4,11 @@ from typing import ClassVar
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
-from hubfs.cancellation import Cancellation
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form
+from hubfs.hubs.resolver import Form
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.listed import ListedSource, tree_of
-from hubfs.sources.prefetcher import Prefetcher
+from hubfs.sources.prefetch.prefetcher import Prefetcher
+from hubfs.waiting.cancellation import Cancellation
 from tests.contracts.blob_contract import BlobContract
 
 NAME = "variables/variables.data-00000-of-00001"

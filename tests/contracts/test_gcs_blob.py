@@ -5,8 +5,8 @@ import pytest
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.checksummed import ChecksummedBlob
-from hubfs.blobs.gcs import GcsBlob, GcsClient, GcsSettings
-from hubfs.cancellation import Cancellation
+from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsSettings
+from hubfs.waiting.cancellation import Cancellation
 from tests.contracts.blob_contract import BlobContract
 from tests.support.gcs_server import GcsServer, gcs_server
 

@@ -7,9 +7,9 @@ import pytest
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
-from hubfs.cancellation import Cancellation
-from hubfs.formats import index_recorder
-from hubfs.formats.gzip_blob import GzipBlob
+from hubfs.formats.gzip import recorder as index_recorder
+from hubfs.formats.gzip.blob import GzipBlob
+from hubfs.waiting.cancellation import Cancellation
 from tests.contracts.blob_contract import BlobContract
 from tests.support.checkpoints import index_of
 

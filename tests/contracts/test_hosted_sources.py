@@ -1,8 +1,8 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from hubfs.blobs.http import HttpClient
-from hubfs.hub.resolver import Form, Location
+from hubfs.blobs.http.client import HttpClient
+from hubfs.hubs.resolver import Form, Location
 from hubfs.sources.source import Source
 from hubfs.sources.tfjs import TfjsSource
 from tests.contracts.source_contract import HANDLE, SourceContract

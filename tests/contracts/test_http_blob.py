@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.http_blob import HttpBlob
+from hubfs.blobs.http.blob import HttpBlob
 from tests.contracts.blob_contract import BlobContract
 from tests.support.http_clients import http_client
 from tests.support.http_origin import HttpOrigin, redirect

@@ -38,4 +38,4 @@ class TestMemberBlobWithoutACache(TestMemberBlob):
 
     @pytest.fixture(autouse=True)
     def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("hubfs.sources.archive_progress._STALL_S", 30.0)
+        monkeypatch.setattr("hubfs.sources.archive.progress._STALL_S", 30.0)

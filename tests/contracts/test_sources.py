@@ -3,16 +3,16 @@ from contextlib import contextmanager
 
 import pytest
 
-from hubfs.blobs.gcs import GcsClient, GcsSettings
-from hubfs.blobs.http_stream import HttpStream
+from hubfs.blobs.gcs.client import GcsClient, GcsSettings
+from hubfs.blobs.http.stream import HttpStream
 from hubfs.cache.memory import MemoryTier
-from hubfs.cancellation import Cancellation
-from hubfs.hub.resolver import Form
-from hubfs.sources.archive import ArchiveSource
-from hubfs.sources.archive_passes import ArchiveSettings
+from hubfs.hubs.resolver import Form
+from hubfs.sources.archive.passes import ArchiveSettings
+from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.naming import model_name
 from hubfs.sources.source import Source
+from hubfs.waiting.cancellation import Cancellation
 from tests.contracts.source_contract import HANDLE, SourceContract
 from tests.support.archives import gzipped, tar_of
 from tests.support.gcs_server import GcsServer, gcs_server

@@ -2,11 +2,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hubfs.blobs.blob import ByteStream
-from hubfs.blobs.gcs import GcsClient, GcsSettings
-from hubfs.blobs.gcs_stream import GcsStream
-from hubfs.blobs.http_stream import HttpStream
-from hubfs.blobs.ranged_stream import RangedStream
-from hubfs.cancellation import Cancellation
+from hubfs.blobs.gcs.client import GcsClient, GcsSettings
+from hubfs.blobs.gcs.stream import GcsStream
+from hubfs.blobs.http.stream import HttpStream
+from hubfs.blobs.streaming.stream import RangedStream
+from hubfs.waiting.cancellation import Cancellation
 from tests.contracts.stream_contract import StreamContract
 from tests.support.gcs_server import gcs_server
 from tests.support.http_clients import QUICK, http_client

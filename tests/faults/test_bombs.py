@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from hubfs.formats.names import MAX_MEMBERS, MAX_NAMES_BYTES
-from hubfs.formats.tar_header import MAX_EXTENDED_HEADER_BYTES, MAX_PAX_RECORDS
-from hubfs.formats.tar_sparse import MAX_EXTENTS
+from hubfs.formats.tar.header import MAX_EXTENDED_HEADER_BYTES, MAX_PAX_RECORDS
+from hubfs.formats.tar.sparse import MAX_EXTENTS
 from tests.conftest import MountHub
 from tests.support.archives import END_MARKER, base_256, gnu_long_name, gzipped, header, member, padded, pax, tar_of
 from tests.support.figures import Figures

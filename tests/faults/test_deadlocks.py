@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.config import Config
 from hubfs.errors import Cancelled, HubfsError, NotFound, TimedOut, Unavailable
 from hubfs.mount import Mount, assemble
+from hubfs.settings.config import Config
 from hubfs.status import RecentProblems
 from tests.support.archives import gzipped, tar_of
 from tests.support.figures import Figures, budget

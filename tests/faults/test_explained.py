@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hubfs import errors
-from hubfs.status_text import as_text
+from hubfs.commands.status_text import as_text
 from tests.support.archives import flipped, gzipped, model_files, tar_of
 from tests.support.figures import Figures
 from tests.support.hosted import put
@@ -30,7 +30,7 @@ PAGE = status(200, {"Content-Type": "text/html"}, b"<!DOCTYPE html><html>sign in
 SECRET = "signature-of-a-url"
 
 _BUG = """
-from hubfs.sources.archive import ArchiveSource
+from hubfs.sources.archive.source import ArchiveSource
 find = ArchiveSource.find
 def buggy(source, path):
     if source.handle.name == "bug" and path and __import__("pathlib").Path({marker!r}).exists():

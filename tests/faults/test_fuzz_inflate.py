@@ -14,10 +14,12 @@ from itertools import count
 
 import pytest
 
-from hubfs.cancellation import Cancellation
 from hubfs.errors import Damaged
-from hubfs.formats import gzip, parallel_gzip, worker_protocol
-from hubfs.formats.parallel_gzip import ParallelInflater, WorkerLost
+from hubfs.formats.gzip import stream as gzip
+from hubfs.formats.inflating import parallel as parallel_gzip
+from hubfs.formats.inflating import protocol as worker_protocol
+from hubfs.formats.inflating.parallel import ParallelInflater, WorkerLost
+from hubfs.waiting.cancellation import Cancellation
 from tests.support.archives import flipped, gzipped, in_chunks, without
 from tests.support.figures import budget
 from tests.support.inflating import feeding_threads, inflating_processes, noise_and_text, zeros_archive

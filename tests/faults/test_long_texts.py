@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hubfs.blobs.url import redacted_text
+from hubfs.blobs.http.url import redacted_text
+from hubfs.catalogue.file import parse_catalog
+from hubfs.daemon.log_repeats import Repeats
 from hubfs.errors import Damaged, HubfsError, InvalidConfig, Unavailable, cut, quoted
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form
-from hubfs.hub.tfhub import TfhubResolver
-from hubfs.log_repeats import Repeats
+from hubfs.hubs.resolver import Form
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.status import RecentProblems
-from hubfs.tree.catalog_file import parse_catalog
 from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin
 

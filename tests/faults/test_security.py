@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfs import presence
+from hubfs.mounts import presence
 from tests.conftest import BINDINGS, SMALL, MountHub
 from tests.support.certificates import self_signed
 from tests.support.figures import Figures

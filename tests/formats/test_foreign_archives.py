@@ -16,7 +16,7 @@ import pytest
 
 from hubfs.blobs.blob import Blob
 from hubfs.errors import Damaged
-from hubfs.sources.archive import ArchiveSource
+from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.source import EntryKind
 from tests.support.archives import END_MARKER, gzipped
 from tests.support.paths import ROOT

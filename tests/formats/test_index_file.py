@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hubfs.blobs.sparse import SparseMap
 from hubfs.errors import Damaged
 from hubfs.formats import index_file
-from hubfs.formats.gzip_index import Checkpoint, GzipIndex
+from hubfs.formats.gzip.index import Checkpoint, GzipIndex
 from hubfs.formats.index_file import IndexedMember, IndexFile, looks_like_index
 from hubfs.formats.names import MAX_MEMBERS
 from hubfs.formats.sealed import seal

@@ -3,7 +3,7 @@ import pytest
 from hubfs.errors import Damaged
 from hubfs.formats import limits
 from hubfs.formats.limits import DEFLATE_RATIO, FREE_BYTES, MAX_RATIO, bounded, most_output_bytes
-from hubfs.formats.tar import members
+from hubfs.formats.tar.walk import members
 from tests.support.archives import END_MARKER, base_256, gzipped, header, member
 
 MIB = 1 << 20

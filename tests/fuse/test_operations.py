@@ -16,22 +16,22 @@ from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.stamp import Stamp
 from hubfs.cache.block_cache import CacheKey, Release
 from hubfs.cache.memory import MemoryTier
-from hubfs.cancellation import Cancellation
+from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
+from hubfs.catalogue.file import to_json_lines
+from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import Damaged, EntryNotFound, HubfsError, ModelNotFound, Unavailable
 from hubfs.fuse.attributes import Owner, inode
 from hubfs.fuse.operations import Operations
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form
-from hubfs.sources.known_names import KnownNames
-from hubfs.sources.models import Models
+from hubfs.hubs.resolver import Form
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.models.known_names import KnownNames
+from hubfs.models.models import Models
 from hubfs.sources.source import ROOT as MODEL_ROOT
 from hubfs.sources.source import Entry, EntryKind, Extent
-from hubfs.tree.catalog import CatalogEntry, CatalogKind
-from hubfs.tree.catalog_file import to_json_lines
-from hubfs.tree.catalog_provider import CatalogProvider
 from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.tfhub_modules import TfhubModules
 from hubfs.tree.virtual_tree import VirtualTree
+from hubfs.waiting.cancellation import Cancellation
 
 ROOT = "/google/spice/2"
 FILES = {"saved_model.pb": b"graph" * 100, "variables/variables.index": b"index"}

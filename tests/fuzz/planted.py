@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from hubfs.blobs import url
-from hubfs.formats import gzip
-from hubfs.hub import handle
+from hubfs.blobs.http import url
+from hubfs.formats.gzip import stream as gzip
+from hubfs.hubs.tfhub import handle
 from tests.fuzz.fuzzing import Target
 
 

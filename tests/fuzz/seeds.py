@@ -12,18 +12,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubfs.blobs.crc32c import crc32c
-from hubfs.blobs.gcs import GcsObject
+from hubfs.blobs.gcs.client import GcsObject
 from hubfs.blobs.sparse import SparseMap
 from hubfs.blobs.stamp import Stamp
-from hubfs.cache import block_map
 from hubfs.cache.block_cache import CacheKey
-from hubfs.cache.shared_layout import encode
-from hubfs.formats.gzip_index import Checkpoint, GzipIndex, pack_window
+from hubfs.cache.disk import block_map
+from hubfs.cache.shared.layout import encode
+from hubfs.formats.gzip.index import Checkpoint, GzipIndex, pack_window
 from hubfs.formats.index_file import IndexedMember, IndexFile
-from hubfs.formats.tar import members
-from hubfs.formats.worker_protocol import _FORMAT, SLOT_BYTES, Kind
-from hubfs.hub.handle import Handle
-from hubfs.sources.archive_index import ArchiveIndex, PlacedEntry
+from hubfs.formats.inflating.protocol import _FORMAT, SLOT_BYTES, Kind
+from hubfs.formats.tar.walk import members
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.sources.archive.index import ArchiveIndex, PlacedEntry
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.hosted import HostedFile
 from hubfs.sources.source import Entry, EntryKind

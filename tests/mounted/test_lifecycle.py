@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from hubfs import mount_table
-from hubfs.blobs.ranged_stream import MOST_CONNECTIONS
-from hubfs.supervisor import delay_s
+from hubfs.blobs.streaming.stream import MOST_CONNECTIONS
+from hubfs.daemon.supervisor import delay_s
+from hubfs.mounts import table as mount_table
 from tests.conftest import SMALL, MountHub
 from tests.support.figures import Figures, budget
 from tests.support.files import files

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.sources.answers import AnswersSettings
+from hubfs.models.answers import AnswersSettings
 from tests.conftest import SMALL, MountHub
 from tests.support.files import files
 from tests.support.hosted import manifest, put, put_tfjs

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.sources.prefetch_plan import SPECULATION_BYTES
+from hubfs.sources.prefetch.plan import SPECULATION_BYTES
 from tests.conftest import MountHub
 from tests.support.files import files
 from tests.support.models import small_model

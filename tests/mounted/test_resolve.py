@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hubfs import mount_table
 from hubfs.cli import main
+from hubfs.mounts import table as mount_table
 from tests.conftest import SMALL
 from tests.support.models import pack
 from tests.support.mount import Machine, Mount, mounted

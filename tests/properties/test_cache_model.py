@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, Release
-from hubfs.cache.disk import DiskSettings, DiskTier
-from hubfs.cache.layout import CacheLayout
+from hubfs.cache.disk.layout import CacheLayout
+from hubfs.cache.disk.tier import DiskSettings, DiskTier
 from hubfs.cache.memory import MemoryTier
-from hubfs.cache.shared import SharedSettings, SharedTier
-from hubfs.cache.shared_over import OverShared
-from hubfs.cache.shared_store import RestingStore
+from hubfs.cache.shared.over import OverShared
+from hubfs.cache.shared.store import RestingStore
+from hubfs.cache.shared.tier import SharedSettings, SharedTier
 from hubfs.cache.tiered import TieredCache
-from hubfs.cancellation import Cancellation
+from hubfs.waiting.cancellation import Cancellation
 from tests.cache.shared_kit import memory_store
 from tests.contracts.block_cache_contract import block_of
 from tests.properties.kit import examples
@@ -221,6 +221,6 @@ def test_a_cache_gives_what_was_put_or_nothing(
     machine: Callable[[], CacheMachine], share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr("hubfs.cache.room._REST_S", 0.0)  # a refusal is not to hide the rest of a run
+    monkeypatch.setattr("hubfs.cache.disk.room._REST_S", 0.0)  # a refusal is not to hide the rest of a run
     run_state_machine_as_test(machine, settings=examples(share, steps=40))
     assert list(tmp_path.iterdir()) == []

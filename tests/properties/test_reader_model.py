@@ -15,21 +15,21 @@ from hypothesis import strategies as st
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.lazy import LazyBlob
-from hubfs.blobs.ranged_stream import RangedStream
 from hubfs.blobs.retry import Busy, RetryingBlob
 from hubfs.blobs.slice import SliceBlob
-from hubfs.cache.ahead import Ahead
+from hubfs.blobs.streaming.stream import RangedStream
+from hubfs.cache.ahead.blob import ReadAheadBlob
+from hubfs.cache.ahead.budget import Ahead
+from hubfs.cache.ahead.policy import ReadAheadPolicy
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
-from hubfs.cache.readahead import ReadAheadPolicy
-from hubfs.cache.readahead_blob import ReadAheadBlob
-from hubfs.cancellation import Cancellation
 from hubfs.errors import Damaged, HubfsError, Stale, TimedOut, Unavailable
-from hubfs.formats import index_recorder
-from hubfs.formats.gzip_blob import GzipBlob
-from hubfs.formats.gzip_index import GzipIndex
+from hubfs.formats.gzip import recorder as index_recorder
+from hubfs.formats.gzip.blob import GzipBlob
+from hubfs.formats.gzip.index import GzipIndex
 from hubfs.memory_budget import MemoryBudget
+from hubfs.waiting.cancellation import Cancellation
 from tests.properties.kit import examples
 from tests.support.archives import gzipped, tar_of
 from tests.support.checkpoints import index_of, mixture

@@ -8,14 +8,14 @@ import pytest
 
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.slice import SliceBlob
-from hubfs.cancellation import Cancellation
 from hubfs.errors import Cancelled, Stale, Unavailable
-from hubfs.formats.gzip_blob import GzipBlob
+from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
-from hubfs.formats.tar import members
+from hubfs.formats.tar.walk import members
 from hubfs.serve.archive import write_archive
 from hubfs.serve.listing import list_members
 from hubfs.serve.models import ModelDirectory
+from hubfs.waiting.cancellation import Cancellation
 from tests.serve.serving import write_model
 
 

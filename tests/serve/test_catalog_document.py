@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from hubfs.hub.catalog_document import CatalogDocument, fetch
-from hubfs.tree.catalog import Catalog, CatalogKind
-from hubfs.tree.catalog_file import parse_catalog
+from hubfs.catalogue.catalogue import Catalog, CatalogKind
+from hubfs.catalogue.document import CatalogDocument, fetch
+from hubfs.catalogue.file import parse_catalog
 from tests.serve.serving import serving, write_model
 from tests.support.http_clients import http_client
 

@@ -9,9 +9,9 @@ import pytest
 import requests
 
 from hubfs.errors import EntryNotFound, ModelNotFound
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form
-from hubfs.hub.tfhub import TfhubResolver
+from hubfs.hubs.resolver import Form
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.serve.models import ModelDirectory
 from hubfs.sources.single_file import FileSource
 from hubfs.sources.tfjs import TfjsSource

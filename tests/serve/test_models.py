@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hubfs.errors import ModelNotFound
-from hubfs.hub.handle import Handle
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.serve.models import ModelDirectory
 from tests.support.clock import Clock
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from hubfs.blobs.http import HttpClient
-from hubfs.blobs.http_blob import HttpBlob
+from hubfs.blobs.http.blob import HttpBlob
+from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.slice import SliceBlob
-from hubfs.formats.gzip_blob import GzipBlob
+from hubfs.commands.index import write_index
+from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
-from hubfs.index_command import write_index
-from hubfs.sources.published_index import find_published_index
+from hubfs.sources.archive.published import find_published_index
 from tests.serve.serving import serving, write_model
 from tests.support.http_clients import http_client
 from tests.support.models import pack

@@ -11,16 +11,16 @@ import google_crc32c
 import pytest
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.gcs import GcsClient, GcsSettings
+from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.cache.block_cache import CacheKey
-from hubfs.cancellation import Cancellation
 from hubfs.errors import AccessDenied, Damaged, EntryNotFound, IsADirectory, ModelNotFound, Stale, Unavailable
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form
+from hubfs.hubs.resolver import Form
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.naming import model_name
 from hubfs.sources.source import Entry, EntryKind, Source
+from hubfs.waiting.cancellation import Cancellation
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
 from tests.support.one_answer import one_answer
 

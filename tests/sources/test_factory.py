@@ -10,27 +10,27 @@ from typing import Any
 
 import pytest
 
-from hubfs.blobs.gcs import GcsClient, GcsSettings
+from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.stamp import Stamp
 from hubfs.cache.block_cache import CacheKey
-from hubfs.cache.disk import DiskSettings, DiskTier
-from hubfs.cache.index_store import IndexStore
-from hubfs.cache.layout import CacheLayout
+from hubfs.cache.disk.indexes import IndexStore
+from hubfs.cache.disk.layout import CacheLayout
+from hubfs.cache.disk.tier import DiskSettings, DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.tiered import TieredCache
 from hubfs.cache.turns import NoTurns
-from hubfs.cancellation import Cancellation
 from hubfs.errors import Damaged, Unavailable
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form, Location
-from hubfs.hub.tfhub import TfhubResolver
-from hubfs.sources.archive_passes import ArchiveSettings
+from hubfs.hubs.resolver import Form, Location
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.hubs.tfhub.resolver import TfhubResolver
+from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.bucket import BucketSource
-from hubfs.sources.extracted import ExtractedSource, module_name
+from hubfs.sources.extracted.source import ExtractedSource, module_name
 from hubfs.sources.factory import SourceFactory
 from hubfs.sources.naming import hub_label
 from hubfs.sources.offline import OfflineSource
 from hubfs.sources.source import EntryKind, Source
+from hubfs.waiting.cancellation import Cancellation
 from tests.support.archives import gzipped, tar_of
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.hosted import manifest, put, put_tfjs

@@ -1,7 +1,7 @@
 import pytest
 
-from hubfs.cache.layout import CacheLayout
-from hubfs.hub.handle import Handle
+from hubfs.cache.disk.layout import CacheLayout
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.naming import hub_label, model_name
 
 SPICE = Handle.parse("google/spice/2")

@@ -6,10 +6,10 @@ import pytest
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.memory import MemoryTier
 from hubfs.errors import EntryNotFound, IsADirectory, ModelNotFound, Unavailable
-from hubfs.hub.handle import Handle
-from hubfs.hub.offline import OfflineResolver
-from hubfs.hub.resolver import Form
-from hubfs.hub.tfhub import TfhubResolver
+from hubfs.hubs.offline import OfflineResolver
+from hubfs.hubs.resolver import Form
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.sources.offline import OfflineSource, offline_loaders
 from hubfs.sources.source import Entry, EntryKind, Source
 from tests.support.http_clients import http_client

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.http import HttpClient
+from hubfs.blobs.http.client import HttpClient
 from hubfs.cache.block_cache import CacheKey
 from hubfs.errors import Damaged, EntryNotFound, Stale, Unavailable
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form, Location
-from hubfs.hub.tfhub import TfhubResolver
+from hubfs.hubs.resolver import Form, Location
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.sources.single_file import FileSource
 from hubfs.sources.source import ROOT, Entry, EntryKind, Source
 from tests.support.hosted import PAGE, put

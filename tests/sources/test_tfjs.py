@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.http import HttpClient
+from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.retry import RetryingBlob
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
 from hubfs.errors import AccessDenied, Damaged, ModelNotFound, Stale, Unavailable
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form, Location
+from hubfs.hubs.resolver import Form, Location
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources import tfjs
 from hubfs.sources.source import Entry, EntryKind
 from hubfs.sources.tfjs import TfjsSource

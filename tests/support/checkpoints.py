@@ -5,8 +5,8 @@ import random
 
 import rapidgzip
 
-from hubfs.formats.gzip_index import TRAILER_BYTES, GzipIndex
-from hubfs.formats.index_recorder import IndexRecorder
+from hubfs.formats.gzip.index import TRAILER_BYTES, GzipIndex
+from hubfs.formats.gzip.recorder import IndexRecorder
 
 SMALL_CHUNK_BYTES = 128 << 10
 

@@ -17,10 +17,10 @@ from typing import Any
 from unittest import mock
 
 from hubfs.cache.block_cache import CacheKey
-from hubfs.cache.disk import DiskSettings, DiskTier
-from hubfs.cache.index_store import Index, IndexStore
-from hubfs.cache.latest_store import LastAnswer, LatestStore
-from hubfs.cache.layout import CacheLayout
+from hubfs.cache.disk.indexes import Index, IndexStore
+from hubfs.cache.disk.latest import LastAnswer, LatestStore
+from hubfs.cache.disk.layout import CacheLayout
+from hubfs.cache.disk.tier import DiskSettings, DiskTier
 
 _SECTOR_BYTES = 512
 _LIMIT_BYTES = 1 << 30

@@ -3,9 +3,9 @@
 import threading
 from collections.abc import Callable, Iterator
 
-from hubfs.blobs.ranges import RangeRead
-from hubfs.cancellation import Cancellation
+from hubfs.blobs.streaming.ranges import RangeRead
 from hubfs.errors import Unavailable
+from hubfs.waiting.cancellation import Cancellation
 
 Fault = Callable[[int], None]
 """Called with the offset at which a range begins; raises what happens instead."""

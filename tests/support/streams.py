@@ -6,11 +6,11 @@ from typing import Any
 
 from hubfs.cache.block_cache import BlockCache, CacheKey, Release, TierStats
 from hubfs.cache.memory import MemoryTier
-from hubfs.cancellation import Cancellation
-from hubfs.hub.handle import Handle
-from hubfs.sources.archive import ArchiveSource
-from hubfs.sources.archive_passes import ArchiveSettings
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.sources.archive.passes import ArchiveSettings
+from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.naming import model_name
+from hubfs.waiting.cancellation import Cancellation
 
 HUB = "https://hub.example"
 HANDLE = Handle.parse("google/spice/2")

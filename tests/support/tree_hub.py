@@ -7,18 +7,18 @@ from pathlib import Path
 
 from hubfs.blobs.blob import Blob
 from hubfs.cache.block_cache import Release
-from hubfs.cache.index_store import Index
+from hubfs.cache.disk.indexes import Index
 from hubfs.cache.memory import MemoryTier
+from hubfs.catalogue.catalogue import CatalogEntry
+from hubfs.catalogue.document import CatalogDocument
+from hubfs.catalogue.file import to_json_lines
+from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import HubfsError, ModelNotFound, NoSuchAttribute
-from hubfs.hub.catalog_document import CatalogDocument
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form, Location
-from hubfs.sources.archive import ArchiveSource
-from hubfs.sources.models import Models, ModelsSettings
-from hubfs.sources.troubles import Troubles
-from hubfs.tree.catalog import CatalogEntry
-from hubfs.tree.catalog_file import to_json_lines
-from hubfs.tree.catalog_provider import CatalogProvider
+from hubfs.hubs.resolver import Form, Location
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.models.models import Models, ModelsSettings
+from hubfs.models.troubles import Troubles
+from hubfs.sources.archive.source import ArchiveSource
 from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.tfhub_modules import TfhubModules
 from hubfs.tree.virtual_tree import VirtualTree

@@ -3,8 +3,8 @@
 import sys
 from types import FrameType
 
-from hubfs import single_flight
-from hubfs.cancellation import Cancellation
+from hubfs.waiting import single_flight
+from hubfs.waiting.cancellation import Cancellation
 
 _WAITS = {Cancellation.wait_for.__code__, single_flight.await_result.__code__}
 

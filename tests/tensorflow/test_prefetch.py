@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.sources.prefetch_plan import SPECULATION_BYTES
+from hubfs.sources.prefetch.plan import SPECULATION_BYTES
 from tests.conftest import MountHub
 from tests.support.models import RESNET50
 from tests.support.mount import eventually

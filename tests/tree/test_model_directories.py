@@ -5,7 +5,7 @@ import pytest
 
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.errors import Damaged, EntryNotFound, NotADirectory
-from hubfs.hub.handle import Handle
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.listed import ListedSource, tree_of
 from hubfs.sources.source import Entry
 from hubfs.tree.model_directories import MOST_LISTED, ModelDirectories, children_of

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
+from hubfs.catalogue.file import read_catalog, to_json_lines
 from hubfs.errors import (
     AccessDenied,
     Damaged,
@@ -20,9 +22,7 @@ from hubfs.errors import (
     TimedOut,
     Unavailable,
 )
-from hubfs.hub.handle import Handle
-from hubfs.tree.catalog import CatalogEntry, CatalogKind
-from hubfs.tree.catalog_file import read_catalog, to_json_lines
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.tree.control_files import MODULES
 from hubfs.tree.node import Node, NodeKind
 from tests.support.archives import tar_of

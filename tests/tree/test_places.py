@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
 from hubfs.errors import EntryNotFound
-from hubfs.hub.handle import Handle
-from hubfs.tree.catalog import Catalog, CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.tree.places import (
     Ambiguous,
     Collection,

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hubfs.sources.extracted import module_name
+from hubfs.sources.extracted.source import module_name
 from hubfs.tree import tfhub_modules
 from hubfs.tree.tfhub_modules import TfhubModules
 

@@ -16,7 +16,7 @@ from hubfs.errors import (
     NotFound,
     Unavailable,
 )
-from hubfs.sources.archive import ArchiveSource
+from hubfs.sources.archive.source import ArchiveSource
 from hubfs.tree.node import Node, NodeKind
 from hubfs.tree.virtual_tree import VirtualTree
 from tests.support.archives import gzipped, model_files, tar_of

@@ -2,9 +2,9 @@
 
 import os
 
-from hubfs.cache import block_map
 from hubfs.cache.block_cache import CacheKey
-from hubfs.cache.block_map import clear_record, has_header, read_record, recorded_bytes, seed_of, write_record
+from hubfs.cache.disk import block_map
+from hubfs.cache.disk.block_map import clear_record, has_header, read_record, recorded_bytes, seed_of, write_record
 
 MAX_BYTES = 1024  # every record is read twice
 WORDS = (b"HUBFSMAP", block_map._HEADER, bytes(12))

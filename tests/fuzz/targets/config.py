@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from requests.utils import check_header_validity
 
-from hubfs.config import _UNLISTED, SETTINGS, load
 from hubfs.errors import InvalidConfig
+from hubfs.settings.config import _UNLISTED, SETTINGS, load
 
 WORDS = (
     *(f"{setting.name} = ".encode() for setting in SETTINGS),

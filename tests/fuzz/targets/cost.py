@@ -13,27 +13,27 @@ from contextlib import suppress
 from typing import Any
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.gcs_object import NOT_UNDERSTOOD, page_of
-from hubfs.blobs.http import HttpReply
-from hubfs.blobs.http_head import BoundedReply
-from hubfs.blobs.http_object import HttpObject, redirect_target, retry_after_s
+from hubfs.blobs.gcs.object import NOT_UNDERSTOOD, page_of
+from hubfs.blobs.http.client import HttpReply
+from hubfs.blobs.http.head import BoundedReply
+from hubfs.blobs.http.object import HttpObject, redirect_target, retry_after_s
+from hubfs.blobs.http.url import next_hop, redacted, redacted_text, without_userinfo
 from hubfs.blobs.memory import MemoryBlob
-from hubfs.blobs.url import next_hop, redacted, redacted_text, without_userinfo
+from hubfs.catalogue import documentation
+from hubfs.catalogue.catalogue import Catalog
+from hubfs.catalogue.file import parse_catalog
+from hubfs.daemon.log_repeats import Repeats
 from hubfs.errors import HubfsError, printable, quoted
 from hubfs.formats.index_file import IndexFile
-from hubfs.formats.protobuf import fields
-from hubfs.formats.tar import members
-from hubfs.hub.handle import Handle
-from hubfs.hub.tfhub_questions import bucket_in
-from hubfs.hub.tfhub_versions import shown_in
-from hubfs.log_repeats import Repeats
+from hubfs.formats.tar.walk import members
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.hubs.tfhub.questions import bucket_in
+from hubfs.hubs.tfhub.versions import shown_in
+from hubfs.sources.archive.published import index_url
+from hubfs.sources.extracted.protobuf import fields
 from hubfs.sources.listed import tree_of
-from hubfs.sources.published_index import index_url
 from hubfs.sources.tfjs import _shards
 from hubfs.status import RecentProblems
-from hubfs.tree import documentation
-from hubfs.tree.catalog import Catalog
-from hubfs.tree.catalog_file import parse_catalog
 from tests.fuzz.targets.hub_answer import _Wire
 
 MAX_BYTES = 256

@@ -6,13 +6,13 @@ from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import Any
 
-from hubfs.blobs.gcs import GcsClient, GcsSettings
+from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.retry import RetryPolicy
-from hubfs.cancellation import Cancellation
 from hubfs.errors import HubfsError, InvalidHandle
-from hubfs.hub.gcs import GcsResolver
-from hubfs.hub.handle import Handle
+from hubfs.hubs.bucket.resolver import GcsResolver
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.bucket import BucketSource
+from hubfs.waiting.cancellation import Cancellation
 
 MAX_BYTES = 8192
 WORDS = (

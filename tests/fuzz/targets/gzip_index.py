@@ -3,10 +3,10 @@
 import struct
 
 from hubfs.errors import Damaged
-from hubfs.formats import gzip_index
-from hubfs.formats.gzip_index import GzipIndex
+from hubfs.formats.gzip import index as gzip_index
+from hubfs.formats.gzip.index import GzipIndex
+from hubfs.formats.gzip.span import WINDOW_BYTES
 from hubfs.formats.sealed import OVERHEAD_BYTES, seal
-from hubfs.formats.span import WINDOW_BYTES
 
 WORDS = (b"hubfsGZI",)
 _HEADER = struct.Struct("<8sHQ")

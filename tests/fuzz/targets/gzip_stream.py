@@ -3,7 +3,7 @@
 import zlib
 
 from hubfs.errors import Damaged
-from hubfs.formats.gzip import CHUNK_SIZE_BYTES, inflate
+from hubfs.formats.gzip.stream import CHUNK_SIZE_BYTES, inflate
 from tests.fuzz.cutting import pieces
 
 MAX_BYTES = 8192

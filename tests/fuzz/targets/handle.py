@@ -2,9 +2,9 @@
 
 from functools import lru_cache
 
+from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
 from hubfs.errors import EntryNotFound, InvalidHandle
-from hubfs.hub.handle import Handle
-from hubfs.tree.catalog import Catalog, CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.handle import Handle
 from hubfs.tree.places import Ambiguous, Collection, CollectionLink, InModel, Latest, place_of
 
 MAX_BYTES = 5000

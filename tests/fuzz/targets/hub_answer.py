@@ -17,20 +17,21 @@ import requests
 import requests.adapters
 import urllib3
 
-from hubfs.blobs.http import HttpClient, HttpSettings
-from hubfs.blobs.http_adapter import WatchedAdapter
-from hubfs.blobs.http_blob import HttpBlob
-from hubfs.blobs.http_stream import HttpStream
+from hubfs.blobs.http.blob import HttpBlob
+from hubfs.blobs.http.client import HttpClient, HttpSettings
+from hubfs.blobs.http.connections import WatchedAdapter
+from hubfs.blobs.http.stream import HttpStream
+from hubfs.blobs.http.url import origin_of
 from hubfs.blobs.retry import RetryPolicy
-from hubfs.blobs.url import origin_of
-from hubfs.cancellation import Cancellation
+from hubfs.catalogue import document as catalog_document
 from hubfs.errors import HubfsError
-from hubfs.hub import catalog_document, tfhub_versions
-from hubfs.hub.handle import Handle
-from hubfs.hub.resolver import Form, Location
-from hubfs.hub.tfhub import TfhubResolver
-from hubfs.sources.published_index import find_published_index
+from hubfs.hubs.resolver import Form, Location
+from hubfs.hubs.tfhub import versions as tfhub_versions
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.hubs.tfhub.resolver import TfhubResolver
+from hubfs.sources.archive.published import find_published_index
 from hubfs.sources.tfjs import TfjsSource
+from hubfs.waiting.cancellation import Cancellation
 
 MAX_BYTES = 8192
 _HEADERS = (

@@ -6,14 +6,15 @@ from functools import lru_cache
 from typing import Any
 
 from hubfs.blobs.memory import MemoryBlob
-from hubfs.cancellation import Cancellation
 from hubfs.errors import Damaged, HubfsError
-from hubfs.formats import gzip_index, index_file
-from hubfs.formats.gzip_blob import GzipBlob
+from hubfs.formats import index_file
+from hubfs.formats.gzip import index as gzip_index
+from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
 from hubfs.formats.sealed import OVERHEAD_BYTES, seal
-from hubfs.sources.archive_contents import ArchiveContents
-from hubfs.sources.archive_recording import placed_entry
+from hubfs.sources.archive.contents import ArchiveContents
+from hubfs.sources.archive.recording import placed_entry
+from hubfs.waiting.cancellation import Cancellation
 from tests.fuzz.targets.gzip_index import check
 from tests.support.archives import gzipped, model_files, tar_of
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hubfs.blobs.object_store import StoredObject
 from hubfs.blobs.stamp import Stamp
-from hubfs.cache.index_store import IndexStore
-from hubfs.cache.layout import CacheLayout
+from hubfs.blobs.store import StoredObject
+from hubfs.cache.disk.indexes import IndexStore
+from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.sealed_json import seal_text
-from hubfs.cache.shared_indexes import SharedIndexes
+from hubfs.cache.shared.indexes import SharedIndexes
 from hubfs.errors import Damaged
-from hubfs.hub.handle import Handle
-from hubfs.sources.archive_contents import ArchiveContents
-from hubfs.sources.archive_index import ArchiveIndex
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.sources.archive.contents import ArchiveContents
+from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.hosted import HostedSource
 from hubfs.sources.single_file import FileSource

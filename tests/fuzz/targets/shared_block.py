@@ -2,7 +2,7 @@
 
 from hubfs.blobs.crc32c import crc32c
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
-from hubfs.cache.shared_layout import (
+from hubfs.cache.shared.layout import (
     HEADER_BYTES,
     RUN_BLOCKS,
     decode,

@@ -4,7 +4,7 @@ import struct
 import zlib
 
 from hubfs.errors import Damaged
-from hubfs.formats.span import WINDOW_BYTES, inflate_span, inflate_start
+from hubfs.formats.gzip.span import WINDOW_BYTES, inflate_span, inflate_start
 
 _HEAD = struct.Struct("<BHH")
 MAX_BYTES = 8192

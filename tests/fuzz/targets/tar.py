@@ -10,7 +10,7 @@ from hubfs.blobs.sparse import SparseBlob
 from hubfs.errors import Damaged
 from hubfs.formats.limits import MAX_FILE_SIZE_BYTES
 from hubfs.formats.names import decoded
-from hubfs.formats.tar import Member, members
+from hubfs.formats.tar.walk import Member, members
 from tests.fuzz.cutting import pieces
 
 MAX_BYTES = 8192

@@ -8,12 +8,12 @@ import socket
 from types import SimpleNamespace
 from typing import Any
 
-from hubfs.cancellation import Cancellation
 from hubfs.errors import HubfsError
-from hubfs.formats.index_recorder import IndexRecorder
-from hubfs.formats.parallel_gzip import ParallelInflater, WorkerLost
-from hubfs.formats.ring import Ring, anonymous_memory
-from hubfs.formats.worker_protocol import _FORMAT, SLOT_BYTES, SLOTS, Kind
+from hubfs.formats.gzip.recorder import IndexRecorder
+from hubfs.formats.inflating.parallel import ParallelInflater, WorkerLost
+from hubfs.formats.inflating.protocol import _FORMAT, SLOT_BYTES, SLOTS, Kind
+from hubfs.formats.inflating.ring import Ring, anonymous_memory
+from hubfs.waiting.cancellation import Cancellation
 
 WORDS = (*(bytes([_FORMAT.size]) + _FORMAT.pack(kind.value, 3, 5) for kind in Kind), b"\xff" * 8, b"\0\0\x10\0\0\0\0\0")
 MAX_BYTES = 600

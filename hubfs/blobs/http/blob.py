@@ -1,0 +1,54 @@
+"""A file on an HTTP host, read in ranges."""
+
+from collections.abc import Mapping
+
+from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.identity import identity_of, key_of
+from hubfs.blobs.http.pinned import PinnedObject
+from hubfs.blobs.http.url import redacted
+from hubfs.blobs.retry import Permanent
+from hubfs.errors import Unavailable
+
+
+class HttpBlob:
+    """The bytes behind `url`, as they were when this was made; `headers` are for its host only.
+
+    Making one asks the host what it has, and raises as `HttpClient.probe` does. A read is one attempt: wrap it in
+    `RetryingBlob`. On a host without ranges it costs everything before it, too.
+    """
+
+    def __init__(self, client: HttpClient, url: str, headers: Mapping[str, str] | None = None) -> None:
+        self._pinned = PinnedObject(client, url, headers or {})
+        if self._pinned.size_bytes is None:
+            raise Permanent(f"{redacted(url)} does not say its size: it can be read as a stream only")
+        self._url = redacted(url)
+        self._size_bytes = self._pinned.size_bytes
+        self._key = key_of(url, identity_of(self._pinned.seen))
+
+    @property
+    def encoding(self) -> str:
+        """What the host did to the bytes, though it was asked not to; empty for nothing."""
+        return self._pinned.seen.encoding
+
+    @property
+    def key(self) -> str:
+        """The URL and the validator; unique to this blob where the host gives no validator."""
+        return self._key
+
+    @property
+    def size_bytes(self) -> int:
+        """As the host said."""
+        return self._size_bytes
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """See `Blob`. Raises `Stale`, `AccessDenied`, `TimedOut`, `Unavailable`, `Cancelled`."""
+        end_bytes = min(offset_bytes + size_bytes, self._size_bytes)
+        parts = []
+        while offset_bytes < end_bytes:
+            with self._pinned.open_at(offset_bytes, end_bytes) as transfer:
+                part = transfer.read_up_to(end_bytes - offset_bytes)
+            if not part:
+                raise Unavailable(f"{self._url} ended {end_bytes - offset_bytes} bytes before its announced size")
+            parts.append(part)
+            offset_bytes += len(part)  # a host may answer with less than the range, which is why this is a loop
+        return b"".join(parts)

@@ -1,0 +1,295 @@
+"""The door to requests: replies and transfers over HTTP; no foreign exception comes out of it."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from cachetools import TTLCache
+from requests.utils import get_netrc_auth
+
+from hubfs.blobs.http.connections import Peers, WatchedAdapter
+from hubfs.blobs.http.errors import translated
+from hubfs.blobs.http.kept import ended_while_kept, fresh_connections
+from hubfs.blobs.http.object import HttpObject
+from hubfs.blobs.http.open_sockets import OpenSockets
+from hubfs.blobs.http.reach import Reach
+from hubfs.blobs.http.settings import HttpSettings
+from hubfs.blobs.http.transfer import Transfer
+from hubfs.blobs.http.url import Origin, next_hop, origin_of, redacted, without_userinfo
+from hubfs.blobs.retry import Busy, Permanent, retrying
+from hubfs.errors import AccessDenied, HubfsError, TimedOut, Unavailable
+from hubfs.waiting.cancellation import Cancellation
+
+__all__ = ["HttpClient", "HttpReply", "HttpSettings", "HttpStats", "Transfer"]
+
+_log = logging.getLogger(__name__)
+
+_HEAD_BYTES = 512
+_MAX_REDIRECTS = 10
+_PROBE_TTL_S = 60.0
+_PROBES_KEPT = 1024
+_HOSTS_KEPT = 64
+_HTTPS_PORT = 443
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class HttpStats:
+    """What a client did so far; redirects count as requests of their own, bytes are those of bodies."""
+
+    requests: int
+    bytes_received: int
+
+
+@dataclass(frozen=True)
+class HttpReply:
+    """A reply as it came, with the start of its body. `url` is the one that answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str = field(repr=False)
+
+
+class HttpClient:
+    """Requests to any number of hosts, from any number of threads, over connections that are kept.
+
+    `_lock` guards `_stats` and `_probes`; no I/O is done while it is held. A cancel shuts every socket down, so that
+    reads in flight end at once; a connection being made ends within `connect_timeout_s`.
+    """
+
+    def __init__(
+        self, settings: HttpSettings, cancellation: Cancellation, *, timer: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.settings = settings
+        self.cancellation = cancellation
+        self._credential_origin = settings.credential_host and origin_of(
+            f"{settings.credential_scheme}://{settings.credential_host}"
+        )
+        self._lock = threading.Lock()
+        self._stats = HttpStats(0, 0)
+        self._probes: TTLCache[object, HttpObject] = TTLCache(_PROBES_KEPT, _PROBE_TTL_S, timer=timer)
+        sockets = OpenSockets(cancellation)
+        self._session = requests.Session()
+        # Reading the environment takes as long as a small request, and the daemon's does not change.
+        self._environment = lru_cache(_HOSTS_KEPT)(self._read_environment)
+        self._has_netrc = lru_cache(_HOSTS_KEPT)(self._read_netrc)
+        self._peers = Peers()
+        self._adapters = {limit: WatchedAdapter(sockets, partial(self._peers.meet, limit=limit)) for limit in Reach}
+        self._forget_callback = cancellation.on_cancel(sockets.shut_down)
+        # urllib3's debug lines print whole URLs, and the query of a signed one is a secret.
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
+        if not settings.verify:
+            _log.warning("certificates of https hosts are not verified")
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+    def close(self) -> None:
+        """Closes the connections that are idle."""
+        self._forget_callback()
+        for adapter in self._adapters.values():
+            adapter.close()
+
+    def stats(self) -> HttpStats:
+        """What was asked and received since the start."""
+        with self._lock:
+            return self._stats
+
+    def _requested(self) -> None:
+        with self._lock:
+            self._stats = replace(self._stats, requests=self._stats.requests + 1)
+
+    def _received(self, size_bytes: int) -> None:
+        with self._lock:
+            self._stats = replace(self._stats, bytes_received=self._stats.bytes_received + size_bytes)
+
+    def probe(self, url: str, headers: Mapping[str, str] = _NO_HEADERS, *, fresh: bool = False) -> HttpObject:
+        """What is behind `url`, from its first 512 bytes; retried; remembered for a minute unless `fresh`.
+
+        Raises `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`.
+        """
+        key = _probe_key(url, headers)
+        with self._lock:
+            known = None if fresh else self._probes.get(key)
+        if known is None:
+            known = retrying(lambda: self._probe(url, headers), self.settings.retry, self.cancellation)
+            with self._lock:
+                self._probes[key] = known
+        return known
+
+    def forget(self, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> None:
+        """What is behind `url` changed: the next probe asks."""
+        with self._lock:
+            self._probes.pop(_probe_key(url, headers), None)
+
+    def _probe(self, url: str, headers: Mapping[str, str]) -> HttpObject:
+        with self.open(url, headers, extra={"Range": f"bytes=0-{_HEAD_BYTES - 1}"}) as transfer:
+            # 416 is how hosts say that an empty object has no first byte; its body is a page about that.
+            unsatisfiable = transfer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+            head = b"" if unsatisfiable else transfer.read_up_to(_HEAD_BYTES)
+            if transfer.content_range and transfer.content_range.start_bytes != 0:
+                raise Permanent(f"{redacted(url)} answered with another range than the one asked for")
+            found = HttpObject.of(url, transfer.url, transfer.status, transfer.headers, head)
+        if unsatisfiable and found.size_bytes:
+            raise Permanent(f"{redacted(url)} answered 416 though it has {found.size_bytes} bytes")
+        return found
+
+    def reply(
+        self,
+        url: str,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        max_body_bytes: int = 65536,
+        follow: Callable[[HttpReply], bool] = lambda _: False,
+    ) -> HttpReply:
+        """The reply itself, whatever its status, with at most `max_body_bytes` of its body; retried.
+
+        A redirect is followed if `follow` says so of the reply. Raises `AccessDenied`, `TimedOut`, `Unavailable` (429,
+        5xx and no answer at all).
+        """
+
+        def attempt() -> HttpReply:
+            for transfer in self._hops(url, headers, {}, url):
+                with transfer:
+                    if isinstance(transfer.refusal, AccessDenied | Busy):
+                        raise transfer.refusal
+                    body = transfer.read_up_to(max_body_bytes)
+                reply = HttpReply(transfer.status, transfer.headers, body, transfer.url)
+                if transfer.redirect is None or not follow(reply):
+                    return reply
+            raise _endless(url)
+
+        return retrying(attempt, self.settings.retry, self.cancellation)
+
+    def open(
+        self,
+        url: str,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        *,
+        extra: Mapping[str, str] = _NO_HEADERS,
+        start: str | None = None,
+    ) -> Transfer:
+        """One attempt to get `url`: the reply with status 200, 206 or 416, redirects followed. To be closed.
+
+        `headers` may be secret and go only to the host of `url`; `extra` ones go along to every hop. `start` is a URL
+        that `url` is known to lead to. Raises `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`.
+        """
+        for transfer in self._hops(url, headers, extra, start or url):
+            if transfer.refusal:
+                with suppress(TimedOut, Unavailable):
+                    transfer.finish()
+                raise transfer.refusal
+            if transfer.redirect is None:
+                return transfer
+            transfer.finish()
+        raise _endless(url)
+
+    def _hops(self, url: str, headers: Mapping[str, str], extra: Mapping[str, str], start: str) -> Iterator[Transfer]:
+        """The replies from `start` on, along the redirects. The caller closes each, and stops where none leads on."""
+        hop = start
+        with self._translated(url):
+            ours = origin_of(url)
+            secret = {**without_userinfo(url)[1], **headers}
+        for _ in range(_MAX_REDIRECTS + 1):
+            with self._translated(hop):
+                at_home = origin_of(hop) == ours
+                headers = {**extra, **(secret if at_home else {})}
+                # The hub itself the user named; where it leads, it must not use that we are inside and it is not.
+                limit = Reach.NOBODY if at_home else self._peers.reach(*ours[1:])
+                if self.settings.private_redirects:  # no hub keeps models where a cloud keeps its machines' credentials
+                    limit = max(limit, Reach.LOOPBACK)
+                named = (
+                    self.settings.verify and _may_have_netrc(ours, origin_of(hop)) and self._has_netrc(_host_url(hop))
+                )
+                response = self._send(hop, headers, limit, netrc=at_home or named)
+                transfer = Transfer(response, self.settings, self.cancellation, self._received)
+            yield transfer
+            hop = next_hop(hop, transfer.redirect or "")
+
+    def _send(self, url: str, headers: Mapping[str, str], limit: Reach, *, netrc: bool) -> requests.Response:
+        """One request, to a host no further inside than `limit`; sent again if a kept connection proves to have ended.
+
+        Session.send would follow redirects, or read a redirect's body to prepare for that, and keep cookies: not used.
+        """
+        self.cancellation.check()
+        settings = self.settings
+        chosen = {"User-Agent": settings.user_agent, "Accept": "*/*", **headers}
+        if origin_of(url) == self._credential_origin:
+            chosen.update(settings.headers)
+        chosen["Accept-Encoding"] = "identity"
+        # netrc must not replace what the user configured for this very host.
+        configured = any(name.lower() == "authorization" for name in chosen)
+        auth = _as_it_is if configured or not netrc else None
+        request = self._session.prepare_request(requests.Request("GET", url, headers=chosen, auth=auth))
+        if url.isascii() and origin_of(request.url or "") != origin_of(url):
+            raise ValueError("two readings of one URL")  # the headers were chosen for one, and would go to the other
+        environment = self._environment(_host_url(url))
+        verify = environment["verify"]
+        send = partial(
+            self._adapters[limit].send,
+            request,
+            stream=True,
+            timeout=(settings.connect_timeout_s, settings.stall_timeout_s),
+            verify=settings.verify if verify is None else verify,
+            cert=environment["cert"],
+            proxies=environment["proxies"],
+        )
+        self._requested()
+        try:
+            return send()
+        except requests.ConnectionError as error:
+            if not ended_while_kept(error):
+                raise
+        self.cancellation.check()
+        self._requested()
+        with fresh_connections():
+            return send()
+
+    @staticmethod
+    def _read_netrc(host_url: str) -> bool:
+        """Whether netrc has an entry for this host, by its name."""
+        return get_netrc_auth(host_url) != get_netrc_auth("https://nobody.invalid/")
+
+    def _read_environment(self, host_url: str) -> Any:
+        """Proxies and CA bundle for a host, as requests finds them."""
+        return self._session.merge_environment_settings(
+            host_url, {}, stream=True, verify=self.settings.verify, cert=None
+        )
+
+    def _translated(self, url: str) -> AbstractContextManager[None]:
+        """Foreign exceptions that come of asking `url` are raised as ours."""
+        return translated(url, self.settings, self.cancellation)
+
+
+def _probe_key(url: str, headers: Mapping[str, str]) -> object:
+    return url, frozenset(headers.items())
+
+
+def _endless(url: str) -> HubfsError:
+    return Permanent(f"{redacted(url)} redirects more than {_MAX_REDIRECTS} times")
+
+
+def _host_url(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}/"
+
+
+def _may_have_netrc(hub: Origin, host: Origin) -> bool:
+    """Whether `host`, where `hub` leads, gets what netrc has for it by name (its entry for every host is the hub's).
+
+    netrc knows neither schemes nor ports: nothing goes out in clear, or to another program than the machine's https
+    host; and where the hub is asked by http, anybody on the way could lead anywhere.
+    """
+    return hub[0] == host[0] == "https" and host[2] == _HTTPS_PORT
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """An `auth` that changes nothing; with it requests consults neither netrc nor the URL."""
+    return request

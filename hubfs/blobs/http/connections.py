@@ -1,0 +1,113 @@
+"""Connections to HTTP hosts that a cancel can shut down, and that lead no further inside than they may."""
+
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import requests.adapters
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from hubfs.blobs.http.connect import Staggered
+from hubfs.blobs.http.head import BoundedHead
+from hubfs.blobs.http.kept import KeepingPool, KeptConnection
+from hubfs.blobs.http.open_sockets import OpenSockets
+from hubfs.blobs.http.reach import Reach, reach_of
+from hubfs.blobs.retry import Permanent
+
+_POOL_SIZE = 64
+
+Meet = Callable[[str, int, str], None]
+"""Told of each connection before a byte goes over it: the host, the port, and the address it led to. May refuse it."""
+
+
+class Peers:
+    """How far inside hosts were found to be. `_lock` guards `_met`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._met: dict[tuple[str | None, int | None], Reach] = {}
+
+    def reach(self, host: str | None, port: int | None) -> Reach:
+        """Of all the addresses that the host was met at, the furthest out: names may change where they lead.
+
+        That of a host which was never met (behind a proxy, that is the proxy's affair) is `PUBLIC`.
+        """
+        with self._lock:
+            return self._met.get((host, port), Reach.PUBLIC)
+
+    def meet(self, host: str, port: int, address: str, limit: Reach) -> None:
+        """Notes the reach of a host. Raises `Permanent` for one that is further inside than `limit`."""
+        reach = reach_of(address)
+        if reach > limit:
+            way_out = "; if the models of your hub are kept there, set HUBFS_PRIVATE_REDIRECTS=true"
+            raise Permanent(
+                f"{host}:{port} is at the {reach} address {address}, and a redirect led there from a host that is not: "
+                f"refused{way_out if reach <= Reach.LOOPBACK else ''}"
+            )
+        with self._lock:
+            self._met[host, port] = min(reach, self._met.get((host, port), reach))
+
+
+class WatchedAdapter(requests.adapters.HTTPAdapter):
+    """An adapter whose connections tell `sockets` and `meet` about themselves; those to a proxy, `sockets` only."""
+
+    def __init__(self, sockets: OpenSockets, meet: Meet) -> None:
+        self._direct, self._to_proxy = _pool_classes(sockets, meet), _pool_classes(sockets, lambda *_: None)
+        super().__init__(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """As in requests, with connections of ours."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._direct
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        """As in requests, with connections of ours, except through SOCKS, which brings its own."""
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = self._to_proxy
+        return manager
+
+    def close(self) -> None:
+        """As in requests, which leaves connections open for as long as anybody knows their pool: a kept error does."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - it cannot be iterated over otherwise
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.close()
+        super().close()
+
+
+def _pool_classes(sockets: OpenSockets, meet: Meet) -> dict[str, type[HTTPConnectionPool]]:
+    def met(connected: socket.socket, host: str, port: int) -> socket.socket:
+        try:
+            meet(host, port, connected.getpeername()[0])
+        except BaseException:
+            connected.close()
+            raise
+        return connected
+
+    class Connection(BoundedHead, KeptConnection, Staggered, HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return met(super()._new_conn(), self.host, self.port)
+
+        def connect(self) -> None:
+            super().connect()
+            sockets.watch(self.sock)
+
+    class SecureConnection(BoundedHead, KeptConnection, Staggered, HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return met(super()._new_conn(), self.host, self.port)
+
+        def connect(self) -> None:
+            super().connect()
+            sockets.watch(self.sock)
+
+    class Pool(KeepingPool, HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    class SecurePool(KeepingPool, HTTPSConnectionPool):
+        ConnectionCls = SecureConnection
+
+    return {"http": Pool, "https": SecurePool}

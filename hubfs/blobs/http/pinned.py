@@ -1,0 +1,202 @@
+"""An HTTP object held to what it was when it was first seen."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from http import HTTPStatus
+from itertools import count
+
+from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.object import HttpObject, content_length, total_bytes
+from hubfs.blobs.http.replicas import Replicas
+from hubfs.blobs.http.transfer import Transfer
+from hubfs.blobs.http.url import redacted
+from hubfs.blobs.retry import Permanent
+from hubfs.blobs.streaming.ranges import RangesIgnored
+from hubfs.errors import AccessDenied, NotFound, Stale, TimedOut, Unavailable
+from hubfs.waiting.single_flight import SingleFlight
+
+_SKIP_BYTES = 1 << 20
+
+
+class PinnedObject:
+    """The object behind `url`, from any byte on, and always the same bytes, or `Stale`.
+
+    Where the redirects led is remembered. When it is refused there, it is looked up anew at once, since signed URLs
+    expire. When the host there fails, it is `_lost`: the next attempt begins at `url`. Another validator for as many
+    bytes need not be a change: `Replicas` may each have their own, and it is asked again until the one answers that was
+    seen first. `_lock` guards `_seen` and `_lost`; no I/O is done while it is held.
+    """
+
+    def __init__(self, client: HttpClient, url: str, headers: Mapping[str, str]) -> None:
+        self._client = client
+        self._url = url
+        self._headers = headers
+        self._lock = threading.Lock()
+        self._seen = client.probe(url, headers)
+        self._lost = False
+        self._replicas = Replicas(redacted(url))
+        self.size_bytes = self._seen.size_bytes
+        settings = client.settings
+        wait_s = settings.retry.attempts * (settings.connect_timeout_s + settings.stall_timeout_s)
+        self._renewals: SingleFlight[str, HttpObject] = SingleFlight(client.cancellation, wait_s)
+
+    @property
+    def seen(self) -> HttpObject:
+        """The object, as last looked up."""
+        with self._lock:
+            return self._seen
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a second transfer can be told to hold the same bytes as the first."""
+        return self.seen.validator is not None or self.size_bytes is not None
+
+    def open_at(self, offset_bytes: int, end_bytes: int | None = None) -> Transfer:
+        """A transfer whose next byte is the one at `offset_bytes`; it may end past `end_bytes`. To be closed.
+
+        One attempt. Raises `Stale` (also if it is gone by now), `AccessDenied`, `TimedOut`, `Unavailable`.
+        """
+        return self._open(offset_bytes, end_bytes, ranged=False)
+
+    def open_range(self, offset_bytes: int, end_bytes: int) -> Transfer:
+        """A transfer of the bytes from `offset_bytes` to `end_bytes`, or to where the host ends it. To be closed.
+
+        One attempt. Raises `RangesIgnored` when the host sends other bytes, and as `open_at` does.
+        """
+        return self._open(offset_bytes, end_bytes, ranged=True)
+
+    def _open(self, offset_bytes: int, end_bytes: int | None, *, ranged: bool) -> Transfer:
+        with self._lock:
+            seen, lost = self._seen, self._lost
+        try:
+            transfer = self._open_at(seen, seen.url if lost else seen.final_url, offset_bytes, end_bytes, ranged=ranged)
+        except (RangesIgnored, Stale):
+            raise
+        except (AccessDenied, NotFound, Permanent) as refused:
+            self._set_lost(lost=False)
+            # Stores refuse expired signatures with 400 (Google), 401 or 403; a moved object is a 404.
+            if not isinstance(refused, NotFound) and (lost or seen.final_url == seen.url):
+                raise
+        except (TimedOut, Unavailable):
+            self._set_lost(lost=not lost and seen.final_url != seen.url)
+            raise
+        else:
+            if lost:
+                self._found_again(seen, transfer.url)
+            return transfer
+        # A signature expires for all ranges at once: one of them asks.
+        # To a reader, who has it open, "does not exist" is no answer: a listing that ends with it looks empty.
+        try:
+            renewed = self._renewals.run(redacted(self._url), lambda: self._look_up_anew(seen))
+        except NotFound as gone:
+            raise self._stale("went away") from gone
+        try:
+            return self._open_at(renewed, renewed.final_url, offset_bytes, end_bytes, ranged=ranged)
+        except NotFound as hidden:
+            raise Unavailable(f"{hidden}, though a moment ago it did") from hidden
+
+    def _set_lost(self, *, lost: bool) -> None:
+        with self._lock:
+            self._lost = lost
+
+    def _found_again(self, seen: HttpObject, final_url: str) -> None:
+        with self._lock:
+            self._lost = False
+            if self._seen is seen:
+                self._seen = replace(seen, final_url=final_url)
+
+    def _look_up_anew(self, expired: HttpObject) -> HttpObject:
+        seen = self.seen
+        if seen is not expired:
+            return seen  # another reader was faster
+        for asked in count(1):
+            found = self._client.probe(self._url, self._headers, fresh=True)
+            described = {"Content-Type": found.content_type, "Content-Encoding": found.encoding}
+            if sent := expired.differs_in_kind(described):
+                raise self._not_it(sent)
+            if found.named == expired.named:
+                self._replicas.answered(asked)
+                break
+            self._check_for_a_change(found.size_bytes, asked)
+        with self._lock:
+            self._seen = found
+        return found
+
+    def _open_at(
+        self, seen: HttpObject, start: str, offset_bytes: int, end_bytes: int | None, *, ranged: bool
+    ) -> Transfer:
+        extra = {}
+        if seen.accepts_ranges and (offset_bytes > 0 or end_bytes is not None):
+            extra["Range"] = f"bytes={offset_bytes}-{'' if end_bytes is None else end_bytes - 1}"
+            if seen.validator:
+                extra["If-Range"] = seen.validator
+        transfer = self._same_bytes(seen, start, extra)
+        try:
+            if ranged:
+                self._expect_range(transfer, offset_bytes, end_bytes)
+            else:
+                self._position(transfer, offset_bytes)
+        except BaseException:
+            transfer.close()
+            raise
+        return transfer
+
+    def _same_bytes(self, seen: HttpObject, start: str, extra: Mapping[str, str]) -> Transfer:
+        """A reply that is about the same bytes as `seen`. Raises `Stale` once there is none."""
+        for asked in count(1):
+            transfer = self._client.open(self._url, self._headers, extra=extra, start=start)
+            try:
+                size_bytes = self._size_in(transfer, seen)
+                # A 200 in reply to a range says that the object changed, or that the host has no ranges: the
+                # validators tell which.
+                if seen.same_as(transfer.headers, size_bytes):
+                    self._replicas.answered(asked)
+                    return transfer
+                self._check_for_a_change(size_bytes, asked)
+            except BaseException:
+                transfer.close()
+                raise
+            transfer.close()  # and its connection, with a body that nobody wants: the next one may lead elsewhere
+        raise AssertionError  # `count` does not end
+
+    def _size_in(self, transfer: Transfer, seen: HttpObject) -> int | None:
+        """How large the object is that `transfer` is about. Raises `Stale`, or `Unavailable` if it is about none."""
+        ranged = transfer.status == HTTPStatus.PARTIAL_CONTENT
+        size_bytes = total_bytes(transfer.headers) if ranged else content_length(transfer.headers)
+        if transfer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise self._stale()  # it ends before a byte that was there
+        if sent := seen.misses(transfer.headers, size_bytes):
+            raise self._not_it(sent)
+        return size_bytes
+
+    def _check_for_a_change(self, size_bytes: int | None, asked: int) -> None:
+        """The reply number `asked` was about another version. Raises `Stale` unless a replica may have sent it."""
+        resized = None not in (size_bytes, self.size_bytes) and size_bytes != self.size_bytes
+        if resized or not self._replicas.may_be(asked):
+            raise self._stale()
+
+    def _expect_range(self, transfer: Transfer, offset_bytes: int, end_bytes: int | None) -> None:
+        sent = transfer.content_range
+        if sent is None or sent.start_bytes != offset_bytes or (end_bytes is not None and sent.end_bytes > end_bytes):
+            raise RangesIgnored(f"{redacted(self._url)} answered with other bytes than the range asked for")
+
+    def _position(self, transfer: Transfer, offset_bytes: int) -> None:
+        """Skips to `offset_bytes` where the host sends what comes before it, too."""
+        if transfer.status == HTTPStatus.PARTIAL_CONTENT:
+            if transfer.content_range is None or transfer.content_range.start_bytes != offset_bytes:
+                raise Unavailable(f"{redacted(self._url)} answered with another range than the one asked for")
+            return
+        while offset_bytes > 0:
+            skipped = transfer.read(min(offset_bytes, _SKIP_BYTES))
+            if not skipped:
+                raise Unavailable(f"{redacted(self._url)} ended {offset_bytes} bytes before the place to read from")
+            offset_bytes -= len(skipped)
+
+    def _not_it(self, sent: str) -> Unavailable:
+        """No sign that it changed: a network's login page, a host in trouble."""
+        return Unavailable(f"{redacted(self._url)} answered with {sent} instead of the bytes asked for")
+
+    def _stale(self, what: str = "changed") -> Stale:
+        self._client.forget(self._url, self._headers)  # whoever opens it again gets what is there now
+        return Stale(f"{redacted(self._url)} {what} while it was being read: open the file again")

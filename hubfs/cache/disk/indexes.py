@@ -1,0 +1,156 @@
+"""What is known of models across restarts: their entries, as JSON beside their blocks."""
+
+import contextlib
+import logging
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from hubfs.cache.disk.files import NO_FILE, read_whole, write_whole
+from hubfs.cache.disk.layout import CacheLayout
+from hubfs.cache.sealed_json import checksum_of, seal, unseal
+
+_log = logging.getLogger(__name__)
+
+_END, _MAGIC = struct.Struct("<8sI"), b"HUBFSFOR"
+"""What is behind an archive's index in the cache: that it is this model's."""
+
+MOST_BYTES = 256 << 20
+"""No index is larger."""
+
+Index = Mapping[str, Any]
+
+
+class Indexes(Protocol):
+    """Keeps indexes by model; see `IndexStore`."""
+
+    def save(self, model: str, index: Index) -> None:
+        """Keeps the index of `model`."""
+        ...
+
+    def load(self, hub_and_handle: str) -> Index | None:
+        """The newest index of a model."""
+        ...
+
+    def known(self, hub: str) -> Iterator[str]:
+        """The handles of all models of `hub` that have an index."""
+        ...
+
+    def save_file(self, model: str, data: bytes) -> None:
+        """Keeps the index file of the archive of `model`."""
+        ...
+
+    def load_file(self, model: str) -> bytes | None:
+        """The index file of the archive of `model`, as it was kept: whoever reads it checks it."""
+        ...
+
+
+class NoIndexes:
+    """What there is without a disk: nothing is kept."""
+
+    def save(self, model: str, index: Index) -> None:
+        """See `Indexes`."""
+
+    def load(self, hub_and_handle: str) -> Index | None:  # noqa: ARG002 - the protocol's signature
+        """See `Indexes`."""
+        return None
+
+    def known(self, hub: str) -> Iterator[str]:  # noqa: ARG002 - the protocol's signature
+        """See `Indexes`."""
+        return iter(())
+
+    def save_file(self, model: str, data: bytes) -> None:
+        """See `Indexes`."""
+
+    def load_file(self, model: str) -> bytes | None:  # noqa: ARG002 - the protocol's signature
+        """See `Indexes`."""
+        return None
+
+
+class IndexStore:
+    """Loads and saves indexes, each with a checksum that names its model. No state, so no lock.
+
+    A broken or unreadable one is as good as none, and so is one of another model, or of another version of hubfs.
+    """
+
+    def __init__(self, layout: CacheLayout) -> None:
+        self._layout = layout
+
+    def save(self, model: str, index: Index) -> None:
+        """Keeps the index of `model` (`<hub>/<handle>@<identity>`), at once or not at all; a failure is logged."""
+        self._write(model, self._layout.index, seal("index", model, index))
+
+    def save_file(self, model: str, data: bytes) -> None:
+        """See `Indexes`; at once or not at all; a failure is logged."""
+        self._write(model, self._layout.archive_index, data + _END.pack(_MAGIC, checksum_of(model, data)))
+
+    def load_file(self, model: str) -> bytes | None:
+        """See `Indexes`."""
+        try:
+            whole = read_whole(self._layout.archive_index(model), MOST_BYTES)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            _log.warning("The archive's index of %s is unreadable and is left aside: %s", model, error)
+            return None
+        data = whole[: -_END.size]
+        if whole[len(data) :] == _END.pack(_MAGIC, checksum_of(model, data)):
+            return data
+        _log.warning("The archive's index of %s is not what was written, and is left aside", model)
+        return None
+
+    def _write(self, model: str, place: Callable[[str], Path], data: bytes) -> None:
+        try:
+            path = place(model)
+            try:
+                write_whole(path, data, self._layout.models_root)
+            except OSError as error:
+                if error.errno not in NO_FILE:
+                    raise
+                self._layout.discard(path)
+                write_whole(path, data, self._layout.models_root)
+        except OSError as error:
+            _log.warning("The disk cache cannot keep the index of %s: %s", model, error)
+
+    def load(self, hub_and_handle: str) -> Index | None:
+        """The newest index of a model, whichever its identity."""
+        for path in self._candidates(hub_and_handle):
+            index = self.of(path.parent.relative_to(self._layout.models_root).as_posix())
+            if index is not None:
+                return index
+        return None
+
+    def of(self, model: str) -> Index | None:
+        """The index of this very model (`<hub>/<handle>@<identity>`)."""
+        try:
+            return unseal("index", model, read_whole(self._layout.index(model), MOST_BYTES))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            _log.warning("The index of %s is left aside: %s", model, error)
+            return None
+
+    def _candidates(self, hub_and_handle: str) -> list[Path]:
+        """Where indexes of the model are, the newest first."""
+        folder, _, version = hub_and_handle.rpartition("/")
+        found = []
+        with contextlib.suppress(OSError):
+            for path in self._layout.model(folder).glob(f"{version}@*/index.json"):
+                with contextlib.suppress(OSError):
+                    found.append((path.lstat().st_mtime, path))
+        return [path for _, path in sorted(found, reverse=True)]
+
+    def known(self, hub: str) -> Iterator[str]:
+        """The handles of all models of `hub` that have an index."""
+        try:
+            for model in self._layout.models(hub):
+                if self._layout.index(model).exists():
+                    yield _without_identity(model).removeprefix(hub + "/")
+        except OSError as error:
+            _log.warning("Cannot list the disk cache: %s", error)
+
+
+def _without_identity(model: str) -> str:
+    folder, slash, name = model.rpartition("/")
+    return folder + slash + name.partition("@")[0]

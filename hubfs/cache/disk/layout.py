@@ -1,0 +1,188 @@
+"""Where things lie in the cache directory, so that listing it makes sense to a person.
+
+CACHEDIR.TAG
+models/<hub>/<publisher>/<name…>/<version>@<identity>/
+    index.json          the model's entries; there only when they are known and, for an archive, verified
+    archive.hubfs-index of an archive: where inflating may start (checkpoints)
+    in-use              locked (shared) while somebody reads the model; its mtime is the last use
+    data/<path>         the file itself, sparse where blocks are missing; of a file with holes, what is between them
+    blocks/<path>       its block map
+    turns/              leases: what is being fetched just now (see `DiskTurns`)
+latest/<hub>/<name…>/@latest.json
+                        the last answer of the hub for `latest`
+trash/                  what is being deleted
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from hubfs.cache.block_cache import CacheKey
+from hubfs.cache.disk.files import delete, make_folder, write_whole
+
+_log = logging.getLogger(__name__)
+
+# https://bford.info/cachedir/: backup programs leave a directory with this file alone.
+_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# This is the cache of hubfs; deleting it loses no model.\n"
+
+
+_PRIVATE = 0o700
+_TAG_NAME = "CACHEDIR.TAG"
+
+
+class CacheLayout:
+    """Paths below `root`. Only `prepare` and `discard` change anything on the disk; only `models` reads it.
+
+    `_refusal` is set by `prepare` alone; whoever does not see it yet is told a moment later.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.models_root = root / "models"
+        self.trash = root / "trash"
+        self._latest_root = root / "latest"
+        self._refusal: OSError | None = None
+
+    def prepare(self) -> None:
+        """Makes the directories, and empties the trash, where a kill may have left something.
+
+        They are for who mounted, alone: what a private hub serves is in there, and nobody else is to put anything
+        there. Raises OSError if they cannot be written; what is in them may still be read. If they are somebody
+        else's, or symlinks, which may lead anywhere, whoever asks for a path is told so, too.
+        """
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._tighten_root()
+        for folder in (self.models_root, self.trash):
+            self._refusal = self._claim(folder)
+            if self._refusal is not None:
+                raise self._refusal
+        with contextlib.suppress(OSError):  # `latest` says so: blocks are kept all the same
+            if os.path.lexists(self._latest_root):
+                self._claim(self._latest_root)
+        for folder in (self.models_root, self.trash):
+            if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+                read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+                number = errno.EROFS if read_only else errno.EACCES
+                raise OSError(number, os.strerror(number), str(folder))
+        for left_over in self.trash.iterdir():
+            delete(left_over)
+        tag = self.root / _TAG_NAME
+        if not os.path.lexists(tag):  # a symlink of somebody's may lead anywhere
+            write_whole(tag, _TAG.encode(), self.root)
+
+    def _claim(self, folder: Path) -> OSError | None:
+        """Makes a directory, or makes it private; returns why it is not to be used. Raises OSError."""
+        make_folder(folder, self.root)
+        found = folder.lstat()
+        refusal = _refusal(folder, found)
+        if refusal is None and stat.S_IMODE(found.st_mode) != _PRIVATE:
+            with contextlib.suppress(OSError):  # it cannot be written, or is root's: whoever writes there is told
+                folder.chmod(_PRIVATE)
+        return refusal
+
+    def _tighten_root(self) -> None:
+        """Takes others' rights away from a directory that holds nothing but our own; never from one that others use.
+
+        Raises OSError.
+        """
+        found = self.root.stat()
+        if found.st_uid not in (os.geteuid(), 0):
+            _log.warning(
+                "The cache directory %s belongs to another user (%d), who may put his own in the place of what is in "
+                "it: name another with --cache-dir",
+                *(self.root, found.st_uid),
+            )
+        if not stat.S_IMODE(found.st_mode) & ~_PRIVATE:
+            return
+        is_ours = found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX
+        if is_ours and {_TAG_NAME, "models", "trash", "latest"}.issuperset(path.name for path in self.root.iterdir()):
+            with contextlib.suppress(OSError):
+                self.root.chmod(_PRIVATE)
+                return
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
+            _log.warning(
+                "Other users may write to the cache directory %s, and so put their own in its place: "
+                "`chmod go-w` it, or name another with --cache-dir",
+                self.root,
+            )
+
+    def discard(self, path: Path) -> None:
+        """Takes something away, whatever it is; nothing if it is not there. It vanishes at once. Raises OSError."""
+        grave = self.trash / uuid.uuid4().hex
+        make_folder(self.trash, self.root)  # somebody may have tidied up
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(grave)
+            delete(grave)
+
+    def model(self, model: str) -> Path:
+        """The directory of a model. Raises OSError for a name that would lead elsewhere."""
+        self._check()
+        return self.models_root / _relative(model)
+
+    def _check(self) -> None:
+        if self._refusal is not None:
+            raise OSError(self._refusal.errno, self._refusal.strerror, self._refusal.filename)
+
+    def index(self, model: str) -> Path:
+        """The model's index."""
+        return self.model(model) / "index.json"
+
+    def archive_index(self, model: str) -> Path:
+        """The index file of the model's archive."""
+        return self.model(model) / "archive.hubfs-index"
+
+    def block_folders(self, model: str) -> tuple[Path, Path]:
+        """What a model's blocks are in: the data, and the maps, without which the data is nothing."""
+        return self.model(model) / "blocks", self.model(model) / "data"
+
+    def in_use(self, model: str) -> Path:
+        """The file that is locked while the model is in use."""
+        return self.model(model) / "in-use"
+
+    def turns(self, model: str) -> Path:
+        """The directory of the leases on what is fetched of a model."""
+        return self.model(model) / "turns"
+
+    def latest(self, hub: str, name: str) -> Path:
+        """The last answer for `name`. Raises OSError, also if such answers would lie at somebody else's."""
+        with contextlib.suppress(FileNotFoundError):
+            refusal = _refusal(self._latest_root, self._latest_root.lstat())
+            if refusal is not None:
+                raise refusal
+        return self._latest_root / _relative(f"{hub}/{name}") / "@latest.json"  # no segment of a name has an '@'
+
+    def data(self, key: CacheKey) -> Path:
+        """The data file of a file."""
+        return self.model(key.model) / "data" / _relative(key.path)
+
+    def blocks(self, key: CacheKey) -> Path:
+        """The block map of a file."""
+        return self.model(key.model) / "blocks" / _relative(key.path)
+
+    def models(self, below: str = "") -> Iterator[str]:
+        """All models that have a directory, or those below a `<hub>` or `<hub>/<publisher>/…`."""
+        self._check()
+        start = self.models_root / _relative(below) if below else self.models_root
+        for folder, names, _ in os.walk(start):
+            for name in [name for name in names if "@" in name]:
+                names.remove(name)
+                yield (Path(folder) / name).relative_to(self.models_root).as_posix()
+
+
+def _refusal(folder: Path, found: os.stat_result) -> OSError | None:
+    if stat.S_ISLNK(found.st_mode):
+        return OSError(errno.ELOOP, "it is a symlink, which may lead anywhere", str(folder))
+    if found.st_uid not in (os.geteuid(), 0):  # what root prepared (in an image, say) is believed
+        return PermissionError(errno.EPERM, "it belongs to another user, whose bytes are not believed", str(folder))
+    return None
+
+
+def _relative(name: str) -> str:
+    if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name:
+        raise OSError(errno.EINVAL, "not a path inside the cache", name)
+    return name

@@ -1,0 +1,132 @@
+"""Who fetches: one daemon of a fleet at a time, while the others wait for what it stores."""
+
+import logging
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from hubfs.cache.beats import Beats
+from hubfs.cache.block_cache import CacheKey
+from hubfs.cache.disk.indexes import Index
+from hubfs.cache.shared.indexes import SharedIndexes
+from hubfs.cache.shared.layout import lease_name, place_of
+from hubfs.cache.shared.lease import TTL_S, Lease
+from hubfs.cache.shared.store import RestingStore
+from hubfs.cache.shared.tier import SharedTier
+from hubfs.cache.turns import Arrived, Turn
+from hubfs.errors import Cancelled, HubfsError
+from hubfs.waiting.cancellation import Cancellation
+
+_log = logging.getLogger(__name__)
+
+_PATIENCE_S = 1800.0
+"""Nobody waits longer for others, however lively they are."""
+
+
+class SharedTurns:
+    """`Turns` by leases on the shared store. A lease is kept until what was fetched under it is stored.
+
+    All leases that are held are refreshed three times in `ttl_s`. There is no lock here: `Beats` has its own.
+    """
+
+    def __init__(
+        self,
+        store: RestingStore,
+        tier: SharedTier,
+        indexes: SharedIndexes,
+        cancellation: Cancellation,
+        *,
+        ttl_s: float = TTL_S,
+        poll_s: float = 0.5,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
+        self._store = store
+        self._tier = tier
+        self._indexes = indexes
+        self._cancellation = cancellation
+        self._ttl_s = ttl_s
+        self._poll_s = poll_s
+        self._patience_s = patience_s
+        self._daemon = f"{socket.gethostname()} {uuid.uuid4().hex}"
+        self._beats: Beats[Lease] = Beats(self._refresh, ttl_s / 3, cancellation)
+
+    @property
+    def others_wait(self) -> bool:
+        """See `Turns`: not while the store is left alone, for then nobody waits."""
+        return not self._store.resting
+
+    def index(self, model: str) -> Index | None:
+        """See `Turns`."""
+        return self._indexes.of(model)
+
+    @contextmanager
+    def pass_turn(self, model: str, arrived: Arrived) -> Iterator[Turn]:
+        """See `Turns`. A waiter learns nothing before the pass ends: the store gets the index last."""
+        with self._turn(model, "pass", lambda: arrived(None)) as mine:
+            yield Turn(mine)
+
+    @contextmanager
+    def run_turn(self, key: CacheKey, run: range, arrived: Callable[[], bool]) -> Iterator[None]:
+        """See `Turns`. The leases are of the store's runs: one, or two neighbours."""
+        with ExitStack() as turns:
+            # In ascending order, so that no two daemons wait for each other.
+            for file, number in sorted({place_of(key, index) for index in (run.start, run.stop - 1)}):
+                turns.enter_context(self._turn(key.model, f"{file}.{number}", arrived))
+            yield
+
+    @contextmanager
+    def _turn(self, model: str, name: str, arrived: Callable[[], bool]) -> Iterator[bool]:
+        """Waits for the lease `name`, or `arrived()`. True if the caller must fetch, inside of the block."""
+        # Each turn is an owner of its own: two sources of one model in a daemon exclude each other, too.
+        owner = f"{self._daemon} {uuid.uuid4().hex}"
+        lease = Lease(self._store, lease_name(model, name), owner, cancellation=self._cancellation, ttl_s=self._ttl_s)
+        mine, leased = self._wait(model, lease, arrived)
+        try:
+            yield mine
+        finally:
+            if leased:
+                # The others find the lease gone only when they find the bytes, too.
+                self._tier.afterwards(model, lambda: self._give_back(lease))
+
+    def _wait(self, model: str, lease: Lease, arrived: Callable[[], bool]) -> tuple[bool, bool]:
+        """Whether to fetch, and whether the lease is held."""
+        until_s = time.monotonic() + self._patience_s
+        while not arrived():
+            try:
+                leased = lease.acquire()
+            except Cancelled:
+                raise
+            except HubfsError as error:
+                _log.debug("No turns are taken: %s", error)
+                return True, False
+            if leased:
+                self._beats.add(lease)
+                self._tier.look_again(model)
+                if arrived():  # before it was acquired
+                    self._give_back(lease)
+                    return False, False
+                return True, True
+            if time.monotonic() >= until_s:
+                return True, False
+            self._cancellation.sleep(self._poll_s)
+            self._tier.look_again(model)
+        return False, False
+
+    def _give_back(self, lease: Lease) -> None:
+        self._beats.discard(lease)
+        try:
+            lease.release()
+        except HubfsError as error:
+            _log.debug("A lease lapses, for it cannot be given back: %s", error)
+
+    def _refresh(self, lease: Lease) -> None:
+        try:
+            lease.refresh()
+            if lease not in self._beats:
+                lease.release()  # it came to life again
+        except Cancelled:
+            raise
+        except HubfsError as error:
+            _log.debug("A lease cannot be refreshed: %s", error)

@@ -1,0 +1,200 @@
+"""The catalogue: which handles exist, as somebody wrote down; and what it knows about each."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from hubfs.errors import InvalidHandle, quoted
+from hubfs.hubs.tfhub.handle import (
+    COLLECTION,
+    MAX_SEGMENTS,
+    Handle,
+    Kind,
+    is_name_segment,
+    is_publisher,
+    is_version,
+    version_age,
+)
+
+_SHORTEST_NAME = 2  # publisher and one name segment
+_SHORTEST_COLLECTION = 3  # publisher, `collection` and one name segment
+
+
+class CatalogKind(Enum):
+    """What an entry of the catalogue is; the value is the word for it in files and documentation."""
+
+    MODULE = "Module"
+    LITE = "Lite"
+    TFJS = "Tfjs"
+    CORAL = "Coral"
+    PLACEHOLDER = "Placeholder"  # a page for people about models of other kinds; there is nothing to load
+    COLLECTION = "Collection"
+    PUBLISHER = "Publisher"
+
+    @property
+    def model_kind(self) -> Kind | None:
+        """The kind of handle that a model of this kind has; None for what is no model."""
+        return _MODEL_KINDS.get(self)
+
+
+_MODEL_KINDS = {
+    CatalogKind.MODULE: Kind.MODEL,
+    CatalogKind.LITE: Kind.LITE,
+    CatalogKind.TFJS: Kind.TFJS,
+    CatalogKind.CORAL: Kind.CORAL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """One line of a catalogue.
+
+    `handle` is versioned (`google/spice/2`) for models and placeholders, `google/collection/bert` for a collection,
+    `google` for a publisher. `documentation` is Markdown. `members` of a collection are handles, versioned or not.
+    Raises `InvalidHandle` for a handle or a member that no hub can have, or that is not of this kind.
+    """
+
+    kind: CatalogKind
+    handle: str
+    documentation: str | None = None
+    members: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind is CatalogKind.PUBLISHER:
+            if not is_publisher(self.handle):
+                raise InvalidHandle(
+                    f"'{quoted(self.handle)}' cannot be a publisher: lower-case letters, digits and '-'"
+                )
+        elif self.kind is CatalogKind.COLLECTION:
+            segments = self.handle.split("/")
+            if len(segments) < _SHORTEST_COLLECTION or segments[1] != COLLECTION or not is_name(self.handle):
+                raise InvalidHandle(
+                    f"'{quoted(self.handle)}' is no collection: it must read PUBLISHER/{COLLECTION}/NAME"
+                )
+        else:
+            self._check_model()
+        for member in self.members:
+            if not is_name(member):
+                raise InvalidHandle(f"'{quoted(member)}' cannot be a model, and so no member of a collection")
+
+    def _check_model(self) -> None:
+        handle = Handle.parse(self.handle)
+        wanted = self.kind.model_kind or Kind.MODEL
+        if handle.kind is not wanted:
+            form = f"PUBLISHER/{wanted.value}/NAME/VERSION" if wanted.value else "PUBLISHER/NAME/VERSION"
+            raise InvalidHandle(f"'{quoted(self.handle)}' is not of kind {self.kind.value}: it must read {form}")
+        first, *others = handle.name.split("/")
+        if first == COLLECTION or (self.kind is CatalogKind.MODULE and any(map(is_version, others))):
+            raise InvalidHandle(f"'{quoted(self.handle)}' cannot be a model: its path would end earlier")
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` could be a model's name with its publisher, with or without a version."""
+    publisher, *name = text.split("/")
+    return (
+        _SHORTEST_NAME - 1 <= len(name) < MAX_SEGMENTS and is_publisher(publisher) and all(map(is_name_segment, name))
+    )
+
+
+class Catalog:
+    """What is known of a hub's handles. Immutable; every question is answered from an index.
+
+    Of entries with the same handle the first counts, and the others fill in what it does not say.
+    """
+
+    def __init__(self, entries: Iterable[CatalogEntry] = ()) -> None:
+        self._entries: dict[str, CatalogEntry] = {}
+        for entry in entries:
+            known = self._entries.setdefault(entry.handle, entry)
+            if known is not entry:
+                self._entries[entry.handle] = _filled(known, entry)
+        children: dict[str, set[str]] = {}
+        self._versions: dict[str, list[str]] = defaultdict(list)
+        for entry in self._entries.values():
+            if entry.kind is CatalogKind.PLACEHOLDER:
+                continue
+            folder = ""
+            for segment in entry.handle.split("/"):
+                children.setdefault(folder, set()).add(segment)
+                folder = f"{folder}/{segment}" if folder else segment
+            if entry.kind.model_kind is not None:
+                name, _, version = entry.handle.rpartition("/")
+                self._versions[name].append(version)
+        self._children = {folder: sorted(names) for folder, names in children.items()}
+        for versions in self._versions.values():
+            versions.sort(key=version_age)
+        self._handles = [f"{name}/{version}" for name in sorted(self._versions) for version in self._versions[name]]
+
+    @property
+    def entries(self) -> tuple[CatalogEntry, ...]:
+        """All entries, one a handle, in the order they came in."""
+        return tuple(self._entries.values())
+
+    def children(self, folder: tuple[str, ...]) -> list[str]:
+        """The names directly below `folder` (path segments): publishers, names, versions, collections; sorted.
+
+        Of placeholders there is no path. A publisher is shown though none of its models is known.
+        """
+        return list(self._children.get("/".join(folder), ()))
+
+    def is_model(self, handle: str) -> bool | None:
+        """Whether `handle` is a model; None if the catalogue does not know.
+
+        False for a placeholder, a collection, and whatever lies above a model: no model is below another.
+        """
+        entry = self._entries.get(handle)
+        if entry is not None:
+            return entry.kind.model_kind is not None
+        if handle in self._children or handle.split("/")[1:2] == [COLLECTION]:
+            return False
+        return None
+
+    def versions(self, name: str) -> list[str]:
+        """The versions of the model `name` (`google/spice`), oldest first."""
+        return list(self._versions.get(name, ()))
+
+    def collection(self, path: str) -> tuple[str, ...] | None:
+        """The members of the collection `path` (`google/collection/bert`), versioned; None if there is none.
+
+        A member without a version gets its newest known one. What is known to be no model, and names of which no
+        version is known, are left out.
+        """
+        entry = self._entries.get(path)
+        if entry is None or entry.kind is not CatalogKind.COLLECTION:
+            return None
+        return tuple(dict.fromkeys(filter(None, map(self._versioned, entry.members))))
+
+    def documentation(self, name: str) -> bytes | None:
+        """The documentation (Markdown, UTF-8) of the newest version of the model `name` that has one."""
+        for version in reversed(self._versions.get(name, ())):
+            text = self._entries[f"{name}/{version}"].documentation
+            if text is not None:
+                return text.encode(errors="replace")
+        return None
+
+    def handles(self) -> list[str]:
+        """The handles of all models: by name, oldest version first."""
+        return self._handles.copy()
+
+    def merged(self, other: "Catalog") -> "Catalog":
+        """Both; where they differ, this one counts. Of an empty one nothing is made anew: they are large."""
+        if not (self.entries and other.entries):
+            return self if self.entries else other
+        return Catalog((*self.entries, *other.entries))
+
+    def _versioned(self, member: str) -> str | None:
+        versions = self._versions.get(member)
+        if versions:
+            return f"{member}/{versions[-1]}"
+        if self.is_model(member) is not None:
+            return member if self.is_model(member) else None
+        try:
+            return str(Handle.parse(member))  # perhaps a model that the catalogue does not have
+        except InvalidHandle:
+            return None
+
+
+def _filled(known: CatalogEntry, other: CatalogEntry) -> CatalogEntry:
+    documentation = other.documentation if known.documentation is None else known.documentation
+    return replace(known, documentation=documentation, members=known.members or other.members)

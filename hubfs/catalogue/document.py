@@ -1,0 +1,58 @@
+"""The document in which a hub lists its models, where it has one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.url import redacted, without_userinfo
+from hubfs.errors import Damaged
+
+NAME = "catalog.jsonl"
+"""The document's name below the hub's URL; no publisher can have it."""
+
+_MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
+_START_BYTES = 512
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class CatalogDocument:
+    """A hub's list of models as it came: `text` is None if it is still what it was when it had this `etag`."""
+
+    text: str | None = field(repr=False)
+    etag: str | None = None
+
+
+def fetch(
+    client: HttpClient, hub_url: str, headers: Mapping[str, str] = _NO_HEADERS, etag: str | None = None
+) -> CatalogDocument | None:
+    """The document of the hub at `hub_url`; None for a hub that has none (404, or a page for people).
+
+    `headers` and credentials in `hub_url` go to the hub's host only. `etag` is that of the document which the caller
+    has. Raises `Damaged` for a document that is longer than 64 MiB or not UTF-8; `AccessDenied`, `TimedOut`,
+    `Unavailable`, `Cancelled`.
+    """
+    plain_url, userinfo = without_userinfo(hub_url)
+    url = f"{plain_url.rstrip('/')}/{NAME}"
+    condition = {"If-None-Match": etag} if etag else {}
+    reply = client.reply(
+        url, {**userinfo, **headers, **condition}, max_body_bytes=_MAX_DOCUMENT_BYTES + 1, follow=lambda _: True
+    )
+    if reply.status == HTTPStatus.NOT_MODIFIED and etag:
+        return CatalogDocument(None, etag)
+    if reply.status != HTTPStatus.OK or _is_page(reply.headers, reply.body):
+        return None
+    if len(reply.body) > _MAX_DOCUMENT_BYTES:
+        raise Damaged(f"{redacted(url)} has more than {_MAX_DOCUMENT_BYTES} bytes: no hub's catalogue is that long")
+    try:
+        return CatalogDocument(reply.body.decode(), reply.headers.get("ETag"))
+    except UnicodeDecodeError:
+        raise Damaged(f"{redacted(url)} is not UTF-8 text: report it to the hub's operator") from None
+
+
+def _is_page(headers: Mapping[str, str], body: bytes) -> bool:
+    return (
+        "html" in headers.get("Content-Type", "").lower()
+        or body[:_START_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
+    )

@@ -1,0 +1,179 @@
+"""FUSE, libfuse, rights and limits, and a mount on trial."""
+
+import contextlib
+import os
+import pwd
+import resource
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hubfs.commands.doctor.finding import Finding, Verdict, ok, problem, warning
+from hubfs.daemon.spawn import spawn
+from hubfs.errors import HubfsError, MountFailed
+from hubfs.formats.inflating import process as worker_process
+from hubfs.fuse.bindings.libfuse import load
+from hubfs.memory_budget import available_memory_bytes
+from hubfs.mounts import table as mount_table
+from hubfs.mounts.taking import detach, unmount
+from hubfs.settings.config import Config
+
+_FEW_DESCRIPTORS = 1024
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where things are that mounting needs; as root or not."""
+
+    device: Path = Path("/dev/fuse")
+    fuse_conf: Path = Path("/etc/fuse.conf")
+    is_root: bool = os.geteuid() == 0
+
+
+def examine(config: Config, machine: Machine) -> Iterator[Finding]:
+    """Everything on this machine that is not storage. The mount on trial comes last, if there is a device for it."""
+    device = fuse_device(machine.device)
+    yield device
+    libfuse = fuse_library(config)
+    yield libfuse
+    yield unmounting(machine)
+    if config.allow_other:
+        yield others_may_read(machine)
+    yield inflating()
+    yield from limits(config)
+    if Verdict.PROBLEM not in (device.verdict, libfuse.verdict):
+        yield mounting()
+
+
+def fuse_device(device: Path) -> Finding:
+    """Whether the kernel's side of FUSE can be opened."""
+    try:
+        os.close(os.open(device, os.O_RDWR))
+    except FileNotFoundError:
+        return problem(
+            "FUSE",
+            f"there is no {device}",
+            "load the module (modprobe fuse); in a container: --device /dev/fuse --cap-add SYS_ADMIN",
+        )
+    except OSError as error:
+        return problem(
+            "FUSE",
+            f"{device} cannot be opened ({error.strerror})",
+            f"its rights should be 0666 (chmod 0666 {device}); in a container: --device /dev/fuse --cap-add SYS_ADMIN",
+        )
+    return ok("FUSE", f"{device} can be opened")
+
+
+def fuse_library(config: Config) -> Finding:
+    """Which libfuse a mount would use."""
+    try:
+        found = load(config.fuse_library).description
+    except MountFailed as error:
+        return problem("libfuse", str(error), "apt-get install fuse3, or your distribution's package of libfuse 3")
+    if "libfuse3" not in found:
+        return warning("libfuse", found, "libfuse 3 reads eight times as much at once: apt-get install fuse3")
+    return ok("libfuse", found)
+
+
+def unmounting(machine: Machine) -> Finding:
+    """The program that takes mounts off, and for other users than root puts them on, too."""
+    found = shutil.which("fusermount3") or shutil.which("fusermount")
+    advice = "apt-get install fuse3"
+    if found is None:
+        if machine.is_root and shutil.which("umount"):
+            return ok("fusermount", "not installed; root does with umount")
+        return problem("fusermount", "not installed", advice)
+    mode = os.stat(found)  # noqa: PTH116 - what the symlink leads to is meant
+    if not machine.is_root and not (mode.st_mode & stat.S_ISUID and mode.st_uid == 0):
+        return problem(
+            "fusermount",
+            f"{found} is not set-uid root, so only root can mount",
+            f"chown root {found}; chmod 4755 {found}",
+        )
+    if not machine.is_root and not _has_a_name(os.getuid()):
+        return problem(
+            "fusermount",
+            f"user {os.getuid()} has no name, and fusermount mounts for nobody who has none",
+            "give this user a line in /etc/passwd, in a container when its image is built; or mount as root",
+        )
+    return ok("fusermount", found)
+
+
+def _has_a_name(user: int) -> bool:
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True
+
+
+def others_may_read(machine: Machine) -> Finding:
+    """Whether `--allow-other`, which is asked for, is allowed."""
+    subject = "--allow-other"
+    if machine.is_root:
+        return ok(subject, "root may")
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
+        lines = machine.fuse_conf.read_text(encoding="utf-8", errors="replace").splitlines()
+    if any(line.strip() == "user_allow_other" for line in lines):
+        return ok(subject, f"{machine.fuse_conf} allows it")
+    return problem(
+        subject, f"{machine.fuse_conf} does not allow it", f"as root: echo user_allow_other >> {machine.fuse_conf}"
+    )
+
+
+def inflating() -> Finding:
+    """Whether archives can be inflated on several threads, in a process of their own that can do nothing else."""
+    if worker_process.available():
+        lacking = worker_process.unconfined_by()
+        if lacking:
+            return warning(
+                "sandbox",
+                f"the process that inflates archives is not confined, for want of: {lacking}",
+                "Linux 5.13 or newer; a container's seccomp filter must allow landlock_* and seccomp; "
+                "--require-sandbox refuses mounts without",
+            )
+        return ok("rapidgzip", "installed, and its process is confined")
+    return warning("rapidgzip", "not installed: archives are inflated on one thread", "pip install rapidgzip")
+
+
+def limits(config: Config) -> Iterator[Finding]:
+    """Memory and descriptors."""
+    available_bytes = available_memory_bytes()
+    said = f"{config.memory_size_bytes >> 20} MiB of {available_bytes >> 20} MiB are for the daemon"
+    if config.memory_size_bytes > available_bytes // 2:
+        yield warning("memory", said, "leave at least half to the programs that read: --memory-size")
+    else:
+        yield ok("memory", said)
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors != resource.RLIM_INFINITY and descriptors < _FEW_DESCRIPTORS:
+        yield warning("descriptors", f"at most {descriptors} files may be open", f"ulimit -n {_FEW_DESCRIPTORS}")
+    else:
+        yield ok("descriptors", f"{'any number of' if descriptors < 0 else descriptors} files may be open")
+
+
+def mounting() -> Finding:
+    """Mounts a hub that nobody asks anything, reads a control file of it, and takes it off."""
+    with tempfile.TemporaryDirectory(prefix="hubfs-doctor-") as folder:
+        mountpoint = Path(folder, "mount")
+        mountpoint.mkdir()
+        started_s = time.monotonic()
+        try:
+            spawn(["mount", str(mountpoint), "--hub", "http://127.0.0.1:9", "--no-disk-cache"], None)
+            version = (mountpoint / ".hubfs" / "version").read_text(encoding="ascii").strip()
+            unmount(mountpoint)
+        except (HubfsError, OSError) as error:
+            if mount_table.is_mounted(mountpoint):
+                detach(mountpoint)
+            return problem(
+                "a mount on trial",
+                str(error),
+                "see the lines above; in a container: --cap-add SYS_ADMIN, and AppArmor off",
+            )
+    return ok(
+        "a mount on trial", f"hubfs {version} mounted, read and unmounted in {time.monotonic() - started_s:.1f} s"
+    )

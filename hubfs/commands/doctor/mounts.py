@@ -1,0 +1,49 @@
+"""Mounts that are there, dead and alive."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hubfs.commands.doctor.finding import Finding, ok, problem, warning
+from hubfs.errors import MountFailed
+from hubfs.mounts import table as mount_table
+from hubfs.mounts.table import State
+
+
+def examine() -> Iterator[Finding]:
+    """One finding a mount, each looked at by a process of its own, with a bound."""
+    mountpoints = mount_table.mountpoints()
+    if not mountpoints:
+        yield ok("mounts", "no hub is mounted")
+    for mountpoint in mountpoints:
+        try:
+            state, status = mount_table.state_of(mountpoint)
+        except MountFailed:  # taken off meanwhile
+            continue
+        subject = f"mount {mountpoint}"
+        if state is State.SHUT:
+            yield ok(subject, "another user's")
+        elif state is State.DEAD:
+            yield problem(
+                subject, "its daemon is gone", f"hubfs unmount {mountpoint}; or hubfs mount {mountpoint} replaces it"
+            )
+        elif state is State.SILENT:
+            yield problem(subject, "its daemon does not answer", f"hubfs unmount --force {mountpoint} ends it")
+        else:
+            yield _of_models(mountpoint, subject, status or {})
+
+
+def _of_models(mountpoint: Path, subject: str, status: Mapping[str, Any]) -> Finding:
+    try:
+        unreadable = int(status["model_counts"]["in_trouble"])
+        found = f"{status['hub']}, {int(status['model_counts']['in_use'])} models in use"
+    except (LookupError, TypeError, ValueError, OverflowError):  # whoever mounted it may have it say anything
+        return warning(
+            subject,
+            "it answers, but not as a daemon of this version of hubfs does",
+            f"hubfs unmount {mountpoint}, and mount it again",
+        )
+    if unreadable:
+        what = f"{unreadable} models cannot be read"
+        return warning(subject, what, f"hubfs status {mountpoint} says which, and why")
+    return ok(subject, found)

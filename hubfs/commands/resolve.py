@@ -1,0 +1,139 @@
+"""`hubfs resolve`: where a handle is, below a mount."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hubfs.errors import HubfsError, InvalidHandle, ModelNotFound, MountFailed, Unavailable
+from hubfs.hubs.tfhub.handle import Handle, is_name_segment, is_publisher
+from hubfs.mounts import presence
+from hubfs.mounts import table as mount_table
+from hubfs.mounts.processes import is_stopped
+from hubfs.mounts.table import State
+
+_OF_MODELS = "user.hubfs.handle"
+"""The attribute that tells a model from a directory which could only lead to one (`google/tfjs-model/spice/2`)."""
+
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENODATA)
+
+
+def below_a_mount(text: str) -> Path:
+    """The directory of a handle, of a name without version (its latest), or of the URL of either on a mounted hub.
+
+    Raises `MountFailed` where the hub is not mounted, `ModelNotFound`, `InvalidHandle`, and `Unavailable` where a mount
+    cannot answer.
+    """
+    # Another user's are not even asked whether they are there: any number may be silent.
+    found = [_look(where) if mount_table.is_believed(where) else _Found(where) for where in mount_table.mountpoints()]
+    asked = [(one.where, name) for one in found if one.hub and (name := handle_on(one.hub, text)) is not None]
+    untold = [one.reason for one in found if one.reason]
+    if not asked:
+        raise _not_mounted(text, found, untold)
+    troubles = []
+    for where, name in asked:
+        path = where / name
+        versioned = is_versioned(name)
+        try:
+            if not versioned:
+                path /= (path / "latest").readlink()
+            os.getxattr(path, _OF_MODELS)
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                continue
+            troubles.append(f"{path} cannot be read: {_reason(path, error)}")
+        else:
+            return path
+    if troubles:
+        raise Unavailable(f"{text} was not found: {'; '.join([*troubles, *untold])}")
+    below = f"{text} was not found below {', '.join(str(where) for where, _ in asked)}"
+    if untold:
+        raise Unavailable(f"{below}; and {'; '.join(untold)}")
+    raise ModelNotFound(f"{below}; see `hubfs status`")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A mount: its hub's URL, or why that cannot be told. Neither, for another user's."""
+
+    where: Path
+    hub: str = ""
+    reason: str = ""
+
+
+def _look(where: Path) -> _Found:
+    try:
+        state, said = mount_table.state_of(where, mount_table.ABOUT)
+    except MountFailed:  # unmounted just now
+        return _Found(where)
+    hub = (said or {}).get("hub")
+    match state:
+        case State.ALIVE if isinstance(hub, str):
+            return _Found(where, hub)
+        case State.DEAD:
+            return _Found(where, reason=f"the daemon of {where} is gone; `hubfs mount {where}` mounts it again")
+        case State.SILENT:
+            return _Found(where, reason=_why_silent(where))
+        case State.SHUT:
+            return _Found(where)
+    return _Found(where, reason=f"{where} does not say which hub it is of: another version of hubfs mounted it")
+
+
+def _not_mounted(text: str, found: Sequence[_Found], untold: Sequence[str]) -> HubfsError:
+    others = any(one.hub for one in found)
+    if untold:  # it may be there
+        so_far = f"The hub of {text} is not mounted" if others else f"{text} was not found"
+        return Unavailable(f"{so_far}; but {'; '.join(untold)}")
+    if others:
+        what = f"The hub of {text} is not mounted"
+    elif found:  # another user's models would run with the rights of whoever resolves them
+        what = "No hub that you or root mounted is there"
+    else:
+        what = f"No hub is mounted, so {text} is nowhere"
+    return MountFailed(f"{what}; `hubfs mount MOUNTPOINT` does it")
+
+
+def _why_silent(where: Path) -> str:
+    device = mount_table.device_of(where)
+    pid = None if device is None else presence.find(presence.of_daemon(device), {0, os.geteuid()})
+    if pid is not None and is_stopped(pid):
+        why = f"its daemon (process {pid}) is stopped; `kill -CONT {pid}` lets it go on"
+    else:
+        why = f"no answer came within {mount_table.ANSWER_S:g} s"
+    return f"{where} does not answer: {why}, `hubfs unmount --force {where}` ends it"
+
+
+def _reason(path: Path, error: OSError) -> str:
+    """What the mount says of the model, else what the system says.
+
+    The directory above says it: nothing at all can be asked of a path that cannot be looked up.
+    """
+    with contextlib.suppress(OSError):
+        for line in os.getxattr(path.parent, "user.hubfs.error").decode(errors="replace").splitlines():
+            version, _, reason = line.partition(": ")
+            if version == path.name:
+                return reason
+    return f"{error.strerror}; see `hubfs status`"
+
+
+def handle_on(hub: str, text: str) -> str | None:
+    """The handle or name in `text`, which may be its URL on `hub`; None for the URL of something else."""
+    if "://" not in text:
+        return text.strip("/")
+    without_scheme = text.partition("://")[2].partition("?")[0].strip("/")
+    prefix = hub.partition("://")[2].strip("/") + "/"
+    return without_scheme.removeprefix(prefix) if without_scheme.startswith(prefix) else None
+
+
+def is_versioned(name: str) -> bool:
+    """Whether `name` is a handle; else it is a name without version. Raises `InvalidHandle` for neither."""
+    try:
+        Handle.parse(name)
+    except InvalidHandle:
+        segments = name.split("/")
+        if len(segments) < 2 or not is_publisher(segments[0]) or not all(map(is_name_segment, segments)):  # noqa: PLR2004 - publisher and name
+            raise
+        return False
+    return True

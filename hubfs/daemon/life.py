@@ -1,0 +1,289 @@
+"""The life of a mount: from the command to the last unmount."""
+
+import contextlib
+import faulthandler
+import logging
+import logging.handlers
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from hubfs.blobs.http.url import redacted, redacted_text
+from hubfs.daemon import log_file
+from hubfs.daemon.log_repeats import Repeats
+from hubfs.daemon.tuning import keep_memory_private, tune_process
+from hubfs.errors import InvalidConfig, MountFailed, printable
+from hubfs.formats.inflating import process as worker_process
+from hubfs.fuse.attributes import Owner
+from hubfs.fuse.bindings.libfuse import Binding, Timeouts, load, raise_read_ahead
+from hubfs.fuse.operations import Operations
+from hubfs.mount import Mount, assemble
+from hubfs.mounts import point as mount_point
+from hubfs.mounts import presence
+from hubfs.mounts import table as mount_table
+from hubfs.mounts import taking as unmounting
+from hubfs.settings.config import Config
+from hubfs.status import RecentProblems
+
+_log = logging.getLogger(__name__)
+
+_READY_TIMEOUT_S = 60.0
+_END_S = 1.2
+"""After a signal, the process is gone within so long, whatever its readers, its threads and its stores wait for."""
+
+_CLOSE_S = 0.5
+"""What is still to be written to a shared cache may take so much of that, before readers are told that it is over."""
+
+_LOG_LIMIT_BYTES = 10 << 20
+
+_Done = queue.SimpleQueue[None]
+"""Has something in it once it is over. An event would wait for its own lock where a signal meets who waits for it."""
+
+
+def run(config: Config, mountpoint: Path, on_ready: Callable[[], None], *, restarts: int | None = None) -> NoReturn:
+    """Mounts and serves until the mount is taken off, or the process gets SIGTERM, SIGINT or SIGHUP; then ends the
+    process, with status 0.
+
+    `on_ready` is called once, when the mount answers; `restarts` is for `hubfs status`. To be called from the main
+    thread. Raises `MountFailed`, `InvalidConfig`.
+    """
+    os.umask(0o077)  # whatever a daemon makes, the log as well as the cache, is for who mounted alone
+    problems = RecentProblems()
+    _set_up_log(config, problems)
+    tune_process()
+    keep_memory_private()
+    done: _Done = queue.SimpleQueue()
+    with _signals_told(done):  # to the last: one that comes twice must not make it the end of a daemon that was killed
+        server = _serving(config, mountpoint, problems, done, restarts)
+        with _findable(mountpoint):
+            on_ready()
+            done.get()
+        server.stop()
+        _log.info("%s is unmounted from %s", redacted(config.hub), mountpoint)
+        # Not an ordinary exit: that would wait for threads that ask for a name or a connection, which cannot be given
+        # up, and takes the interpreter apart for longer than all the rest takes on a busy machine.
+        logging.shutdown()
+        os._exit(0)
+
+
+def _serving(
+    config: Config, mountpoint: Path, problems: RecentProblems, done: "_Done", restarts: int | None
+) -> "_Server":
+    """A mount that answers."""
+    with mount_point.claimed(mountpoint):
+        binding = load(config.fuse_library)
+        config = _without_mounts(config, mountpoint)
+        for text in config.warnings:
+            _log.warning("%s", text)
+        unconfined_by = _unconfined_by(config)
+        mount = assemble(
+            config, mountpoint, binding.description, problems, restarts=restarts, unconfined_by=unconfined_by
+        )
+        os.chdir("/")  # a daemon must not keep the directory busy that it was started in
+        server = _Server(binding, mount, mountpoint, config, done)
+        server.start()
+        try:
+            server.wait_until_ready()
+        except BaseException:
+            server.stop()
+            raise
+    _log.info("%s is mounted at %s (%s)", redacted(config.hub), mountpoint, binding.description)
+    return server
+
+
+def _unconfined_by(config: Config) -> str | None:
+    """What the process that inflates archives cannot give up; empty if nothing, None if there is no such process.
+
+    A mount goes on without, and says so. With `--require-sandbox` it raises `MountFailed`.
+    """
+    if not config.inflate_workers or not worker_process.available():
+        if config.require_sandbox:
+            raise MountFailed(
+                "--require-sandbox: archives would be inflated in the daemon itself; install rapidgzip, and leave "
+                "--inflate-workers above 0"
+            )
+        return None
+    lacking = worker_process.unconfined_by()
+    if lacking and config.require_sandbox:
+        raise MountFailed(
+            "--require-sandbox: the process that inflates archives could not be confined here, for want of: "
+            f"{lacking}; Linux 5.13 has what it takes, but a container's own filter may forbid it"
+        )
+    if lacking:
+        _log.warning(
+            "The process that inflates archives is not confined as it should be, for want of: %s; an archive that "
+            "takes it over could do what its user can (--require-sandbox refuses to mount then)",
+            lacking,
+        )
+    return lacking
+
+
+@contextlib.contextmanager
+def _findable(mountpoint: Path) -> Iterator[None]:
+    """Has `hubfs unmount --force` find this process, even if it does not answer any more."""
+    with contextlib.ExitStack() as announced:
+        device = mount_table.device_of(mountpoint)
+        if device is not None:
+            with contextlib.suppress(OSError):  # another user took the name; then the status says who this is
+                announced.enter_context(presence.announce(presence.of_daemon(device)))
+        yield
+
+
+def _without_mounts(config: Config, mountpoint: Path) -> Config:
+    """The config, with no directory of its own on a mount: a daemon that waits for itself waits for ever.
+
+    `TFHUB_CACHE_DIR` may well name one, for the programs that read from the mount: it is ignored then. Raises
+    `InvalidConfig` for a cache directory that somebody named for this daemon.
+    """
+    # By the kernel's names for them: to ask another mount for its root would wait for a daemon that is stuck.
+    mounts = [mount_table.resolved(mountpoint), *mount_table.mountpoints()]
+
+    def is_on_a_mount(directory: Path | None) -> bool:
+        return directory is not None and any(map(Path(os.path.realpath(directory)).is_relative_to, mounts))
+
+    if is_on_a_mount(config.cache_dir) and config.cache_dir != config.extracted_dir:
+        raise InvalidConfig(f"The cache directory {config.cache_dir} is on a mount of hubfs; --cache-dir names another")
+    if is_on_a_mount(config.extracted_dir):
+        kept = Config().cache_dir if config.cache_dir == config.extracted_dir else config.cache_dir
+        _log.warning("TFHUB_CACHE_DIR is ignored: %s is on a mount of hubfs", config.extracted_dir)
+        return replace(config, cache_dir=kept, extracted_dir=None)
+    return config
+
+
+class _Server(threading.Thread):
+    """Runs libfuse's loop, away from the main thread, so that Python keeps its signal handlers.
+
+    Inside the main thread a binding resets SIGINT, libfuse takes SIGTERM, and neither can end a read that waits for the
+    network.
+    """
+
+    def __init__(self, binding: Binding, mount: Mount, mountpoint: Path, config: Config, done: "_Done") -> None:
+        super().__init__(name="fuse", daemon=True)
+        self._binding = binding
+        self._mount = mount
+        self._mountpoint = mountpoint
+        self._options = {**config.mount_options, **({"allow_other": True} if config.allow_other else {})}
+        self._done = done
+        self._device: int | None = None
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            operations = Operations(self._mount.tree, Owner.of_this_process(), self._binding.forget_attributes)
+            self._binding.serve(operations, self._mountpoint, options=self._options, timeouts=Timeouts())
+        except Exception as error:  # noqa: BLE001 - told to the main thread, which raises it
+            self._error = error
+        finally:
+            self._done.put(None)
+
+    def wait_until_ready(self) -> None:
+        """Returns once the mount answers."""
+        version = self._mountpoint / ".hubfs" / "version"
+        deadline_s = time.monotonic() + _READY_TIMEOUT_S
+        while self._done.empty():
+            with contextlib.suppress(OSError):
+                if version.read_bytes():
+                    self._device = mount_table.device_of(self._mountpoint)
+                    raise_read_ahead(self._mountpoint)
+                    return
+            if time.monotonic() > deadline_s:
+                raise MountFailed(f"{self._mountpoint} did not answer within {_READY_TIMEOUT_S:g} s")
+            time.sleep(0.01)
+        if self._error is not None:
+            raise self._error
+        raise MountFailed(f"{self._mountpoint} was unmounted, or the process was signalled, before it answered")
+
+    def stop(self) -> None:
+        """Ends every wait and transfer, takes the mount off if it is still there, and sees the threads end.
+
+        Waits no longer than 1.2 s for that. Raises what the loop failed with.
+        """
+        deadline_s = time.monotonic() + _END_S
+        closing = threading.Thread(target=self._mount.close, name="close", daemon=True)
+        closing.start()
+        if self.is_alive():
+            self._detach()
+        closing.join(_CLOSE_S)
+        self._mount.cancellation.cancel()  # if a store does not let `close` come to that
+        threads = [closing, self, *(each for each in threading.enumerate() if not each.daemon)]
+        for thread in threads:
+            if thread is not threading.main_thread():
+                thread.join(max(0.0, deadline_s - time.monotonic()))
+        left = {thread.name for thread in threads if thread.is_alive()} - {threading.main_thread().name}
+        if left:
+            _log.warning("%s is still in use (%s); ending all the same", self._mountpoint, ", ".join(sorted(left)))
+        if self._error is not None:
+            raise self._error
+
+    def _detach(self) -> None:
+        # Not by its name alone: a directory above it may have another one by now.
+        known = self._device is not None
+        where = mount_table.where_is(self._device) if self._device is not None else self._mountpoint
+        if where is not None and (known or mount_table.is_mounted(where)):
+            reason = unmounting.detach(where, patience_s=_END_S / 2)
+            if reason:
+                _log.warning("%s could not be unmounted: %s", where, reason)
+
+
+@contextlib.contextmanager
+def _signals_told(done: "_Done") -> Iterator[None]:
+    def handle(_number: int, _frame: object) -> None:
+        done.put(None)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _set_up_log(config: Config, problems: RecentProblems) -> None:
+    faulthandler.enable()  # a crash below Python says where, too, on stderr
+    handlers: list[logging.Handler] = [problems]
+    path = config.log_file
+    try:
+        handlers.append(logging.StreamHandler() if path is None else _file_handler(path))
+        problems.log_file = path
+    except OSError as error:
+        problems.without_log = log_file.complaint(path, error)
+        handlers.append(logging.StreamHandler())
+    for handler in handlers:
+        handler.setFormatter(_WithoutSecrets("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    # What the libraries have to say below a warning are requests with their headers and whole URLs.
+    level = max(logging.WARNING, getattr(logging, config.log_level))
+    logging.basicConfig(level=level, handlers=[Repeats(handlers)], force=True)
+    logging.getLogger("hubfs").setLevel(config.log_level)
+    if problems.without_log:
+        _log.warning("%s", problems.without_log)
+
+
+def _file_handler(path: Path) -> logging.Handler:
+    os.close(log_file.opened(path))
+    return logging.handlers.RotatingFileHandler(
+        path,
+        maxBytes=_LOG_LIMIT_BYTES,
+        backupCount=3,
+        encoding="utf-8",
+        errors="backslashreplace",  # a mount point may have a name that is no text
+    )
+
+
+class _WithoutSecrets(logging.Formatter):
+    """Takes credentials and queries out of URLs, wherever in a record they are: a traceback quotes anybody.
+
+    Names of files and what hosts say end no line, and tell no terminal anything.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(redacted_text(super().format(record)), keep="\n\t")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its name in logging
+        record.message = printable(record.message)
+        return super().formatMessage(record)

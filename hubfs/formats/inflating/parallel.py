@@ -1,0 +1,284 @@
+"""gzip on several cores: the same promise as `gzip.inflate`, kept by rapidgzip in a process of its own.
+
+What rapidgzip says of an archive is never the last word. It was seen to accept archives that end early, that have a
+wrong length, or a byte of garbage behind them, and to refuse zeros behind them. So an archive counts as verified only
+if the CRC and the length of everything that was yielded are those in its last eight bytes: true of a whole file whose
+output is that of its last gzip member. Whatever is not verified so, ISA-L reads again and judges.
+"""
+
+import contextlib
+import logging
+import select
+import struct
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+
+from isal.isal_zlib import crc32
+
+from hubfs.errors import Damaged
+from hubfs.formats.byte_reader import Bytes
+from hubfs.formats.gzip import stream as gzip
+from hubfs.formats.inflating.feed import WorkerFeed, close
+from hubfs.formats.inflating.process import WorkerLost, WorkerProcess, available
+from hubfs.formats.inflating.protocol import SLOT_BYTES, Kind, Message, receive, send, window_of
+from hubfs.formats.inflating.pump import pumped
+from hubfs.waiting.cancellation import Cancellation
+
+__all__ = ["ParallelInflater", "WorkerLost", "inflate", "shared_memory_bytes", "suits"]
+
+OnCheckpoint = Callable[[int, int], None]
+"""Told of each checkpoint: its bit offset in the file, and its offset in the output. Both ascend."""
+
+MIN_SIZE_BYTES = 8 << 20
+"""Below this, one thread is done before a process has paid for its start (30 ms) and its first chunks."""
+
+PLENTY_BYTES = 1 << 30
+"""More than an inflating process shares at most."""
+
+_PUMPED_BYTES = 4 << 20
+_HEAD_BYTES = 4
+_DEFLATE = b"\x1f\x8b\x08"
+_TEXT, _NAME, _COMMENT = 0x01, 0x08, 0x10
+
+_TRAILER = struct.Struct("<II")
+
+_STALL_TIMEOUT_S = 60.0
+_TICK_S = 0.25
+_JOIN_TIMEOUT_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+def suits(head: bytes, size_bytes: int | None, workers: int) -> bool:
+    """Whether an archive that begins with `head` (4 bytes) should be inflated in parallel. No I/O.
+
+    rapidgzip does not verify headers, so only those where nothing can be wrong are left to it: an extra field (bgzip's:
+    many members) and a checksum of the header are not among them.
+    """
+    return (
+        workers >= 1
+        and size_bytes is not None
+        and size_bytes >= MIN_SIZE_BYTES
+        and len(head) == _HEAD_BYTES
+        and head[:3] == _DEFLATE
+        and not head[3] & ~(_TEXT | _NAME | _COMMENT)
+    )
+
+
+def shared_memory_bytes(size_bytes: int | None, workers: int, most_shared_bytes: int) -> int:
+    """What `inflate` shares with its process, at most, for an archive of this size."""
+    if size_bytes is None or size_bytes < MIN_SIZE_BYTES or workers < 1:
+        return 0
+    return window_of(size_bytes, workers, most_shared_bytes).shared_bytes
+
+
+def inflate(
+    open_chunks: Callable[[], Iterable[Bytes]],
+    size_bytes: int | None,
+    *,
+    workers: int,
+    cancellation: Cancellation,
+    on_checkpoint: OnCheckpoint,
+    on_lost: Callable[[str], None],
+    most_shared_bytes: int = PLENTY_BYTES,
+) -> Generator[Bytes, None, None]:
+    """Yields what an archive of `size_bytes` inflates to, as `gzip.inflate` does, on `workers` cores where possible.
+
+    `open_chunks` opens the archive at its start. It is called again when the inflating process was lost, or could not
+    verify the archive: then ISA-L inflates from the start, what was yielded before is passed over, and the end is
+    reached only if it was the same. Before that `on_lost` is told why: the checkpoints that came are void, and no more
+    will come. `most_shared_bytes` bounds what is shared with the process, where it can work with so little. Raises what
+    `gzip.inflate` does, `Cancelled`, and what the chunks raise.
+    """
+    head, chunks = _peek(open_chunks())
+    if size_bytes is None or not (suits(head, size_bytes, workers) and available()):
+        yield from _in_this_process(head, chunks, size_bytes, cancellation)
+        return
+    yielded_bytes = checksum = 0
+    try:
+        inflater = ParallelInflater(
+            size_bytes, workers=workers, cancellation=cancellation, most_shared_bytes=most_shared_bytes
+        )
+        with contextlib.closing(inflater.inflate(chunks, on_checkpoint)) as output:
+            for data in output:
+                checksum = crc32(data, checksum)
+                yielded_bytes += len(data)
+                yield data
+        return
+    except WorkerLost as lost:
+        on_lost(str(lost))
+    head, chunks = _peek(open_chunks())
+    with contextlib.closing(_in_this_process(head, chunks, size_bytes, cancellation)) as output:
+        yield from _behind(output, yielded_bytes, checksum)
+
+
+def _in_this_process(
+    head: bytes, chunks: "_Rejoined", size_bytes: int | None, cancellation: Cancellation
+) -> Generator[Bytes, None, None]:
+    """By ISA-L; a large archive in a thread of its own, since ISA-L lets the interpreter's lock go while it works."""
+
+    def inflated() -> Generator[Bytes, None, None]:
+        with contextlib.closing(chunks):
+            yield from gzip.inflate(chunks)
+
+    if size_bytes is None or size_bytes < MIN_SIZE_BYTES or not head.startswith(_DEFLATE):
+        return inflated()
+    return pumped(inflated(), ahead_bytes=_PUMPED_BYTES, cancellation=cancellation)
+
+
+class ParallelInflater:
+    """Inflates a gzip file of `size_bytes` on `workers` threads of another process. One `inflate` at a time.
+
+    The file is one that `suits`. The process takes 80 to 170 MiB with 2 threads; it gives up when an archive that was
+    compressed uncommonly well would have it take more than 512 MiB and 64 MiB a thread. `most_shared_bytes` of memory
+    are shared with it, or as little as it can work with (10 MiB): with less memory it is slower.
+    """
+
+    def __init__(
+        self,
+        size_bytes: int,
+        *,
+        workers: int,
+        cancellation: Cancellation,
+        most_shared_bytes: int = PLENTY_BYTES,
+    ) -> None:
+        self._size_bytes = size_bytes
+        self._window = window_of(size_bytes, workers, most_shared_bytes)
+        self._cancellation = cancellation
+
+    def inflate(self, chunks: Iterable[Bytes], on_checkpoint: OnCheckpoint) -> Generator[bytes, None, None]:
+        """Yields what `chunks` inflate to, in order, at most 1 MiB each; the end means that all of it was verified.
+
+        A checkpoint is told before the chunk of output that contains it is yielded. `chunks` are pulled in another
+        thread, which also closes them. Closing the generator ends the process, and so does the end of the thread
+        that asks for the first output.
+
+        Raises `WorkerLost` when the process was lost, or did not verify the file (see above: an engine that reads
+        again must judge), `Damaged` when `chunks` are more or less than the file's size, `Cancelled`, and what
+        `chunks` raise. What was yielded before is unverified.
+        """
+        try:
+            process = WorkerProcess(self._size_bytes, self._window)
+        except WorkerLost:
+            close(chunks)
+            raise
+        feed = WorkerFeed(process, chunks, self._size_bytes, self._window)
+        forget = self._cancellation.on_cancel(process.kill)
+        try:
+            feed.start()
+            yield from self._output(process, feed, on_checkpoint)
+        finally:
+            forget()
+            process.close()
+            feed.join(_JOIN_TIMEOUT_S)
+
+    def _output(self, process: WorkerProcess, feed: WorkerFeed, on_checkpoint: OnCheckpoint) -> Iterator[bytes]:
+        yielded_bytes = checksum = slot = 0
+        first, bit = True, -1
+        while (message := self._next(process, feed)).kind is not Kind.ENDED:
+            if message.kind is Kind.CONFINED and first:
+                _log.debug("The inflating process %d is confined: %s", process.pid, message.text or "by limits alone")
+            elif (
+                # Should an archive have taken the process over: checkpoints are kept, so there are no more of them than
+                # places in the file, and none is further ahead than the chunk that contains it.
+                message.kind is Kind.CHECKPOINT
+                and bit < message.number <= 8 * self._size_bytes
+                and message.other <= yielded_bytes + SLOT_BYTES
+            ):
+                bit = message.number
+                on_checkpoint(bit, message.other)
+            elif message.kind is Kind.FILLED and 0 < message.number <= SLOT_BYTES:
+                data = process.output_ring.read(slot * SLOT_BYTES, message.number)
+                slot += 1
+                with contextlib.suppress(OSError):  # it died; what it said before that is still to be read
+                    send(process.output, Message(Kind.FREED))
+                checksum = crc32(data, checksum)
+                yielded_bytes += len(data)
+                yield data
+            else:
+                raise WorkerLost(f"the inflating process said something that makes no sense: {message}")
+            first = False
+        self._wait_for(feed.finished.wait, feed)
+        self._check(feed)
+        # Without output the trailer is zeros, which prove nothing.
+        if not yielded_bytes or feed.trailer != _TRAILER.pack(checksum, yielded_bytes % (1 << 32)):
+            raise WorkerLost("rapidgzip did not verify the archive: it is damaged, or has several gzip members")
+
+    def _next(self, process: WorkerProcess, feed: WorkerFeed) -> Message:
+        poll = select.poll()
+        poll.register(process.output, select.POLLIN)
+        self._wait_for(lambda timeout_s: bool(poll.poll(timeout_s * 1000)), feed)
+        try:
+            message = _received(process)
+        except OSError as error:  # it has the archive's bytes in its hands, and is not trusted to speak sense
+            self._check(feed)
+            raise WorkerLost(f"the inflating process was not understood: {error}") from error
+        if message is None:
+            self._check(feed)
+            raise WorkerLost(f"the inflating process ended: {process.how_it_ended()}")
+        if message.kind is Kind.FAILED:
+            self._check(feed)
+            raise WorkerLost(f"the inflating process gave up: {message.text}")
+        return message
+
+    def _wait_for(self, happened: Callable[[float], bool], feed: WorkerFeed) -> None:
+        """Waits until `happened`, which waits so many seconds: for the network as long as that takes, then a minute."""
+        deadline_s = time.monotonic() + _STALL_TIMEOUT_S
+        while not happened(_TICK_S):
+            self._cancellation.check()
+            if feed.is_waiting:
+                deadline_s = time.monotonic() + _STALL_TIMEOUT_S
+            elif time.monotonic() > deadline_s:
+                raise WorkerLost(f"the inflating process did nothing for {_STALL_TIMEOUT_S:g} s")
+
+    def _check(self, feed: WorkerFeed) -> None:
+        """Raises what ended the process, if anything here did."""
+        self._cancellation.check()
+        if feed.error is not None:
+            raise feed.error
+
+
+def _received(process: WorkerProcess) -> Message | None:
+    with contextlib.suppress(ConnectionResetError):
+        return receive(process.output)
+    return receive(process.output)  # said once of a process that left something unread; what it sent is still there
+
+
+def _peek(chunks: Iterable[Bytes]) -> tuple[bytes, "_Rejoined"]:
+    """The first bytes of `chunks`, and an iterator over all of them that can be closed."""
+    rest = iter(chunks)
+    head, pulled = b"", deque[Bytes]()
+    while len(head) < _HEAD_BYTES and (chunk := next(rest, None)) is not None:
+        pulled.append(chunk)
+        head += chunk[: _HEAD_BYTES - len(head)]
+    return head, _Rejoined(pulled, rest)
+
+
+class _Rejoined(Iterator[Bytes]):
+    """What was pulled already, and then the rest."""
+
+    def __init__(self, pulled: deque[Bytes], rest: Iterator[Bytes]) -> None:
+        self._pulled, self._rest = pulled, rest
+
+    def __next__(self) -> Bytes:
+        return self._pulled.popleft() if self._pulled else next(self._rest)
+
+    def close(self) -> None:
+        close(self._rest)
+
+
+def _behind(chunks: Iterable[Bytes], passed_bytes: int, checksum: int) -> Iterator[Bytes]:
+    """`chunks` but for the first bytes, which must have this checksum: they were yielded before."""
+    left_bytes, seen = passed_bytes, 0
+    for chunk in chunks:
+        passed = memoryview(chunk)[:left_bytes]
+        if passed:
+            seen = crc32(passed, seen)
+            left_bytes -= len(passed)
+            if not left_bytes and seen != checksum:
+                raise Damaged("the archive inflates to other bytes than a moment ago")
+        if len(passed) < len(chunk):
+            yield memoryview(chunk)[len(passed) :] if passed else chunk
+    if left_bytes:
+        raise Damaged("the archive inflates to fewer bytes than a moment ago")

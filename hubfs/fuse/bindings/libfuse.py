@@ -1,0 +1,234 @@
+"""Which FUSE binding: the one file that knows mfusepy from fusepy, and libfuse 3 from libfuse 2."""
+
+import codecs
+import ctypes
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hubfs.errors import MountFailed
+from hubfs.fuse.bindings.complaints import Complaints
+
+_log = logging.getLogger(__name__)
+
+
+class FuseLibrary(Enum):
+    """Which libfuse to use; AUTO prefers 3, which reads 1 MiB at a time where libfuse 2 reads 128 KiB."""
+
+    AUTO = "auto"
+    LIBFUSE3 = "libfuse3"
+    LIBFUSE2 = "libfuse2"
+
+
+# The Python modules, and the sonames they are known to work with.
+_CANDIDATES = {
+    FuseLibrary.LIBFUSE3: ("mfusepy", ("libfuse3.so.4", "libfuse3.so.3")),
+    FuseLibrary.LIBFUSE2: ("fuse", ("libfuse.so.2",)),
+}
+
+_FUSE_CONF = Path("/etc/fuse.conf")
+
+_THREADS = 64
+"""Enough that readers who wait for an archive do not keep others from the cache (libfuse 3's default: 10)."""
+
+READ_AHEAD_KIB = 1024
+"""The kernel's own read-ahead. With its default of 128 KiB a read of 1 MiB arrives as eight, and the throughput is 0.7
+of that with 1024. More gains nothing: 2048 and 4096 had 0.75, 8192 had 0.9 of it, with more processor time, since two
+such requests are under way at once in any case."""
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """For how long the kernel believes what it was told, in seconds.
+
+    Names and attributes may be believed for long, since what exists is immutable; that something does not exist, not.
+    """
+
+    entry_s: float = 86_400.0
+    attr_s: float = 86_400.0
+    negative_s: float = 5.0
+
+
+class Binding:
+    """A loaded binding: mounts `Operations`."""
+
+    def __init__(self, library: FuseLibrary, module: ModuleType, soname: str) -> None:
+        self._library = library
+        self._module = module
+        self.description = f"{module.__name__} on {soname}"
+
+    def forget_attributes(self, path: str) -> None:
+        """Has the kernel ask for the attributes of `path` anew. To be called within an operation, by its thread.
+
+        libfuse forbids that for the inode that an operation waits for with a lock held; of a symlink the kernel holds
+        none. libfuse 2 has no such call: there the kernel believes what it was told until that expires.
+        """
+        if self._library is FuseLibrary.LIBFUSE3:
+            library = self._module._libfuse  # noqa: SLF001 - the library that the module has chosen
+            fuse = ctypes.c_void_p(library.fuse_get_context().contents.fuse)
+            library.fuse_invalidate_path(fuse, path.encode(errors="surrogateescape"))
+
+    def serve(
+        self, operations: object, mountpoint: Path, *, options: Mapping[str, str | bool], timeouts: Timeouts
+    ) -> None:
+        """Mounts, answers the kernel until the file system is unmounted, and returns.
+
+        To be called from a thread that is not the main one: then neither binding touches the signal handlers. Raises
+        `MountFailed`.
+        """
+        check_openness(options, os.geteuid())
+        fixed: dict[str, str | bool] = {
+            "foreground": True,
+            "ro": True,
+            "nosuid": True,
+            "nodev": True,
+            "default_permissions": True,
+            "use_ino": True,
+            "fsname": "hubfs",
+            "subtype": "hubfs",
+            "entry_timeout": str(timeouts.entry_s),
+            "attr_timeout": str(timeouts.attr_s),
+            "negative_timeout": str(timeouts.negative_s),
+        }
+        complaints = Complaints()
+        if self._library is FuseLibrary.LIBFUSE3:
+            operations = _ThreadedOperations(operations, complaints)
+            if self._module.fuse_version_minor >= 12:  # noqa: PLR2004 - the release that brought the option
+                fixed["max_threads"] = fixed["max_idle_threads"] = str(_THREADS)
+        else:
+            operations = _CallableOperations(operations, complaints)
+            fixed["encoding"] = _ANY_NAME  # mfusepy's own way
+        try:
+            self._module.FUSE(operations, str(mountpoint), raw_fi=True, **{**fixed, **options})
+        except RuntimeError as error:
+            reason = complaints.release() or (
+                f"status {error}; is /dev/fuse there, and may you use it? is every -o option one that libfuse knows?"
+            )
+            raise MountFailed(
+                f"{self.description} could not mount {mountpoint}: {reason} (see `hubfs doctor`)"
+            ) from error
+        finally:
+            complaints.release()
+
+
+def check_openness(options: Mapping[str, str | bool], uid: int, fuse_conf: Path = _FUSE_CONF) -> None:
+    """Raises `MountFailed` if the user `uid` may not open a mount to others, which `options` ask for.
+
+    fusermount3 would say so on the stderr of the daemon, where nobody looks.
+    """
+    asked = [name for name in ("allow_other", "allow_root") if options.get(name)]
+    if not asked or uid == 0:
+        return
+    try:
+        lines = fuse_conf.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    if "user_allow_other" not in (line.strip() for line in lines):
+        raise MountFailed(
+            f"{asked[0]} is for root, unless {fuse_conf} has the line user_allow_other: have root add it, "
+            "or mount for yourself alone"
+        )
+
+
+def load(preference: FuseLibrary) -> Binding:
+    """Imports the binding. Raises `MountFailed` when no libfuse that it may use is installed."""
+    wanted = [preference] if preference is not FuseLibrary.AUTO else [FuseLibrary.LIBFUSE3, FuseLibrary.LIBFUSE2]
+    for library in wanted:
+        module_name, sonames = _CANDIDATES[library]
+        for soname in sonames:
+            try:
+                ctypes.CDLL(soname)
+            except OSError:
+                continue
+            # Both modules choose their library while they are imported, and only by this variable: mfusepy takes
+            # libfuse 2 where both are installed.
+            os.environ["FUSE_LIBRARY_PATH"] = soname
+            return Binding(library, import_module(module_name), soname)
+    names = " or ".join(name for library in wanted for name in _CANDIDATES[library][1])
+    raise MountFailed(f"{names} is not installed; on Debian and Ubuntu: apt-get install fuse3")
+
+
+def raise_read_ahead(mountpoint: Path, devices: Path = Path("/sys/class/bdi")) -> int | None:
+    """Lets the kernel read ahead further, which needs root; logs how far it does, and returns that, in KiB.
+
+    Nothing else raises it: the kernel takes `max_readahead` of FUSE's handshake only to lower it, and a large read is
+    cut to the same size. None if it is not known.
+    """
+    device = mountpoint.stat().st_dev
+    setting = devices / f"{os.major(device)}:{os.minor(device)}" / "read_ahead_kb"
+    try:
+        ahead_kib = int(setting.read_text(encoding="ascii"))
+    except (OSError, ValueError) as error:
+        _log.info("How far the kernel reads ahead is not known: %s", error)
+        return None
+    if ahead_kib >= READ_AHEAD_KIB:
+        _log.info("The kernel reads %d KiB ahead, as somebody set it", ahead_kib)
+        return ahead_kib
+    try:
+        setting.write_text(str(READ_AHEAD_KIB), encoding="ascii")
+    except OSError as error:
+        _log.info(
+            "The kernel reads %d KiB ahead: large reads come in pieces of that size, a third slower. "
+            "%d are better, but %s cannot be written (%s); root can do that at any time",
+            *(ahead_kib, READ_AHEAD_KIB, setting, error.strerror),
+        )
+        return ahead_kib
+    _log.info("The kernel reads %d KiB ahead (its default is %d)", READ_AHEAD_KIB, ahead_kib)
+    return READ_AHEAD_KIB
+
+
+_ANY_NAME = "utf_8_or_any_byte"
+"""What fusepy decodes names by: strict UTF-8, its default, has a name that is none end with EINVAL, not ENOENT."""
+
+
+def _any_name(encoding: str) -> codecs.CodecInfo | None:
+    if encoding != _ANY_NAME:
+        return None
+    return codecs.CodecInfo(
+        lambda text, _errors="strict": codecs.utf_8_encode(text, "surrogateescape"),
+        lambda data, _errors="strict": codecs.utf_8_decode(data, "surrogateescape", True),
+        name=_ANY_NAME,
+    )
+
+
+codecs.register(_any_name)
+
+
+class _Operations:
+    """Has the public attributes of `operations`, so that the bindings find exactly the operations that there are.
+
+    Bound once: a lookup on each call was a fifth of what Python does between libfuse and an operation (6.7 us).
+    """
+
+    def __init__(self, operations: object, complaints: Complaints) -> None:
+        self._complaints = complaints
+        vars(self).update({name: getattr(operations, name) for name in dir(operations) if not name.startswith("_")})
+
+
+class _ThreadedOperations(_Operations):
+    """For mfusepy."""
+
+    def init_with_config(self, connection: Any, config: Any) -> None:  # noqa: ARG002 - mfusepy's signature
+        """Lets the kernel have more reads under way than its default of 12. The mount is there."""
+        self._complaints.release()
+        if connection is not None:
+            connection.max_background = _THREADS
+            connection.congestion_threshold = _THREADS * 3 // 4
+
+
+class _CallableOperations(_Operations):
+    """For fusepy, which calls operations by name."""
+
+    def init(self, _path: str) -> None:
+        """The mount is there."""
+        self._complaints.release()
+
+    def __call__(self, name: str, *args: Any) -> Any:
+        operation = getattr(self, name, None)
+        return 0 if operation is None else operation(*args)

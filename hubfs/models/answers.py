@@ -1,0 +1,265 @@
+"""What a hub says that may change: the latest version of a name, its versions, the names that it lists."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from cachetools import LRUCache, TTLCache
+
+from hubfs.cache.disk.latest import LastAnswer, LatestAnswers
+from hubfs.errors import Cancelled, HubfsError, InvalidHandle, ModelNotFound
+from hubfs.hubs.resolver import Resolver
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.models.reachability import Asking, OutOfReach
+from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting.single_flight import SingleFlight
+
+_log = logging.getLogger(__name__)
+
+_KEPT = 100_000
+_NAMES_KEPT = 10_000
+_KEEP_AGAIN_S = 60.0
+"""The same answer is written to the disk once a minute, at most."""
+
+_UNKNOWN = object()
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class AnswersSettings:
+    """How long answers hold, and readers wait.
+
+    `ttl_s`: for how long an answer is believed. `timeout_s` bounds the wait for another reader's question.
+    `patience_s`: for how long a reader waits for the hub who can be given the last answer instead;
+    `listing_patience_s`: who lists, and can be shown what is known otherwise.
+    """
+
+    ttl_s: float = 10.0
+    timeout_s: float = 300.0
+    patience_s: float = 3.0
+    listing_patience_s: float = 15.0
+
+
+@dataclass(frozen=True)
+class Latest:
+    """Where `latest` of a name leads: to `version`.
+
+    `asked_at_s`: when the hub last said (Unix time; None if it never did). `error`: why it does not say now, and since
+    when (`stale_since_s`); None while it does.
+    """
+
+    name: str
+    version: str
+    asked_at_s: float | None = None
+    error: str | None = None
+    stale_since_s: float | None = None
+
+
+class ChangingAnswers:
+    """Asks `resolver` at most once at a time and once in `ttl_s`; see `Models` for the questions.
+
+    `known` gives the versions of a name that are there without asking, `found` is told of those that the hub has.
+    Whoever can be served without the hub waits for it only as `reachability` says.
+
+    `_lock` guards `_answers`, `_last`, `_written`, `_listed` and `_latest`; nobody is asked under it.
+    """
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        *,
+        reachability: Asking,
+        store: LatestAnswers,
+        known: Callable[[str], Collection[str]],
+        found: Callable[[str, Sequence[str]], None],
+        cancellation: Cancellation,
+        settings: AnswersSettings,
+        timer: Callable[[], float],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._resolver = resolver
+        self._reachability = reachability
+        self._store = store
+        self._known = known
+        self._found = found
+        self._settings = settings
+        self._clock = clock
+        self._asking: SingleFlight[tuple[str, str], object] = SingleFlight(cancellation, settings.timeout_s)
+        self._lock = threading.Lock()
+        self._answers: TTLCache[tuple[str, str], object] = TTLCache(_KEPT, settings.ttl_s, timer)
+        self._last: LRUCache[str, LastAnswer | None] = LRUCache(_NAMES_KEPT)
+        self._written: LRUCache[str, LastAnswer] = LRUCache(_NAMES_KEPT)
+        self._listed: LRUCache[tuple[str, str], Sequence[str]] = LRUCache(_NAMES_KEPT)
+        self._latest: LRUCache[str, Latest] = LRUCache(_NAMES_KEPT)
+
+    def latest(self, name: str) -> str:
+        """The version that `name` (`google/spice`) stands for.
+
+        A hub that cannot be asked leaves its last answer, else the newest version that is known; one that knows no
+        unversioned names, the newest that it has. Raises `ModelNotFound`, and what kept the hub from answering.
+        """
+        last = self._last_answer(name)
+        known = self._known(name)
+        try:
+            version = self._remembered("latest", name, lambda: self._ask_latest(name, known, spare=bool(last or known)))
+        except Cancelled:
+            raise
+        except HubfsError as error:
+            # Of the last answer only what is here is of use, unless there is nothing else.
+            if last is not None and (last.version in known or not known):
+                version = last.version
+            elif known:
+                version = max(known, key=int)
+            else:
+                raise
+            self._is_stale(name, version, last, error)
+            return version
+        self._is_fresh(name, version)
+        return version
+
+    def expected(self, name: str, catalogued: Collection[str]) -> str | None:
+        """The version that `latest` gave last, or would give if the hub were out of reach; None where it would ask.
+
+        `catalogued` are versions that exist beside the known ones. Asks nobody.
+        """
+        with self._lock:
+            given = self._latest.get(name)
+        if given is not None:
+            return given.version
+        last, known = self._last_answer(name), {*self._known(name), *catalogued}
+        if last is not None and (last.version in known or not known):
+            return last.version
+        return max(known, key=int) if known else None
+
+    def _ask_latest(self, name: str, known: Collection[str], *, spare: bool) -> str:
+        question = f"latest {name}"
+        try:
+            if spare:
+                version = self._reachability.ask(
+                    question, lambda: self._resolver.latest(name), self._settings.patience_s
+                )
+            else:
+                with self._reachability.watching(question):
+                    version = self._resolver.latest(name)
+        except ModelNotFound:
+            versions = self.versions(name)
+            if not versions:
+                raise
+            version = max([*known, *versions], key=int)
+        self._found(name, [version])
+        self._keep(name, LastAnswer(version, self._clock()))
+        return version
+
+    def _keep(self, name: str, answer: LastAnswer) -> None:
+        with self._lock:
+            self._last[name] = answer
+            written = self._written.get(name)
+            if written and written.version == answer.version and answer.asked_at_s - written.asked_at_s < _KEEP_AGAIN_S:
+                return
+            self._written[name] = answer
+        self._store.save(name, answer)
+
+    def _last_answer(self, name: str) -> LastAnswer | None:
+        with self._lock:
+            if name in self._last:
+                return self._last[name]
+        last = self._store.load(name)
+        try:
+            Handle.parse(f"{name}/{last.version if last else 0}")
+        except InvalidHandle:  # whoever wrote that
+            last = None
+        with self._lock:
+            return self._last.setdefault(name, last)
+
+    def _is_stale(self, name: str, version: str, last: LastAnswer | None, error: HubfsError) -> None:
+        with self._lock:
+            before = self._latest.get(name)
+            since_s = before.stale_since_s if before is not None and before.stale_since_s else self._clock()
+            self._latest[name] = Latest(name, version, last.asked_at_s if last else None, str(error), since_s)
+        if before is None or before.error is None:
+            _log.warning("%s/latest stays at version %s, which may be old: %s", name, version, error)
+
+    def _is_fresh(self, name: str, version: str) -> None:
+        with self._lock:
+            before, last = self._latest.get(name), self._last.get(name)
+            self._latest[name] = Latest(name, version, last.asked_at_s if last else None)
+        if before is not None and before.error is not None:
+            _log.info("%s/latest is what the hub says again: version %s", name, version)
+
+    def asked(self) -> list[Latest]:
+        """The names whose latest version was asked for since the start; asks nobody."""
+        with self._lock:
+            return [latest for _, latest in sorted(self._latest.items())]
+
+    def stale(self, name: str) -> Latest | None:
+        """Where `latest` of `name` leads, if the hub could not be asked; asks nobody."""
+        with self._lock:
+            latest = self._latest.get(name)
+        return latest if latest is not None and latest.error is not None else None
+
+    def versions(self, name: str) -> Sequence[str]:
+        """The versions of `name` that the hub is known to have; none where it cannot be asked."""
+
+        def ask() -> Sequence[str]:
+            found = tuple(self._resolver.versions(name))
+            self._found(name, found)
+            return found
+
+        return self._listing("versions", name, ask) or ()
+
+    def children(self, folder: str) -> Sequence[str] | None:
+        """The names below `folder` that the hub lists; None for a hub that lists nothing, or was never reached.
+
+        A hub without listings is not asked: its answer would take no request, and tell that a hub which hangs answers.
+        """
+        if not self._resolver.lists:
+            return None
+        return self._listing("children", folder, lambda: self._resolver.children(folder))
+
+    def _listing(self, question: str, folder: str, ask: Callable[[], Sequence[str]]) -> Sequence[str] | None:
+        """The hub's listing, else the last one; None if there is none."""
+        place = (question, folder)
+
+        def answer() -> Sequence[str]:
+            return self._reachability.ask(f"{question} {folder}", ask, self._settings.listing_patience_s)
+
+        try:
+            listed = self._remembered(question, folder, answer)
+        except Cancelled:
+            raise
+        except HubfsError as error:
+            level = logging.DEBUG if isinstance(error, OutOfReach) else logging.WARNING
+            _log.log(level, "The %s of %s are not known: %s", question, folder or self._resolver.hub, error)
+            with self._lock:
+                return self._listed.get(place)
+        with self._lock:
+            self._listed[place] = listed
+        return listed
+
+    def _remembered(self, question: str, name: str, ask: Callable[[], T]) -> T:
+        """The answer, asked at most once at a time and once in `ttl_s`; "no such model", too."""
+
+        def answer() -> object:
+            with self._lock:
+                known = self._answers.get((question, name), _UNKNOWN)
+            if known is not _UNKNOWN:  # another flight may have landed since the look below
+                return known
+            try:
+                found: object = ask()
+            except ModelNotFound as missing:
+                found = missing
+            with self._lock:
+                self._answers[question, name] = found
+            return found
+
+        with self._lock:
+            known = self._answers.get((question, name), _UNKNOWN)
+        if known is _UNKNOWN:
+            known = self._asking.run((question, name), answer)
+        if isinstance(known, ModelNotFound):
+            raise known.with_traceback(None)
+        return cast("T", known)

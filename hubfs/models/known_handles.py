@@ -1,0 +1,91 @@
+"""Which models are known: found since the start, or cached."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable
+
+from cachetools import TTLCache
+
+from hubfs.errors import InvalidHandle
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.models.known_names import KnownNames
+from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting.single_flight import SingleFlight
+
+
+class KnownHandles:
+    """The handles that exist for sure. Asks no hub; `on_disk` gives those that are cached, and is asked now and then.
+
+    `ttl_s`: for how long its answer holds; `timeout_s` bounds the wait for another reader who is asking it. `_lock`
+    guards `_found`, `_on_disk`, `_names` and `_names_on_disk`; it is not held while `on_disk` is asked, and is taken
+    last.
+    """
+
+    def __init__(
+        self,
+        on_disk: Callable[[], Iterable[str]],
+        cancellation: Cancellation,
+        *,
+        ttl_s: float,
+        timeout_s: float,
+        timer: Callable[[], float],
+    ) -> None:
+        self._read_disk = on_disk
+        self._reading: SingleFlight[str, list[Handle]] = SingleFlight(cancellation, timeout_s)
+        self._lock = threading.Lock()
+        self._found: set[Handle] = set()
+        self._on_disk: TTLCache[str, list[Handle]] = TTLCache(1, ttl_s, timer)
+        self._names: KnownNames | None = None  # None: to be made anew
+        self._names_on_disk: object = None  # the answer that they were made with
+
+    def add(self, handle: Handle) -> None:
+        """The model was found."""
+        with self._lock:
+            self._found.add(handle)
+            if self._names is not None:
+                self._names.add(handle)
+
+    def remove(self, handle: Handle) -> None:
+        """It has to be found anew."""
+        with self._lock:
+            self._found.discard(handle)
+            self._names = None
+
+    def in_order(self) -> list[Handle]:
+        """All of them, sorted."""
+        on_disk = self._cached()
+        with self._lock:
+            handles = {*self._found, *on_disk}
+        return sorted(handles, key=lambda handle: (handle.publisher, handle.name, handle.version))  # 5x their own order
+
+    def children(self, folder: str) -> frozenset[str]:
+        """The names directly below `folder` that lead to them."""
+        on_disk = self._cached()
+        with self._lock:
+            return self._by_name(on_disk).children(folder)
+
+    def versions(self, name: str) -> frozenset[str]:
+        """The versions of `name` (`google/spice`) among them."""
+        on_disk = self._cached()
+        with self._lock:
+            return self._by_name(on_disk).versions(name)
+
+    def _cached(self) -> list[Handle]:
+        with self._lock:
+            on_disk = self._on_disk.get("")
+        return self._reading.run("", self._read) if on_disk is None else on_disk
+
+    def _read(self) -> list[Handle]:
+        cached = []
+        for text in self._read_disk():
+            with contextlib.suppress(InvalidHandle):  # somebody else's folder in the cache directory
+                cached.append(Handle.parse(text))
+        with self._lock:
+            self._on_disk[""] = cached
+        return cached
+
+    def _by_name(self, on_disk: list[Handle]) -> KnownNames:
+        """Held: `_lock`."""
+        if self._names is None or self._names_on_disk is not on_disk:
+            self._names, self._names_on_disk = KnownNames([*self._found, *on_disk]), on_disk
+        return self._names

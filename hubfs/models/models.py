@@ -1,0 +1,336 @@
+"""All models of a hub: handle → source, each found once and kept."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from cachetools import TTLCache
+
+from hubfs.cache.block_cache import Release
+from hubfs.cache.disk.indexes import Index
+from hubfs.cache.disk.latest import LatestAnswers, NoLatestAnswers
+from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, ModelNotFound, NotFound
+from hubfs.hubs.resolver import Form, Location, Resolver
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.models.answers import AnswersSettings, ChangingAnswers, Latest
+from hubfs.models.known_handles import KnownHandles
+from hubfs.models.reachability import Asking, Reachability
+from hubfs.models.troubles import Trouble, Troubles
+from hubfs.models.uses import Uses
+from hubfs.sources.naming import hub_label
+from hubfs.sources.source import Source
+from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting.single_flight import SingleFlight
+
+_log = logging.getLogger(__name__)
+
+_SHARED_S = 1.0
+"""Who waited for a question that failed shares the failure. The kernel looks a name up for one reader at a time:
+sixteen readers of a hub that hung were told one after the other, the last after 104 s."""
+
+_UNREACHABLE_KEPT = 1000
+
+Opener = Callable[[Handle, Location], Source]
+"""Makes the source of a model at a location. May ask the network."""
+
+Loader = Callable[[Handle, Index], Source]
+"""Makes the source of a model that the cache has an index of, without the network. Raises `Damaged`."""
+
+
+@dataclass(frozen=True)
+class ModelsSettings:
+    """How long answers hold that may change.
+
+    `negative_ttl_s`: for how long "no such model" is believed. `failure_ttl_s`: for how long a damaged model stays
+    damaged before it is fetched anew. `timeout_s` bounds the wait for another reader who is finding the same model.
+    `latest_ttl_s`: for how long an unversioned name stands for the same version, and a hub's listing holds.
+    `patience_s` and `listing_patience_s`: see `AnswersSettings`. `rest_s`: how long a hub that does not answer is left
+    alone, by those who can be served without it. `fall_back`: whether the archive is asked for where the bucket that
+    the hub names cannot be read.
+    """
+
+    negative_ttl_s: float = 10.0
+    failure_ttl_s: float = 30.0
+    timeout_s: float = 300.0
+    latest_ttl_s: float = 10.0
+    patience_s: float = AnswersSettings.patience_s
+    listing_patience_s: float = AnswersSettings.listing_patience_s
+    rest_s: float = 10.0
+    fall_back: bool = True
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A model that was asked for since the start. `source` is None while `trouble` says why there is none."""
+
+    handle: Handle
+    source: Source | None
+    trouble: Trouble | None
+
+    @property
+    def error(self) -> str | None:
+        """Why the model, or some of it, cannot be read at present."""
+        return None if self.trouble is None else self.trouble.error
+
+
+@dataclass(frozen=True)
+class Census:
+    """The models that were asked for since the start: how many in all, in use, and in trouble; and those that `shown`
+    tells of, sorted by handle.
+    """
+
+    found: int
+    in_use: int
+    in_trouble: int
+    shown: Sequence[KnownModel]
+
+
+class Models:
+    """Finds sources, and keeps what was found: sources for life, "no such model" and damage for a while.
+
+    `troubles` are told what goes wrong, and asked for it. `_lock` guards `_sources`, `_missing`, `_unreachable` and
+    `_failed_at_s`; it is never held while a hub is asked. A source's own lock (`failure`) and that of `_known` are
+    taken under it, never the other way round.
+    """
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        *,
+        openers: Mapping[Form, Opener],
+        loaders: Mapping[Form, Loader],
+        load_index: Callable[[str], Index | None],
+        known_on_disk: Callable[[str], Iterator[str]],
+        load_extracted: Callable[[Handle], Source | None] = lambda _: None,
+        cancellation: Cancellation,
+        settings: ModelsSettings,
+        troubles: Troubles | None = None,
+        reachability: Asking | None = None,
+        latest_answers: LatestAnswers | None = None,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._resolver = resolver
+        self._openers = openers
+        self._loaders = loaders
+        self._load_index = load_index
+        self._load_extracted = load_extracted
+        self._settings = settings
+        self._timer = timer
+        self._finding: SingleFlight[Handle, Source] = SingleFlight(cancellation, settings.timeout_s)
+        self._known = KnownHandles(
+            lambda: known_on_disk(hub_label(self._resolver.cached_as)),
+            cancellation,
+            ttl_s=settings.latest_ttl_s,
+            timeout_s=settings.timeout_s,
+            timer=timer,
+        )
+        self._lock = threading.Lock()
+        self._sources: dict[Handle, Source] = {}
+        self._missing: TTLCache[Handle, ModelNotFound] = TTLCache(100_000, settings.negative_ttl_s, timer)
+        self._failed_at_s: dict[Handle, float] = {}
+        self._unreachable: TTLCache[Handle, HubfsError] = TTLCache(_UNREACHABLE_KEPT, _SHARED_S, timer)
+        self._troubles = troubles or Troubles()
+        self._uses = Uses(timer)
+        self._reachability = reachability or Reachability(
+            resolver.hub, cancellation, rest_s=settings.rest_s, timer=timer
+        )
+        self._answers = ChangingAnswers(
+            resolver,
+            reachability=self._reachability,
+            store=latest_answers or NoLatestAnswers(),
+            known=self.known_versions,
+            found=self._exist,
+            cancellation=cancellation,
+            settings=AnswersSettings(
+                settings.latest_ttl_s, settings.timeout_s, settings.patience_s, settings.listing_patience_s
+            ),
+            timer=timer,
+        )
+
+    @property
+    def hub(self) -> str:
+        """The hub's URL."""
+        return self._resolver.hub
+
+    def get(self, handle: Handle) -> Source:
+        """The model's source, which may be a failed one (its methods say why).
+
+        Raises `ModelNotFound` when the hub says so, and whatever kept the hub from answering.
+        """
+        with self._lock:
+            source = self._current(handle)
+            unreachable = None if source is not None else self._unreachable.get(handle)
+        if source is not None:
+            return source
+        try:
+            if unreachable is not None:
+                raise unreachable.with_traceback(None)  # as in `_current`
+            return self._finding.run(handle, lambda: self._find(handle))
+        except (ModelNotFound, Cancelled):
+            raise
+        except HubfsError as error:
+            self._troubles.note(str(handle), "", error)
+            raise
+
+    def _current(self, handle: Handle) -> Source | None:
+        """The source, unless its failure is old enough to try again. Raises `ModelNotFound` if that holds still.
+
+        Held: `_lock`.
+        """
+        missing = self._missing.get(handle)
+        if missing is not None:
+            raise missing.with_traceback(None)  # raised again and again, it would keep every frame it passed
+        source = self._sources.get(handle)
+        if source is None or source.failure is None:
+            return source
+        failed_at_s = self._failed_at_s.setdefault(handle, self._timer())
+        if self._timer() - failed_at_s < self._settings.failure_ttl_s:
+            return source
+        del self._sources[handle], self._failed_at_s[handle]
+        self._known.remove(handle)
+        return None
+
+    def _find(self, handle: Handle) -> Source:
+        with self._lock:
+            source = self._current(handle)  # another flight may have landed since the look in `get`
+        if source is not None:
+            return source
+        try:
+            source = self._load(handle) or self._load_extracted(handle) or self._open(handle)
+        except ModelNotFound as error:
+            with self._lock:
+                self._missing[handle] = error
+            self._troubles.forget(str(handle))
+            raise
+        except Cancelled:
+            raise
+        except HubfsError as error:
+            with self._lock:
+                self._unreachable[handle] = error
+            raise
+        with self._lock:
+            self._sources[handle] = source
+            self._known.add(handle)
+        self._troubles.forget(str(handle))
+        return source
+
+    def _load(self, handle: Handle) -> Source | None:
+        index = self._load_index(f"{hub_label(self._resolver.cached_as)}/{handle}")
+        if index is None:
+            return None
+        try:
+            return self._loaders[Form(index["form"])](handle, index)
+        except (Damaged, KeyError, ValueError) as error:
+            _log.warning("The cache's index of %s is left aside: %s", handle, error)
+            return None
+
+    def _open(self, handle: Handle) -> Source:
+        with self._reachability.watching(f"model {handle}"):
+            location = self._resolver.resolve(handle)
+        try:
+            return self._openers[location.form](handle, location)
+        except (NotFound, AccessDenied) as refused:
+            if location.form is Form.COMPRESSED or not self._settings.fall_back:
+                raise
+            # The hub names a bucket that does not let us in (or is gone): the archive may still be there.
+            _log.warning("%s: %s; asking for the compressed form", handle, refused)
+            try:
+                location = self._resolver.resolve(handle, Form.COMPRESSED)
+            except NotFound:
+                raise refused from None
+            return self._openers[location.form](handle, location)
+
+    def latest(self, name: str) -> str:
+        """The version that `name` (`google/spice`) stands for.
+
+        A hub that cannot be asked leaves its last answer, else the newest version that is known; one that knows no
+        unversioned names, the newest that it has. Raises `ModelNotFound`, and what kept the hub from answering.
+        """
+        return self._answers.latest(name)
+
+    def expected_latest(self, name: str, catalogued: Collection[str]) -> str:
+        """Where `latest` of `name` leads, as far as that is known; asks the hub only where no version is known.
+
+        That is the hub's last answer, else the newest of the versions that are `catalogued` or known. Raises as
+        `latest`.
+        """
+        return self._answers.expected(name, catalogued) or self._answers.latest(name)
+
+    def latest_asked(self) -> list[Latest]:
+        """Where `latest` leads of every name that it was asked of; asks nobody."""
+        return self._answers.asked()
+
+    def stale(self, name: str) -> Latest | None:
+        """Where `latest` of `name` leads while the hub cannot be asked for it; asks nobody."""
+        return self._answers.stale(name)
+
+    def versions(self, name: str) -> Sequence[str]:
+        """The versions of `name` that the hub is known to have; none where it cannot be asked."""
+        return self._answers.versions(name)
+
+    def children(self, folder: str) -> Sequence[str] | None:
+        """The names below `folder` that the hub lists; None for a hub that lists nothing, or cannot be asked now."""
+        return self._answers.children(folder)
+
+    def _exist(self, name: str, versions: Sequence[str]) -> None:
+        """The hub says that they exist: "no such model" of a moment ago holds no longer."""
+        with self._lock:
+            for version in versions:
+                self._missing.pop(Handle.parse(f"{name}/{version}"), None)
+
+    def found(self, handle: Handle) -> bool:
+        """Whether the model was found since the start. Looks at memory only."""
+        with self._lock:
+            return handle in self._sources
+
+    def has(self, handle: Handle) -> bool:
+        """Whether the model was found since the start, or is cached. Asks no hub."""
+        return self.found(handle) or self._load_index(f"{hub_label(self._resolver.cached_as)}/{handle}") is not None
+
+    def trouble(self, handle: Handle) -> Trouble | None:
+        """Why the model, or some of it, cannot be read at present, if so."""
+        trouble = self._troubles.of(str(handle))
+        with self._lock:
+            source = self._sources.get(handle)
+            failure = source.failure if source is not None else None
+            if failure is None:
+                return trouble
+            failed_at_s = self._failed_at_s.setdefault(handle, self._timer())
+        now_s = time.time()
+        if trouble is None or trouble.error != str(failure):  # nobody has met it yet
+            trouble = Trouble("", str(failure), type(failure), now_s, now_s, count=0)
+        return replace(trouble, retry_at_s=now_s + failed_at_s + self._settings.failure_ttl_s - self._timer())
+
+    def use(self, handle: Handle) -> Release:
+        """A file of the model is open until the release."""
+        return self._uses.begin(handle)
+
+    def census(self, most: int, *, idle: bool = False) -> Census:
+        """Tells of at most so many models: of those in trouble first, then of those in use; of others only with `idle`.
+
+        In use is a model that streams, or a file of which is open, or was within the last ten minutes.
+        """
+        with self._lock:
+            sources = dict(self._sources)
+        troubled = {handle for handle, source in sources.items() if source.failure is not None}
+        troubled.update(map(Handle.parse, self._troubles.handles()))
+        streaming = (handle for handle, source in sources.items() if source.streams)
+        used = [handle for handle in dict.fromkeys((*streaming, *self._uses.current())) if handle in sources]
+        told = dict.fromkeys((*sorted(troubled), *used, *(sorted(sources) if idle else ())))
+        shown = [KnownModel(handle, sources.get(handle), self.trouble(handle)) for handle in sorted(islice(told, most))]
+        return Census(len({*sources, *troubled}), len(used), len(troubled), shown)
+
+    def known(self) -> list[Handle]:
+        """The handles that exist for sure: found since the start, or cached (looked at now and then). Asks no hub."""
+        return self._known.in_order()
+
+    def known_children(self, folder: str) -> frozenset[str]:
+        """The names directly below `folder` that lead to what is `known`."""
+        return self._known.children(folder)
+
+    def known_versions(self, name: str) -> frozenset[str]:
+        """The versions of `name` (`google/spice`) that are `known`."""
+        return self._known.versions(name)

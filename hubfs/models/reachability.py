@@ -1,0 +1,238 @@
+"""Whether the hub answers, and so who waits for it: nobody who can be served without it, while it does not."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Protocol, TypeVar, cast
+
+from cachetools import TTLCache
+
+from hubfs.blobs.retry import Busy, Permanent
+from hubfs.errors import Cancelled, HubfsError, NotFound, TimedOut, Unavailable
+from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting.single_flight import await_result
+
+_log = logging.getLogger(__name__)
+
+_QUESTIONS_KEPT = 10_000
+
+T = TypeVar("T")
+
+
+class OutOfReach(Unavailable):
+    """The hub, or this one question, failed a moment ago, and is not waited for now."""
+
+
+class Asking(Protocol):
+    """How questions to a hub are asked; see `Reachability`."""
+
+    def ask(self, question: str, ask: Callable[[], T], patience_s: float) -> T:
+        """What `ask` returns or raises, in time."""
+        ...
+
+    def watching(self, question: str) -> AbstractContextManager[None]:
+        """Notes how a question went, inside of it."""
+        ...
+
+
+class AtOnce:
+    """For what answers at once: a hub that is not asked at all."""
+
+    def ask(self, question: str, ask: Callable[[], T], patience_s: float) -> T:  # noqa: ARG002 - the protocol's signature
+        """See `Asking`."""
+        return ask()
+
+    def watching(self, question: str) -> AbstractContextManager[None]:  # noqa: ARG002 - as above
+        """See `Asking`."""
+        return nullcontext()
+
+
+class Plan(Enum):
+    """What to do with a question to which there is another answer."""
+
+    WAIT = "ask, and wait for a while"
+    BEHIND = "ask behind the reader's back"
+    REST = "do not ask"
+
+
+@dataclass(frozen=True)
+class Outage:
+    """Since when (Unix time), why, and until when (by the timer) nobody asks."""
+
+    since_s: float
+    error: str
+    rests_until_s: float
+
+
+def plan_of(outage: Outage | None, now_s: float) -> Plan:
+    """While an outage lasts nobody waits, and somebody asks each time the rest is over."""
+    if outage is None:
+        return Plan.WAIT
+    return Plan.REST if now_s < outage.rests_until_s else Plan.BEHIND
+
+
+class _Flight:
+    """A question under way. `abandoned` (guarded by the lock of `Reachability`): somebody went away without it."""
+
+    def __init__(self) -> None:
+        self.future: Future[object] = Future()
+        self.abandoned = False
+
+
+class Reachability:
+    """Asks `hub` for those who have something else to serve, and remembers when it does not answer.
+
+    A connection that fails, or a question that runs out of patience while nothing else is heard of the hub, is an
+    outage of the whole hub, which any answer ends; a reply that is an error (403, 500, a damaged document), and a
+    question that runs out of patience, is an outage of that question, which its own answer ends. Either rests for
+    `rest_s`, then is asked again in a thread of its own, until there is an answer. Who asks must ask the hub: an answer
+    that took no request would end an outage.
+
+    `_lock` guards `_flights`, `_landed`, `_outages`, `_outage` and `_heard_s`; nobody is asked under it.
+    """
+
+    def __init__(
+        self,
+        hub: str,
+        cancellation: Cancellation,
+        *,
+        rest_s: float = 10.0,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hub = hub
+        self._cancellation = cancellation
+        self._rest_s = rest_s
+        self._timer = timer
+        self._lock = threading.Lock()
+        self._flights: dict[str, _Flight] = {}
+        self._landed: TTLCache[str, Future[object]] = TTLCache(_QUESTIONS_KEPT, 2 * rest_s, timer)
+        # An outage that nobody asks about any more is forgotten in the end.
+        self._outages: TTLCache[str, Outage] = TTLCache(_QUESTIONS_KEPT, 60 * rest_s, timer)
+        self._outage: Outage | None = None
+        self._heard_s = timer()
+
+    @property
+    def outage(self) -> Outage | None:
+        """That of the whole hub."""
+        with self._lock:
+            return self._outage
+
+    def ask(self, question: str, ask: Callable[[], T], patience_s: float) -> T:
+        """What `ask` returns or raises, unless it takes longer than `patience_s`: then it goes on by itself.
+
+        An answer that came after everybody had gone is given to the next who asks. Raises `OutOfReach` at once during
+        an outage, `TimedOut` when patience ends, `Cancelled`.
+        """
+        with self._lock:
+            landed = self._landed.pop(question, None)
+            flight = self._flights.get(question)
+            begun_s, outage = self._timer(), self._outage or self._outages.get(question)
+            plan = plan_of(outage, begun_s)
+            mine = landed is None and flight is None and plan is not Plan.REST
+            if mine:
+                flight = self._flights[question] = _Flight()
+                if outage is not None:
+                    self._postpone(question, outage)
+            if flight is not None and plan is not Plan.WAIT:
+                flight.abandoned = True
+        if landed is not None:
+            return cast("T", landed.result())
+        if mine:
+            self._start(question, ask, cast("_Flight", flight))
+        if outage is not None or flight is None:
+            raise OutOfReach(outage.error if outage else self._hub)
+        try:
+            return cast("T", await_result(flight.future, self._cancellation, patience_s, question))
+        except TimedOut:
+            if flight.future.done():
+                raise
+        raise self._impatient(question, flight, patience_s, begun_s)
+
+    @contextmanager
+    def watching(self, question: str) -> Iterator[None]:
+        """Notes how a question went, inside of it, that somebody waits for to the end."""
+        try:
+            yield
+        except Cancelled:
+            raise
+        except NotFound:
+            self._answered(question)
+            raise
+        except HubfsError as error:
+            whole = isinstance(error, Unavailable | TimedOut) and not isinstance(error, Busy | Permanent)
+            self._failed(question, error, whole=whole)
+            raise
+        self._answered(question)
+
+    def _start(self, question: str, ask: Callable[[], object], flight: _Flight) -> None:
+        try:
+            # Not a pool: the interpreter would wait for its threads, and for their connections, when it ends.
+            threading.Thread(
+                target=self._fly, args=(question, ask, flight), name=f"ask {question}", daemon=True
+            ).start()
+        except RuntimeError:  # no thread left
+            self._fly(question, ask, flight)
+
+    def _fly(self, question: str, ask: Callable[[], object], flight: _Flight) -> None:
+        result: object = None
+        failure: BaseException | None = None
+        try:
+            with self.watching(question):
+                result = ask()
+        except BaseException as error:  # noqa: BLE001 - whatever happened belongs to those who wait
+            failure = error
+        with self._lock:
+            del self._flights[question]
+            if flight.abandoned and (failure is None or isinstance(failure, NotFound)):
+                self._landed[question] = flight.future
+            if failure is None:
+                flight.future.set_result(result)
+            else:
+                flight.future.set_exception(failure)
+
+    def _impatient(self, question: str, flight: _Flight, patience_s: float, begun_s: float) -> HubfsError:
+        error = TimedOut(f"{self._hub} has not answered within {patience_s:g} s; it is not waited for any longer")
+        with self._lock:
+            under_way, silent = not flight.future.done(), self._heard_s <= begun_s
+            flight.abandoned = True
+            if under_way:  # whatever else the hub answers meanwhile, nobody waits for this a second time
+                self._outages[question] = self._outage_after(self._outages.get(question), error)
+        if under_way and silent:
+            self._failed(question, error, whole=True)
+        return error
+
+    def _outage_after(self, before: Outage | None, error: HubfsError) -> Outage:
+        since_s = time.time() if before is None else before.since_s
+        return Outage(since_s, str(error), self._timer() + self._rest_s)
+
+    def _failed(self, question: str, error: HubfsError, *, whole: bool) -> None:
+        with self._lock:
+            before = self._outage
+            if whole:
+                self._outage = self._outage_after(before, error)
+            else:
+                self._outages[question] = self._outage_after(self._outages.get(question), error)
+                self._heard_s = self._timer()
+        if whole and before is None:
+            _log.info("%s is out of reach: %s; it is asked again every %g s", self._hub, error, self._rest_s)
+
+    def _answered(self, question: str) -> None:
+        with self._lock:
+            self._heard_s = self._timer()
+            over, self._outage = self._outage is not None, None
+            self._outages.pop(question, None)
+        if over:
+            _log.info("%s answers again", self._hub)
+
+    def _postpone(self, question: str, outage: Outage) -> None:
+        """One question is on its way: the others rest meanwhile. Held: `_lock`."""
+        later = replace(outage, rests_until_s=self._timer() + self._rest_s)
+        if self._outage is not None:
+            self._outage = later
+        else:
+            self._outages[question] = later

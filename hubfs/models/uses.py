@@ -1,0 +1,46 @@
+"""Which models are in use."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from cachetools import TTLCache
+
+from hubfs.cache.block_cache import Release
+from hubfs.hubs.tfhub.handle import Handle
+
+_KEPT = 10_000
+_RECENT_S = 600.0
+"""A loader closes what it has read, and its model is still one that somebody wants to hear of."""
+
+
+class Uses:
+    """Models of which a file is open, or was within the last ten minutes.
+
+    `_lock` guards every field below it; it is taken last.
+    """
+
+    def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
+        self._lock = threading.Lock()
+        self._open: Counter[Handle] = Counter()  # how many files
+        self._recent: TTLCache[Handle, None] = TTLCache(_KEPT, _RECENT_S, timer)
+
+    def begin(self, handle: Handle) -> Release:
+        """A file is open until the release, which is called once."""
+        with self._lock:
+            self._open[handle] += 1
+
+        def release() -> None:
+            with self._lock:
+                self._open[handle] -= 1
+                if not self._open[handle]:
+                    del self._open[handle]
+                self._recent[handle] = None
+
+        return release
+
+    def current(self) -> list[Handle]:
+        """All of them: those of which a file is open, then the others, of either the last one first."""
+        with self._lock:
+            return [*dict.fromkeys((*reversed([*self._open]), *reversed([*self._recent])))]

@@ -1,0 +1,181 @@
+"""Values of settings, as text → what they mean. Each function raises ValueError, which says what the text must be."""
+
+import re
+import threading
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hubfs.fuse.bindings.libfuse import FuseLibrary
+from hubfs.hubs.resolver import Form
+
+MOST_WORKERS = 16
+"""So many threads inflate at most."""
+
+_SIZE = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*([kmgt]?)(i?)(b?)", re.IGNORECASE)
+_TIME = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*(ms|s|m|h)?", re.IGNORECASE)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~\w-]+", re.ASCII)
+_LEAST_MEMORY_BYTES = 8 << 20
+_LEAST_WITHOUT_UNIT_BYTES = 1 << 20
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LOOSENING = frozenset({"suid", "dev", "uid", "gid", "umask", "user_id", "group_id", "rootmode", "fd", "blkdev"})
+"""Options of libfuse and the kernel that would undo what hubfs sets, or say who owns what."""
+
+
+def parse_size(text: str | float) -> int:
+    """`512MiB`, `10GB`, `1.5g` or a number of bytes → bytes. Raises ValueError.
+
+    A number without a unit that is less than one block of the cache is not meant in bytes.
+    """
+    match = _SIZE.fullmatch(str(text).strip())
+    if match is None:
+        raise ValueError("it must read like 512MiB or 10GB")
+    number, prefix, binary, unit = match.groups()
+    size_bytes = int(Fraction(number) * (1024 if binary else 1000) ** _POWERS[prefix.lower()])
+    if not (prefix or binary or unit) and 0 < size_bytes < _LEAST_WITHOUT_UNIT_BYTES:
+        raise ValueError(f"a unit is missing: write {number}GiB or {number}MiB (or {number}B), as in 512MiB")
+    return size_bytes
+
+
+def parse_workers(text: str | int) -> int:
+    """How many threads inflate an archive, from 0 on. Raises ValueError."""
+    if not str(text).isascii() or not str(text).isdigit() or int(text) > MOST_WORKERS:
+        raise ValueError(f"it must be a number from 0 to {MOST_WORKERS}")
+    return int(text)
+
+
+def parse_memory_size(text: str) -> int:
+    """As `parse_size`; not less than readers need who go through an archive together. Raises ValueError."""
+    size_bytes = parse_size(text)
+    if size_bytes < _LEAST_MEMORY_BYTES:
+        raise ValueError(f"it must be at least {_LEAST_MEMORY_BYTES >> 20}MiB")
+    return size_bytes
+
+
+def parse_time(text: str | float) -> float:
+    """`30s`, `5m`, `250ms` or a number of seconds → seconds, more than 0. Raises ValueError."""
+    match = _TIME.fullmatch(str(text).strip())
+    if match is None:
+        raise ValueError("it must read like 30s or 5m")
+    number, unit = match.groups()
+    seconds_s = float(number) * _SECONDS[(unit or "s").lower()]
+    if not 0 < seconds_s < threading.TIMEOUT_MAX:
+        raise ValueError("it must be longer than 0 s, and not for ever")
+    return seconds_s
+
+
+def parse_hub(text: str) -> str:
+    """The URL of a hub. Raises ValueError, which does not show it."""
+    try:
+        url = urlsplit(str(text))
+        is_hub = bool(url.hostname) and url.scheme in ("http", "https") and url.port != 0
+    except ValueError:  # says what it met: half a password, maybe
+        is_hub = False
+    else:
+        is_hub = is_hub or (url.scheme == "gs" and bool(url.netloc))
+    if not is_hub:
+        raise ValueError("it must be the http(s) URL of a hub, such as https://tfhub.dev, or gs://bucket/prefix")
+    return text.rstrip("/")
+
+
+def parse_form(text: str) -> Form | None:
+    """`auto`, `compressed`, `uncompressed`, in any case. Raises ValueError."""
+    if str(text).lower() == "auto":
+        return None
+    try:
+        return Form(str(text).lower())
+    except ValueError:
+        raise ValueError("it must be auto, compressed or uncompressed") from None
+
+
+def parse_prefetch(text: str) -> bool:
+    """`auto` or `none`, in any case: whether to fetch what was not asked for yet. Raises ValueError."""
+    if str(text).lower() not in ("auto", "none"):
+        raise ValueError("it must be auto or none")
+    return str(text).lower() == "auto"
+
+
+def parse_flag(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a switch
+    """Yes or no. Raises ValueError."""
+    if isinstance(text, bool):
+        return text
+    if str(text).lower() in ("1", "true", "yes", "on"):
+        return True
+    if str(text).lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError("it must be true or false")
+
+
+def parse_options(texts: tuple[str, ...] | str) -> dict[str, str | bool]:
+    """What follows `-o`: `name`, `name=value`, several separated by commas. Raises ValueError and TypeError."""
+    options: dict[str, str | bool] = {}
+    if isinstance(texts, Mapping):
+        raise TypeError("it must read like 'name,name=value'")
+    for part in ",".join([texts] if isinstance(texts, str) else texts).split(","):
+        name, equals, value = part.strip().partition("=")
+        if not name:
+            continue
+        if name in ("rw", "direct_io"):
+            raise ValueError(f"{name} is not possible: a hub is read-only, and TF Lite maps its files")
+        if name in _LOOSENING:
+            raise ValueError(f"{name} is refused: a hub holds no programs and no devices, and what it holds is yours")
+        options[name] = value if equals else True
+    return options
+
+
+def parse_headers(value: str | Mapping[str, str]) -> dict[str, str]:
+    """A table of headers, or `Name: value` lines. Raises ValueError and TypeError."""
+    if isinstance(value, Mapping):
+        return {_header_name(name): parse_token(text) for name, text in value.items()}
+    if not isinstance(value, str):
+        raise TypeError("it must be a table, or read like 'Name: value'")
+    headers = {}
+    for line in value.splitlines():
+        name, colon, text = line.partition(":")
+        if not colon:
+            raise ValueError("it must read like 'Name: value'")
+        headers[_header_name(name.strip())] = parse_token(text)
+    return headers
+
+
+def _header_name(text: str) -> str:
+    if not _HEADER_NAME.fullmatch(text):
+        raise ValueError("a header's name must be of letters, digits and !#$%&'*+-.^_`|~")
+    return text
+
+
+def parse_token(text: str) -> str:
+    """What can be the value of a header. Raises ValueError, which does not show it."""
+    value = str(text).strip()
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError("it must be one line of printable ASCII characters")
+    return value
+
+
+def parse_path(text: str | Path) -> Path:
+    """A local path, absolute from here on. Raises ValueError and TypeError."""
+    try:
+        path = Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("there is no such user") from None
+    if "\0" in str(path):
+        raise ValueError("no path holds a NUL character")
+    return path
+
+
+def parse_level(text: str) -> str:
+    """A level of the logging module. Raises ValueError."""
+    level = str(text).upper()
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ValueError("it must be debug, info, warning or error")
+    return level
+
+
+def parse_fuse_library(text: str) -> FuseLibrary:
+    """`auto`, `libfuse3` or `libfuse2`, in any case. Raises ValueError."""
+    try:
+        return FuseLibrary(str(text).lower())
+    except ValueError:
+        raise ValueError("it must be auto, libfuse3 or libfuse2") from None

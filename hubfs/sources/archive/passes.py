@@ -1,0 +1,293 @@
+"""The passes over an archive: when one is made, what it brings into the cache, and what its end means."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from hubfs.blobs.blob import ByteStream
+from hubfs.cache.ahead.budget import Ahead
+from hubfs.cache.block_cache import BlockCache, CacheKey, cached_block
+from hubfs.cache.block_checksums import BlockChecksums
+from hubfs.cache.turns import Member, Turn, Turns
+from hubfs.errors import Cancelled, Damaged, HubfsError, Stale
+from hubfs.formats.index_file import IndexFile
+from hubfs.formats.inflating.parallel import PLENTY_BYTES, inflate, shared_memory_bytes
+from hubfs.formats.limits import bounded
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.sources.archive.index import ArchiveIndex, placed_entries
+from hubfs.sources.archive.progress import Abandoned, ArchiveProgress
+from hubfs.sources.archive.recording import ArchiveRecording, placed_entry
+from hubfs.sources.archive.repeats import Repeats
+from hubfs.sources.archive.spans import ArchiveSpans
+from hubfs.sources.archive.waiters import Place
+from hubfs.sources.archive.walk import BlockSeen, MemberSeen, walk
+from hubfs.waiting.cancellation import Cancellation
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ArchiveSettings:
+    """How passes run.
+
+    `ahead_bytes`: how far a pass runs ahead of its readers at most once the disk keeps nothing of what it makes, since
+    the memory tier would lose blocks before they are read. While the disk keeps everything there is no such bound, if
+    `eager`; if not, a pass never runs further ahead, and ends when nobody reads on. `inflate_workers`: how many threads
+    of another process inflate; 0: the pass itself does. `shared_bytes`: how much memory is shared with that process,
+    where it can work with so little. `shared_s`: how long the error of a pass that did not reach the origin is
+    everybody's answer. The kernel lets readers of the same bytes ask one at a time: each would begin a pass of its own,
+    and wait until that fails, too.
+    """
+
+    ahead_bytes: int
+    eager: bool = True
+    inflate_workers: int = 0
+    shared_bytes: int = PLENTY_BYTES
+    shared_s: float = 1.0
+
+
+class ArchivePasses:
+    """Makes the passes over the archive at `url`, and takes over what saves one.
+
+    One pass runs at a time, in a thread of its own, and writes every block into the cache. `progress` begins it, when a
+    reader asks what only a pass can answer, and is told what comes by. A whole pass notes down an index for `spans`
+    (None: the origin answers no ranges), by which lost blocks are read from then on.
+
+    `on_complete` is called when all of the archive is known and verified, before any reader is told so. It is called
+    after every whole pass: what the cache kept of an earlier one may have been evicted. A pass is made when it is this
+    daemon's turn among `turns`; what another daemon's pass brings into a cache that both share needs none.
+
+    `checksums` are given where the host names no version of the archive, so that the identity does not tell whether it
+    is still the same: whatever a pass brings is held against them, and what differs is `Stale`.
+
+    There is no lock here: `progress` has its own, and sees to it that no two passes run at once.
+    """
+
+    def __init__(
+        self,
+        handle: Handle,
+        url: str,
+        model: str,
+        identity: str,
+        *,
+        open_stream: Callable[[], ByteStream],
+        cache: BlockCache,
+        cancellation: Cancellation,
+        settings: ArchiveSettings,
+        on_complete: Callable[[], None],
+        spans: ArchiveSpans | None,
+        checksums: BlockChecksums | None,
+        ahead: Ahead,
+        turns: Turns,
+    ) -> None:
+        self._handle = handle
+        self._url = url
+        self._model = model
+        self._identity = identity
+        self._open_stream = open_stream
+        self._cache = cache
+        self._cancellation = cancellation
+        self._settings = settings
+        self._on_complete = on_complete
+        self._spans = spans
+        self._checksums = checksums
+        self._ahead = ahead
+        self._turns = turns
+        self.progress = ArchiveProgress(
+            handle,
+            url,
+            ahead_bytes=lambda: min(settings.ahead_bytes, ahead.pass_bytes()),
+            begin_pass=self._begin_pass,
+            cancellation=cancellation,
+            shared_s=settings.shared_s,
+        )
+
+    def adopt(self, file: IndexFile) -> None:
+        """Completes the archive by an index that was published beside it: no pass is needed.
+
+        An index that contradicts what came by already is left aside, and so is every index where there are no `spans`.
+        """
+        if self._spans is not None and self.progress.adopt([placed_entry(member) for member in file.members]):
+            self._read_by(self._spans, file)
+            self._tell_complete()
+
+    def fail(self, error: HubfsError) -> None:
+        """Nothing of the archive may be served any more, because of `error`, and nothing of it stays in the cache."""
+        self.progress.fail(error)
+        self._cache.drop(self._model)
+
+    def _begin_pass(self) -> None:
+        threading.Thread(target=self._run_pass, name=f"pass {self._handle}", daemon=True).start()
+
+    def _run_pass(self) -> None:
+        error = self._make_pass()
+        if error is not None and not isinstance(error, Cancelled):
+            _log.error("%s: %s", self._handle, error)
+        try:
+            if isinstance(error, (Damaged, Stale)):
+                self.fail(error)
+        finally:
+            self.progress.end_pass(error)
+
+    def _make_pass(self) -> HubfsError | None:
+        """Makes one pass, and returns what ended it early, if that is an error. Never raises."""
+        try:
+            release = self._cache.hold(self._model)
+            try:
+                with self._turns.pass_turn(self._model, self._has_arrived) as turn:
+                    if turn.mine:
+                        self._pass_by(self._open_pinned_stream(), turn)
+                    elif self._spans is not None:
+                        self._spans.look_again()
+            finally:
+                release()
+        except Abandoned:
+            return None
+        except Damaged as damage:
+            return Damaged(f"{self._url}: {damage}" if self._url not in str(damage) else str(damage))
+        except HubfsError as known:
+            return known
+        except Exception as unexpected:  # noqa: BLE001 - nobody else sees what ends this thread
+            _log.exception("%s: unexpected error", self._url)
+            return HubfsError(f"{self._url}: unexpected {unexpected!r}; the log has the traceback")
+        return None
+
+    def _open_pinned_stream(self) -> ByteStream:
+        stream = self._open_stream()
+        if self._checksums is None and stream.identity != self._identity:
+            raise Stale(f"{self._url} is no longer what it was when {self._handle} was first read; it is fetched anew")
+        return stream
+
+    def _pass_by(self, stream: ByteStream, turn: Turn) -> None:
+        settings = self._settings
+        shared_bytes = shared_memory_bytes(stream.size_bytes, settings.inflate_workers, settings.shared_bytes)
+        recording = ArchiveRecording(self._url, useful=self._spans is not None and not self._spans.known)
+        inflated = inflate(
+            lambda: recording.compressed(stream.chunks()),
+            stream.size_bytes,
+            workers=settings.inflate_workers,
+            cancellation=self._cancellation,
+            on_checkpoint=recording.checkpoint,
+            on_lost=recording.void,
+            most_shared_bytes=settings.shared_bytes,
+        )
+        kept = settings.eager
+        came: set[str] = set()
+        with closing(inflated), self._ahead.passing(shared_bytes):
+            passing = bounded(recording.inflated(inflated), lambda: stream.size_bytes or recording.read_bytes)
+            repeats = Repeats(
+                self.progress,
+                lambda path, index: self._cache.get(CacheKey(self._model, path), index) if kept else None,
+            )
+            for passed in walk(passing, stream.size_bytes, is_verified=lambda: recording.is_gzip):
+                self._cancellation.check()
+                self.progress.lives()
+                for seen in self._what_counts(repeats, passed):
+                    if not isinstance(seen, BlockSeen):
+                        turn.tell(seen.placed.to_json())
+                        continue
+                    if self._checksums is not None:
+                        self._checksums.check(seen.path, seen.index, seen.block)
+                        came.add(seen.path)
+                    key = CacheKey(self._model, seen.path)
+                    if not kept and not self._turns.others_wait:  # before it is there for others to push out
+                        self._ahead.passed((key, seen.index), len(seen.block))
+                    kept &= self._cache.put(key, seen.index, seen.block)
+                    if not kept:
+                        turn.let_go()
+                        if not self._turns.others_wait:
+                            self.progress.pace(seen)
+                    self.progress.deliver(seen)
+        if self._checksums is not None and not self._paths_with_blocks() <= came:
+            raise Stale(
+                f"{self._url} lacks some of what it held when {self._handle} was first read; it is fetched anew"
+            )
+        self._tell_complete()
+        self._keep_spans(recording)
+
+    def _what_counts(self, repeats: Repeats, seen: MemberSeen | BlockSeen) -> Iterable[MemberSeen | BlockSeen]:
+        """What counts of what comes by, where a name comes twice.
+
+        Raises `Damaged` for what contradicts what came by before, `Stale` where the host names no version of that.
+        """
+        try:
+            return repeats.of(seen)
+        except Damaged as other:
+            if self._checksums is None or not self.progress.complete:
+                raise
+            raise Stale(f"{self._url}: {other}; it is fetched anew") from other
+
+    def _paths_with_blocks(self) -> set[str]:
+        return {one.entry.kept_path for one in self.progress.placed() if one.entry.stored_bytes}
+
+    def _keep_spans(self, recording: ArchiveRecording) -> None:
+        """From now on lost blocks are read by the index that was made; says why there is none, if there should be."""
+        file = recording.index_file(self.progress.placed())
+        if self._spans is not None and file is not None:
+            self._read_by(self._spans, file)
+        elif recording.why_none:
+            _log.warning(
+                "%s has no index, so that a block that the cache loses costs another reading of it: %s; pack it as one "
+                "gzip member, as `tar -cz` does",
+                *(self._url, recording.why_none),
+            )
+
+    def _read_by(self, spans: ArchiveSpans, file: IndexFile) -> None:
+        """From now on lost blocks are read by `file`, also by readers who are waiting for a pass."""
+        spans.adopt(file)
+        self.progress.index_made()
+
+    def _has_arrived(self, members: Sequence[Member] | None) -> bool:
+        """Hands out what another daemon's pass has brought so far; whether that is all that is waited for.
+
+        `members` began since the last call; None: that pass may have ended, so its index is looked for, too.
+        """
+        self.progress.lives()
+        if members:
+            self._take_over_members(members)
+        if members is None and not self.progress.complete and not self._take_over_index(self._turns.index(self._model)):
+            return False
+        missing = self.progress.missing()
+        found: dict[Place, bytes | None] = {(entry.kept_path, index): None for entry, index in missing}
+        for entry, index in missing:
+            key = CacheKey(self._model, entry.kept_path)
+            # While that pass runs this is asked again and again: a look is not to count as a miss each time.
+            if members is None or self._cache.has(key, index):
+                found[entry.kept_path, index] = cached_block(self._cache, key, index, entry.stored_bytes)
+        self.progress.hand_out(found)
+        return self.progress.complete and None not in found.values()
+
+    def _take_over_members(self, members: Sequence[Member]) -> None:
+        """Makes known what another daemon's pass came by, unless it contradicts what came by here."""
+        for member in members:  # one by one: a name may come twice
+            try:
+                self.progress.adopt(placed_entries(self._handle, [member]))
+            except Damaged as damage:  # noqa: PERF203 - what is wrong with one is no reason to leave the others aside
+                _log.warning("What another daemon says of the archive of %s is left aside: %s", self._handle, damage)
+
+    def _take_over_index(self, index: Mapping[str, Any] | None) -> bool:
+        """Becomes complete by what another daemon's pass found, if that is of use."""
+        if index is None:
+            return False
+        try:
+            known = ArchiveIndex.from_json(self._handle, index)
+        except Damaged as damage:
+            _log.warning("Another daemon's index of %s is left aside: %s", self._handle, damage)
+            return False
+        if self._checksums is not None:
+            if known.checksums is None:
+                return False
+            self._checksums.adopt(known.checksums)
+        if not self.progress.adopt(known.entries):
+            return False
+        self._tell_complete()
+        return True
+
+    def _tell_complete(self) -> None:
+        try:
+            self._on_complete()
+        finally:
+            self.progress.mark_complete()

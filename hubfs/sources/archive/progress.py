@@ -1,0 +1,318 @@
+"""How far an archive has come by: what is known of it, who waits for what, and how far a pass may run ahead."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import monotonic
+
+from hubfs.errors import Damaged, EntryNotFound, HubfsError, TimedOut, Unavailable
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.sources.archive.contents import ArchiveContents
+from hubfs.sources.archive.index import PlacedEntry
+from hubfs.sources.archive.waiters import Place, Waiter, Waiters
+from hubfs.sources.archive.walk import BlockSeen
+from hubfs.sources.source import Entry, Extent
+from hubfs.waiting.cancellation import Cancellation
+
+_STALL_S = 300.0
+"""A reader gives up when the pass makes no progress for so long. The transfer's own time-outs come much earlier."""
+
+_IDLE_S = 60.0
+"""A pass that waited for its readers for so long ends; a later reader begins another."""
+
+
+class Abandoned(Exception):
+    """The pass ends early: its readers are gone, or are waiting for what came by before."""
+
+
+class ArchiveProgress:
+    """What readers ask and what passes tell, over all passes over one archive. Nothing is read or kept here.
+
+    Readers wait in `find`, `entries` and `expecting`; these raise the failure for good, if there is one, else what
+    ended the pass (the next question begins a new one, unless a pass failed to reach the origin less than `shared_s`
+    ago), `TimedOut`, `Cancelled`. `begin_pass` is called when something is asked and no pass runs: it begins one in
+    another thread, and raises if it cannot. The pass tells what comes by, and at last `end_pass`.
+
+    `ahead_bytes` says how far a pass may be ahead of its readers now; it is asked under the lock, and takes none.
+
+    `_condition` guards every field below it in `__init__`; it is held for no I/O, and notified whenever one changes
+    that somebody waits for; of what `mark_complete` and `fail` tell, with the end of the pass.
+    """
+
+    def __init__(
+        self,
+        handle: Handle,
+        url: str,
+        *,
+        ahead_bytes: Callable[[], int],
+        begin_pass: Callable[[], None],
+        cancellation: Cancellation,
+        shared_s: float,
+    ) -> None:
+        self._handle = handle
+        self._url = url
+        self._ahead_bytes = ahead_bytes
+        self._begin_pass = begin_pass
+        self._cancellation = cancellation
+        self._shared_s = shared_s
+
+        self._condition = threading.Condition()
+        self._contents = ArchiveContents()
+        self._failure: HubfsError | None = None  # for good: damaged, or changed at the origin
+        self._waiters = Waiters()
+        self._questions: list[Callable[[], bool]] = []  # one per reader who waits: whether it is answered
+        self._indexes_made = 0  # by which what came by can be read without a pass
+        self._running = False
+        self._pass_number = 0
+        self._passes_made = 0  # without an error: to the end, or as far as anybody wanted
+        self._pass_error: HubfsError | None = None  # how pass number `_pass_number` ended, if it did and badly
+        self._shared_until_s = 0.0  # for whom `_pass_error` is the answer though they did not wait for that pass
+        self._position_bytes = 0  # how far this pass is in the tar
+        self._furthest_bytes = 0  # how far any pass was
+        self._read_bytes = 0  # where the furthest block begins that a reader has read behind this pass
+        self._steps = 0  # grows with every block, over all passes
+
+    @property
+    def complete(self) -> bool:
+        """Whether a whole pass was verified."""
+        with self._condition:
+            return self._contents.complete
+
+    @property
+    def failure(self) -> HubfsError | None:
+        """What ended a pass for good."""
+        with self._condition:
+            return self._failure
+
+    @property
+    def indexes_made(self) -> int:
+        """How many passes made an index."""
+        with self._condition:
+            return self._indexes_made
+
+    @property
+    def extent(self) -> Extent:
+        """How many files came by, and their sizes together."""
+        with self._condition:
+            return self._contents.extent
+
+    @property
+    def running(self) -> bool:
+        """Whether a pass is under way."""
+        with self._condition:
+            return self._running
+
+    def placed(self) -> tuple[PlacedEntry, ...]:
+        """What is known, in the order in which it came by, without the root."""
+        with self._condition:
+            return self._contents.placed()
+
+    # What readers ask.
+
+    def find(self, path: str) -> Entry:
+        """Waits until the member at `path` comes by. Raises `EntryNotFound` once the archive ended without it."""
+        with self._condition:
+            if path not in self._contents.entries:
+                self._ask(lambda: path in self._contents.entries or self._contents.complete, f"{self._handle}/{path}")
+            self._check()
+            entry = self._contents.tell(path)
+        if entry is None:
+            raise EntryNotFound(f"{self._handle} has no entry {path!r}")
+        return entry
+
+    def entries(self) -> Sequence[Entry]:
+        """Waits for the end of the archive; without the root, sorted by path."""
+        with self._condition:
+            self._ask(lambda: self._contents.complete, f"the end of {self._url}")
+            self._check()
+            return [self._contents.entries[path] for path in sorted(self._contents.entries) if path]
+
+    def check(self) -> None:
+        """Raises the failure, if there is one."""
+        with self._condition:
+            self._check()
+
+    @contextmanager
+    def expecting(self, entry: Entry, index: int, indexes_made: int) -> Iterator[Callable[[], bytes | None]]:
+        """Inside of it no pass brings block `index` unseen. Yields what waits for the block, and returns it.
+
+        That raises `Damaged`, too, if a whole pass did not bring it. It returns None if the block has not come, and a
+        pass made an index since there were `indexes_made`: the block is read by that.
+        """
+        with self._condition:
+            waiter = self._waiters.join(entry, index, self._passes_made)
+        try:
+            yield lambda: self._await(waiter, indexes_made, f"{self._handle}/{entry.path}")
+        finally:
+            with self._condition:
+                self._waiters.leave(waiter)
+
+    def note_read(self, entry: Entry, index: int) -> None:
+        """A reader has this block: the pass may go on. Raises the failure, if there is one."""
+        with self._condition:
+            self._check()
+            if not self._running:
+                return
+            place_bytes = self._contents.block_offset_bytes(entry.kept_path, index)
+            if place_bytes <= self._position_bytes:  # what the cache had of what is still to come hurries no pass
+                self._read_bytes = max(self._read_bytes, place_bytes)
+                self._condition.notify_all()
+
+    def came_by(self, path: str, index: int) -> bool:
+        """Whether a pass brought the block of the file already, whose path in the cache is `path`."""
+        with self._condition:
+            return self._contents.block_offset_bytes(path, index) < self._furthest_bytes
+
+    def _await(self, waiter: Waiter, indexes_made: int, what: str) -> bytes | None:
+        def answered() -> bool:
+            hopeless = self._passes_made >= waiter.hopeless_after
+            return waiter.block is not None or self._indexes_made > indexes_made or hopeless
+
+        with self._condition:
+            self._ask(answered, what)
+            self._check()
+            if waiter.block is None and self._indexes_made == indexes_made:
+                raise Damaged(f"{self._url}: the archive no longer holds all of {what}")
+            return waiter.block
+
+    def _check(self) -> None:
+        """Held: `_condition`."""
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)  # raised again and again, it would keep every frame it passed
+
+    def _ask(self, answered: Callable[[], bool], what: str) -> None:
+        """Sees to it that a pass runs, and waits for `answered()` or a failure for good. Held: `_condition`."""
+        number = 0
+        self._questions.append(answered)
+        self._condition.notify_all()  # the pass may be waiting to be wanted
+        try:
+            while not answered() and self._failure is None:
+                if not self._running:
+                    waited_for_it = number == self._pass_number
+                    if self._pass_error is not None and (waited_for_it or monotonic() < self._shared_until_s):
+                        raise self._pass_error.with_traceback(None)  # as in `_check`
+                    self._start_pass()
+                number, steps = self._pass_number, self._steps
+                try:
+                    self._cancellation.wait_for(
+                        self._condition,
+                        lambda: answered() or self._failure is not None or not self._running,
+                        _STALL_S,
+                        what,
+                    )
+                except TimedOut:
+                    if self._steps == steps:
+                        raise
+        finally:
+            self._questions.remove(answered)
+
+    def _start_pass(self) -> None:
+        """Held: `_condition`."""
+        self._begin_pass()  # first: if that fails, no pass is under way. The pass cannot end before this does
+        self._running = True
+        self._pass_number += 1
+        self._pass_error = None
+        self._position_bytes = self._read_bytes = 0
+
+    # What a pass tells.
+
+    def add(self, placed: PlacedEntry) -> PlacedEntry | None:
+        """See `Ledger`. Raises `Damaged` if the archive changed unnoticed."""
+        with self._condition:
+            counts = self._contents.add(placed)
+            self._condition.notify_all()
+        return counts
+
+    def replace(self, placed: PlacedEntry) -> PlacedEntry:
+        """See `Ledger`. Raises `Damaged` if the archive changed unnoticed, or somebody knows of the earlier file."""
+        with self._condition:
+            return self._contents.replace(placed)
+
+    def deliver(self, seen: BlockSeen) -> None:
+        """A block came by."""
+        with self._condition:
+            self._waiters.bring((seen.path, seen.index), seen.block)
+            self._position_bytes = seen.offset_bytes + len(seen.block)
+            self._furthest_bytes = max(self._furthest_bytes, self._position_bytes)
+            self._steps += 1
+            self._condition.notify_all()
+
+    def pace(self, seen: BlockSeen) -> None:
+        """Waits while `seen`, the block in hand, is too far ahead of the readers, and nobody waits for it.
+
+        Raises `Abandoned`, `Cancelled`.
+        """
+        idle_until_s = monotonic() + _IDLE_S
+        with self._condition:
+            self._position_bytes = seen.offset_bytes  # the cache has it: reading it is progress
+            while not self._wanted():
+                if self._waited_for():
+                    raise Abandoned  # all who wait want what came by before
+                if self._position_bytes + len(seen.block) - self._read_bytes <= self._ahead_bytes():
+                    return
+                if monotonic() >= idle_until_s:
+                    raise Abandoned
+                self._cancellation.check()
+                self._condition.wait(0.25)
+
+    def lives(self) -> None:
+        """The pass does not stall: it waits for its turn, or goes by what does not count."""
+        with self._condition:
+            self._steps += 1
+
+    def adopt(self, placed: Sequence[PlacedEntry]) -> bool:
+        """Takes over what another pass found; False if that is nothing, or contradicts what came by here."""
+        with self._condition:
+            return self._contents.adopt(placed)
+
+    def missing(self) -> list[tuple[Entry, int]]:
+        """The blocks that are waited for."""
+        with self._condition:
+            return [(waiter.entry, waiter.index) for waiter in self._waiters.missing()]
+
+    def hand_out(self, found: Mapping[Place, bytes | None]) -> None:
+        """Blocks that were missing, and came by elsewhere."""
+        with self._condition:
+            for place, block in found.items():
+                self._waiters.bring(place, block)
+            self._condition.notify_all()
+
+    def mark_complete(self) -> None:
+        """A whole pass was verified."""
+        with self._condition:
+            self._contents.mark_complete()
+
+    def index_made(self) -> None:
+        """From now on the blocks of the archive are read by an index, as long as it fits."""
+        with self._condition:
+            self._indexes_made += 1
+            self._condition.notify_all()
+
+    def fail(self, failure: HubfsError) -> None:
+        """The pass ended for good: nothing may be served any more."""
+        with self._condition:
+            self._failure = failure
+            self._contents = ArchiveContents()  # nothing of it is served any more, and a hostile one is large
+
+    def end_pass(self, error: HubfsError | None) -> None:
+        """The pass ended, with an error or as it should."""
+        with self._condition:
+            self._pass_error = error
+            if isinstance(error, TimedOut | Unavailable):
+                self._shared_until_s = monotonic() + self._shared_s
+            self._passes_made += error is None
+            self._running = False
+            self._condition.notify_all()
+
+    def _wanted(self) -> bool:
+        """Whether somebody waits for something that is still to come. Held: `_condition`."""
+        if not self._contents.complete:
+            return self._waited_for()  # only the end can tell; and it makes the model complete
+        return any(
+            self._contents.block_offset_bytes(*waiter.place) >= self._position_bytes
+            for waiter in self._waiters.missing()
+        )
+
+    def _waited_for(self) -> bool:
+        """Whether a question is open: a reader who has its answer may not have woken up yet. Held: `_condition`."""
+        return any(not answered() for answered in self._questions)

@@ -1,0 +1,63 @@
+"""How long the head of a reply is waited for, and what ends the wait."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from hubfs.blobs.http.pinned import PinnedObject
+from hubfs.blobs.http.ranges import HttpRanges
+from hubfs.errors import TimedOut
+from hubfs.waiting.cancellation import Cancellation
+from tests.support.fault_proxy import slow_header
+from tests.support.http_clients import http_client
+from tests.support.http_origin import HttpOrigin, stall_first
+from tests.support.mount import eventually
+
+DATA = bytes(range(256)) * 400
+
+
+@pytest.fixture
+def origin() -> Iterator[HttpOrigin]:
+    with HttpOrigin() as origin:
+        origin.put("/a", DATA, etag='"v1"')
+        yield origin
+
+
+def timers() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)}
+
+
+def test_a_head_that_comes_a_byte_at_a_time_is_borne_no_longer_than_silence(origin: HttpOrigin) -> None:
+    origin.always("/a", lambda answer: replace(answer, wire=slow_header(every_s=0.05, bytes_in_all=2000)))
+    with http_client(stall_timeout_s=0.4) as client:
+        began_s = time.monotonic()
+        with pytest.raises(TimedOut, match=r"sent nothing for 0\.4 s"):
+            client.open(origin.url + "/a")
+        assert 0.4 <= time.monotonic() - began_s < 20, "the whole head takes 100 s"
+
+
+def test_a_body_may_take_longer_than_a_head(origin: HttpOrigin) -> None:
+    before = timers()
+    with http_client() as client, client.open(origin.url + "/a") as transfer:
+        assert eventually(lambda: timers() <= before), "what watched the head is left"
+        assert transfer.read_up_to(len(DATA) + 1) == DATA
+
+
+def test_a_range_whose_reply_does_not_begin_ends_with_its_reading(origin: HttpOrigin) -> None:
+    with http_client(stall_timeout_s=100) as patient:
+        url = origin.url + "/a"
+        ranges = HttpRanges(PinnedObject(patient, url, {}), url, "v1", len(DATA))
+        origin.always("/a", stall_first())
+        stop = Cancellation()
+        timer = threading.Timer(0.3, stop.cancel)
+        timer.start()
+        began_s = time.monotonic()
+        with pytest.raises(TimedOut):
+            ranges.begin(0, 1000, stop)
+        assert 0.2 < time.monotonic() - began_s < 20, "a time-out of 100 s was waited for"
+        timer.join()
+        origin.always("/a", lambda answer: answer)
+        assert b"".join(ranges.begin(0, 1000, Cancellation()).chunks()) == DATA[:1000]

@@ -1,0 +1,154 @@
+"""Kept connections that the server closes: a scripted server, and counts of its requests and connections."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.retry import RetryPolicy
+from hubfs.errors import Cancelled, TimedOut, Unavailable
+from hubfs.waiting.cancellation import Cancellation
+from tests.support.certificates import self_signed
+from tests.support.http_clients import http_client
+from tests.support.http_origin import Answer, HttpOrigin, Request, hang_up, stall_first, wire
+
+ONCE = RetryPolicy(attempts=1)
+ENDS = pytest.mark.parametrize("reset", [False, True], ids=["fin", "rst"])
+
+
+@pytest.fixture
+def origin() -> Iterator[HttpOrigin]:
+    with HttpOrigin() as origin:
+        origin.put("/a", b"bytes")
+        yield origin
+
+
+@pytest.fixture
+def client() -> Iterator[HttpClient]:
+    with http_client(retry=ONCE) as client:
+        yield client
+
+
+def body(client: HttpClient, origin: HttpOrigin) -> bytes:
+    """What one attempt brings."""
+    with client.open(origin.url + "/a") as transfer:
+        return transfer.read_up_to(99)
+
+
+def keep(client: HttpClient, origin: HttpOrigin, connections: int) -> None:
+    """Leaves so many idle connections behind; they were in use at the same time."""
+    together = threading.Barrier(connections)
+
+    def answer(_: Request) -> Answer:
+        together.wait(10)
+        return Answer(body=b"bytes")
+
+    origin.route("/together", answer)
+    threads = [threading.Thread(target=client.reply, args=(origin.url + "/together",)) for _ in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert origin.connections == connections
+    origin.reset()
+
+
+@ENDS
+def test_a_request_on_a_kept_connection_that_ends_is_sent_again_within_the_attempt(origin, client, reset) -> None:
+    keep(client, origin, 1)
+    before = client.stats().requests
+    origin.script("/a", hang_up(reset=reset))
+    assert body(client, origin) == b"bytes"
+    assert (len(origin.requests), origin.connections) == (2, 2)
+    assert client.stats().requests - before == 2
+
+
+@ENDS
+def test_it_goes_over_a_fresh_connection_though_others_are_kept(origin, client, reset) -> None:
+    keep(client, origin, 3)
+    origin.script("/a", hang_up(reset=reset))
+    assert body(client, origin) == b"bytes"
+    assert (len(origin.requests), origin.connections) == (2, 4)
+
+
+@ENDS
+def test_a_fresh_connection_that_ends_is_a_failed_attempt(origin, client, reset) -> None:
+    origin.script("/a", hang_up(reset=reset))
+    with pytest.raises(Unavailable, match="could not be read"):
+        body(client, origin)
+    assert (len(origin.requests), origin.connections) == (1, 1)
+
+
+@ENDS
+def test_so_is_the_fresh_one_after_a_kept_one(origin, client, reset) -> None:
+    keep(client, origin, 2)
+    origin.script("/a", *[hang_up(reset=reset)] * 2)
+    with pytest.raises(Unavailable, match="could not be read"):
+        body(client, origin)
+    assert (len(origin.requests), origin.connections) == (2, 3)
+
+
+@ENDS
+def test_attempts_are_counted_over_fresh_connections_alone(origin, reset) -> None:
+    with http_client(retry=RetryPolicy(attempts=3, base_s=0.0)) as client:
+        keep(client, origin, 1)
+        origin.always("/a", hang_up(reset=reset))
+        with pytest.raises(Unavailable):
+            client.reply(origin.url + "/a")
+    assert (len(origin.requests), origin.connections) == (1 + 3, 1 + 3)
+
+
+@ENDS
+def test_what_ended_within_its_reply_is_not_sent_again(origin, client, reset) -> None:
+    keep(client, origin, 1)
+    origin.script("/a", wire(b"HTTP/1.", reset=reset))
+    with pytest.raises(Unavailable):
+        body(client, origin)
+    assert (len(origin.requests), origin.connections) == (1, 1)
+
+
+def test_silence_is_no_end(origin) -> None:
+    with http_client(retry=ONCE, stall_timeout_s=1.5) as client:
+        keep(client, origin, 1)
+        origin.script("/a", stall_first())
+        with pytest.raises(TimedOut):
+            body(client, origin)
+        assert (len(origin.requests), origin.connections) == (1, 1)
+
+
+def test_a_connection_that_a_cancel_ends_is_not_made_again(origin) -> None:
+    cancellation = Cancellation()
+    with http_client(cancellation, retry=ONCE) as client:
+        keep(client, origin, 1)
+
+        def cancelled(_: Request) -> Answer:
+            cancellation.cancel()
+            return Answer(wire=())
+
+        origin.route("/a", cancelled)
+        with pytest.raises(Cancelled):
+            body(client, origin)
+    assert (len(origin.requests), origin.connections) == (1, 1)
+
+
+@ENDS
+def test_over_tls_it_is_the_same(tmp_path, reset) -> None:
+    with HttpOrigin(tls=self_signed(tmp_path)) as origin, http_client(retry=ONCE, verify=False) as client:
+        origin.put("/a", b"bytes")
+        keep(client, origin, 1)
+        origin.script("/a", hang_up(reset=reset))
+        assert body(client, origin) == b"bytes"
+        assert (len(origin.requests), origin.connections) == (2, 2)
+
+
+def test_a_server_that_was_started_again_costs_no_attempt(client) -> None:
+    """All kept connections are dead at once, as after a deployment."""
+    with HttpOrigin() as origin:
+        origin.put("/a", b"bytes")
+        keep(client, origin, 4)
+        port = int(origin.host.rpartition(":")[2])
+    with HttpOrigin(port=port) as again:
+        again.put("/a", b"bytes")
+        assert body(client, again) == b"bytes"
+        assert len(again.requests) == 1

@@ -1,0 +1,159 @@
+"""Turns: who fetches, and who waits for it."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from hubfs.cache.shared.indexes import SharedIndexes
+from hubfs.cache.shared.store import RestingStore
+from hubfs.cache.shared.tier import SharedTier
+from hubfs.cache.shared.turns import SharedTurns
+from hubfs.cache.turns import Member, NoTurns
+from hubfs.errors import Cancelled
+from hubfs.waiting.cancellation import Cancellation
+from tests.cache.shared_kit import Watched, memory_store
+from tests.contracts.block_cache_contract import KEY, MODEL, block_of
+from tests.support.mount import eventually
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.cancellation = Cancellation()
+        self.store = Watched(memory_store(self.cancellation))
+
+    def daemon(self, *, ttl_s: float = 15.0, patience_s: float = 60.0) -> tuple[SharedTier, SharedTurns]:
+        store = RestingStore(self.store)
+        tier = SharedTier(store, self.cancellation)
+        indexes = SharedIndexes(store, tier.afterwards)
+        turns = SharedTurns(store, tier, indexes, self.cancellation, ttl_s=ttl_s, poll_s=0.02, patience_s=patience_s)
+        return tier, turns
+
+    def leases(self) -> list[str]:
+        return [obj.name for obj in self.store.list("leases/")]
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    desk = Desk()
+    yield desk
+    desk.cancellation.cancel()
+
+
+@pytest.fixture
+def pool(desk: Desk) -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
+        desk.cancellation.cancel()
+
+
+def never(_: Sequence[Member] | None) -> bool:
+    return False
+
+
+def take(turns: SharedTurns, model: str = MODEL) -> bool:
+    with turns.pass_turn(model, never) as turn:
+        return turn.mine
+
+
+def still_waits(future: Future[bool]) -> bool:
+    return not eventually(future.done, 0.3)
+
+
+def test_without_a_shared_cache_whoever_wants_to_fetch_does() -> None:
+    with NoTurns().pass_turn(MODEL, never) as turn:
+        assert turn.mine
+    assert NoTurns().index(MODEL) is None
+
+
+def test_one_fetches_and_the_other_waits_until_it_has_arrived(desk: Desk, pool: ThreadPoolExecutor) -> None:
+    (tier, first), (other, second) = desk.daemon(), desk.daemon()
+
+    def read() -> bool:
+        with second.pass_turn(MODEL, lambda _: other.get(KEY, 0) is not None) as turn:
+            return turn.mine
+
+    with first.pass_turn(MODEL, never) as turn:
+        assert turn.mine
+        waiting = pool.submit(read)
+        assert still_waits(waiting)
+        tier.put(KEY, 0, block_of(0))
+    assert waiting.result(10) is False
+    assert other.get(KEY, 0) == block_of(0)
+    assert eventually(lambda: not desk.leases(), 5)
+
+
+def test_who_waits_is_next_when_nothing_arrives(desk: Desk, pool: ThreadPoolExecutor) -> None:
+    (_, first), (_, second) = desk.daemon(), desk.daemon()
+    with first.pass_turn(MODEL, never):
+        waiting = pool.submit(take, second)
+        assert still_waits(waiting)
+        assert pool.submit(take, second, f"{MODEL}0").result(10) is True
+    assert waiting.result(10) is True
+
+
+def test_what_has_arrived_already_needs_no_lease(desk: Desk) -> None:
+    _, turns = desk.daemon()
+    with turns.pass_turn(MODEL, lambda _: True) as turn:
+        assert not turn.mine
+    assert desk.store.calls == []
+
+
+def test_a_lease_outlives_its_time_while_it_is_needed(desk: Desk, pool: ThreadPoolExecutor) -> None:
+    (_, first), (_, second) = desk.daemon(ttl_s=2.0), desk.daemon(ttl_s=2.0)
+    with first.pass_turn(MODEL, never):
+        waiting = pool.submit(take, second)
+        assert not eventually(waiting.done, 5)
+    assert waiting.result(10) is True
+
+
+def test_a_store_that_is_down_lets_everybody_fetch(desk: Desk) -> None:
+    desk.store.down = True
+    assert take(desk.daemon()[1]) is True
+    assert take(desk.daemon()[1]) is True
+
+
+def test_a_store_that_dies_while_somebody_waits_lets_it_fetch(desk: Desk, pool: ThreadPoolExecutor) -> None:
+    (_, first), (_, second) = desk.daemon(), desk.daemon()
+    with first.pass_turn(MODEL, never):
+        waiting = pool.submit(take, second)
+        assert still_waits(waiting)
+        desk.store.down = True
+        assert waiting.result(10) is True
+        desk.store.down = False
+
+
+def test_nobody_waits_longer_than_its_patience(desk: Desk) -> None:
+    (_, first), (_, second) = desk.daemon(), desk.daemon(patience_s=0.2)
+    with first.pass_turn(MODEL, never):
+        assert take(second) is True
+
+
+def test_a_cancel_ends_the_wait(desk: Desk, pool: ThreadPoolExecutor) -> None:
+    (_, first), (_, second) = desk.daemon(), desk.daemon()
+    with first.pass_turn(MODEL, never):
+        waiting = pool.submit(take, second)
+        assert still_waits(waiting)
+        threading.Timer(0.05, desk.cancellation.cancel).start()
+        with pytest.raises(Cancelled):
+            waiting.result(5)
+
+
+def test_the_lease_is_given_back_only_when_the_bytes_are_stored(desk: Desk) -> None:
+    tier, turns = desk.daemon()
+    with turns.pass_turn(MODEL, never):
+        tier.put(KEY, 0, block_of(0))
+    assert eventually(lambda: not desk.leases(), 5)
+    calls = [(method, name.split("/")[0]) for method, name in desk.store.calls]
+    assert calls.index(("put", "blocks")) < calls.index(("delete", "leases"))
+
+
+def test_an_error_while_fetching_gives_the_lease_back(desk: Desk) -> None:
+    def fail() -> None:
+        with desk.daemon()[1].pass_turn(MODEL, never):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert eventually(lambda: not desk.leases(), 5)

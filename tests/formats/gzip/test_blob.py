@@ -1,0 +1,218 @@
+import gzip
+import random
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hubfs.blobs.memory import MemoryBlob
+from hubfs.cache.memory import MemoryTier
+from hubfs.errors import Cancelled, Damaged, Stale, Unavailable
+from hubfs.formats.gzip import recorder as index_recorder
+from hubfs.formats.gzip.blob import GzipBlob
+from hubfs.formats.gzip.index import GzipIndex
+from hubfs.waiting.cancellation import Cancellation
+from tests.support.archives import flipped
+from tests.support.checkpoints import index_of, mixture
+from tests.support.mount import eventually
+from tests.support.waiting import waiting_threads
+
+OUTPUT = mixture(6_000_000)
+ARCHIVE = b"".join(gzip.compress(OUTPUT[n : n + 2_500_000], 6) for n in range(0, len(OUTPUT), 2_500_000))
+
+
+@pytest.fixture(scope="module")
+def index() -> GzipIndex:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_recorder, "SPACING_BYTES", 150_000)
+        made = index_of(ARCHIVE)
+    assert len(made) > 12
+    return made
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(3) as pool:
+        yield pool
+
+
+class Archive(MemoryBlob):
+    """Remembers what was read; waits for `gate` before each read."""
+
+    def __init__(self, data: bytes = ARCHIVE) -> None:
+        super().__init__("archive", data)
+        self.reads: list[tuple[int, int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        self.reads.append((offset_bytes, size_bytes))
+        assert self.gate.wait(10)
+        if self.error:
+            raise self.error
+        return super().read_at(offset_bytes, size_bytes)
+
+
+def blob_of(archive: MemoryBlob, index: GzipIndex, pool: ThreadPoolExecutor, **options) -> GzipBlob:
+    return GzipBlob(
+        archive,
+        index,
+        **{"name": "http://hub/model", "pool": pool, "cancellation": Cancellation(), **options},
+    )
+
+
+def kept_in(memory: MemoryTier) -> dict[str, Any]:
+    return {"recall": partial(memory.span, "model"), "keep": partial(memory.put_span, "model")}
+
+
+def test_a_read_fetches_the_spans_it_touches_and_nothing_else(index, pool):
+    archive = Archive()
+    blob = blob_of(archive, index, pool)
+    span = index.span(5)
+    assert blob.read_at(span.output_start_bytes + 10, 100) == OUTPUT[span.output_start_bytes + 10 :][:100]
+    assert archive.reads == [(span.start_bytes, span.end_bytes - span.start_bytes)]
+    archive.reads.clear()
+    boundary = span.output_end_bytes
+    assert blob.read_at(boundary - 1, 2) == OUTPUT[boundary - 1 : boundary + 1]
+    after = index.span(6)
+    assert sorted(archive.reads) == [(one.start_bytes, one.end_bytes - one.start_bytes) for one in (span, after)]
+
+
+def test_neighbouring_reads_decode_no_span_twice(index, pool):
+    archive = Archive()
+    memory = MemoryTier(2 * max(index.span(n).output_bytes for n in range(len(index))))
+    blob = blob_of(archive, index, pool, **kept_in(memory))
+    assert b"".join(blob.read_at(n, 100_000) for n in range(0, len(OUTPUT), 100_000)) == OUTPUT
+    assert len(archive.reads) == len(index)
+
+
+def test_kept_spans_are_bounded_in_bytes(index, pool):
+    memory = MemoryTier(1_500_000)
+    blob = blob_of(Archive(), index, pool, **kept_in(memory))
+    assert blob.read_at(0, len(OUTPUT)) == OUTPUT
+    assert 0 < memory.stats()["memory"].used_bytes <= 1_500_000
+
+
+def test_a_span_larger_than_what_may_be_kept_is_read_all_the_same(index, pool):
+    memory = MemoryTier(1000)
+    blob = blob_of(Archive(), index, pool, **kept_in(memory))
+    assert blob.read_at(0, len(OUTPUT)) == OUTPUT
+    assert memory.stats()["memory"].used_bytes == 0
+
+
+def test_readers_of_one_span_share_one_fetch(index, pool):
+    archive = Archive()
+    archive.gate.clear()
+    blob = blob_of(archive, index, pool)
+    with ThreadPoolExecutor(6) as readers:
+        reads = [readers.submit(blob.read_at, n, 1000) for n in range(6)]
+        assert eventually(lambda: waiting_threads() == 5)
+        archive.gate.set()
+        assert [read.result(10) for read in reads] == [OUTPUT[n : n + 1000] for n in range(6)]
+    assert len(archive.reads) == 1
+
+
+def test_spans_of_one_read_are_decoded_in_parallel(index, pool):
+    archive = Archive()
+    archive.gate.clear()
+    blob = blob_of(archive, index, pool)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(blob.read_at, 0, len(OUTPUT))
+        deadline_s = time.monotonic() + 10
+        while len(archive.reads) < 4:  # the reader's and the pool's three
+            assert time.monotonic() < deadline_s, archive.reads
+            time.sleep(0.001)
+        archive.gate.set()
+        assert read.result(10) == OUTPUT
+
+
+def test_a_pool_that_never_gets_to_it_holds_nobody_up(index):
+    with ThreadPoolExecutor(1) as pool:
+        blob = blob_of(Archive(), index, pool)
+        # The only thread of the pool is the reader itself.
+        assert pool.submit(blob.read_at, 0, len(OUTPUT)).result(10) == OUTPUT
+
+
+@given(st.integers(0, len(OUTPUT) + 10), st.integers(0, 2_000_000))
+@settings(max_examples=25)
+def test_any_range_is_that_range_of_the_output(index, offset: int, size: int):
+    with ThreadPoolExecutor(2) as pool:
+        assert blob_of(Archive(), index, pool).read_at(offset, size) == OUTPUT[offset : offset + size]
+
+
+def test_a_wrong_bit_anywhere_is_damage_of_its_span_only(index, pool):
+    noise = random.Random(9)
+    for number in range(1, len(index) - 1, 3):
+        span = index.span(number)
+        bit = noise.randrange(8 * (span.start_bytes + 40), 8 * (span.end_bytes - 40))
+        blob = blob_of(Archive(flipped(ARCHIVE, bit)), index, pool)
+        with pytest.raises(Damaged, match=rf"http://hub/model, bytes {span.start_bytes} to {span.end_bytes}: "):
+            blob.read_at(span.output_start_bytes, 10)
+        before = index.span(number - 1)
+        assert blob.read_at(before.output_start_bytes, 10) == OUTPUT[before.output_start_bytes :][:10]
+
+
+def test_other_bytes_of_the_same_size_are_damage(index, pool):
+    blob = blob_of(Archive(bytes(len(ARCHIVE))), index, pool)
+    with pytest.raises(Damaged):
+        blob.read_at(0, len(OUTPUT))
+
+
+def test_an_archive_of_another_size_is_stale(index, pool):
+    with pytest.raises(Stale, match=r"http://hub/model has \d+ bytes, and its index is of one of"):
+        blob_of(Archive(ARCHIVE + b"x"), index, pool)
+
+
+def test_an_error_of_the_archive_reaches_the_reader_and_the_next_read_tries_again(index, pool):
+    archive = Archive()
+    archive.error = Unavailable("the host went away")
+    blob = blob_of(archive, index, pool)
+    with pytest.raises(Unavailable, match="went away"):
+        blob.read_at(0, len(OUTPUT))
+    archive.error = None
+    assert blob.read_at(0, len(OUTPUT)) == OUTPUT
+
+
+def test_a_cancel_ends_the_wait_for_another_readers_span(index, pool):
+    archive, cancellation = Archive(), Cancellation()
+    archive.gate.clear()
+    blob = blob_of(archive, index, pool, cancellation=cancellation)
+    with ThreadPoolExecutor(2) as readers:
+        first = readers.submit(blob.read_at, 0, 10)
+        while not archive.reads:
+            time.sleep(0.001)
+        second = readers.submit(blob.read_at, 0, 10)
+        assert eventually(lambda: waiting_threads() == 1)
+        cancellation.cancel()
+        with pytest.raises(Cancelled):
+            second.result(5)
+        archive.gate.set()
+        assert first.result(5) == OUTPUT[:10]
+    with pytest.raises(Cancelled):
+        blob.read_at(1_000_000, 10)
+
+
+def test_the_key_is_not_that_of_the_archive(index, pool):
+    assert blob_of(Archive(), index, pool).key == "archive#inflated"
+
+
+def test_spans_that_were_kept_under_another_index_of_the_same_archive_are_read_right(index, pool):
+    """An index that was of no use is made anew, and its spans begin elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_recorder, "SPACING_BYTES", 250_000)
+        other = index_of(ARCHIVE)
+    assert {one.output_offset_bytes for one in other.checkpoints} != {
+        one.output_offset_bytes for one in index.checkpoints
+    }
+    memory = MemoryTier(2 * len(OUTPUT))
+    for one in (index, other, index):
+        blob = blob_of(Archive(), one, pool, **kept_in(memory))
+        assert blob.read_at(0, len(OUTPUT)) == OUTPUT
+        assert all(blob.read_at(n, 1000) == OUTPUT[n : n + 1000] for n in range(0, len(OUTPUT), 100_000))

@@ -1,0 +1,112 @@
+import threading
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from hubfs.errors import Cancelled, Damaged
+from hubfs.formats.inflating.pump import pumped
+from hubfs.waiting.cancellation import Cancellation
+from tests.support.mount import eventually
+
+MIB = 1 << 20
+
+
+class Source:
+    """Chunks of 1 MiB, counted; stops before chunk `gate` until the test opens it; ends with `error`, if any."""
+
+    def __init__(self, count: int, *, gate: int | None = None, error: Exception | None = None) -> None:
+        self.opened = threading.Event()
+        self.pulled = 0
+        self.closed = threading.Event()
+        self.threads: set[str] = set()
+        self._count, self._gate, self._error = count, gate, error
+
+    def chunks(self) -> Generator[bytes, None, None]:
+        try:
+            for number in range(self._count):
+                if number == self._gate:
+                    assert self.opened.wait(30)
+                self.pulled += 1
+                self.threads.add(threading.current_thread().name)
+                yield bytes([number]) * MIB
+            if self._error is not None:
+                raise self._error
+        finally:
+            self.closed.set()
+
+
+@pytest.fixture
+def cancellation() -> Iterator[Cancellation]:
+    cancellation = Cancellation()
+    yield cancellation
+    cancellation.cancel()
+
+
+def test_everything_comes_in_order_and_is_pulled_by_another_thread(cancellation: Cancellation) -> None:
+    source = Source(20)
+    got = [chunk[0] for chunk in pumped(source.chunks(), ahead_bytes=3 * MIB, cancellation=cancellation)]
+    assert got == list(range(20))
+    assert source.threads == {"pump"}
+    assert source.closed.is_set()
+
+
+def test_no_more_is_pulled_than_agreed(cancellation: Cancellation) -> None:
+    source = Source(20)
+    output = pumped(source.chunks(), ahead_bytes=3 * MIB, cancellation=cancellation)
+    next(output)
+    assert eventually(lambda: source.pulled == 5)  # one taken, three held, and one in hand
+    assert not eventually(lambda: source.pulled > 5, 0.3)
+    output.close()
+
+
+def test_an_error_comes_behind_what_came_before_it(cancellation: Cancellation) -> None:
+    output = pumped(Source(3, error=Damaged("cut")).chunks(), ahead_bytes=8 * MIB, cancellation=cancellation)
+    assert [next(output)[0] for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(Damaged, match="cut"):
+        next(output)
+
+
+def test_closing_it_closes_the_source(cancellation: Cancellation) -> None:
+    source = Source(20)
+    output = pumped(source.chunks(), ahead_bytes=2 * MIB, cancellation=cancellation)
+    next(output)
+    output.close()
+    assert source.closed.wait(5)
+
+
+def test_closing_it_does_not_wait_for_a_slow_source_and_closes_it_when_it_comes(cancellation: Cancellation) -> None:
+    source = Source(20, gate=2)
+    output = pumped(source.chunks(), ahead_bytes=8 * MIB, cancellation=cancellation)
+    next(output)
+    assert eventually(lambda: source.pulled == 2)
+    output.close()
+    assert not source.closed.is_set()
+    source.opened.set()
+    assert source.closed.wait(5)
+    assert source.pulled <= 3
+
+
+def test_a_cancel_ends_the_wait_for_a_chunk_and_for_room(cancellation: Cancellation) -> None:
+    slow, quick = Source(20, gate=1), Source(20)
+    waiting = pumped(slow.chunks(), ahead_bytes=MIB, cancellation=cancellation)
+    full = pumped(quick.chunks(), ahead_bytes=MIB, cancellation=cancellation)
+    next(waiting)
+    next(full)
+    threading.Timer(0.2, cancellation.cancel).start()
+    with pytest.raises(Cancelled):
+        next(waiting)
+    assert quick.closed.wait(5)
+    slow.opened.set()
+    assert slow.closed.wait(5)
+    full.close()
+
+
+def test_a_cancel_never_looks_like_the_end_of_the_chunks(cancellation: Cancellation) -> None:
+    source = Source(20)
+    output = pumped(source.chunks(), ahead_bytes=3 * MIB, cancellation=cancellation)
+    next(output)
+    assert eventually(lambda: source.pulled == 5)  # and it waits for room
+    cancellation.cancel()
+    assert source.closed.wait(5)
+    with pytest.raises(Cancelled):
+        list(output)

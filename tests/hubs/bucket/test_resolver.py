@@ -1,0 +1,454 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+
+from hubfs.blobs.gcs.client import GcsClient, GcsSettings
+from hubfs.blobs.gcs.stream import GcsStream
+from hubfs.blobs.retry import RetryPolicy
+from hubfs.errors import AccessDenied, InvalidConfig, ModelNotFound, TimedOut, Unavailable
+from hubfs.hubs.bucket.resolver import GcsResolver
+from hubfs.hubs.resolver import Form, Location, Resolver
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.sources.bucket import BucketSource
+from hubfs.sources.source import Entry, EntryKind
+from hubfs.waiting.cancellation import Cancellation
+from tests.support.files import files
+from tests.support.gcs_server import Fault, GcsServer, gcs_server
+from tests.support.http_origin import Answer, HttpOrigin, Request
+from tests.support.models import pack
+
+QUICK = RetryPolicy(attempts=3, base_s=0.01, cap_s=0.02)
+HUB = "gs://bucket/team/hub"
+OBJECTS = (
+    # every layout
+    "google/spice/1/saved_model.pb",
+    "google/spice/1/variables/variables.index",
+    "google/spice/2.tar.gz",
+    "google/spice/3/uncompressed/saved_model.pb",
+    "google/spice/3/README.md",
+    "google/spice/5.tgz",
+    "google/spice/10.tar",
+    "google/spice/notes.txt",
+    "google/elmo/3/tfhub_module.pb",
+    "google/text/1/saved_model.pbtxt",
+    # both forms
+    "google/both/4/saved_model.pb",
+    "google/both/4.tgz",
+    "google/both/4.tar.gz",
+    "google/both/4.tar.gz.md5",
+    # a handle that begins as another one does
+    "google/both/40.tar.gz",
+    "google/both/400/saved_model.pb",
+    # typed, and numbers in a name
+    "google/lite-model/spice/1/model.tflite",
+    "google/tfjs-model/spice/1/default/1/model.json",
+    "google/tfjs-model/spice/1/default/1/group1-shard1of1.bin",
+    "google/tfjs-model/spice/2/default/1.tar.gz",
+    "google/tfjs-model/movenet/4.tar.gz",
+    "google/tfjs-model/movenet/2/model.json",
+    "google/tfjs-model/movenet/3/uncompressed/model.json",
+    "google/bert/uncased/L-12/1.0/7/saved_model.pb",
+    # what is no model
+    "google/empty/1/notes.txt",
+    "google/empty/1/model/saved_model.pb",
+    "google/.git/HEAD",
+    "google/a name/1/saved_model.pb",
+    "google/2.tar.gz",
+    "google/marked/",
+    "Upper/case/1/saved_model.pb",
+    ".Trash-0/x/1/saved_model.pb",
+    "1.tar.gz",
+    "README.md",
+    "edge-ai/one/1.tar.gz",
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
+    with gcs_server() as server:
+        for bucket in ("bucket", "root-hub", "empty-bucket", "growing"):
+            server.create_bucket(bucket)
+        for name in OBJECTS:
+            server.upload("bucket", f"team/hub/{name}", b"x")
+            server.upload("root-hub", name, b"x")
+        server.upload("bucket", "team/hub2/google/spice/77.tar.gz", b"x")
+        server.upload("bucket", "team/hub", b"an object of the prefix's own name")
+        server.upload("bucket", "odd #1?/50%2F/google/spice/2/saved_model.pb", b"x")
+        yield server
+
+
+@pytest.fixture
+def server(store: GcsServer) -> GcsServer:
+    store.reset()
+    return store
+
+
+@pytest.fixture
+def client(server: GcsServer) -> Iterator[GcsClient]:
+    client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=10, retry=QUICK), Cancellation())
+    yield client
+    client.close()
+
+
+@pytest.fixture(params=[HUB, f"{HUB}/", "gs://root-hub", "gs://root-hub/"])
+def anywhere(request: pytest.FixtureRequest, client: GcsClient) -> GcsResolver:
+    """The same hub below a prefix, and as a whole bucket, each with and without a slash at the end."""
+    return GcsResolver(client, request.param)
+
+
+@pytest.fixture
+def resolver(client: GcsClient) -> GcsResolver:
+    return GcsResolver(client, HUB)
+
+
+def test_a_bucket_is_a_resolver_that_asks_nothing_when_it_is_made(client: GcsClient, server: GcsServer) -> None:
+    resolver: Resolver = GcsResolver(client, f"{HUB}/")
+    assert resolver.hub == HUB
+    assert GcsResolver(client, "gs://root-hub/").hub == "gs://root-hub"
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("handle", "path", "form"),
+    [
+        ("google/spice/1", "google/spice/1", Form.UNCOMPRESSED),
+        ("google/spice/2", "google/spice/2.tar.gz", Form.COMPRESSED),
+        ("google/spice/3", "google/spice/3/uncompressed", Form.UNCOMPRESSED),
+        ("google/spice/5", "google/spice/5.tgz", Form.COMPRESSED),
+        ("google/spice/10", "google/spice/10.tar", Form.COMPRESSED),
+        ("google/elmo/3", "google/elmo/3", Form.UNCOMPRESSED),
+        ("google/text/1", "google/text/1", Form.UNCOMPRESSED),
+        ("google/both/4", "google/both/4", Form.UNCOMPRESSED),
+        ("google/both/40", "google/both/40.tar.gz", Form.COMPRESSED),
+        ("google/lite-model/spice/1", "google/lite-model/spice/1", Form.UNCOMPRESSED),
+        ("google/tfjs-model/spice/1/default/1", "google/tfjs-model/spice/1/default/1", Form.UNCOMPRESSED),
+        ("google/tfjs-model/spice/2/default/1", "google/tfjs-model/spice/2/default/1.tar.gz", Form.COMPRESSED),
+        ("google/bert/uncased/L-12/1.0/7", "google/bert/uncased/L-12/1.0/7", Form.UNCOMPRESSED),
+    ],
+)
+def test_a_model_is_found_in_every_layout(
+    anywhere: GcsResolver, server: GcsServer, handle: str, path: str, form: Form
+) -> None:
+    assert anywhere.resolve(Handle.parse(handle)) == Location(f"{anywhere.hub}/{path}", form)
+    assert len(server.requests) == (1 if form is Form.UNCOMPRESSED else 2)
+    assert not server.downloads
+
+
+@pytest.mark.parametrize("configured", [None, Form.UNCOMPRESSED, Form.COMPRESSED])
+@pytest.mark.parametrize(
+    ("form", "path"), [(Form.UNCOMPRESSED, "google/both/4"), (Form.COMPRESSED, "google/both/4.tar.gz")]
+)
+def test_the_form_that_is_asked_for_counts_before_the_configured_one(
+    client: GcsClient, server: GcsServer, configured: Form | None, form: Form, path: str
+) -> None:
+    resolver = GcsResolver(client, HUB, configured)
+    assert resolver.resolve(Handle.parse("google/both/4"), form) == Location(f"{HUB}/{path}", form)
+    assert len(server.requests) == 1
+
+
+def test_the_configured_form_narrows(client: GcsClient, server: GcsServer) -> None:
+    archives, folders = GcsResolver(client, HUB, Form.COMPRESSED), GcsResolver(client, HUB, Form.UNCOMPRESSED)
+    assert archives.resolve(Handle.parse("google/both/4")).form is Form.COMPRESSED
+    assert folders.resolve(Handle.parse("google/both/4")).form is Form.UNCOMPRESSED
+    with pytest.raises(ModelNotFound, match=r"compressed: there is no gs://bucket/team/hub/google/spice/1 with \.tar"):
+        archives.resolve(Handle.parse("google/spice/1"))
+    with pytest.raises(ModelNotFound, match=r"uncompressed: gs://bucket/team/hub/google/spice/2/ holds neither saved_"):
+        folders.resolve(Handle.parse("google/spice/2"))
+    assert len(server.requests) == 4
+
+
+def test_a_form_that_buckets_do_not_have_is_not_found_without_asking(resolver: GcsResolver, server: GcsServer) -> None:
+    with pytest.raises(ModelNotFound, match="no other form"):
+        resolver.resolve(Handle.parse("google/spice/1"), Form.FILE)
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    "handle",
+    [
+        "google/spice/4",
+        "google/spice/77",
+        "google/empty/1",
+        "google/absent/1",
+        "nobody/spice/1",
+        "google/both/4000",
+        "google/tfjs-model/spice/2",
+        "google/tfjs-model/spice/1",
+    ],
+)
+def test_what_the_bucket_does_not_hold_is_not_found_and_the_message_says_what_was_tried(
+    anywhere: GcsResolver, server: GcsServer, handle: str
+) -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        anywhere.resolve(Handle.parse(handle))
+    message = str(caught.value)
+    assert message.startswith(f"{anywhere.hub} has no model {handle} (")
+    assert f"{anywhere.hub}/{handle}/ holds neither saved_model.pb, " in message
+    assert f"there is no {anywhere.hub}/{handle} with .tar.gz, .tgz, .tar" in message
+    assert len(server.requests) == 2
+
+
+def test_versions_are_folders_and_archives_in_the_order_of_numbers(anywhere: GcsResolver, server: GcsServer) -> None:
+    assert anywhere.versions("google/spice") == ["1", "2", "3", "5", "10"]
+    assert len(server.requests) == 1
+    assert anywhere.latest("google/spice") == "10"
+    assert anywhere.versions("google/both") == ["4", "40", "400"]
+    assert anywhere.versions("google/bert/uncased/L-12/1.0") == ["7"]
+
+
+def test_a_number_in_a_typed_name_is_no_version(anywhere: GcsResolver, server: GcsServer) -> None:
+    assert anywhere.versions("google/tfjs-model/spice") == []
+    assert anywhere.versions("google/tfjs-model/spice/1/default") == ["1"]
+    assert anywhere.versions("google/tfjs-model/spice/2/default") == ["1"]
+    assert anywhere.versions("google/tfjs-model/movenet") == ["2", "3", "4"]
+    assert anywhere.latest("google/tfjs-model/movenet") == "4"
+    assert anywhere.versions("google/lite-model/spice") == ["1"]
+    assert len(server.requests) == 6
+
+
+@pytest.mark.parametrize("name", ["google/bert", "google/absent", "google", "google/lite-model"])
+def test_a_name_without_versions_has_none_and_no_latest(anywhere: GcsResolver, name: str) -> None:
+    assert anywhere.versions(name) == []
+    with pytest.raises(ModelNotFound, match=f"{anywhere.hub} has no version of {name}"):
+        anywhere.latest(name)
+
+
+@pytest.mark.parametrize(
+    ("folder", "children"),
+    [
+        ("", ["edge-ai", "google"]),
+        ("google", ["bert", "both", "elmo", "empty", "lite-model", "marked", "spice", "text", "tfjs-model"]),
+        ("google/spice", ["1", "10", "2", "3", "5"]),
+        ("google/both", ["4", "40", "400"]),
+        ("google/bert", ["uncased"]),
+        ("google/bert/uncased", ["L-12"]),
+        ("google/tfjs-model", ["movenet", "spice"]),
+        ("google/tfjs-model/spice", ["1", "2"]),
+        ("google/tfjs-model/spice/2/default", ["1"]),
+        ("edge-ai/one", ["1"]),
+        ("google/marked", []),
+        ("google/absent", []),
+        ("absent", []),
+    ],
+)
+def test_children_are_the_names_that_can_lead_to_a_model(
+    anywhere: GcsResolver, server: GcsServer, folder: str, children: list[str]
+) -> None:
+    assert anywhere.children(folder) == children
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("junk", [".git", ".Trash-0", "AACS", "google/.git", "google/a name", "Upper/case", "a//b"])
+def test_junk_names_cost_no_request(anywhere: GcsResolver, server: GcsServer, junk: str) -> None:
+    assert anywhere.children(junk) == []
+    assert anywhere.versions(junk) == []
+    assert not server.requests
+
+
+def test_a_walk_from_the_root_finds_every_model(anywhere: GcsResolver) -> None:
+    models, folders = set(), [*anywhere.children("")]
+    while folders:
+        folder = folders.pop()
+        versions = anywhere.versions(folder)
+        models |= {f"{folder}/{version}" for version in versions}
+        folders += [f"{folder}/{child}" for child in anywhere.children(folder) if child not in versions]
+    models.remove("google/empty/1")  # a number that holds no model
+    assert models == {
+        *(f"google/spice/{version}" for version in (1, 2, 3, 5, 10)),
+        *(f"google/both/{version}" for version in (4, 40, 400)),
+        *(f"google/tfjs-model/movenet/{version}" for version in (2, 3, 4)),
+        "google/elmo/3",
+        "google/text/1",
+        "google/lite-model/spice/1",
+        "google/tfjs-model/spice/1/default/1",
+        "google/tfjs-model/spice/2/default/1",
+        "google/bert/uncased/L-12/1.0/7",
+        "edge-ai/one/1",
+    }
+    for model in models:
+        anywhere.resolve(Handle.parse(model))
+
+
+def test_a_new_version_shows_at_once(client: GcsClient, server: GcsServer) -> None:
+    resolver = GcsResolver(client, "gs://growing/new")
+    with pytest.raises(ModelNotFound):
+        resolver.latest("google/fresh")
+    server.upload("growing", "new/google/fresh/1.tar.gz", b"x")
+    assert resolver.latest("google/fresh") == "1"
+    server.upload("growing", "new/google/fresh/2/saved_model.pb", b"x")
+    assert resolver.latest("google/fresh") == "2"
+    assert resolver.resolve(Handle.parse("google/fresh/2")).form is Form.UNCOMPRESSED
+
+
+def test_what_is_found_can_be_opened(client: GcsClient, server: GcsServer, small: Path, tmp_path: Path) -> None:
+    archive = pack(small, tmp_path / "small.tar.gz").read_bytes()
+    server.upload("growing", "open/noise/small/1.tar.gz", archive)
+    for path, data in files(small).items():
+        server.upload("growing", f"open/noise/small/2/{path}", data)
+    resolver = GcsResolver(client, "gs://growing/open")
+    compressed, uncompressed = Handle.parse("noise/small/1"), Handle.parse("noise/small/2")
+    assert b"".join(GcsStream(client, resolver.resolve(compressed).url).chunks()) == archive
+    url = resolver.resolve(uncompressed).url
+    source = BucketSource.list(client, resolver.hub, uncompressed, url, lambda _, blob: blob)
+    read = {entry.path: source.open(entry).read_at(0, entry.size_bytes) for entry in source.entries() if is_file(entry)}
+    assert read == files(small)
+
+
+def is_file(entry: Entry) -> bool:
+    return entry.kind is EntryKind.FILE
+
+
+def test_an_empty_bucket_is_an_empty_hub(client: GcsClient, server: GcsServer) -> None:
+    resolver = GcsResolver(client, "gs://empty-bucket")
+    assert resolver.children("") == []
+    assert resolver.versions("google/spice") == []
+    with pytest.raises(ModelNotFound, match="gs://empty-bucket has no model google/spice/2"):
+        resolver.resolve(Handle.parse("google/spice/2"))
+    server.upload("empty-bucket", "google/spice/2.tar.gz", b"x")
+    assert resolver.children("") == ["google"]
+
+
+def test_a_prefix_is_a_folder_and_not_the_start_of_a_name(client: GcsClient) -> None:
+    assert GcsResolver(client, "gs://bucket/team/hub").versions("google/spice")[-1] == "10"
+    assert GcsResolver(client, "gs://bucket/team/hub2").versions("google/spice") == ["77"]
+    assert GcsResolver(client, "gs://bucket/team/hu").children("") == []
+
+
+def test_a_prefix_may_hold_any_character(client: GcsClient) -> None:
+    resolver = GcsResolver(client, "gs://bucket/odd #1?/50%2F/")
+    assert resolver.hub == "gs://bucket/odd #1?/50%2F"
+    assert resolver.children("google") == ["spice"]
+    location = resolver.resolve(Handle.parse("google/spice/2"))
+    assert location.url == "gs://bucket/odd #1?/50%2F/google/spice/2"
+
+
+def test_pages_are_followed(tmp_path: Path) -> None:
+    for name in ("one", "tfjs-model/x"):
+        for number in range(1, 1051):
+            put(tmp_path / f"data/bucket/google/{name}/{number}.tgz")
+    with gcs_server(tmp_path / "data") as server:
+        client = GcsClient(GcsSettings(endpoint_url=server.url, retry=QUICK), Cancellation())
+        resolver = GcsResolver(client, "gs://bucket")
+        assert resolver.versions("google/one") == [str(number) for number in range(1, 1051)]
+        assert len(resolver.children("google/one")) == 1050
+        assert resolver.latest("google/tfjs-model/x") == "1050"
+        assert len(server.requests) == 3 * 2
+        client.close()
+
+
+def put(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"x")
+
+
+def test_hundreds_of_models_are_listed_by_one_request_a_folder(tmp_path: Path) -> None:
+    for number in range(400):
+        put(tmp_path / f"data/bucket/google/m{number}/{number}/saved_model.pb")
+    with gcs_server(tmp_path / "data") as server:
+        client = GcsClient(GcsSettings(endpoint_url=server.url, retry=QUICK), Cancellation())
+        resolver = GcsResolver(client, "gs://bucket")
+        assert resolver.children("google") == sorted(f"m{number}" for number in range(400))
+        assert len(server.requests) == 1
+        client.close()
+
+
+def test_pages_of_folders_are_followed() -> None:
+    # The emulator has all folders on the first page, whatever their number; Google's store counts them.
+    def page(request: Request) -> Answer:
+        asked = parse_qs(request.query)
+        assert (asked["prefix"], asked["delimiter"]) == (["hub/google/"], ["/"])
+        number = int(asked.get("pageToken", ["0"])[0])
+        body: dict[str, object] = {"prefixes": [f"hub/google/m{number}/"]}
+        if number < 3:
+            body["nextPageToken"] = str(number + 1)
+        return Answer(200, {}, json.dumps(body).encode())
+
+    with HttpOrigin() as origin:
+        origin.route("/storage/v1/b/bucket/o", page)
+        client = GcsClient(GcsSettings(endpoint_url=origin.url, retry=QUICK), Cancellation())
+        assert GcsResolver(client, "gs://bucket/hub").children("google") == ["m0", "m1", "m2", "m3"]
+        client.close()
+
+
+def test_a_store_that_lists_deeper_than_it_was_asked_shows_no_names_with_slashes() -> None:
+    listed = {"prefixes": ["hub/google/spice/1/", "hub/google/spice/deeper/2/", "hub/google/spice/3/4/"]}
+    with HttpOrigin() as origin:
+        origin.route("/storage/v1/b/bucket/o", lambda _: Answer(200, {}, json.dumps(listed).encode()))
+        client = GcsClient(GcsSettings(endpoint_url=origin.url, retry=QUICK), Cancellation())
+        resolver = GcsResolver(client, "gs://bucket/hub")
+        assert resolver.versions("google/spice") == ["1"]
+        assert resolver.children("google/spice") == ["1"]
+        client.close()
+
+
+@pytest.mark.parametrize("url", ["gs://nobucket", "gs://nobucket/team/hub"])
+def test_a_bucket_that_does_not_exist_is_no_hub(client: GcsClient, server: GcsServer, url: str) -> None:
+    resolver = GcsResolver(client, url)
+    for ask in (
+        lambda: resolver.resolve(Handle.parse("google/spice/2")),
+        lambda: resolver.latest("google/spice"),
+        lambda: resolver.versions("google/tfjs-model/spice"),
+        lambda: resolver.children(""),
+    ):
+        server.reset()
+        with pytest.raises(Unavailable, match=rf"no bucket gs://nobucket, so {url} is no hub: check --hub .*404"):
+            ask()
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_is_access_denied_and_says_what_to_configure(
+    resolver: GcsResolver, server: GcsServer, status: int
+) -> None:
+    for ask in (lambda: resolver.resolve(Handle.parse("google/spice/2")), lambda: resolver.children("")):
+        server.spoil(Fault(status=status))
+        with pytest.raises(AccessDenied, match=rf"{HUB}/.*{status}.*'anon'.*HUBFS_GCS_TOKEN"):
+            ask()
+
+
+def test_server_errors_are_asked_again_and_then_unavailable(resolver: GcsResolver, server: GcsServer) -> None:
+    server.spoil(Fault(status=503), Fault(status=429))
+    assert resolver.latest("google/spice") == "10"
+    assert len(server.requests) == 3
+    server.spoil(*[Fault(status=503)] * 5)
+    with pytest.raises(Unavailable, match="503"):
+        resolver.latest("google/spice")
+
+
+def test_a_store_that_falls_silent_times_out(server: GcsServer) -> None:
+    once = RetryPolicy(attempts=1)
+    client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=0.3, retry=once), Cancellation())
+    server.spoil(Fault(stall_s=2))
+    with pytest.raises(TimedOut, match=HUB):
+        GcsResolver(client, HUB).children("")
+    client.close()
+
+
+def test_a_store_that_died_is_unavailable_and_not_an_empty_hub(tmp_path: Path) -> None:
+    put(tmp_path / "data/bucket/google/spice/2/saved_model.pb")
+    with gcs_server(tmp_path / "data") as server:
+        client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=2, retry=QUICK), Cancellation())
+        resolver = GcsResolver(client, "gs://bucket")
+        assert resolver.latest("google/spice") == "2"
+    with pytest.raises(Unavailable, match="cannot reach"):
+        resolver.children("")
+    with pytest.raises(Unavailable):
+        resolver.resolve(Handle.parse("google/spice/2"))
+    client.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["gs://", "gs:///x", "gs://Bucket/x", "gs://a b/x", "gs://b@d/x", "https://host/x", "bucket", "gs://bu/a\nb"]
+)
+def test_what_is_no_bucket_is_refused_when_it_is_configured(client: GcsClient, url: str) -> None:
+    with pytest.raises(InvalidConfig, match="is not a hub in a bucket: give gs://BUCKET"):
+        GcsResolver(client, url)
+
+
+def test_a_password_in_a_hub_is_not_shown(client: GcsClient) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        GcsResolver(client, "gs://user:secret@bucket/x")
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,35 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.models.known_names import KnownNames
+
+HANDLES = st.lists(
+    st.builds(
+        lambda publisher, name, version: Handle.parse(f"{publisher}/{name}/{version}"),
+        st.sampled_from(["google", "vtab"]),
+        st.sampled_from(["spice", "bert", "bert/small", "bert/large"]),
+        st.integers(1, 3),
+    ),
+    max_size=8,
+)
+
+
+@given(handles=HANDLES)
+def test_it_knows_what_a_walk_over_all_handles_finds(handles: list[Handle]) -> None:
+    known = KnownNames(handles)
+    texts = {str(handle) for handle in handles}
+    for folder in ["", "google", "vtab", "google/bert", "google/bert/small", "google/spice", "nobody"]:
+        prefix = f"{folder}/" if folder else ""
+        expected = {text.removeprefix(prefix).split("/")[0] for text in texts if text.startswith(prefix)}
+        assert known.children(folder) == expected
+        versions = {text.rpartition("/")[2] for text in texts if text.rpartition("/")[0] == folder}
+        assert known.versions(folder) == versions
+
+
+def test_a_handle_that_is_added_twice_is_known_once() -> None:
+    known = KnownNames()
+    for _ in range(2):
+        known.add(Handle.parse("google/spice/2"))
+    assert known.children("") == {"google"}
+    assert known.versions("google/spice") == {"2"}

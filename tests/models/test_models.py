@@ -1,0 +1,643 @@
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pytest
+
+from hubfs.blobs.blob import Blob
+from hubfs.errors import (
+    AccessDenied,
+    Cancelled,
+    Damaged,
+    HubfsError,
+    ModelNotFound,
+    NotFound,
+    Stale,
+    TimedOut,
+    Unavailable,
+)
+from hubfs.hubs.resolver import Form, Location
+from hubfs.hubs.tfhub.handle import Handle
+from hubfs.models.models import Models, ModelsSettings
+from hubfs.models.reachability import Reachability
+from hubfs.sources.source import Entry, Extent
+from hubfs.waiting.cancellation import Cancellation
+from tests.support.mount import eventually
+
+T = TypeVar("T")
+
+HUB = "https://hub.example"
+SPICE = Handle.parse("google/spice/2")
+YAMNET = Handle.parse("google/yamnet/1")
+
+
+class FakeSource:
+    """A source that is only held, never read."""
+
+    url = "https://hub.example/x"
+    identity = "i"
+    model = "m"
+    complete = True
+    streams = False
+    extent = Extent()
+
+    def __init__(self, handle: Handle, form: Form) -> None:
+        self.handle = handle
+        self.form = form
+        self.failure: HubfsError | None = None
+
+    def find(self, path: str) -> Entry:
+        raise NotImplementedError
+
+    def entries(self) -> Sequence[Entry]:
+        raise NotImplementedError
+
+    def open(self, entry: Entry) -> Blob:
+        raise NotImplementedError
+
+
+@dataclass
+class Hub:
+    """A resolver, the openers behind it, a cache's indexes and a clock, all counting what they are asked."""
+
+    hub: str = HUB
+    cached_as: str = HUB
+    forms: dict[Handle, Form] = field(default_factory=lambda: {SPICE: Form.COMPRESSED, YAMNET: Form.UNCOMPRESSED})
+    asked: list[tuple[Handle, Form | None]] = field(default_factory=list)
+    opened: list[tuple[Handle, Form]] = field(default_factory=list)
+    trouble: list[HubfsError] = field(default_factory=list)
+    refusals: dict[Form, HubfsError] = field(default_factory=dict)
+    indexes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    on_disk: list[str] = field(default_factory=list)
+    now_s: float = 1000.0
+    before_answer: Callable[[], object] = lambda: None
+    listings: dict[str, Sequence[str]] = field(default_factory=dict)
+    versions_of: dict[str, Sequence[str]] = field(default_factory=lambda: {"google/spice": ("1", "2", "10")})
+    unversioned: bool = True
+    lists: bool = True
+    questions: list[str] = field(default_factory=list)
+
+    def latest(self, name: str) -> str:
+        self.answering(f"latest {name}")
+        if name not in self.versions_of or not self.unversioned:
+            raise ModelNotFound(f"{HUB}/{name}: no version")
+        return self.versions_of[name][-1]
+
+    def versions(self, name: str) -> Sequence[str]:
+        self.answering(f"versions {name}")
+        return self.versions_of.get(name, ())
+
+    def children(self, folder: str) -> Sequence[str]:
+        self.answering(f"children {folder}")
+        return self.listings.get(folder, ())
+
+    def answering(self, question: str) -> None:
+        self.questions.append(question)
+        self.before_answer()
+        if self.trouble:
+            raise self.trouble[0]
+
+    def resolve(self, handle: Handle, form: Form | None = None) -> Location:
+        self.asked.append((handle, form))
+        self.before_answer()
+        if self.trouble:
+            raise self.trouble.pop(0)
+        if handle not in self.forms:
+            raise ModelNotFound(f"{HUB}/{handle}: no such model")
+        return Location(f"{HUB}/{handle}", form or self.forms[handle])
+
+    def open(self, handle: Handle, location: Location) -> FakeSource:
+        self.opened.append((handle, location.form))
+        if location.form in self.refusals:
+            raise self.refusals[location.form]
+        return FakeSource(handle, location.form)
+
+    def load(self, handle: Handle, index: Mapping[str, Any]) -> FakeSource:
+        if "damaged" in index:
+            raise Damaged("malformed")
+        return FakeSource(handle, Form(index["form"]))
+
+    def known(self, hub: str) -> Iterator[str]:
+        assert hub == "hub.example"
+        return iter(self.on_disk)
+
+
+@pytest.fixture
+def hub() -> Hub:
+    return Hub()
+
+
+@pytest.fixture
+def models(hub: Hub) -> Models:
+    return Models(
+        hub,
+        openers=dict.fromkeys(Form, hub.open),
+        loaders=dict.fromkeys(Form, hub.load),
+        load_index=hub.indexes.get,
+        known_on_disk=hub.known,
+        cancellation=Cancellation(),
+        settings=ModelsSettings(negative_ttl_s=10, failure_ttl_s=30, timeout_s=20, latest_ttl_s=15),
+        timer=lambda: hub.now_s,
+    )
+
+
+def error_of(models: Models, handle: Handle) -> str | None:
+    trouble = models.trouble(handle)
+    return None if trouble is None else trouble.error
+
+
+def test_a_source_is_found_once_and_kept(models: Models, hub: Hub) -> None:
+    source = models.get(SPICE)
+    assert source.form is Form.COMPRESSED
+    hub.now_s += 1e6
+    assert models.get(SPICE) is source
+    assert hub.asked == [(SPICE, None)]
+    assert models.get(YAMNET).form is Form.UNCOMPRESSED
+    assert models.hub == HUB
+
+
+@pytest.mark.parametrize("handle", [SPICE, Handle.parse("no/such/1")])
+def test_sixteen_who_ask_at_once_ask_the_hub_once(models: Models, hub: Hub, handle: Handle) -> None:
+    everybody = threading.Barrier(16)
+    hub.before_answer = lambda: threading.Event().wait(0.2)
+
+    def get() -> object:
+        everybody.wait(10)
+        try:
+            return models.get(handle)
+        except ModelNotFound as error:
+            return error
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = {future.result(10) for future in [pool.submit(get) for _ in range(16)]}
+    assert len(answers) == 1
+    assert len(hub.asked) == 1
+
+
+def test_one_slow_model_does_not_hold_up_another(models: Models, hub: Hub) -> None:
+    answer = threading.Event()
+    hub.before_answer = lambda: hub.asked[-1][0] == SPICE and answer.wait(10)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(models.get, SPICE)
+        assert models.get(YAMNET).handle == YAMNET
+        assert models.known() == [YAMNET]
+        assert not slow.done()
+        answer.set()
+        assert slow.result(10).handle == SPICE
+
+
+def test_no_such_model_is_believed_for_a_while(models: Models, hub: Hub) -> None:
+    missing = Handle.parse("no/such/1")
+    for _ in range(3):
+        with pytest.raises(ModelNotFound, match="no/such/1"):
+            models.get(missing)
+        hub.now_s += 3
+    assert len(hub.asked) == 1
+    hub.forms[missing] = Form.COMPRESSED
+    hub.now_s += 2
+    assert models.get(missing).handle == missing
+    assert len(hub.asked) == 2
+
+
+def test_no_such_model_is_no_error_to_show(models: Models, hub: Hub) -> None:
+    missing = Handle.parse("no/such/1")
+    hub.trouble = [Unavailable("hub.example: no route")]
+    with pytest.raises(Unavailable):
+        models.get(missing)
+    assert error_of(models, missing) == "hub.example: no route"
+    hub.now_s += 1
+    with pytest.raises(ModelNotFound):
+        models.get(missing)
+    assert error_of(models, missing) is None
+    assert models.census(9, idle=True).shown == []
+
+
+def test_a_not_found_that_is_raised_often_does_not_grow(models: Models) -> None:
+    for _ in range(100):
+        with pytest.raises(ModelNotFound) as caught:
+            models.get(Handle.parse("no/such/1"))
+    assert len(caught.traceback) < 10
+
+
+def test_an_unreachable_hub_is_asked_again_a_second_later(models: Models, hub: Hub) -> None:
+    hub.trouble = [Unavailable("hub.example: no route")]
+    with pytest.raises(Unavailable):
+        models.get(SPICE)
+    (known,) = models.census(9, idle=True).shown
+    assert (known.handle, known.source, known.error) == (SPICE, None, "hub.example: no route")
+    assert models.known() == []
+    with pytest.raises(Unavailable):  # whoever waited for the question has its answer
+        models.get(SPICE)
+    assert hub.asked == [(SPICE, None)]
+    (known,) = models.census(9, idle=True).shown
+    assert known.trouble is not None
+    assert known.trouble.count == 2
+    hub.now_s += 1
+    source = models.get(SPICE)
+    assert error_of(models, SPICE) is None
+    (known,) = models.census(9, idle=True).shown
+    assert (known.source, known.trouble) == (source, None)
+
+
+@pytest.mark.parametrize("failure", [Damaged("wrong CRC"), Stale("changed")])
+def test_a_failed_source_is_given_for_a_while_and_then_made_anew(models: Models, hub: Hub, failure: HubfsError) -> None:
+    failed = models.get(SPICE)
+    assert isinstance(failed, FakeSource)
+    failed.failure = failure
+    assert models.get(SPICE) is failed
+    assert error_of(models, SPICE) == str(failure)
+    (known,) = models.census(9, idle=True).shown
+    assert known.trouble is not None
+    assert (known.source, known.error, known.trouble.kind) == (failed, str(failure), type(failure))
+    assert known.trouble.retry_at_s == pytest.approx(time.time() + 30, abs=2)
+    hub.now_s += 29
+    assert models.get(SPICE) is failed
+    hub.now_s += 1
+    anew = models.get(SPICE)
+    assert anew is not failed
+    assert anew.failure is None
+    assert error_of(models, SPICE) is None
+    assert len(hub.asked) == 2
+    assert isinstance(anew, FakeSource)
+    anew.failure = failure
+    assert models.get(SPICE) is anew
+    hub.now_s += 31
+    assert models.get(SPICE) not in (anew, failed)
+
+
+@pytest.mark.parametrize("refusal", [AccessDenied("gs://b: 403"), ModelNotFound("gs://b: empty"), NotFound("gone")])
+def test_a_bucket_that_refuses_leaves_the_archive(
+    models: Models, hub: Hub, refusal: HubfsError, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.refusals[Form.UNCOMPRESSED] = refusal
+    assert models.get(YAMNET).form is Form.COMPRESSED
+    assert hub.asked == [(YAMNET, None), (YAMNET, Form.COMPRESSED)]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert str(refusal) in caplog.text
+    assert error_of(models, YAMNET) is None
+
+
+def test_a_bucket_that_refuses_is_the_error_when_there_is_no_archive(models: Models, hub: Hub) -> None:
+    hub.refusals[Form.UNCOMPRESSED] = AccessDenied("gs://b: 403")
+
+    def second_question_fails() -> None:
+        if len(hub.asked) == 2:
+            hub.trouble.append(ModelNotFound("no archive"))
+
+    hub.before_answer = second_question_fails
+    with pytest.raises(AccessDenied, match="gs://b: 403"):
+        models.get(YAMNET)
+    assert error_of(models, YAMNET) == "gs://b: 403"
+
+
+def test_a_bucket_that_cannot_be_reached_is_not_answered_by_the_archive(models: Models, hub: Hub) -> None:
+    hub.refusals[Form.UNCOMPRESSED] = Unavailable("gs://b: no route")
+    with pytest.raises(Unavailable):
+        models.get(YAMNET)
+    assert hub.opened == [(YAMNET, Form.UNCOMPRESSED)]
+
+
+def test_an_archive_that_refuses_is_not_asked_for_twice(models: Models, hub: Hub) -> None:
+    hub.refusals[Form.COMPRESSED] = AccessDenied("403")
+    with pytest.raises(AccessDenied):
+        models.get(SPICE)
+    assert hub.opened == [(SPICE, Form.COMPRESSED)]
+
+
+@pytest.mark.parametrize("form", Form)
+def test_an_index_spares_the_hub(models: Models, hub: Hub, form: Form) -> None:
+    hub.indexes["hub.example/google/spice/2"] = {"form": form.value}
+    assert models.get(SPICE).form is form
+    assert not hub.asked
+    assert not hub.opened
+
+
+@pytest.mark.parametrize(
+    "index", [{}, {"form": "zip"}, {"form": None}, {"form": []}, {"form": "compressed", "damaged": 1}]
+)
+def test_a_broken_index_is_left_aside(
+    models: Models, hub: Hub, index: Mapping[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.indexes["hub.example/google/spice/2"] = index
+    assert models.get(SPICE).form is Form.COMPRESSED
+    assert len(hub.asked) == 1
+    assert "google/spice/2" in caplog.text
+
+
+def test_known_are_those_that_were_found_and_those_in_the_cache(models: Models, hub: Hub) -> None:
+    hub.on_disk = ["google/spice/2", "google/bert/deep/name/7", "not a handle", "google/noversion", ""]
+    assert models.known() == [Handle.parse("google/bert/deep/name/7"), SPICE]
+    models.get(YAMNET)
+    with pytest.raises(ModelNotFound):
+        models.get(Handle.parse("no/such/1"))
+    assert models.known() == [Handle.parse("google/bert/deep/name/7"), SPICE, YAMNET]
+    assert hub.asked[0] == (YAMNET, None)
+
+
+def test_models_that_the_library_extracted_come_after_the_cache_and_before_the_hub(hub: Hub) -> None:
+    extracted = FakeSource(SPICE, Form.COMPRESSED)
+    models = Models(
+        hub,
+        openers=dict.fromkeys(Form, hub.open),
+        loaders=dict.fromkeys(Form, hub.load),
+        load_index=hub.indexes.get,
+        known_on_disk=hub.known,
+        load_extracted={SPICE: extracted, YAMNET: FakeSource(YAMNET, Form.COMPRESSED)}.get,
+        cancellation=Cancellation(),
+        settings=ModelsSettings(),
+    )
+    hub.indexes["hub.example/google/yamnet/1"] = {"form": "uncompressed"}
+    assert models.get(SPICE) is extracted
+    assert models.get(YAMNET).form is Form.UNCOMPRESSED
+    assert not hub.asked
+
+
+def test_has_is_what_was_found_or_is_cached(models: Models, hub: Hub) -> None:
+    assert not models.has(SPICE)
+    models.get(SPICE)
+    assert models.has(SPICE)
+    assert not models.has(YAMNET)
+    hub.indexes["hub.example/google/yamnet/1"] = {"form": "uncompressed"}
+    assert models.has(YAMNET)
+    assert hub.asked == [(SPICE, None)]
+
+
+Question = Callable[[Models], object]
+QUESTIONS: dict[str, Question] = {
+    "latest": lambda models: models.latest("google/spice"),
+    "versions": lambda models: models.versions("google/spice"),
+    "children": lambda models: models.children("google"),
+}
+every_question = pytest.mark.parametrize("ask", QUESTIONS.values(), ids=QUESTIONS)
+
+
+class TestWhatMayChange:
+    """The latest version, the versions, the names that a hub lists."""
+
+    def test_is_what_the_hub_says(self, models: Models, hub: Hub) -> None:
+        hub.listings["google"] = ["bert", "spice"]
+        assert models.latest("google/spice") == "10"
+        assert models.versions("google/spice") == ("1", "2", "10")
+        assert models.versions("google/nothing") == ()
+        assert models.children("google") == ["bert", "spice"]
+        assert models.children("nobody") == ()
+        hub.lists = False
+        assert models.children("google") is None
+
+    @every_question
+    def test_is_asked_again_when_its_time_is_over(self, models: Models, hub: Hub, ask: Question) -> None:
+        hub.listings["google"] = ["spice"]
+        before = ask(models)
+        hub.versions_of["google/spice"] = ("1", "11")
+        hub.listings["google"] = ["bert", "spice"]
+        hub.now_s += 14
+        assert ask(models) == before
+        assert len(hub.questions) == 1
+        hub.now_s += 1
+        assert ask(models) != before
+        assert len(hub.questions) == 2
+
+    @every_question
+    def test_is_asked_once_by_sixteen_at_once(self, models: Models, hub: Hub, ask: Question) -> None:
+        everybody = threading.Barrier(16)
+        hub.before_answer = lambda: threading.Event().wait(0.2)
+
+        def question() -> object:
+            everybody.wait(10)
+            return ask(models)
+
+        with ThreadPoolExecutor(16) as pool:
+            answers = [future.result(10) for future in [pool.submit(question) for _ in range(16)]]
+        assert answers == 16 * answers[:1]
+        assert len(hub.questions) == 1
+
+    def test_of_one_name_waits_for_no_other(self, models: Models, hub: Hub) -> None:
+        answer = threading.Event()
+        hub.before_answer = lambda: hub.questions[-1] == "latest google/slow" and answer.wait(10)
+        hub.versions_of["google/slow"] = ("3",)
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(models.latest, "google/slow")
+            assert models.latest("google/spice") == "10"
+            answer.set()
+            assert slow.result(10) == "3"
+
+    def test_no_version_is_believed_for_a_while(self, models: Models, hub: Hub) -> None:
+        for _ in range(3):
+            with pytest.raises(ModelNotFound, match="google/nothing"):
+                models.latest("google/nothing")
+        assert hub.questions == ["latest google/nothing", "versions google/nothing"]
+        hub.versions_of["google/nothing"] = ("1",)
+        hub.now_s += 15
+        assert models.latest("google/nothing") == "1"
+
+    def test_a_hub_that_knows_no_unversioned_names_has_a_newest_version(self, models: Models, hub: Hub) -> None:
+        hub.unversioned = False
+        assert models.latest("google/spice") == "10"
+
+    @pytest.mark.parametrize("trouble", [Unavailable("no route"), TimedOut("stalled")])
+    def test_a_hub_that_is_down_leaves_the_newest_known_version(
+        self, models: Models, hub: Hub, trouble: HubfsError
+    ) -> None:
+        hub.trouble = [trouble]
+        hub.on_disk = ["google/spice/9", "google/spice/10", "google/spice/deeper/77", "google/other/88"]
+        for _ in range(3):
+            assert models.latest("google/spice") == "10"
+        assert hub.questions == ["latest google/spice"]  # nobody waits twice for a hub that is down
+        (latest,) = models.latest_asked()
+        assert (latest.version, latest.error, latest.asked_at_s) == ("10", str(trouble), None)
+        hub.trouble.clear()
+        hub.versions_of["google/spice"] = ("12",)
+        hub.now_s += 15
+        assert eventually(lambda: models.latest("google/spice") == "12")  # asked behind the reader's back
+        assert len(hub.questions) == 2
+        assert models.stale("google/spice") is None
+
+    @pytest.mark.parametrize("trouble", [Unavailable("no route"), TimedOut("stalled"), AccessDenied("403")])
+    def test_without_a_known_version_the_reason_is_told(self, models: Models, hub: Hub, trouble: HubfsError) -> None:
+        hub.trouble = [trouble]
+        with pytest.raises(type(trouble)) as caught:
+            models.latest("google/spice")
+        assert caught.value is trouble
+
+    @pytest.mark.parametrize("trouble", [Unavailable("no route"), TimedOut("x"), AccessDenied("403"), Damaged("y")])
+    def test_listings_do_without_a_hub_that_does_not_answer(
+        self, models: Models, hub: Hub, trouble: HubfsError, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        hub.trouble = [trouble]
+        hub.listings["google"] = ["spice"]
+        for _ in range(3):
+            assert models.versions("google/spice") == ()
+            assert models.children("google") is None
+        whole = isinstance(trouble, Unavailable | TimedOut)  # then the other question need not be asked
+        assert hub.questions == ["versions google/spice", "children google"][: 1 if whole else 2]
+        warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+        assert len(warnings) == len(hub.questions)
+        assert str(trouble) in caplog.text
+        hub.trouble.clear()
+        hub.now_s += 15
+        assert eventually(lambda: models.versions("google/spice") == ("1", "2", "10"))
+        assert eventually(lambda: models.children("google") == ["spice"])
+        hub.trouble = [trouble]
+        hub.now_s += 15
+        assert models.versions("google/spice") == ("1", "2", "10")  # what was listed before stands in
+        assert models.children("google") == ["spice"]
+
+    def test_a_hub_that_lists_nothing_has_not_answered_by_saying_so(self, hub: Hub) -> None:
+        """A poller lists a model's directory: of a hub that hangs, every listing but the first costs nothing."""
+        waited_s: list[float] = []
+
+        class Noted(Reachability):
+            def ask(self, question: str, ask: Callable[[], T], patience_s: float) -> T:
+                begun_s = time.monotonic()
+                try:
+                    return super().ask(question, ask, min(patience_s, 0.05))
+                finally:
+                    waited_s.append(time.monotonic() - begun_s)
+
+        hub.lists = False
+        cancellation = Cancellation()
+        models = Models(
+            hub,
+            openers=dict.fromkeys(Form, hub.open),
+            loaders=dict.fromkeys(Form, hub.load),
+            load_index=hub.indexes.get,
+            known_on_disk=hub.known,
+            cancellation=cancellation,
+            settings=ModelsSettings(),
+            reachability=Noted(HUB, cancellation, timer=lambda: hub.now_s),
+            timer=lambda: hub.now_s,
+        )
+        heard = threading.Event()
+        hub.before_answer = lambda: heard.wait(60)
+        try:
+            for _ in range(30):
+                assert models.children("google/spice") is None
+                assert models.versions("google/spice") == ()
+                hub.now_s += 2
+        finally:
+            heard.set()
+        assert hub.questions == ["versions google/spice"]
+        assert sum(one_s >= 0.05 for one_s in waited_s) == 1, "a poller waited again for a hub that hangs"
+
+    @every_question
+    def test_the_end_of_the_mount_is_no_answer(self, models: Models, hub: Hub, ask: Question) -> None:
+        hub.trouble = [Cancelled("going away")]
+        with pytest.raises(Cancelled):
+            ask(models)
+
+    def test_the_last_answer_counts_more_than_a_newer_version_that_somebody_read(
+        self, models: Models, hub: Hub
+    ) -> None:
+        hub.versions_of["google/spice"] = ("1", "2")
+        assert models.latest("google/spice") == "2"
+        hub.on_disk = ["google/spice/2", "google/spice/3"]  # 3 is there, and not released yet
+        hub.trouble = [Unavailable("no route")]
+        hub.now_s += 15
+        assert models.latest("google/spice") == "2"
+        (latest,) = models.latest_asked()
+        assert latest.asked_at_s == pytest.approx(time.time(), abs=5)
+
+    def test_what_is_here_counts_more_than_a_last_answer_that_is_not(self, models: Models, hub: Hub) -> None:
+        assert models.latest("google/spice") == "10"
+        hub.on_disk = ["google/spice/2"]
+        hub.trouble = [Unavailable("no route")]
+        hub.now_s += 15
+        assert models.latest("google/spice") == "2"
+
+    def test_becoming_old_and_recovering_is_logged_once_each(
+        self, models: Models, hub: Hub, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        assert models.latest("google/spice") == "10"
+        hub.trouble = [Unavailable("no route")]
+        for _ in range(20):
+            hub.now_s += 3
+            assert models.latest("google/spice") == "10"
+        hub.trouble.clear()
+        for _ in range(3):
+            hub.now_s += 20
+            assert eventually(lambda: models.latest("google/spice") == "10" and not models.stale("google/spice"))
+        lines = [record.getMessage() for record in caplog.records if "google/spice/latest" in record.getMessage()]
+        assert len(lines) == 2
+        assert "may be old: no route" in lines[0]
+        assert "again" in lines[1]
+
+    def test_a_silent_hub_is_waited_for_once_and_only_as_long_as_patience_lasts(self, hub: Hub) -> None:
+        models = Models(
+            hub,
+            openers=dict.fromkeys(Form, hub.open),
+            loaders=dict.fromkeys(Form, hub.load),
+            load_index=hub.indexes.get,
+            known_on_disk=hub.known,
+            cancellation=Cancellation(),
+            settings=ModelsSettings(patience_s=1.0, listing_patience_s=1.0),
+        )
+        hub.on_disk = ["google/spice/9"]
+        heard = threading.Event()
+        hub.before_answer = lambda: heard.wait(60)
+        begun_s = time.monotonic()
+        for _ in range(50):
+            assert models.latest("google/spice") == "9"
+            assert models.versions("google/spice") == ()
+            assert models.children("google") is None
+        assert time.monotonic() - begun_s < 40, "somebody waited for the hub"
+        assert hub.questions == ["latest google/spice"]
+        heard.set()
+        assert eventually(lambda: models.latest("google/spice") == "10")
+        assert hub.questions == ["latest google/spice"], "the answer that came late was thrown away"
+
+
+class TestCensus:
+    """Of models that were looked up, those are told of that somebody uses, and those in trouble."""
+
+    @pytest.fixture
+    def many(self, hub: Hub) -> list[Handle]:
+        handles = [Handle.parse(f"google/m{number:02}/1") for number in range(20)]
+        hub.forms.update(dict.fromkeys(handles, Form.COMPRESSED))
+        return handles
+
+    def test_what_was_only_looked_up_is_counted(self, models: Models, many: list[Handle]) -> None:
+        for handle in many:
+            models.get(handle)
+        census = models.census(100)
+        assert (census.found, census.in_use, census.in_trouble, census.shown) == (20, 0, 0, [])
+        assert [known.handle for known in models.census(100, idle=True).shown] == many
+
+    def test_a_model_is_in_use_until_ten_minutes_after_its_last_file(
+        self, models: Models, hub: Hub, many: list[Handle]
+    ) -> None:
+        for handle in many:
+            models.get(handle)
+        releases = [models.use(many[7]), models.use(many[7]), models.use(many[3])]
+        hub.now_s += 10_000
+        assert [known.handle for known in models.census(100).shown] == [many[3], many[7]]
+        for release in releases:
+            release()
+        hub.now_s += 599
+        assert [known.handle for known in models.census(100).shown] == [many[3], many[7]]
+        hub.now_s += 2
+        assert models.census(100).in_use == 0
+
+    def test_what_streams_is_in_use(self, models: Models, many: list[Handle]) -> None:
+        source = models.get(many[0])
+        assert isinstance(source, FakeSource)
+        source.streams = True
+        assert [known.handle for known in models.census(100).shown] == [many[0]]
+
+    def test_trouble_comes_first_where_not_all_are_shown(self, models: Models, hub: Hub, many: list[Handle]) -> None:
+        for handle in many[:10]:
+            models.get(handle)
+            models.use(handle)
+        failed = models.get(many[15])
+        assert isinstance(failed, FakeSource)
+        failed.failure = Damaged("wrong CRC")
+        hub.trouble = [Unavailable("hub.example: no route")]
+        with pytest.raises(Unavailable):
+            models.get(many[19])
+        census = models.census(3)
+        assert (census.found, census.in_use, census.in_trouble) == (12, 10, 2)
+        assert [known.handle for known in census.shown] == [many[9], many[15], many[19]]
