@@ -10,12 +10,11 @@ from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.store import ObjectStoreSettings
 from hubfs.catalogue import document as catalog_document
 from hubfs.catalogue.provider import Fetch
-from hubfs.commands.resolve import handle_on, is_versioned
 from hubfs.errors import InvalidHandle
 from hubfs.hubs.bucket.resolver import GcsResolver
 from hubfs.hubs.offline import OfflineResolver
 from hubfs.hubs.resolver import Form, Resolver
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.hubs.tfhub.handle import Handle, handle_on, is_versioned
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.settings.config import Config
 from hubfs.waiting.cancellation import Cancellation

@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubfs import __version__
-from hubfs import endpoints as doors
+from hubfs import __version__, endpoints
 from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.retry import RetryPolicy
@@ -85,13 +84,13 @@ def assemble(
     """
     cancellation = Cancellation()
 
-    # Bytes: the two doors.
+    # Bytes: the two endpoints.
     # A host that asks for a longer wait than the silence that is borne is a silent one.
     retry = RetryPolicy(retry_after_cap_s=config.stall_timeout_s)
-    http = HttpClient(doors.http_settings(config, retry), cancellation)
-    gcs = GcsClient(doors.gcs_settings(config, retry), cancellation)
+    http = HttpClient(endpoints.http_settings(config, retry), cancellation)
+    gcs = GcsClient(endpoints.gcs_settings(config, retry), cancellation)
 
-    resolver = doors.resolver(config, http, gcs)
+    resolver = endpoints.resolver(config, http, gcs)
 
     # Memory: transfers and windows take at most half of it, and what they do not take is for blocks.
     budget = MemoryBudget(config.memory_size_bytes // 2)
@@ -113,7 +112,7 @@ def assemble(
     shared = None
     shared_cache_url = _shared_cache_url(config, resolver)
     if shared_cache_url is not None:
-        shared = SharedCache.open(shared_cache_url, doors.store_settings(config, retry), cancellation, disk)
+        shared = SharedCache.open(shared_cache_url, endpoints.store_settings(config, retry), cancellation, disk)
         cache = OverShared(memory, shared.tier) if disk is None else TieredCache(memory, OverShared(disk, shared.tier))
         indexes, turns = CombinedIndexes(local_indexes, shared.indexes), shared.turns
     if layout is not None and disk is not None:
@@ -165,7 +164,7 @@ def assemble(
     catalog = CatalogProvider(
         cancellation,
         file=config.catalog,
-        fetch=_patient(doors.document_fetcher(config, http), reachability),
+        fetch=_patient(endpoints.document_fetcher(config, http), reachability),
         hub=resolver.hub,
     )
     modules = TfhubModules(

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubfs.errors import HubfsError, InvalidHandle, ModelNotFound, MountFailed, Unavailable
-from hubfs.hubs.tfhub.handle import Handle, is_name_segment, is_publisher
+from hubfs.errors import HubfsError, ModelNotFound, MountFailed, Unavailable
+from hubfs.hubs.tfhub.handle import handle_on, is_versioned
 from hubfs.mounts import presence
 from hubfs.mounts import table as mount_table
 from hubfs.mounts.processes import is_stopped
@@ -116,24 +116,3 @@ def _reason(path: Path, error: OSError) -> str:
             if version == path.name:
                 return reason
     return f"{error.strerror}; see `hubfs status`"
-
-
-def handle_on(hub: str, text: str) -> str | None:
-    """The handle or name in `text`, which may be its URL on `hub`; None for the URL of something else."""
-    if "://" not in text:
-        return text.strip("/")
-    without_scheme = text.partition("://")[2].partition("?")[0].strip("/")
-    prefix = hub.partition("://")[2].strip("/") + "/"
-    return without_scheme.removeprefix(prefix) if without_scheme.startswith(prefix) else None
-
-
-def is_versioned(name: str) -> bool:
-    """Whether `name` is a handle; else it is a name without version. Raises `InvalidHandle` for neither."""
-    try:
-        Handle.parse(name)
-    except InvalidHandle:
-        segments = name.split("/")
-        if len(segments) < 2 or not is_publisher(segments[0]) or not all(map(is_name_segment, segments)):  # noqa: PLR2004 - publisher and name
-            raise
-        return False
-    return True

@@ -13,7 +13,7 @@ from hubfs.cache.block_cache import Release
 from hubfs.cache.disk.indexes import Index
 from hubfs.cache.disk.latest import LatestAnswers, NoLatestAnswers
 from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, ModelNotFound, NotFound
-from hubfs.hubs.resolver import Form, Location, Resolver
+from hubfs.hubs.resolver import Form, Resolver
 from hubfs.hubs.tfhub.handle import Handle
 from hubfs.models.answers import AnswersSettings, ChangingAnswers, Latest
 from hubfs.models.known_handles import KnownHandles
@@ -21,7 +21,7 @@ from hubfs.models.reachability import Asking, Reachability
 from hubfs.models.troubles import Trouble, Troubles
 from hubfs.models.uses import Uses
 from hubfs.sources.naming import hub_label
-from hubfs.sources.source import Source
+from hubfs.sources.source import Loader, Opener, Source
 from hubfs.waiting.cancellation import Cancellation
 from hubfs.waiting.single_flight import SingleFlight
 
@@ -32,12 +32,6 @@ _SHARED_S = 1.0
 sixteen readers of a hub that hung were told one after the other, the last after 104 s."""
 
 _UNREACHABLE_KEPT = 1000
-
-Opener = Callable[[Handle, Location], Source]
-"""Makes the source of a model at a location. May ask the network."""
-
-Loader = Callable[[Handle, Index], Source]
-"""Makes the source of a model that the cache has an index of, without the network. Raises `Damaged`."""
 
 
 @dataclass(frozen=True)

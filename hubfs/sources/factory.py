@@ -17,7 +17,6 @@ from hubfs.cache.turns import Turns
 from hubfs.hubs.resolver import Form, Location, Resolver
 from hubfs.hubs.tfhub.handle import Handle
 from hubfs.memory_budget import MemoryBudget
-from hubfs.models.models import Loader, Opener
 from hubfs.sources.archive.opener import ArchiveOpener
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.bucket import BucketSource
@@ -25,7 +24,7 @@ from hubfs.sources.extracted.source import find_extracted, spellings
 from hubfs.sources.listed import FailingBlob
 from hubfs.sources.locating import located_anew
 from hubfs.sources.single_file import FileSource
-from hubfs.sources.source import Source
+from hubfs.sources.source import Loader, Opener, Source
 from hubfs.sources.tfjs import TfjsSource
 from hubfs.waiting.cancellation import Cancellation
 

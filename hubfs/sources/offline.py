@@ -11,8 +11,7 @@ from hubfs.cache.disk.indexes import Index
 from hubfs.errors import HubfsError, IsADirectory, NotCached
 from hubfs.hubs.resolver import Form
 from hubfs.hubs.tfhub.handle import Handle
-from hubfs.models.models import Loader
-from hubfs.sources.source import Entry, EntryKind, Extent, Source, with_holes
+from hubfs.sources.source import Entry, EntryKind, Extent, Loader, Source, with_holes
 
 
 class CachedOnlyBlob:

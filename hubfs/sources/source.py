@@ -1,6 +1,6 @@
 """A source: one model's entries, and the blobs behind them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -8,8 +8,9 @@ from typing import Protocol
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.sparse import SparseBlob, SparseMap
 from hubfs.blobs.stamp import Stamp
+from hubfs.cache.disk.indexes import Index
 from hubfs.errors import HubfsError
-from hubfs.hubs.resolver import Form
+from hubfs.hubs.resolver import Form, Location
 from hubfs.hubs.tfhub.handle import Handle
 
 
@@ -136,3 +137,10 @@ class Source(Protocol):
     def open(self, entry: Entry) -> Blob:
         """The bytes of a file entry."""
         ...
+
+
+Opener = Callable[[Handle, Location], Source]
+"""Makes the source of a model at a location. May ask the network."""
+
+Loader = Callable[[Handle, Index], Source]
+"""Makes the source of a model that the cache has an index of, without the network. Raises `Damaged`."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from hubfs import endpoints as doors
+from hubfs import endpoints
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.store import open_store
@@ -63,7 +63,7 @@ def hub(config: Config) -> Finding:
     """Whether the hub answers."""
 
     def ask() -> str:
-        with doors.asking(config, _ONCE) as (resolver, http):
+        with endpoints.asking(config, _ONCE) as (resolver, http):
             if config.hub.startswith("gs://"):
                 return f"{len(resolver.children(''))} names at its root"
             return f"status {http.reply(config.hub, max_body_bytes=1).status}"
@@ -76,7 +76,7 @@ def buckets(config: Config) -> Finding:
     url = config.gcs_endpoint_url or _GOOGLE
 
     def ask() -> str:
-        with doors.asking(config, _ONCE) as (_, http):
+        with endpoints.asking(config, _ONCE) as (_, http):
             return f"status {http.reply(url, max_body_bytes=1).status}"
 
     found = _asked("bucket", redacted(url), ask, "")
@@ -93,7 +93,7 @@ def shared_cache(config: Config, url: str) -> Finding:
     """Whether the store of a fleet answers. Nothing is written to it."""
 
     def ask() -> str:
-        store = open_store(url, doors.store_settings(config, _ONCE), Cancellation())
+        store = open_store(url, endpoints.store_settings(config, _ONCE), Cancellation())
         try:
             store.get("doctor")
         finally:
