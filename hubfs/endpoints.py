@@ -17,7 +17,7 @@ from hubfs.hubs.resolver import Form, Resolver
 from hubfs.hubs.tfhub.handle import Handle, handle_on, is_versioned
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.settings.config import Config
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 
 @contextmanager

@@ -47,7 +47,7 @@ from hubfs.status import RecentProblems, Status
 from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.tfhub_modules import TfhubModules
 from hubfs.tree.virtual_tree import VirtualTree
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 _log = logging.getLogger(__name__)
 

@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 from hubfs.blobs.blob import Blob
 from hubfs.errors import Stale
-from hubfs.waiting.cancellation import Cancellation
-from hubfs.waiting.single_flight import SingleFlight
+from hubfs.waiting import Cancellation, SingleFlight
 
 _OPENING_S = 300.0
 """The bound for a reader that waits for another one's opening; that gives up much earlier."""

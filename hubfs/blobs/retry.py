@@ -10,7 +10,7 @@ from typing import TypeVar
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.errors import HubfsError, TimedOut, Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 _log = logging.getLogger(__name__)
 

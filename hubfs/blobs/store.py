@@ -20,7 +20,7 @@ from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.http.url import redacted, without_secrets
 from hubfs.blobs.retry import Permanent, RetryPolicy, retrying
 from hubfs.errors import AccessDenied, HubfsError, InvalidConfig, NotFound, TimedOut, Unavailable, quoted
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 T = TypeVar("T")
 

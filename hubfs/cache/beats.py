@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from hubfs.errors import Cancelled
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 _log = logging.getLogger(__name__)
 

@@ -14,8 +14,7 @@ from hubfs.cache.shared.layout import RUN_BLOCKS as SHARED_RUN_BLOCKS
 from hubfs.cache.turns import NoTurns, Turns
 from hubfs.errors import Cancelled, Damaged
 from hubfs.memory_budget import MemoryBudget
-from hubfs.waiting.cancellation import Cancellation
-from hubfs.waiting.single_flight import await_result
+from hubfs.waiting import Cancellation, await_result
 
 __all__ = ["CachedBlob", "slice_blocks"]
 

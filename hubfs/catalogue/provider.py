@@ -10,8 +10,7 @@ from hubfs.catalogue.catalogue import Catalog
 from hubfs.catalogue.document import CatalogDocument
 from hubfs.catalogue.file import parse_catalog, read_catalog
 from hubfs.errors import Cancelled, HubfsError
-from hubfs.waiting.cancellation import Cancellation
-from hubfs.waiting.single_flight import SingleFlight
+from hubfs.waiting import Cancellation, SingleFlight
 
 _log = logging.getLogger(__name__)
 

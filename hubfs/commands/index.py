@@ -15,7 +15,7 @@ from hubfs.sources.archive.contents import ArchiveContents
 from hubfs.sources.archive.recording import ArchiveRecording
 from hubfs.sources.archive.repeats import Repeats
 from hubfs.sources.archive.walk import walk
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 _CHUNK_BYTES = 256 << 10
 

@@ -14,8 +14,7 @@ from hubfs.errors import Cancelled, HubfsError, InvalidHandle, ModelNotFound
 from hubfs.hubs.resolver import Resolver
 from hubfs.hubs.tfhub.handle import Handle
 from hubfs.models.reachability import Asking, OutOfReach
-from hubfs.waiting.cancellation import Cancellation
-from hubfs.waiting.single_flight import SingleFlight
+from hubfs.waiting import Cancellation, SingleFlight
 
 _log = logging.getLogger(__name__)
 

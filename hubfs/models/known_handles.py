@@ -9,8 +9,7 @@ from cachetools import TTLCache
 from hubfs.errors import InvalidHandle
 from hubfs.hubs.tfhub.handle import Handle
 from hubfs.models.known_names import KnownNames
-from hubfs.waiting.cancellation import Cancellation
-from hubfs.waiting.single_flight import SingleFlight
+from hubfs.waiting import Cancellation, SingleFlight
 
 
 class KnownHandles:

@@ -22,8 +22,7 @@ from hubfs.models.troubles import Trouble, Troubles
 from hubfs.models.uses import Uses
 from hubfs.sources.naming import hub_label
 from hubfs.sources.source import Loader, Opener, Source
-from hubfs.waiting.cancellation import Cancellation
-from hubfs.waiting.single_flight import SingleFlight
+from hubfs.waiting import Cancellation, SingleFlight
 
 _log = logging.getLogger(__name__)
 

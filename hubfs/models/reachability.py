@@ -14,8 +14,7 @@ from cachetools import TTLCache
 
 from hubfs.blobs.retry import Busy, Permanent
 from hubfs.errors import Cancelled, HubfsError, NotFound, TimedOut, Unavailable
-from hubfs.waiting.cancellation import Cancellation
-from hubfs.waiting.single_flight import await_result
+from hubfs.waiting import Cancellation, await_result
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from hubfs.formats.gzip.index import TRAILER_BYTES
 from hubfs.formats.gzip.recorder import SPACING_BYTES, SPACING_OUTPUT_BYTES, IndexRecorder
 from hubfs.formats.index_file import SUFFIX, IndexedMember, IndexFile
 from hubfs.serve.listing import Listing, Member
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 _CHUNK_BYTES = 1 << 20
 _LEVEL = 1  # of isal's 0..3; weights hardly compress at any

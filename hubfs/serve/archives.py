@@ -15,7 +15,7 @@ from hubfs.serve.archive import index_beside, write_archive
 from hubfs.serve.folder import ArchiveFolder
 from hubfs.serve.listing import Listing
 from hubfs.serve.models import Model, ModelDirectory
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 3  # at a model that somebody is changing right now

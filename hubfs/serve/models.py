@@ -13,8 +13,7 @@ from cachetools import TTLCache
 from hubfs.errors import EntryNotFound, ModelNotFound
 from hubfs.hubs.tfhub.handle import Handle, Kind, is_name_segment, is_publisher, is_version
 from hubfs.serve.listing import Listing, is_hidden, list_members
-from hubfs.waiting.cancellation import Cancellation
-from hubfs.waiting.single_flight import SingleFlight
+from hubfs.waiting import Cancellation, SingleFlight
 
 _log = logging.getLogger(__name__)
 _ARCHIVE_SUFFIX = ".tar.gz"

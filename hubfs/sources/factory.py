@@ -26,7 +26,7 @@ from hubfs.sources.locating import located_anew
 from hubfs.sources.single_file import FileSource
 from hubfs.sources.source import Loader, Opener, Source
 from hubfs.sources.tfjs import TfjsSource
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 
 class SourceFactory:

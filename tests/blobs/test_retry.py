@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hubfs.blobs.retry import PROGRESS_BYTES, Busy, Permanent, Retries, RetryingBlob, RetryPolicy, retrying
 from hubfs.errors import Cancelled, HubfsError, NotFound, Stale, TimedOut, Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 QUICK = RetryPolicy(attempts=4, base_s=0.001, cap_s=0.002)
 

@@ -11,7 +11,7 @@ import pytest
 
 from hubfs.blobs.store import GcsStore, ObjectStore, ObjectStoreSettings, StoredObject, open_store
 from hubfs.errors import Cancelled, HubfsError, InvalidConfig, NotFound, TimedOut, Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
 
 NAME = "blocks/127.0.0.1:8080%2Fhub/google/my.model/2@0a1b/f00/000001.ff"

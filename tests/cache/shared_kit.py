@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from hubfs.blobs.store import ObjectStore, ObjectStoreSettings, StoredObject, open_store
 from hubfs.errors import Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 T = TypeVar("T")
 

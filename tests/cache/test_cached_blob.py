@@ -15,7 +15,7 @@ from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
 from hubfs.errors import Cancelled, Damaged, Unavailable
 from hubfs.memory_budget import MemoryBudget
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.mount import eventually
 from tests.support.waiting import waiting_threads
 

@@ -12,7 +12,7 @@ from hubfs.cache.shared.indexes import SharedIndexes
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedTier
 from hubfs.cache.shared.turns import SharedTurns
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.cache.disk_kit import KEY, PLENTY_BYTES, block_of
 from tests.cache.shared_kit import memory_store
 from tests.support.mount import eventually

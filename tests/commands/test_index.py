@@ -19,7 +19,7 @@ from hubfs.errors import Damaged, InvalidConfig, Stale, Unavailable
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.gzip.index import pack_window
 from hubfs.formats.index_file import IndexFile
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.archives import model_files, tar_of
 from tests.support.checkpoints import mixture
 

@@ -8,7 +8,7 @@ from hubfs.hubs.resolver import Form
 from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.listed import ListedSource, tree_of
 from hubfs.sources.prefetch.prefetcher import Prefetcher
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.contracts.blob_contract import BlobContract
 
 NAME = "variables/variables.data-00000-of-00001"

@@ -6,7 +6,7 @@ import pytest
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.checksummed import ChecksummedBlob
 from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsSettings
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.contracts.blob_contract import BlobContract
 from tests.support.gcs_server import GcsServer, gcs_server
 

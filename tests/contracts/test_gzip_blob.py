@@ -9,7 +9,7 @@ from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.formats.gzip import recorder as index_recorder
 from hubfs.formats.gzip.blob import GzipBlob
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.contracts.blob_contract import BlobContract
 from tests.support.checkpoints import index_of
 

@@ -9,7 +9,7 @@ from hubfs.blobs.blob import Blob
 from hubfs.blobs.lazy import LazyBlob
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.errors import Stale, Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.contracts.blob_contract import BlobContract
 
 

@@ -6,7 +6,7 @@ from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.gcs.stream import GcsStream
 from hubfs.blobs.http.stream import HttpStream
 from hubfs.blobs.streaming.stream import RangedStream
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.contracts.stream_contract import StreamContract
 from tests.support.gcs_server import gcs_server
 from tests.support.http_clients import QUICK, http_client

@@ -19,7 +19,7 @@ from hubfs.formats.gzip import stream as gzip
 from hubfs.formats.inflating import parallel as parallel_gzip
 from hubfs.formats.inflating import protocol as worker_protocol
 from hubfs.formats.inflating.parallel import ParallelInflater, WorkerLost
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.archives import flipped, gzipped, in_chunks, without
 from tests.support.figures import budget
 from tests.support.inflating import feeding_threads, inflating_processes, noise_and_text, zeros_archive

@@ -31,7 +31,7 @@ from hubfs.sources.source import Entry, EntryKind, Extent
 from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.tfhub_modules import TfhubModules
 from hubfs.tree.virtual_tree import VirtualTree
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 ROOT = "/google/spice/2"
 FILES = {"saved_model.pb": b"graph" * 100, "variables/variables.index": b"index"}

@@ -2,7 +2,7 @@
 
 from hubfs.hubs.tfhub.handle import Handle
 from hubfs.models.known_handles import KnownHandles
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.clock import Clock
 
 

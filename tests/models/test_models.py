@@ -25,7 +25,7 @@ from hubfs.hubs.tfhub.handle import Handle
 from hubfs.models.models import Models, ModelsSettings
 from hubfs.models.reachability import Reachability
 from hubfs.sources.source import Entry, Extent
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.mount import eventually
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ import pytest
 from hubfs.blobs.retry import Busy
 from hubfs.errors import AccessDenied, Cancelled, HubfsError, ModelNotFound, TimedOut, Unavailable
 from hubfs.models.reachability import AtOnce, Outage, OutOfReach, Plan, Reachability, plan_of
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.clock import Clock
 from tests.support.mount import eventually
 

@@ -19,7 +19,7 @@ from hubfs.cache.shared.over import OverShared
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedSettings, SharedTier
 from hubfs.cache.tiered import TieredCache
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.cache.shared_kit import memory_store
 from tests.contracts.block_cache_contract import block_of
 from tests.properties.kit import examples

@@ -29,7 +29,7 @@ from hubfs.formats.gzip import recorder as index_recorder
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.gzip.index import GzipIndex
 from hubfs.memory_budget import MemoryBudget
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.properties.kit import examples
 from tests.support.archives import gzipped, tar_of
 from tests.support.checkpoints import index_of, mixture

@@ -15,7 +15,7 @@ from hubfs.formats.tar.walk import members
 from hubfs.serve.archive import write_archive
 from hubfs.serve.listing import list_members
 from hubfs.serve.models import ModelDirectory
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.serve.serving import write_model
 
 

@@ -20,7 +20,7 @@ from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.naming import model_name
 from hubfs.sources.source import Entry, EntryKind, Source
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
 from tests.support.one_answer import one_answer
 

@@ -30,7 +30,7 @@ from hubfs.sources.factory import SourceFactory
 from hubfs.sources.naming import hub_label
 from hubfs.sources.offline import OfflineSource
 from hubfs.sources.source import EntryKind, Source
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.archives import gzipped, tar_of
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.hosted import manifest, put, put_tfjs

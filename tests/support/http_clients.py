@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from hubfs.blobs.http.client import HttpClient, HttpSettings
 from hubfs.blobs.retry import RetryPolicy
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 QUICK = RetryPolicy(attempts=3, base_s=0.01, cap_s=0.02, retry_after_cap_s=0.2)
 NO_HEADERS: Mapping[str, str] = {}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from hubfs.blobs.streaming.ranges import RangeRead
 from hubfs.errors import Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 Fault = Callable[[int], None]
 """Called with the offset at which a range begins; raises what happens instead."""

@@ -10,7 +10,7 @@ from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.naming import model_name
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 HUB = "https://hub.example"
 HANDLE = Handle.parse("google/spice/2")

@@ -3,10 +3,9 @@
 import sys
 from types import FrameType
 
-from hubfs.waiting import single_flight
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation, await_result
 
-_WAITS = {Cancellation.wait_for.__code__, single_flight.await_result.__code__}
+_WAITS = {Cancellation.wait_for.__code__, await_result.__code__}
 
 
 def waiting_threads() -> int:

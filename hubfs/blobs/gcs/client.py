@@ -29,7 +29,7 @@ from hubfs.blobs.gcs.token import RefusedTokens
 from hubfs.blobs.gcs.transfer import BoundedResponse, Flight, Progress, connections_noted, sent_again, watched
 from hubfs.blobs.retry import Busy, Permanent, retrying
 from hubfs.errors import Damaged, InvalidConfig, Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 __all__ = ["GcsBlob", "GcsClient", "GcsFolder", "GcsObject", "GcsSettings", "GcsStats"]
 

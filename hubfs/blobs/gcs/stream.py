@@ -10,7 +10,7 @@ from hubfs.blobs.gcs.read import PendingRead
 from hubfs.blobs.stamp import Stamp
 from hubfs.blobs.streaming.stream import MOST_CONNECTIONS, Allowance, RangedStream
 from hubfs.errors import Damaged
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 
 class GcsStream:

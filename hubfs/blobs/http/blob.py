@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from hubfs.blobs.http.client import HttpClient
-from hubfs.blobs.http.identity import identity_of, key_of
+from hubfs.blobs.http.object import identity_of, key_of
 from hubfs.blobs.http.pinned import PinnedObject
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import Permanent

@@ -17,17 +17,16 @@ from cachetools import TTLCache
 from requests.utils import get_netrc_auth
 
 from hubfs.blobs.http.connections import Peers, WatchedAdapter
-from hubfs.blobs.http.errors import translated
+from hubfs.blobs.http.errors import HttpSettings, translated
 from hubfs.blobs.http.kept import ended_while_kept, fresh_connections
 from hubfs.blobs.http.object import HttpObject
 from hubfs.blobs.http.open_sockets import OpenSockets
 from hubfs.blobs.http.reach import Reach
-from hubfs.blobs.http.settings import HttpSettings
 from hubfs.blobs.http.transfer import Transfer
 from hubfs.blobs.http.url import Origin, next_hop, origin_of, redacted, without_userinfo
 from hubfs.blobs.retry import Busy, Permanent, retrying
 from hubfs.errors import AccessDenied, HubfsError, TimedOut, Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 __all__ = ["HttpClient", "HttpReply", "HttpSettings", "HttpStats", "Transfer"]
 

@@ -1,18 +1,43 @@
-"""Foreign exceptions of HTTP requests → ours: the one place where that happens."""
+"""How HTTP hosts are reached, and the one place where exceptions of requests and urllib3 become errors of hubfs."""
 
 import http.client
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import requests
 import urllib3
 
-from hubfs.blobs.http.settings import HttpSettings
+from hubfs import __version__
 from hubfs.blobs.http.url import redacted
-from hubfs.blobs.retry import Permanent
+from hubfs.blobs.retry import Permanent, RetryPolicy
 from hubfs.errors import HubfsError, TimedOut, Unavailable, quoted
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """How to talk to hosts.
+
+    `stall_timeout_s` bounds the wait for the next byte, not the transfer. `headers` are credentials: they go to
+    `credential_host` (host or host:port) over `credential_scheme` and to nobody else, whoever redirects there.
+    `verify` False accepts any certificate. A redirect leads no further inside (see `Reach`) than the host is that was
+    asked, unless `private_redirects`, and even then to none that is link-local. Proxies, CA bundles and netrc come from
+    the environment, as in requests; where a host redirects, netrc is for https at port 443 alone, if that host was
+    asked by https and certificates are verified.
+    """
+
+    connect_timeout_s: float = 10.0
+    stall_timeout_s: float = 30.0
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    verify: bool = True
+    private_redirects: bool = False
+    credential_host: str | None = None
+    credential_scheme: str = "https"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    user_agent: str = f"hubfs/{__version__}"
+
 
 # By the codes of OpenSSL's <openssl/x509_vfy.h>.
 _ADVICE = {

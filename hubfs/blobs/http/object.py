@@ -1,13 +1,16 @@
-"""What a reply says of the object behind a URL: pure reading of headers."""
+"""What the head of a reply says of the object behind a URL: size, date, and what tells its bytes from all others."""
 
 import email.utils
+import hashlib
 import re
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timezone
 from http import HTTPStatus
 
+from hubfs.blobs.http.url import without_secrets
 from hubfs.blobs.stamp import Stamp
 
 _PAGE = "text/html"
@@ -210,3 +213,24 @@ class HttpObject:
             (None if self.validator else self.weak_etag, weak_etag(headers)),
             (self.size_bytes, size_bytes),
         )
+
+
+def identity_of(found: HttpObject) -> str:
+    """Says which bytes `found` has: from its ETag, else from date and size. A short hexadecimal text.
+
+    Unique where it is not `pinned`: it then names what somebody read at some time, and no version.
+    """
+    if not found.pinned:
+        return uuid.uuid4().hex
+    if found.etag is not None:
+        return _digest("etag", found.etag)
+    return _digest("modified", str(found.last_modified), str(found.size_bytes))
+
+
+def key_of(url: str, identity: str) -> str:
+    """The key of a blob: readable, and without the secrets that `url` may have, though it tells queries apart."""
+    return f"{without_secrets(url)}@{_digest(url, identity)}"
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

@@ -5,7 +5,7 @@ import threading
 import weakref
 from contextlib import suppress
 
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 
 class OpenSockets:

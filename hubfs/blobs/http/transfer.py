@@ -1,4 +1,4 @@
-"""The body of a reply over HTTP, as it comes."""
+"""The body of an HTTP reply as it comes, and the errors that the status of a reply means."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -6,14 +6,34 @@ from http import HTTPStatus
 
 import requests
 
-from hubfs.blobs.http.errors import translated
-from hubfs.blobs.http.object import ContentRange, content_length, redirect_target
-from hubfs.blobs.http.settings import HttpSettings
-from hubfs.blobs.http.status import REDIRECTS, refusal
+from hubfs.blobs.http.errors import HttpSettings, translated
+from hubfs.blobs.http.object import ContentRange, content_length, redirect_target, retry_after_s
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.pace_floor import SLOWEST_BYTES_PER_S, PaceFloor
-from hubfs.errors import TimedOut
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.blobs.retry import Busy, Permanent
+from hubfs.errors import AccessDenied, HubfsError, NotFound, TimedOut
+from hubfs.waiting import Cancellation
+
+REDIRECTS = (301, 302, 303, 307, 308)
+_ANSWERS = (200, 206, 416)
+_SERVER_ERRORS = 500
+
+
+def refusal(url: str, status: int, headers: Mapping[str, str]) -> HubfsError | None:
+    """The error that a reply from `url` means; None if it is an answer: 200, 206 or 416."""
+    url = redacted(url)
+    if status in _ANSWERS:
+        return None
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+        return NotFound(f"{url} does not exist (status {status})")
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return AccessDenied(f"{url} refuses access (status {status}): configure credentials that this host accepts")
+    if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS) or status >= _SERVER_ERRORS:
+        return Busy(f"{url} answered {status}: the host cannot serve it now", retry_after_s(headers))
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return Permanent(f"{url} was not reached: the proxy asks for credentials (status {status})")
+    return Permanent(f"{url} answered {status}, which hubfs cannot use")
+
 
 _SMALL_BODY_BYTES = 16 * 1024
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from hubfs.blobs.retry import Permanent
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 
 class RangesIgnored(Permanent):

@@ -11,7 +11,7 @@ from hubfs.blobs.retry import Busy, Permanent, Retries, RetryPolicy
 from hubfs.blobs.streaming.ramp import Pace, Round
 from hubfs.blobs.streaming.ranges import Allowance, Ranges, RangesIgnored
 from hubfs.errors import Damaged, HubfsError, TimedOut, Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 __all__ = ["MOST_CONNECTIONS", "Allowance", "EndedEarly", "RangedStream", "RangesIgnored", "wait_after"]
 

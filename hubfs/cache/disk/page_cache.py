@@ -11,7 +11,7 @@ from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.disk.files import open_to_read
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.errors import Cancelled
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from hubfs.cache.shared.indexes import SharedIndexes
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedTier
 from hubfs.cache.shared.turns import SharedTurns
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 _FLUSH_S = 10.0
 """An unmount waits so long for what is still to be written."""

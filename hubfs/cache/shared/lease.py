@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from hubfs.blobs import json_text
 from hubfs.blobs.store import ObjectStore
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 TTL_S = 15.0
 

@@ -28,8 +28,7 @@ from hubfs.cache.shared.layout import (
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.writes import WriteBehind
 from hubfs.errors import Damaged, HubfsError
-from hubfs.waiting.cancellation import Cancellation
-from hubfs.waiting.single_flight import SingleFlight
+from hubfs.waiting import Cancellation, SingleFlight
 
 _log = logging.getLogger(__name__)
 

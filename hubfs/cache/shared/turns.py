@@ -17,7 +17,7 @@ from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedTier
 from hubfs.cache.turns import Arrived, Turn
 from hubfs.errors import Cancelled, HubfsError
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from hubfs.commands.doctor.finding import Finding, ok, problem, warning
 from hubfs.errors import AccessDenied, HubfsError
 from hubfs.hubs.resolver import Form
 from hubfs.settings.config import Config
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 _GOOGLE = "https://storage.googleapis.com"
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")

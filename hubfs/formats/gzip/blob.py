@@ -8,8 +8,7 @@ from hubfs.blobs.crc32c import crc32c
 from hubfs.errors import Damaged, Stale
 from hubfs.formats.gzip.index import GzipIndex, Span
 from hubfs.formats.gzip.span import inflate_span, inflate_start
-from hubfs.waiting.cancellation import Cancellation
-from hubfs.waiting.single_flight import SingleFlight, await_result
+from hubfs.waiting import Cancellation, SingleFlight, await_result
 
 Recall = Callable[[int], bytes | None]
 """A span that was kept, by where its output begins; None where it was not, or is no longer. One of another length is of

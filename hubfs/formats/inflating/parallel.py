@@ -23,7 +23,7 @@ from hubfs.formats.inflating.feed import WorkerFeed, close
 from hubfs.formats.inflating.process import WorkerLost, WorkerProcess, available
 from hubfs.formats.inflating.protocol import SLOT_BYTES, Kind, Message, receive, send, window_of
 from hubfs.formats.inflating.pump import pumped
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 __all__ = ["ParallelInflater", "WorkerLost", "inflate", "shared_memory_bytes", "suits"]
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Generator
 
 from hubfs.formats.byte_reader import Bytes
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 _JOIN_TIMEOUT_S = 1.0
 _TICK_S = 0.25

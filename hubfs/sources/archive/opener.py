@@ -32,7 +32,7 @@ from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.archive.spans import ArchiveSpans, Wrap
 from hubfs.sources.locating import located_anew
 from hubfs.sources.naming import model_name
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 Locate = Callable[[], Location]
 

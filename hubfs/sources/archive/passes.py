@@ -24,7 +24,7 @@ from hubfs.sources.archive.repeats import Repeats
 from hubfs.sources.archive.spans import ArchiveSpans
 from hubfs.sources.archive.waiters import Place
 from hubfs.sources.archive.walk import BlockSeen, MemberSeen, walk
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from hubfs.sources.archive.index import PlacedEntry
 from hubfs.sources.archive.waiters import Place, Waiter, Waiters
 from hubfs.sources.archive.walk import BlockSeen
 from hubfs.sources.source import Entry, Extent
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 _STALL_S = 300.0
 """A reader gives up when the pass makes no progress for so long. The transfer's own time-outs come much earlier."""

@@ -23,7 +23,7 @@ from hubfs.sources.archive.member_blob import MemberBlob
 from hubfs.sources.archive.passes import ArchivePasses, ArchiveSettings
 from hubfs.sources.archive.spans import ArchiveSpans
 from hubfs.sources.source import Entry, EntryKind, Extent, with_holes
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 _log = logging.getLogger(__name__)
 

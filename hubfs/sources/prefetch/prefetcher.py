@@ -15,7 +15,7 @@ from hubfs.errors import Cancelled, HubfsError
 from hubfs.sources.prefetch.plan import plan, sign_of
 from hubfs.sources.prefetch.readers import ModelReaders
 from hubfs.sources.source import Entry, Source
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 _log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from hubfs.errors import (
     TimedOut,
     Unavailable,
 )
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.certificates import self_signed
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
 from tests.support.http_origin import HttpOrigin
@@ -422,7 +422,7 @@ def test_a_password_in_the_endpoint_is_not_shown(cancellation: Cancellation) -> 
 def test_a_new_process_needs_no_second_to_list(server: GcsServer) -> None:
     # The default class of gcsfs asks over gRPC first, and waits for a minute when nobody answers there.
     script = (
-        "import sys, time; from hubfs.blobs.gcs.client import *; from hubfs.waiting.cancellation import Cancellation\n"
+        "import sys, time; from hubfs.blobs.gcs.client import *; from hubfs.waiting import Cancellation\n"
         "began_s = time.monotonic(); client = GcsClient(GcsSettings(endpoint_url=sys.argv[1]), Cancellation())\n"
         "client.list('bucket', 'm/'); client.close(); print(time.monotonic() - began_s)"
     )

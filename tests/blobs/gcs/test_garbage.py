@@ -11,7 +11,7 @@ import pytest
 from hubfs.blobs.gcs.client import GcsClient, GcsObject, GcsSettings
 from hubfs.blobs.retry import Busy, Permanent, RetryPolicy
 from hubfs.errors import HubfsError, TimedOut, Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.fault_proxy import endless_header, garbage, slow_header
 from tests.support.http_origin import Answer, HttpOrigin, Request
 

@@ -9,7 +9,7 @@ from hubfs.blobs.gcs.client import GcsClient, GcsObject, GcsSettings
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.store import ObjectStoreSettings, open_store
 from hubfs.errors import Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.http_origin import Answer, HttpOrigin, Request, hang_up
 
 ONCE = RetryPolicy(attempts=1)

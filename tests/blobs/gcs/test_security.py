@@ -7,7 +7,7 @@ import pytest
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.errors import HubfsError
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.http_origin import HttpOrigin, status
 from tests.support.service_account import service_account, token_server
 

@@ -12,7 +12,7 @@ from hubfs.blobs.gcs.client import GcsClient, GcsObject, GcsSettings
 from hubfs.blobs.gcs.stream import GcsStream
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.errors import AccessDenied, Cancelled, Damaged, NotFound, Stale, TimedOut, Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.gcs_server import Fault, GcsServer, Passed, gcs_server
 from tests.support.mount import eventually
 from tests.support.one_answer import one_answer

@@ -8,7 +8,7 @@ import pytest
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.errors import AccessDenied
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.http_clients import QUICK
 from tests.support.http_origin import Answer, HttpOrigin
 from tests.support.service_account import service_account, token_server

@@ -11,7 +11,7 @@ import pytest
 from hubfs.blobs.http.client import HttpSettings
 from hubfs.blobs.retry import Permanent, RetryPolicy
 from hubfs.errors import AccessDenied, Cancelled, HubfsError, NotFound, TimedOut, Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.certificates import self_signed
 from tests.support.http_clients import QUICK, http_client
 from tests.support.http_origin import (

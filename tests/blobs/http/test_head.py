@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from hubfs.blobs.http.pinned import PinnedObject
-from hubfs.blobs.http.ranges import HttpRanges
+from hubfs.blobs.http.stream import HttpRanges
 from hubfs.errors import TimedOut
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.fault_proxy import slow_header
 from tests.support.http_clients import http_client
 from tests.support.http_origin import HttpOrigin, stall_first

@@ -8,7 +8,7 @@ import pytest
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.errors import Cancelled, TimedOut, Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.certificates import self_signed
 from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin, Request, hang_up, stall_first, wire

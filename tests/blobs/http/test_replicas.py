@@ -2,7 +2,7 @@
 
 import pytest
 
-from hubfs.blobs.http.replicas import Replicas
+from hubfs.blobs.http.pinned import Replicas
 
 
 def test_a_host_is_asked_eight_times_and_more_often_once_it_is_known_to_be_replicas(

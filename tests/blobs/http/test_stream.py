@@ -7,7 +7,7 @@ import pytest
 from hubfs.blobs.blob import ByteStream
 from hubfs.blobs.http.stream import HttpStream
 from hubfs.errors import AccessDenied, Cancelled, Damaged, Stale, TimedOut, Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.http_clients import http_client
 from tests.support.http_origin import (
     Answer,

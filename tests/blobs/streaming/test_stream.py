@@ -10,7 +10,7 @@ from hubfs.blobs.retry import Busy
 from hubfs.blobs.streaming.ramp import FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES, Pace
 from hubfs.blobs.streaming.stream import RangedStream, RangesIgnored
 from hubfs.errors import Cancelled, Damaged, Stale, TimedOut, Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.http_clients import QUICK
 from tests.support.ranges import ScriptedRanges
 

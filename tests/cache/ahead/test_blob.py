@@ -12,7 +12,7 @@ from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
 from hubfs.memory_budget import MemoryBudget
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.mount import eventually
 
 PAYLOAD = bytes(range(256)) * (24 * 4096 + 5)

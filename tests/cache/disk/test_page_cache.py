@@ -15,7 +15,7 @@ from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.page_cache import DataPages, give_back
 from hubfs.cache.disk.tier import DiskSettings, DiskTier
 from hubfs.errors import Cancelled
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.cache.disk_kit import KEY, PLENTY_BYTES, block_of, data_file
 
 BLOCKS = 4

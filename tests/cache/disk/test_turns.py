@@ -18,7 +18,7 @@ from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.turns import DiskTurns
 from hubfs.cache.turns import Member, NoTurns
 from hubfs.errors import Cancelled
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.contracts.block_cache_contract import KEY, MODEL
 from tests.support.mount import eventually
 
@@ -171,7 +171,7 @@ def test_nobody_waits_longer_than_its_patience(desk: Desk) -> None:
 HOLD = """
 import sys, threading
 from pathlib import Path
-from hubfs.cache.disk.lease import DiskLease
+from hubfs.cache.disk.turns import DiskLease
 lease = DiskLease(Path(sys.argv[1]), Path(sys.argv[2]), range(1))
 print(lease.acquire(), flush=True)
 threading.Event().wait()

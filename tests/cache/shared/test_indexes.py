@@ -10,7 +10,7 @@ from hubfs.cache.sealed_json import seal
 from hubfs.cache.shared import indexes as shared_indexes
 from hubfs.cache.shared.indexes import CombinedIndexes, SharedIndexes
 from hubfs.cache.shared.store import RestingStore
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.cache.shared_kit import Watched, memory_store
 from tests.support.clock import Clock
 

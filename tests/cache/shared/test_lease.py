@@ -7,7 +7,7 @@ import pytest
 
 from hubfs.cache.shared.lease import Lease
 from hubfs.errors import Cancelled, Unavailable
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.cache.shared_kit import Watched, memory_store
 from tests.support.clock import Clock
 

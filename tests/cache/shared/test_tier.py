@@ -14,7 +14,7 @@ from hubfs.cache.shared.layout import HEADER_BYTES, MOST_BYTES, encode, place_of
 from hubfs.cache.shared.over import OverShared
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedSettings, SharedTier
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.cache.shared_kit import Watched, memory_store
 from tests.contracts.block_cache_contract import KEY, MODEL, OTHER, BlockCacheContract, block_of
 from tests.support.clock import Clock

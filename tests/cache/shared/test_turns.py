@@ -12,7 +12,7 @@ from hubfs.cache.shared.tier import SharedTier
 from hubfs.cache.shared.turns import SharedTurns
 from hubfs.cache.turns import Member, NoTurns
 from hubfs.errors import Cancelled
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.cache.shared_kit import Watched, memory_store
 from tests.contracts.block_cache_contract import KEY, MODEL, block_of
 from tests.support.mount import eventually

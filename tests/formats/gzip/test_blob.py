@@ -17,7 +17,7 @@ from hubfs.errors import Cancelled, Damaged, Stale, Unavailable
 from hubfs.formats.gzip import recorder as index_recorder
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.gzip.index import GzipIndex
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.archives import flipped
 from tests.support.checkpoints import index_of, mixture
 from tests.support.mount import eventually

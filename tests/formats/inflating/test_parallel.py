@@ -16,7 +16,7 @@ from hubfs.errors import Cancelled, Damaged, Stale
 from hubfs.formats.gzip.span import WINDOW_BYTES, inflate_span
 from hubfs.formats.inflating import parallel as parallel_gzip
 from hubfs.formats.inflating.parallel import MIN_SIZE_BYTES, ParallelInflater, WorkerLost, inflate, suits
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.archives import Feed, flipped, gzipped, in_chunks
 from tests.support.inflating import feeding_threads, inflating_processes, noise_and_text, zeros_archive
 from tests.support.mount import eventually
@@ -228,7 +228,7 @@ def test_the_process_has_nothing_that_it_does_not_need():
 
 LIMITED = """
 import ctypes, resource, sys
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from hubfs.formats.inflating.parallel import ParallelInflater
 
 bounding_set, sys_resource = 24, 24
@@ -250,7 +250,7 @@ def test_the_process_takes_the_limits_that_the_daemon_has_if_they_are_lower(tmp_
 
 PROGRAM = """
 import sys, time
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from hubfs.formats.inflating.parallel import ParallelInflater
 from tests.support.inflating import inflating_processes
 

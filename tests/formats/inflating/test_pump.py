@@ -5,7 +5,7 @@ import pytest
 
 from hubfs.errors import Cancelled, Damaged
 from hubfs.formats.inflating.pump import pumped
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.mount import eventually
 
 MIB = 1 << 20

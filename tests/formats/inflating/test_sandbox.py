@@ -12,7 +12,7 @@ import pytest
 
 from hubfs.formats.inflating.parallel import ParallelInflater
 from hubfs.mounts.processes import is_running
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.archives import gzipped
 from tests.support.inflating import inflating_processes, noise_and_text
 from tests.support.mount import eventually
@@ -178,7 +178,7 @@ def test_the_inflating_process_is_confined_while_it_works() -> None:
 
 DAEMON = """
 import os, sys, threading, time
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from hubfs.formats.inflating.parallel import ParallelInflater
 archive = open(sys.argv[1], "rb").read()
 half = len(archive) // 2

@@ -12,7 +12,7 @@ from hubfs.errors import HubfsError, InvalidHandle
 from hubfs.hubs.bucket.resolver import GcsResolver
 from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.bucket import BucketSource
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 MAX_BYTES = 8192
 WORDS = (

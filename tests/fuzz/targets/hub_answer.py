@@ -31,7 +31,7 @@ from hubfs.hubs.tfhub.handle import Handle
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.sources.archive.published import find_published_index
 from hubfs.sources.tfjs import TfjsSource
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 MAX_BYTES = 8192
 _HEADERS = (

@@ -14,7 +14,7 @@ from hubfs.formats.index_file import IndexFile
 from hubfs.formats.sealed import OVERHEAD_BYTES, seal
 from hubfs.sources.archive.contents import ArchiveContents
 from hubfs.sources.archive.recording import placed_entry
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.fuzz.targets.gzip_index import check
 from tests.support.archives import gzipped, model_files, tar_of
 

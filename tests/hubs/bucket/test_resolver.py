@@ -14,7 +14,7 @@ from hubfs.hubs.resolver import Form, Location, Resolver
 from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.source import Entry, EntryKind
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.files import files
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
 from tests.support.http_origin import Answer, HttpOrigin, Request

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hubfs import waiting
 from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.disk.layout import CacheLayout
@@ -17,7 +18,6 @@ from hubfs.cache.tiered import TieredCache
 from hubfs.memory_budget import MemoryBudget
 from hubfs.sources.archive import progress as archive_progress
 from hubfs.sources.archive.source import ArchiveSource
-from hubfs.waiting import cancellation
 from tests.support.archives import tar_of
 from tests.support.mount import eventually
 from tests.support.streams import MIB, Desk, NoCache, ScriptedStream, read
@@ -90,7 +90,7 @@ def test_reading_in_order_through_no_cache_takes_one_pass(desk: Desk, stream: Sc
 def test_a_pass_that_waits_for_its_readers_hears_of_a_question_at_once(
     desk: Desk, stream: ScriptedStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cancellation, "_NOTICED_WITHIN_S", 60.0)  # who is not told sleeps on
+    monkeypatch.setattr(waiting, "_NOTICED_WITHIN_S", 60.0)  # who is not told sleeps on
     source = desk.source(stream, NoCache(), 0)
     began_s = time.monotonic()
     for path, index in BLOCKS:

@@ -10,7 +10,7 @@ from hubfs.errors import Cancelled, Unavailable
 from hubfs.formats.index_file import IndexedMember, IndexFile
 from hubfs.sources.archive import published as published_index
 from hubfs.sources.archive.published import find_published_index, index_url
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.archives import model_files, tar_of
 from tests.support.checkpoints import index_of
 from tests.support.http_clients import http_client

@@ -27,7 +27,7 @@ from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.archive.spans import ArchiveSpans
 from hubfs.sources.naming import model_name
 from hubfs.sources.offline import OfflineSource
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.archives import END_MARKER, gzipped, member, model_files, padded, pax, tar_of
 from tests.support.mount import eventually
 from tests.support.streams import HANDLE, HUB, MIB, URL, Desk, NoCache, ScriptedStream, read

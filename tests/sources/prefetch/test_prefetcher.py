@@ -15,7 +15,7 @@ from hubfs.sources.listed import ListedSource, tree_of
 from hubfs.sources.prefetch.prefetcher import NoPrefetching, Prefetcher
 from hubfs.sources.prefetch.readers import FOLLOW_S
 from hubfs.sources.source import Source
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 from tests.support.clock import Clock
 from tests.support.mount import eventually
 

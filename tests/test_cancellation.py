@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from hubfs.errors import Cancelled, TimedOut
-from hubfs.waiting.cancellation import Cancellation
+from hubfs.waiting import Cancellation
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from hubfs.errors import Cancelled, TimedOut, Unavailable
-from hubfs.waiting.cancellation import Cancellation
-from hubfs.waiting.single_flight import SingleFlight, await_result
+from hubfs.waiting import Cancellation, SingleFlight, await_result
 from tests.support.mount import eventually
 from tests.support.waiting import waiting_threads
 
