@@ -9,12 +9,12 @@ from hubfs.blobs.http.client import HttpClient, HttpSettings
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.store import ObjectStoreSettings
 from hubfs.catalogue import document as catalog_document
+from hubfs.catalogue.handle import handle_on, is_versioned, parse_handle
 from hubfs.catalogue.provider import Fetch
 from hubfs.errors import InvalidHandle
 from hubfs.hubs.bucket.resolver import GcsResolver
 from hubfs.hubs.offline import OfflineResolver
 from hubfs.hubs.resolver import Form, Resolver
-from hubfs.hubs.tfhub.handle import Handle, handle_on, is_versioned
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.settings.config import Config
 from hubfs.waiting import Cancellation
@@ -42,7 +42,7 @@ def gcs_folder(config: Config, text: str) -> str:
         name = handle_on(hub.hub, text)
         if name is None:
             raise InvalidHandle(f"{text} is not a handle of {hub.hub}; --hub names another hub")
-        handle = Handle.parse(name if is_versioned(name) else f"{name}/{hub.latest(name)}")
+        handle = parse_handle(name if is_versioned(name) else f"{name}/{hub.latest(name)}")
         return hub.resolve(handle, Form.UNCOMPRESSED).url
 
 

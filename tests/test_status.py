@@ -12,10 +12,10 @@ from hubfs import __version__
 from hubfs.blobs.http.client import HttpClient
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.memory import MemoryTier
+from hubfs.catalogue.handle import parse_handle
 from hubfs.commands.status_text import as_text
 from hubfs.errors import Unavailable
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.models.answers import Latest
 from hubfs.models.models import Census, KnownModel, Models
 from hubfs.models.troubles import Trouble
@@ -48,8 +48,8 @@ def known() -> list[KnownModel]:
         extent=Extent(2, 3 << 20),
     )
     return [
-        KnownModel(Handle.parse("google/gone/1"), None, TROUBLE),
-        KnownModel(Handle.parse("google/spice/2"), cast("Source", source), None),
+        KnownModel(parse_handle("google/gone/1"), None, TROUBLE),
+        KnownModel(parse_handle("google/spice/2"), cast("Source", source), None),
     ]
 
 

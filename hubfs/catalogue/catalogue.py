@@ -5,17 +5,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from hubfs.errors import InvalidHandle, quoted
-from hubfs.hubs.tfhub.handle import (
+from hubfs.catalogue.handle import (
     COLLECTION,
     MAX_SEGMENTS,
-    Handle,
     Kind,
     is_name_segment,
     is_publisher,
     is_version,
+    kind_of,
+    parse_handle,
     version_age,
 )
+from hubfs.errors import InvalidHandle, quoted
 
 _SHORTEST_NAME = 2  # publisher and one name segment
 _SHORTEST_COLLECTION = 3  # publisher, `collection` and one name segment
@@ -79,12 +80,12 @@ class CatalogEntry:
                 raise InvalidHandle(f"'{quoted(member)}' cannot be a model, and so no member of a collection")
 
     def _check_model(self) -> None:
-        handle = Handle.parse(self.handle)
+        handle = parse_handle(self.handle)
         wanted = self.kind.model_kind or Kind.MODEL
-        if handle.kind is not wanted:
+        if kind_of(handle.name) is not wanted:
             form = f"PUBLISHER/{wanted.value}/NAME/VERSION" if wanted.value else "PUBLISHER/NAME/VERSION"
             raise InvalidHandle(f"'{quoted(self.handle)}' is not of kind {self.kind.value}: it must read {form}")
-        first, *others = handle.name.split("/")
+        _, first, *others = handle.name.split("/")
         if first == COLLECTION or (self.kind is CatalogKind.MODULE and any(map(is_version, others))):
             raise InvalidHandle(f"'{quoted(self.handle)}' cannot be a model: its path would end earlier")
 
@@ -190,7 +191,7 @@ class Catalog:
         if self.is_model(member) is not None:
             return member if self.is_model(member) else None
         try:
-            return str(Handle.parse(member))  # perhaps a model that the catalogue does not have
+            return str(parse_handle(member))  # perhaps a model that the catalogue does not have
         except InvalidHandle:
             return None
 

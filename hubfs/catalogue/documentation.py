@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind, is_name
+from hubfs.catalogue.handle import COLLECTION, is_version, parse_handle
 from hubfs.errors import InvalidConfig, InvalidHandle, quoted
-from hubfs.hubs.tfhub.handle import COLLECTION, Handle, is_version
 
 _log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def _member(target: str, document: str, handles: Mapping[str, str]) -> str | Non
 
 def _is_handle(text: str) -> bool:
     try:
-        Handle.parse(text)
+        parse_handle(text)
     except InvalidHandle:
         return False
     return True

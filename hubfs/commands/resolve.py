@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hubfs.catalogue.handle import handle_on, is_versioned
 from hubfs.errors import HubfsError, ModelNotFound, MountFailed, Unavailable
-from hubfs.hubs.tfhub.handle import handle_on, is_versioned
 from hubfs.mounts import presence
 from hubfs.mounts import table as mount_table
 from hubfs.mounts.processes import is_stopped

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hubfs.errors import NotCached
 from hubfs.hubs.resolver import Form, Location, Resolver
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 
 _OFFLINE = "hubfs is mounted with --offline and asks nobody"
 
@@ -28,7 +28,7 @@ class OfflineResolver:
         """See `Resolver`."""
         return self._cached_as
 
-    def resolve(self, handle: Handle, form: Form | None = None) -> Location:  # noqa: ARG002 - the protocol's signature
+    def resolve(self, handle: ModelId, form: Form | None = None) -> Location:  # noqa: ARG002 - the protocol's signature
         """Raises `NotCached`: whoever asks has looked into the cache before."""
         raise NotCached(
             f"{self._hub}/{handle} is not cached, and {_OFFLINE}: read it once on a mount without --offline"

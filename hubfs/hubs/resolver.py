@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 
 
 class Form(Enum):
@@ -33,7 +33,7 @@ class Location:
 
 
 class Resolver(Protocol):
-    """Handle → Location."""
+    """ModelId → Location."""
 
     @property
     def hub(self) -> str:
@@ -50,7 +50,7 @@ class Resolver(Protocol):
         """Whether the hub has listings. Known without asking."""
         ...
 
-    def resolve(self, handle: Handle, form: Form | None = None) -> Location:
+    def resolve(self, handle: ModelId, form: Form | None = None) -> Location:
         """Where `handle` is. `form` overrides the configured preference.
 
         Raises `ModelNotFound` when the hub says so (the message says what was tried), `AccessDenied`, `TimedOut`,

@@ -10,9 +10,9 @@ from typing import TypeVar, cast
 from cachetools import LRUCache, TTLCache
 
 from hubfs.cache.disk.latest import LastAnswer, LatestAnswers
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import Cancelled, HubfsError, InvalidHandle, ModelNotFound
 from hubfs.hubs.resolver import Resolver
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.models.reachability import Asking, OutOfReach
 from hubfs.waiting import Cancellation, SingleFlight
 
@@ -168,7 +168,7 @@ class ChangingAnswers:
                 return self._last[name]
         last = self._store.load(name)
         try:
-            Handle.parse(f"{name}/{last.version if last else 0}")
+            parse_handle(f"{name}/{last.version if last else 0}")
         except InvalidHandle:  # whoever wrote that
             last = None
         with self._lock:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 
 from cachetools import TTLCache
 
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import InvalidHandle
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.models.known_names import KnownNames
 from hubfs.waiting import Cancellation, SingleFlight
 
@@ -30,32 +31,32 @@ class KnownHandles:
         timer: Callable[[], float],
     ) -> None:
         self._read_disk = on_disk
-        self._reading: SingleFlight[str, list[Handle]] = SingleFlight(cancellation, timeout_s)
+        self._reading: SingleFlight[str, list[ModelId]] = SingleFlight(cancellation, timeout_s)
         self._lock = threading.Lock()
-        self._found: set[Handle] = set()
-        self._on_disk: TTLCache[str, list[Handle]] = TTLCache(1, ttl_s, timer)
+        self._found: set[ModelId] = set()
+        self._on_disk: TTLCache[str, list[ModelId]] = TTLCache(1, ttl_s, timer)
         self._names: KnownNames | None = None  # None: to be made anew
         self._names_on_disk: object = None  # the answer that they were made with
 
-    def add(self, handle: Handle) -> None:
+    def add(self, handle: ModelId) -> None:
         """The model was found."""
         with self._lock:
             self._found.add(handle)
             if self._names is not None:
                 self._names.add(handle)
 
-    def remove(self, handle: Handle) -> None:
+    def remove(self, handle: ModelId) -> None:
         """It has to be found anew."""
         with self._lock:
             self._found.discard(handle)
             self._names = None
 
-    def in_order(self) -> list[Handle]:
+    def in_order(self) -> list[ModelId]:
         """All of them, sorted."""
         on_disk = self._cached()
         with self._lock:
             handles = {*self._found, *on_disk}
-        return sorted(handles, key=lambda handle: (handle.publisher, handle.name, handle.version))  # 5x their own order
+        return sorted(handles, key=lambda handle: (handle.name, handle.version))  # 5x their own order
 
     def children(self, folder: str) -> frozenset[str]:
         """The names directly below `folder` that lead to them."""
@@ -69,21 +70,21 @@ class KnownHandles:
         with self._lock:
             return self._by_name(on_disk).versions(name)
 
-    def _cached(self) -> list[Handle]:
+    def _cached(self) -> list[ModelId]:
         with self._lock:
             on_disk = self._on_disk.get("")
         return self._reading.run("", self._read) if on_disk is None else on_disk
 
-    def _read(self) -> list[Handle]:
+    def _read(self) -> list[ModelId]:
         cached = []
         for text in self._read_disk():
             with contextlib.suppress(InvalidHandle):  # somebody else's folder in the cache directory
-                cached.append(Handle.parse(text))
+                cached.append(parse_handle(text))
         with self._lock:
             self._on_disk[""] = cached
         return cached
 
-    def _by_name(self, on_disk: list[Handle]) -> KnownNames:
+    def _by_name(self, on_disk: list[ModelId]) -> KnownNames:
         """Held: `_lock`."""
         if self._names is None or self._names_on_disk is not on_disk:
             self._names, self._names_on_disk = KnownNames([*self._found, *on_disk]), on_disk

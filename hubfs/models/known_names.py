@@ -2,26 +2,25 @@
 
 from collections.abc import Iterable
 
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 
 
 class KnownNames:
     """Names by folder, and versions by name, of the handles that were added. Not thread-safe."""
 
-    def __init__(self, handles: Iterable[Handle] = ()) -> None:
+    def __init__(self, handles: Iterable[ModelId] = ()) -> None:
         self._children: dict[str, set[str]] = {}
         self._versions: dict[str, set[str]] = {}
         for handle in handles:
             self.add(handle)
 
-    def add(self, handle: Handle) -> None:
+    def add(self, handle: ModelId) -> None:
         """Adds a handle, which may be there already."""
-        name = f"{handle.publisher}/{handle.name}"
         folder = ""
-        for segment in (*name.split("/"), handle.version):
+        for segment in (*handle.name.split("/"), handle.version):
             self._children.setdefault(folder, set()).add(segment)
             folder = f"{folder}/{segment}" if folder else segment
-        self._versions.setdefault(name, set()).add(handle.version)
+        self._versions.setdefault(handle.name, set()).add(handle.version)
 
     def children(self, folder: str) -> frozenset[str]:
         """The names directly below `folder` (`google/bert`, or empty for the publishers)."""

@@ -12,9 +12,10 @@ from cachetools import TTLCache
 from hubfs.cache.block_cache import Release
 from hubfs.cache.disk.indexes import Index
 from hubfs.cache.disk.latest import LatestAnswers, NoLatestAnswers
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, ModelNotFound, NotFound
 from hubfs.hubs.resolver import Form, Resolver
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.models.answers import AnswersSettings, ChangingAnswers, Latest
 from hubfs.models.known_handles import KnownHandles
 from hubfs.models.reachability import Asking, Reachability
@@ -59,7 +60,7 @@ class ModelsSettings:
 class KnownModel:
     """A model that was asked for since the start. `source` is None while `trouble` says why there is none."""
 
-    handle: Handle
+    handle: ModelId
     source: Source | None
     trouble: Trouble | None
 
@@ -97,7 +98,7 @@ class Models:
         loaders: Mapping[Form, Loader],
         load_index: Callable[[str], Index | None],
         known_on_disk: Callable[[str], Iterator[str]],
-        load_extracted: Callable[[Handle], Source | None] = lambda _: None,
+        load_extracted: Callable[[ModelId], Source | None] = lambda _: None,
         cancellation: Cancellation,
         settings: ModelsSettings,
         troubles: Troubles | None = None,
@@ -112,7 +113,7 @@ class Models:
         self._load_extracted = load_extracted
         self._settings = settings
         self._timer = timer
-        self._finding: SingleFlight[Handle, Source] = SingleFlight(cancellation, settings.timeout_s)
+        self._finding: SingleFlight[ModelId, Source] = SingleFlight(cancellation, settings.timeout_s)
         self._known = KnownHandles(
             lambda: known_on_disk(hub_label(self._resolver.cached_as)),
             cancellation,
@@ -121,10 +122,10 @@ class Models:
             timer=timer,
         )
         self._lock = threading.Lock()
-        self._sources: dict[Handle, Source] = {}
-        self._missing: TTLCache[Handle, ModelNotFound] = TTLCache(100_000, settings.negative_ttl_s, timer)
-        self._failed_at_s: dict[Handle, float] = {}
-        self._unreachable: TTLCache[Handle, HubfsError] = TTLCache(_UNREACHABLE_KEPT, _SHARED_S, timer)
+        self._sources: dict[ModelId, Source] = {}
+        self._missing: TTLCache[ModelId, ModelNotFound] = TTLCache(100_000, settings.negative_ttl_s, timer)
+        self._failed_at_s: dict[ModelId, float] = {}
+        self._unreachable: TTLCache[ModelId, HubfsError] = TTLCache(_UNREACHABLE_KEPT, _SHARED_S, timer)
         self._troubles = troubles or Troubles()
         self._uses = Uses(timer)
         self._reachability = reachability or Reachability(
@@ -148,7 +149,7 @@ class Models:
         """The hub's URL."""
         return self._resolver.hub
 
-    def get(self, handle: Handle) -> Source:
+    def get(self, handle: ModelId) -> Source:
         """The model's source, which may be a failed one (its methods say why).
 
         Raises `ModelNotFound` when the hub says so, and whatever kept the hub from answering.
@@ -168,7 +169,7 @@ class Models:
             self._troubles.note(str(handle), "", error)
             raise
 
-    def _current(self, handle: Handle) -> Source | None:
+    def _current(self, handle: ModelId) -> Source | None:
         """The source, unless its failure is old enough to try again. Raises `ModelNotFound` if that holds still.
 
         Held: `_lock`.
@@ -186,7 +187,7 @@ class Models:
         self._known.remove(handle)
         return None
 
-    def _find(self, handle: Handle) -> Source:
+    def _find(self, handle: ModelId) -> Source:
         with self._lock:
             source = self._current(handle)  # another flight may have landed since the look in `get`
         if source is not None:
@@ -210,7 +211,7 @@ class Models:
         self._troubles.forget(str(handle))
         return source
 
-    def _load(self, handle: Handle) -> Source | None:
+    def _load(self, handle: ModelId) -> Source | None:
         index = self._load_index(f"{hub_label(self._resolver.cached_as)}/{handle}")
         if index is None:
             return None
@@ -220,7 +221,7 @@ class Models:
             _log.warning("The cache's index of %s is left aside: %s", handle, error)
             return None
 
-    def _open(self, handle: Handle) -> Source:
+    def _open(self, handle: ModelId) -> Source:
         with self._reachability.watching(f"model {handle}"):
             location = self._resolver.resolve(handle)
         try:
@@ -272,18 +273,18 @@ class Models:
         """The hub says that they exist: "no such model" of a moment ago holds no longer."""
         with self._lock:
             for version in versions:
-                self._missing.pop(Handle.parse(f"{name}/{version}"), None)
+                self._missing.pop(parse_handle(f"{name}/{version}"), None)
 
-    def found(self, handle: Handle) -> bool:
+    def found(self, handle: ModelId) -> bool:
         """Whether the model was found since the start. Looks at memory only."""
         with self._lock:
             return handle in self._sources
 
-    def has(self, handle: Handle) -> bool:
+    def has(self, handle: ModelId) -> bool:
         """Whether the model was found since the start, or is cached. Asks no hub."""
         return self.found(handle) or self._load_index(f"{hub_label(self._resolver.cached_as)}/{handle}") is not None
 
-    def trouble(self, handle: Handle) -> Trouble | None:
+    def trouble(self, handle: ModelId) -> Trouble | None:
         """Why the model, or some of it, cannot be read at present, if so."""
         trouble = self._troubles.of(str(handle))
         with self._lock:
@@ -297,7 +298,7 @@ class Models:
             trouble = Trouble("", str(failure), type(failure), now_s, now_s, count=0)
         return replace(trouble, retry_at_s=now_s + failed_at_s + self._settings.failure_ttl_s - self._timer())
 
-    def use(self, handle: Handle) -> Release:
+    def use(self, handle: ModelId) -> Release:
         """A file of the model is open until the release."""
         return self._uses.begin(handle)
 
@@ -309,14 +310,14 @@ class Models:
         with self._lock:
             sources = dict(self._sources)
         troubled = {handle for handle, source in sources.items() if source.failure is not None}
-        troubled.update(map(Handle.parse, self._troubles.handles()))
+        troubled.update(map(parse_handle, self._troubles.handles()))
         streaming = (handle for handle, source in sources.items() if source.streams)
         used = [handle for handle in dict.fromkeys((*streaming, *self._uses.current())) if handle in sources]
         told = dict.fromkeys((*sorted(troubled), *used, *(sorted(sources) if idle else ())))
         shown = [KnownModel(handle, sources.get(handle), self.trouble(handle)) for handle in sorted(islice(told, most))]
         return Census(len({*sources, *troubled}), len(used), len(troubled), shown)
 
-    def known(self) -> list[Handle]:
+    def known(self) -> list[ModelId]:
         """The handles that exist for sure: found since the start, or cached (looked at now and then). Asks no hub."""
         return self._known.in_order()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from cachetools import TTLCache
 
 from hubfs.cache.block_cache import Release
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 
 _KEPT = 10_000
 _RECENT_S = 600.0
@@ -23,10 +23,10 @@ class Uses:
 
     def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
-        self._open: Counter[Handle] = Counter()  # how many files
-        self._recent: TTLCache[Handle, None] = TTLCache(_KEPT, _RECENT_S, timer)
+        self._open: Counter[ModelId] = Counter()  # how many files
+        self._recent: TTLCache[ModelId, None] = TTLCache(_KEPT, _RECENT_S, timer)
 
-    def begin(self, handle: Handle) -> Release:
+    def begin(self, handle: ModelId) -> Release:
         """A file is open until the release, which is called once."""
         with self._lock:
             self._open[handle] += 1
@@ -40,7 +40,7 @@ class Uses:
 
         return release
 
-    def current(self) -> list[Handle]:
+    def current(self) -> list[ModelId]:
         """All of them: those of which a file is open, then the others, of either the last one first."""
         with self._lock:
             return [*dict.fromkeys((*reversed([*self._open]), *reversed([*self._recent])))]

@@ -12,9 +12,10 @@ from urllib.parse import quote
 from aiohttp import hdrs, web
 
 from hubfs.catalogue.document import NAME as CATALOG_DOCUMENT
+from hubfs.catalogue.handle import Kind, is_version, kind_of
 from hubfs.errors import Cancelled, EntryNotFound, HubfsError, InvalidConfig, InvalidHandle, ModelNotFound, NotFound
 from hubfs.formats.index_file import SUFFIX
-from hubfs.hubs.tfhub.handle import Handle, Kind, is_version
+from hubfs.model_id import ModelId
 from hubfs.serve.archive import index_beside
 from hubfs.serve.archives import Archives
 from hubfs.serve.catalog_document import CatalogDocument
@@ -130,7 +131,7 @@ class _Host:
         asked = _asked(request)
         if asked is None:
             return _page(await asyncio.to_thread(self._describe, model, f"{request.scheme}://{_host_of(request)}"))
-        if asked == WHOLE[model.handle.kind]:
+        if asked == WHOLE[kind_of(model.handle.name)]:
             return await self._reply_whole(request, model, asked, asked_index=asked_index)
         return self._reply_uncompressed(asked, model.handle)
 
@@ -158,9 +159,9 @@ class _Host:
         index = index_beside(whole)
         return index if index.is_file() and (not model.packed or self._models.holds(index)) else None
 
-    def _reply_uncompressed(self, asked: str, handle: Handle) -> web.StreamResponse:
-        whole = WHOLE[handle.kind]
-        if asked != _UNCOMPRESSED or handle.kind is not Kind.MODEL:
+    def _reply_uncompressed(self, asked: str, handle: ModelId) -> web.StreamResponse:
+        whole = WHOLE[kind_of(handle.name)]
+        if asked != _UNCOMPRESSED or kind_of(handle.name) is not Kind.MODEL:
             raise ModelNotFound(f"this hub has no {asked} of {handle}: ask for {whole}")
         if self._bucket is None:
             raise ModelNotFound(f"this hub has {handle} compressed only (no --bucket): ask for {whole}")
@@ -170,7 +171,7 @@ class _Host:
     async def _reply_file(self, request: web.Request, model: Model, rest: Sequence[str]) -> web.StreamResponse:
         """A file of a TF.js model, the one kind whose files have URLs of their own."""
         handle, inside = model.handle, "/".join(rest)
-        if handle.kind is not Kind.TFJS:
+        if kind_of(handle.name) is not Kind.TFJS:
             raise EntryNotFound(f"this hub has nothing at {handle}/{inside}: it serves such models whole")
         if _asked(request) != _TFJS_FILE:
             raise EntryNotFound(f"this hub has nothing at {handle}/{inside} but files: ask for {_TFJS_FILE}")
@@ -184,7 +185,7 @@ class _Host:
         for end in range(len(segments), shortest - 1, -1):
             if end < len(segments) and is_version(segments[end]):
                 break  # a version that is not here, and not a file of the latest one
-            versions = await asyncio.to_thread(self._models.versions, segments[0], "/".join(segments[1:end]))
+            versions = await asyncio.to_thread(self._models.versions, "/".join(segments[:end]))
             if versions:
                 query = request.rel_url.raw_query_string
                 path = "/".join([str(versions[-1]), *map(quote, segments[end:])])
@@ -198,7 +199,7 @@ class _Host:
 
     def _describe(self, model: Model, hub: str) -> str:
         listing = list_packed(model.path) if model.packed else self._models.listing(model)
-        versions = self._models.versions(model.handle.publisher, model.handle.name)
+        versions = self._models.versions(model.handle.name)
         return model_page(model.handle, versions, listing.members, hub, packed=model.packed)
 
 

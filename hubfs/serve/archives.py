@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubfs.errors import Stale, TimedOut, Unavailable
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.serve.archive import index_beside, write_archive
 from hubfs.serve.folder import ArchiveFolder
 from hubfs.serve.listing import Listing
@@ -29,7 +29,7 @@ _HEADER_BYTES = 4096
 class _Build:
     """An archive that is there or coming. `users` are the replies that wait for it or send it."""
 
-    handle: Handle
+    handle: ModelId
     fingerprint: str
     path: Path
     size_bytes: int  # with its index; as long as it is being built, what it may be at most
@@ -54,9 +54,9 @@ class Archives:
         self._folder = folder
         self._models = models
         self._limit_bytes = limit_bytes
-        self._builds: dict[Handle, _Build] = {}
+        self._builds: dict[ModelId, _Build] = {}
         self._all: dict[_Build, None] = {}  # superseded ones that are still sent, too; lent longest ago first
-        self._listings: dict[Handle, asyncio.Future[Listing]] = {}
+        self._listings: dict[ModelId, asyncio.Future[Listing]] = {}
         self._numbers = itertools.count(1)
         self._cancellation = Cancellation()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="hubfs-archive")
@@ -108,7 +108,7 @@ class Archives:
             listing.add_done_callback(lambda _: self._listings.pop(model.handle))
         return await asyncio.shield(self._listings[model.handle])
 
-    def _build_of(self, handle: Handle, listing: Listing) -> _Build:
+    def _build_of(self, handle: ModelId, listing: Listing) -> _Build:
         build = self._builds.get(handle)
         if build is not None and not self._serves(build, listing):
             del self._builds[handle]
@@ -124,7 +124,7 @@ class Archives:
     def _serves(self, build: _Build, listing: Listing) -> bool:
         return build.fingerprint == listing.fingerprint and (not build.done.done() or self._folder.has(build.path))
 
-    def _start(self, handle: Handle, listing: Listing) -> _Build:
+    def _start(self, handle: ModelId, listing: Listing) -> _Build:
         for name in listing.skipped:
             _log.warning("%s: %r is left out: hidden, a symlink to somewhere else, or not a file", handle, name)
         most_bytes = sum(member.size_bytes + _HEADER_BYTES for member in listing.members) + _HEADER_BYTES
@@ -135,7 +135,7 @@ class Archives:
         done.add_done_callback(lambda _: self._settle(build))
         return build
 
-    def _make_room(self, handle: Handle, coming_bytes: int) -> None:
+    def _make_room(self, handle: ModelId, coming_bytes: int) -> None:
         """Deletes what was lent longest ago until there is room. Raises `Unavailable`."""
         if coming_bytes > self._limit_bytes:
             raise Unavailable(

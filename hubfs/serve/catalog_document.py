@@ -9,8 +9,9 @@ from aiohttp import hdrs, web
 
 from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
 from hubfs.catalogue.file import to_json_lines
+from hubfs.catalogue.handle import kind_of
 from hubfs.errors import InvalidHandle
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.serve.models import ModelDirectory
 
 _MAX_AGE_S = 10
@@ -36,7 +37,7 @@ class CatalogDocument:
         return to_json_lines(_entries(self._models.below()))
 
 
-def _entries(handles: Iterable[Handle]) -> Iterator[CatalogEntry]:
+def _entries(handles: Iterable[ModelId]) -> Iterator[CatalogEntry]:
     for handle in handles:
         with suppress(InvalidHandle):  # files below `<publisher>/collection/`, say, which no client would look up
-            yield CatalogEntry(_KINDS[handle.kind], str(handle))
+            yield CatalogEntry(_KINDS[kind_of(handle.name)], str(handle))

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from cachetools import TTLCache
 
+from hubfs.catalogue.handle import Kind, is_name_segment, is_publisher, is_version, kind_of, possible_models
 from hubfs.errors import EntryNotFound, ModelNotFound
-from hubfs.hubs.tfhub.handle import Handle, Kind, is_name_segment, is_publisher, is_version
+from hubfs.model_id import ModelId
 from hubfs.serve.listing import Listing, is_hidden, list_members
 from hubfs.waiting import Cancellation, SingleFlight
 
@@ -37,7 +38,7 @@ WHOLE = {
 class Model:
     """A model of the directory. `path` is the directory of its files; when `packed`, its archive or its one file."""
 
-    handle: Handle
+    handle: ModelId
     path: Path
     packed: bool
 
@@ -60,19 +61,19 @@ class ModelDirectory:
         self.root = root
         self._hidden = hidden
         self._lock = threading.Lock()
-        self._found: TTLCache[tuple[str, ...], list[Handle]] = TTLCache(_FOLDERS_REMEMBERED, _REMEMBERED_S, timer)
-        self._walking: SingleFlight[tuple[str, ...], list[Handle]] = SingleFlight(Cancellation(), _WALK_TIMEOUT_S)
+        self._found: TTLCache[tuple[str, ...], list[ModelId]] = TTLCache(_FOLDERS_REMEMBERED, _REMEMBERED_S, timer)
+        self._walking: SingleFlight[tuple[str, ...], list[ModelId]] = SingleFlight(Cancellation(), _WALK_TIMEOUT_S)
 
     def holds(self, path: Path) -> bool:
         """Whether `path`, every symlink followed, is inside of `root`."""
         # The root is resolved each time: it may be a symlink that a deployment switches.
         return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.root))
 
-    def find(self, handle: Handle) -> Model:
+    def find(self, handle: ModelId) -> Model:
         """The model. Raises `ModelNotFound`, which says what there is instead."""
         model = self._model(handle)
         if model is None:
-            versions = ", ".join(other.version for other in self.versions(handle.publisher, handle.name))
+            versions = ", ".join(other.version for other in self.versions(handle.name))
             hint = f"it has version {versions}" if versions else "it has no version of it"
             raise ModelNotFound(f"this hub has no model {handle}: {hint}")
         return model
@@ -82,9 +83,9 @@ class ModelDirectory:
 
         Raises `InvalidHandle` for what cannot be either, and `ModelNotFound` as `find` does.
         """
-        candidates = Handle.candidates(segments)
+        candidates = possible_models(segments)
         for handle, rest in candidates:
-            if handle.kind is Kind.MODEL:
+            if kind_of(handle.name) is Kind.MODEL:
                 return self.find(handle), rest
             model = self._model(handle)
             if model is not None:
@@ -100,14 +101,14 @@ class ModelDirectory:
             return path
         raise EntryNotFound(f"this hub has no file {'/'.join(segments)} in {model.handle}")
 
-    def versions(self, publisher: str, name: str) -> list[Handle]:
-        """The model's versions, oldest first, by number."""
-        suffix = _LITE_SUFFIX if Handle(publisher, name, "").kind in _LITE_KINDS else _ARCHIVE_SUFFIX
-        texts = {entry.removesuffix(suffix) for entry in _names(self.root / publisher / name)}
-        handles = (Handle(publisher, name, text) for text in texts if is_version(text))
+    def versions(self, name: str) -> list[ModelId]:
+        """The versions of the model `name` (`google/spice`), oldest first, by number."""
+        suffix = _LITE_SUFFIX if kind_of(name) in _LITE_KINDS else _ARCHIVE_SUFFIX
+        texts = {entry.removesuffix(suffix) for entry in _names(self.root / name)}
+        handles = (ModelId(name, text) for text in texts if is_version(text))
         return sorted(filter(self._model, handles), key=_age)
 
-    def below(self, segments: Sequence[str] = ()) -> list[Handle]:
+    def below(self, segments: Sequence[str] = ()) -> list[ModelId]:
         """All models whose names begin with `segments`, by name, oldest version first; as a few seconds ago.
 
         Raises `TimedOut` if the directory takes too long to walk.
@@ -125,27 +126,27 @@ class ModelDirectory:
         """What a model's directory holds. Raises `Stale`, `Unavailable`."""
         return list_members(model.path, self.holds, hidden=self._hidden)
 
-    def _model(self, handle: Handle) -> Model | None:
+    def _model(self, handle: ModelId) -> Model | None:
         path = self.root / str(handle)
         names = _names(path) if self.holds(path) else []
         packed = path.with_name(handle.version + _ARCHIVE_SUFFIX)
-        if handle.kind in _LITE_KINDS:
+        if kind_of(handle.name) in _LITE_KINDS:
             lite = [name for name in names if name.endswith(_LITE_SUFFIX)]
             if f"model{_LITE_SUFFIX}" in lite:
                 packed = path / f"model{_LITE_SUFFIX}"
             else:
                 packed = path / lite[0] if len(lite) == 1 else path.with_name(handle.version + _LITE_SUFFIX)
-        elif names and (handle.kind is Kind.MODEL or _TFJS_MANIFEST in names):
+        elif names and (kind_of(handle.name) is Kind.MODEL or _TFJS_MANIFEST in names):
             return Model(handle, path, packed=False)
         return Model(handle, packed, packed=True) if self.holds(packed) and _is_file(packed) else None
 
-    def _walk(self, segments: tuple[str, ...], ancestors: frozenset[str]) -> Iterator[Handle]:
+    def _walk(self, segments: tuple[str, ...], ancestors: frozenset[str]) -> Iterator[ModelId]:
         directory = self.root.joinpath(*segments)
         real = os.path.realpath(directory)
         if real in ancestors or not self.holds(directory):  # a symlink to where we came from, or out of here
             return
         named = _is_named(segments)
-        versions = self.versions(segments[0], "/".join(segments[1:])) if named else []
+        versions = self.versions("/".join(segments)) if named else []
         yield from versions
         roots = {handle.version for handle in versions}
         for name in _names(directory):
@@ -154,12 +155,12 @@ class ModelDirectory:
                 yield from self._walk((*segments, name), ancestors | {real})
 
 
-def _age(handle: Handle) -> tuple[str, str, int, str]:
-    return handle.publisher, handle.name, int(handle.version), handle.version
+def _age(handle: ModelId) -> tuple[str, int, str]:
+    return handle.name, int(handle.version), handle.version
 
 
 def _is_typed(segments: Sequence[str]) -> bool:
-    return Handle(segments[0], "/".join(segments[1:]), "").kind is not Kind.MODEL
+    return kind_of("/".join(segments)) is not Kind.MODEL
 
 
 def _is_named(segments: Sequence[str]) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from string import Template
 from urllib.parse import quote
 
-from hubfs.hubs.tfhub.handle import Handle, Kind
+from hubfs.catalogue.handle import Kind, kind_of
+from hubfs.model_id import ModelId
 from hubfs.serve.listing import Member
 from hubfs.serve.models import WHOLE
 
@@ -58,7 +59,7 @@ $body
 """)
 
 
-def model_page(handle: Handle, versions: Sequence[Handle], files: Sequence[Member], hub: str, *, packed: bool) -> str:
+def model_page(handle: ModelId, versions: Sequence[ModelId], files: Sequence[Member], hub: str, *, packed: bool) -> str:
     """About one model: how to load it, what it holds. `hub` is this host's URL, as the reader reached it."""
     rows = "".join(
         f"<tr><td>{_e(file.name)}</td><td>{size_text(file.size_bytes)}</td></tr>"
@@ -68,7 +69,7 @@ def model_page(handle: Handle, versions: Sequence[Handle], files: Sequence[Membe
     total = size_text(sum(file.size_bytes for file in files))
     mount = f"$ hubfs mount /mnt/tfhub --hub {shlex.quote(hub)}\n$ ls /mnt/tfhub/{handle}\n{_use_files(handle)}"
     load = _use_url(handle, hub)
-    query = WHOLE[handle.kind]
+    query = WHOLE[kind_of(handle.name)]
     is_archive = query.endswith("compressed")
     fetch = f"$ curl -fL {shlex.quote(f'{hub}/{handle}?{query}')} {'| tar xz' if is_archive else '-o model.tflite'}"
     whole = "archive (tar.gz)" if is_archive else "file"
@@ -89,9 +90,9 @@ def model_page(handle: Handle, versions: Sequence[Handle], files: Sequence[Membe
     return _page(str(handle), str(handle).split("/"), body)
 
 
-def list_page(segments: Sequence[str], models: Sequence[Handle]) -> str:
+def list_page(segments: Sequence[str], models: Sequence[ModelId]) -> str:
     """The models below a path of the hub; below the hub itself for no segments."""
-    publishers = sorted({model.publisher for model in models})
+    publishers = sorted({model.name.partition("/")[0] for model in models})
     body = (
         f"<p>{len(models)} {'model version' if len(models) == 1 else 'model versions'}.</p>"
         if models
@@ -101,10 +102,11 @@ def list_page(segments: Sequence[str], models: Sequence[Handle]) -> str:
         )
     )
     for publisher in publishers:
-        names: dict[str, list[Handle]] = {}
+        names: dict[str, list[ModelId]] = {}
         for model in models:
-            if model.publisher == publisher:
-                names.setdefault(model.name, []).append(model)
+            above, _, name = model.name.partition("/")
+            if above == publisher:
+                names.setdefault(name, []).append(model)
         items = _items(
             f"{_e(name)}: " + ", ".join(_link(model, f"version {model.version}") for model in reversed(versions))
             for name, versions in names.items()
@@ -128,14 +130,14 @@ def size_text(size_bytes: int) -> str:
     return f"{size:.0f} {unit}" if unit == "bytes" or size >= 9.95 else f"{size:.1f} {unit}"  # noqa: PLR2004 - as above
 
 
-def _use_files(handle: Handle) -> str:
+def _use_files(handle: ModelId) -> str:
     root = f"/mnt/tfhub/{handle}"
-    if handle.kind is Kind.TFJS:
+    if kind_of(handle.name) is Kind.TFJS:
         return (
             "$ node\n> const tf = require('@tensorflow/tfjs-node')\n"
             f"> const model = await tf.loadGraphModel('file://{root}/model.json')"
         )
-    if handle.kind is Kind.MODEL:
+    if kind_of(handle.name) is Kind.MODEL:
         return f"$ python\n>>> import tensorflow as tf\n>>> model = tf.saved_model.load('{root}')"
     return (
         "$ python\n>>> from ai_edge_litert.interpreter import Interpreter\n"
@@ -143,11 +145,11 @@ def _use_files(handle: Handle) -> str:
     )
 
 
-def _use_url(handle: Handle, hub: str) -> str | None:
+def _use_url(handle: ModelId, hub: str) -> str | None:
     """How a program loads the model by its URL; None where no library does."""
-    if handle.kind is Kind.TFJS:
+    if kind_of(handle.name) is Kind.TFJS:
         return f"const model = await tf.loadGraphModel('{hub}/{handle}', {{fromTFHub: true}})"
-    if handle.kind is Kind.MODEL:
+    if kind_of(handle.name) is Kind.MODEL:
         return f">>> import tensorflow_hub as hub\n>>> model = hub.load('{hub}/{handle}')"
     return None
 
@@ -167,7 +169,7 @@ def _items(items: Iterable[str]) -> str:
     return "".join(f"<li>{item}</li>" for item in items)
 
 
-def _link(handle: Handle, text: str) -> str:
+def _link(handle: ModelId, text: str) -> str:
     return f'<a href="{_href(str(handle))}">{_e(text)}</a>'
 
 

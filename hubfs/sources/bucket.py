@@ -10,7 +10,7 @@ from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsObject
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 from hubfs.errors import Damaged, ModelNotFound, NotFound
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.sources.listed import ListedSource, OnFailure, Wrap, tree_of
 from hubfs.sources.source import Entry, EntryKind
 
@@ -31,7 +31,7 @@ class BucketSource(ListedSource):
         self,
         client: GcsClient,
         hub: str,
-        handle: Handle,
+        handle: ModelId,
         url: str,
         *,
         files: Mapping[str, GcsObject],
@@ -59,7 +59,7 @@ class BucketSource(ListedSource):
         cls,
         client: GcsClient,
         hub: str,
-        handle: Handle,
+        handle: ModelId,
         location_url: str,
         wrap: Wrap,
         *,
@@ -88,7 +88,7 @@ class BucketSource(ListedSource):
         cls,
         client: GcsClient,
         hub: str,
-        handle: Handle,
+        handle: ModelId,
         index: Mapping[str, Any],
         wrap: Wrap,
         *,

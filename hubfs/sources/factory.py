@@ -15,8 +15,8 @@ from hubfs.cache.disk.indexes import Index, Indexes
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.turns import Turns
 from hubfs.hubs.resolver import Form, Location, Resolver
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.memory_budget import MemoryBudget
+from hubfs.model_id import ModelId
 from hubfs.sources.archive.opener import ArchiveOpener
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.bucket import BucketSource
@@ -103,7 +103,7 @@ class SourceFactory:
             Form.FILES: self._load_tfjs,
         }
 
-    def extracted(self, handle: Handle) -> Source | None:
+    def extracted(self, handle: ModelId) -> Source | None:
         """The model as tensorflow_hub extracted it on this machine, if it did, and it is whole."""
         if self._extracted_dir is None:
             return None
@@ -129,21 +129,21 @@ class SourceFactory:
     def _forget(self, source: Source) -> None:
         self._cache.drop(source.model)
 
-    def _open_bucket(self, handle: Handle, location: Location) -> Source:
+    def _open_bucket(self, handle: ModelId, location: Location) -> Source:
         source = BucketSource.list(self._gcs, self._hub, handle, location.url, self._retried, on_failure=self._forget)
         self._indexes.save(source.model, source.to_index())
         return source
 
-    def _load_bucket(self, handle: Handle, index: Index) -> Source:
+    def _load_bucket(self, handle: ModelId, index: Index) -> Source:
         return BucketSource.from_index(self._gcs, self._hub, handle, index, self._retried, on_failure=self._forget)
 
-    def _open_file(self, handle: Handle, location: Location) -> Source:
+    def _open_file(self, handle: ModelId, location: Location) -> Source:
         source = FileSource.ask(self._http, self._hub, handle, location, self._retried, on_failure=self._forget)
         if source.lasting:
             self._indexes.save(source.model, source.to_index())
         return source
 
-    def _load_file(self, handle: Handle, index: Index) -> Source:
+    def _load_file(self, handle: ModelId, index: Index) -> Source:
         return FileSource.from_index(
             self._http,
             self._hub,
@@ -154,13 +154,13 @@ class SourceFactory:
             on_failure=self._forget,
         )
 
-    def _open_tfjs(self, handle: Handle, location: Location) -> Source:
+    def _open_tfjs(self, handle: ModelId, location: Location) -> Source:
         source = TfjsSource.ask(self._http, self._hub, handle, location, self._retried, on_failure=self._forget)
         if source.lasting:
             self._indexes.save(source.model, source.to_index())
         return source
 
-    def _load_tfjs(self, handle: Handle, index: Index) -> Source:
+    def _load_tfjs(self, handle: ModelId, index: Index) -> Source:
         return TfjsSource.from_index(
             self._http,
             self._hub,

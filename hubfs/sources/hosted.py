@@ -17,7 +17,7 @@ from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.cache.block_checksums import BlockChecksums, CheckedBlob
 from hubfs.errors import Damaged, NotFound, Stale
 from hubfs.hubs.resolver import Location
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.sources.listed import ListedSource, OnFailure, Wrap, tree_of
 
 Locate = Callable[[], Location]
@@ -50,7 +50,7 @@ class HostedSource(ListedSource):
         self,
         client: HttpClient,
         hub: str,
-        handle: Handle,
+        handle: ModelId,
         url: str,
         *,
         files: Mapping[str, HostedFile],
@@ -88,7 +88,7 @@ class HostedSource(ListedSource):
         cls: type[S],
         client: HttpClient,
         hub: str,
-        handle: Handle,
+        handle: ModelId,
         location: Location,
         *,
         paths: Iterable[str],
@@ -138,7 +138,7 @@ class HostedSource(ListedSource):
         cls: type[S],
         client: HttpClient,
         hub: str,
-        handle: Handle,
+        handle: ModelId,
         index: Mapping[str, Any],
         wrap: Wrap,
         *,

@@ -13,7 +13,7 @@ from hubfs.errors import Damaged, EntryNotFound, HubfsError, IsADirectory, Stale
 from hubfs.formats import names
 from hubfs.formats.limits import MAX_FILE_SIZE_BYTES
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.sources.naming import model_name
 from hubfs.sources.source import ROOT, Entry, EntryKind, Extent
 
@@ -51,7 +51,7 @@ class ListedSource:
     def __init__(
         self,
         hub: str,
-        handle: Handle,
+        handle: ModelId,
         url: str,
         identity: str,
         *,

@@ -3,10 +3,10 @@
 from hubfs.blobs.retry import Permanent
 from hubfs.errors import NotFound
 from hubfs.hubs.resolver import Form, Location, Resolver
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 
 
-def located_anew(resolver: Resolver, handle: Handle, form: Form) -> Location:
+def located_anew(resolver: Resolver, handle: ModelId, form: Form) -> Location:
     """Where `handle` is by now. Raises what the hub raises, but for `NotFound`.
 
     To who reads or lists a model that is there, "no such file" would be no answer (a listing that ends with it shows

@@ -3,7 +3,7 @@
 from hashlib import blake2b
 from urllib.parse import quote, urlsplit
 
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 
 
 def hub_label(hub: str) -> str:
@@ -19,6 +19,6 @@ def hub_label(hub: str) -> str:
     return quote(name if parts.scheme == "https" else f"{parts.scheme}://{name}", safe=":")
 
 
-def model_name(hub: str, handle: Handle, identity: str) -> str:
+def model_name(hub: str, handle: ModelId, identity: str) -> str:
     """The model's name in the cache, for `hub` as `Resolver.cached_as` has it; another identity gives another name."""
     return f"{hub_label(hub)}/{handle}@{blake2b(identity.encode(), digest_size=6).hexdigest()}"

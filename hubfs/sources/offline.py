@@ -10,7 +10,7 @@ from hubfs.cache.block_run import slice_blocks
 from hubfs.cache.disk.indexes import Index
 from hubfs.errors import HubfsError, IsADirectory, NotCached
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.sources.source import Entry, EntryKind, Extent, Loader, Source, with_holes
 
 
@@ -64,7 +64,7 @@ class OfflineSource:
         self._cache = cache
 
     @property
-    def handle(self) -> Handle:
+    def handle(self) -> ModelId:
         """See `Source`."""
         return self._source.handle
 
@@ -132,7 +132,7 @@ class OfflineSource:
 def offline_loaders(loaders: Mapping[Form, Loader], cache: BlockCache) -> Mapping[Form, Loader]:
     """`loaders`, with every model out of `cache` alone."""
 
-    def load(loader: Loader, handle: Handle, index: Index) -> Source:
+    def load(loader: Loader, handle: ModelId, index: Index) -> Source:
         return OfflineSource(loader(handle, index), cache)
 
     return {form: partial(load, loader) for form, loader in loaders.items()}

@@ -2,7 +2,7 @@
 
 from hubfs.blobs.http.client import HttpClient
 from hubfs.hubs.resolver import Form, Location
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.sources.hosted import HostedSource
 from hubfs.sources.listed import OnFailure, Wrap
 
@@ -25,7 +25,7 @@ class FileSource(HostedSource):
         cls,
         client: HttpClient,
         hub: str,
-        handle: Handle,
+        handle: ModelId,
         location: Location,
         wrap: Wrap,
         *,

@@ -11,7 +11,7 @@ from hubfs.blobs.stamp import Stamp
 from hubfs.cache.disk.indexes import Index
 from hubfs.errors import HubfsError
 from hubfs.hubs.resolver import Form, Location
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 
 
 class EntryKind(Enum):
@@ -70,7 +70,7 @@ class Source(Protocol):
     """
 
     @property
-    def handle(self) -> Handle:
+    def handle(self) -> ModelId:
         """Which model this is."""
         ...
 
@@ -139,8 +139,8 @@ class Source(Protocol):
         ...
 
 
-Opener = Callable[[Handle, Location], Source]
+Opener = Callable[[ModelId, Location], Source]
 """Makes the source of a model at a location. May ask the network."""
 
-Loader = Callable[[Handle, Index], Source]
+Loader = Callable[[ModelId, Index], Source]
 """Makes the source of a model that the cache has an index of, without the network. Raises `Damaged`."""

@@ -10,7 +10,7 @@ from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import RetryingBlob
 from hubfs.errors import Damaged, ModelNotFound, NotFound, quoted
 from hubfs.hubs.resolver import Form, Location
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.sources.hosted import HostedSource, plain_blob
 from hubfs.sources.listed import OnFailure, Wrap, is_path
 
@@ -39,7 +39,7 @@ class TfjsSource(HostedSource):
         cls,
         client: HttpClient,
         hub: str,
-        handle: Handle,
+        handle: ModelId,
         location: Location,
         wrap: Wrap,
         *,
@@ -55,7 +55,7 @@ class TfjsSource(HostedSource):
         return cls.probe(client, hub, handle, location, paths=paths, wrap=wrap, on_failure=on_failure)
 
     @classmethod
-    def _manifest(cls, client: HttpClient, handle: Handle, location: Location) -> bytes:
+    def _manifest(cls, client: HttpClient, handle: ModelId, location: Location) -> bytes:
         url = cls.url_of(location.url, MANIFEST_NAME)
         try:
             blob = plain_blob(client, url, location.headers)

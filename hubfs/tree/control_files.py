@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
+from hubfs.catalogue.places import CONTROL
 from hubfs.errors import EntryNotFound, NotADirectory
 from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind
-from hubfs.tree.places import CONTROL
 from hubfs.tree.tfhub_modules import TfhubModules
 
 MODULES = "tfhub_modules"

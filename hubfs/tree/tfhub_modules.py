@@ -5,7 +5,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from hubfs.hubs.tfhub.handle import is_version
+from hubfs.catalogue.handle import is_version
 from hubfs.sources.extracted.source import module_name, spellings
 
 _log = logging.getLogger(__name__)

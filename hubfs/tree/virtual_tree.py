@@ -6,26 +6,8 @@ from dataclasses import dataclass
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.cache.block_cache import BlockCache, Release, TierStats
-from hubfs.catalogue.provider import CatalogProvider
-from hubfs.errors import (
-    EntryNotFound,
-    HubfsError,
-    IsADirectory,
-    ModelNotFound,
-    NoSuchAttribute,
-    NotADirectory,
-    NotASymlink,
-    NotFound,
-)
-from hubfs.hubs.tfhub.handle import Handle, is_version
-from hubfs.models.models import Models
-from hubfs.models.troubles import Troubles, WatchedBlob
-from hubfs.sources.prefetch.prefetcher import NoPrefetching, Prefetching
-from hubfs.sources.source import ROOT, Entry, EntryKind, Source
-from hubfs.tree.control_files import ControlFiles
-from hubfs.tree.model_directories import ModelDirectories
-from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind
-from hubfs.tree.places import (
+from hubfs.catalogue.handle import is_version
+from hubfs.catalogue.places import (
     CONTROL,
     LATEST,
     README,
@@ -43,6 +25,25 @@ from hubfs.tree.places import (
     is_typed,
     place_of,
 )
+from hubfs.catalogue.provider import CatalogProvider
+from hubfs.errors import (
+    EntryNotFound,
+    HubfsError,
+    IsADirectory,
+    ModelNotFound,
+    NoSuchAttribute,
+    NotADirectory,
+    NotASymlink,
+    NotFound,
+)
+from hubfs.model_id import ModelId
+from hubfs.models.models import Models
+from hubfs.models.troubles import Troubles, WatchedBlob
+from hubfs.sources.prefetch.prefetcher import NoPrefetching, Prefetching
+from hubfs.sources.source import ROOT, Entry, EntryKind, Source
+from hubfs.tree.control_files import ControlFiles
+from hubfs.tree.model_directories import ModelDirectories
+from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind
 from hubfs.tree.times import time_ns
 
 
@@ -199,7 +200,7 @@ class VirtualTree:
                 return self._model_attribute(handle, inner, name)
         return None
 
-    def _model_attribute(self, handle: Handle, inner: str, name: str) -> str | None:
+    def _model_attribute(self, handle: ModelId, inner: str, name: str) -> str | None:
         try:
             source = self._models.get(handle)
         except NotFound:

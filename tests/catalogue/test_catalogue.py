@@ -4,8 +4,8 @@ import pytest
 
 from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
 from hubfs.catalogue.file import read_catalog
+from hubfs.catalogue.handle import Kind, kind_of, parse_handle
 from hubfs.errors import InvalidHandle
-from hubfs.hubs.tfhub.handle import Handle, Kind
 from tests.support.paths import ROOT
 
 PUBLIC = ROOT.parent / "shared" / "catalogue" / "handles.tsv"
@@ -198,7 +198,7 @@ def test_every_public_model_is_reached_by_listing_from_the_root():
         for depth, segment in enumerate(segments):
             assert segment in catalog.children(segments[:depth])
         assert catalog.is_model(entry.handle)
-        assert Handle.parse(entry.handle).kind is (entry.kind.model_kind or Kind.MODEL)
+        assert kind_of(parse_handle(entry.handle).name) is (entry.kind.model_kind or Kind.MODEL)
     for entry in entries:
         if entry.kind.model_kind is None:
             assert catalog.is_model(entry.handle) is False

@@ -8,12 +8,12 @@ from contextlib import AbstractContextManager
 
 import pytest
 
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import EntryNotFound, IsADirectory
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.source import ROOT, Entry, EntryKind, Extent, Source
 
-HANDLE = Handle.parse("google/spice/2")
+HANDLE = parse_handle("google/spice/2")
 _NOISE = random.Random(21)
 FILES = {
     "assets/vocab ü #1 50%?.txt": b"words",

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
+from hubfs.catalogue.handle import parse_handle
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.listed import ListedSource, tree_of
 from hubfs.sources.prefetch.prefetcher import Prefetcher
 from hubfs.waiting import Cancellation
@@ -24,7 +24,7 @@ class TestFollowedBlob(BlobContract):
         cancellation = Cancellation()
         source = OneFile(
             "https://hub.example",
-            Handle.parse("a/model/1"),
+            parse_handle("a/model/1"),
             "gs://models/a",
             "v1",
             entries=tree_of("gs://models/a", {NAME: len(payload)}),

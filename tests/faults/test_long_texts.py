@@ -12,14 +12,14 @@ from hubfs.catalogue.file import parse_catalog
 from hubfs.daemon.log_repeats import Repeats
 from hubfs.errors import Damaged, HubfsError, InvalidConfig, Unavailable, cut, quoted
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.hubs.tfhub.resolver import TfhubResolver
+from hubfs.model_id import ModelId
 from hubfs.status import RecentProblems
 from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin
 
 LONG = 60_000
-SPICE = Handle("google", "spice", "2")
+SPICE = ModelId("google/spice", "2")
 ARCHIVE = "/google/spice/2"
 
 # Texts that take a quadratic expression half a minute: where a scheme, a query or the end of a line might begin.

@@ -18,12 +18,13 @@ from hubfs.cache.block_cache import CacheKey, Release
 from hubfs.cache.memory import MemoryTier
 from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
 from hubfs.catalogue.file import to_json_lines
+from hubfs.catalogue.handle import parse_handle
 from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import Damaged, EntryNotFound, HubfsError, ModelNotFound, Unavailable
 from hubfs.fuse.attributes import Owner, inode
 from hubfs.fuse.operations import Operations
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.models.known_names import KnownNames
 from hubfs.models.models import Models
 from hubfs.sources.source import ROOT as MODEL_ROOT
@@ -47,7 +48,7 @@ UNKNOWN_MODULE = f"/.hubfs/tfhub_modules/{hashlib.sha1(b'https://tfhub.dev/googl
 class MemorySource:
     """A Source whose files are FILES."""
 
-    handle = Handle.parse(ROOT[1:])
+    handle = parse_handle(ROOT[1:])
     url = "https://hub/google/spice/2"
     form = Form.COMPRESSED
     identity = "i"
@@ -81,21 +82,21 @@ class OneModel:
 
     hub = "https://hub"
 
-    def use(self, _: Handle) -> Release:
+    def use(self, _: ModelId) -> Release:
         return lambda: None
 
     def __init__(self) -> None:
         self.source = MemorySource()
         self.newest = "2"
 
-    def get(self, handle: Handle) -> MemorySource:
-        if handle.publisher == "down":
+    def get(self, handle: ModelId) -> MemorySource:
+        if handle.name.startswith("down/"):
             raise Unavailable("no route to the hub")
         if handle != self.source.handle:
             raise ModelNotFound(f"no {handle}")
         return self.source
 
-    def has(self, handle: Handle) -> bool:
+    def has(self, handle: ModelId) -> bool:
         return handle == self.source.handle
 
     def latest(self, name: str) -> str:
@@ -117,7 +118,7 @@ class OneModel:
     def stale(self, _name: str) -> None:
         return None
 
-    def known(self) -> list[Handle]:
+    def known(self) -> list[ModelId]:
         return [self.source.handle]
 
     def known_children(self, folder: str) -> frozenset[str]:

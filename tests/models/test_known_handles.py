@@ -1,6 +1,6 @@
 """Which models are known: found, or cached."""
 
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.catalogue.handle import parse_handle
 from hubfs.models.known_handles import KnownHandles
 from hubfs.waiting import Cancellation
 from tests.support.clock import Clock
@@ -10,14 +10,14 @@ def test_what_was_found_and_what_is_cached_is_known_and_the_cache_is_asked_now_a
     clock = Clock()
     cached = ["google/bert/1", "lost+found"]
     known = KnownHandles(lambda: [*cached], Cancellation(), ttl_s=10.0, timeout_s=1.0, timer=clock)
-    known.add(Handle.parse("google/spice/2"))
+    known.add(parse_handle("google/spice/2"))
     assert [str(handle) for handle in known.in_order()] == ["google/bert/1", "google/spice/2"]
     assert known.children("google") == {"bert", "spice"}
     cached.append("google/spice/1")
     assert known.versions("google/spice") == {"2"}
     clock.now_s += 11
     assert known.versions("google/spice") == {"1", "2"}
-    known.add(Handle.parse("tensorflow/x/1"))
-    known.remove(Handle.parse("google/spice/2"))
+    known.add(parse_handle("tensorflow/x/1"))
+    known.remove(parse_handle("google/spice/2"))
     assert known.versions("google/spice") == {"1"}
     assert known.children("") == {"google", "tensorflow"}

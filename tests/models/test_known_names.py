@@ -1,12 +1,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.catalogue.handle import parse_handle
+from hubfs.model_id import ModelId
 from hubfs.models.known_names import KnownNames
 
 HANDLES = st.lists(
     st.builds(
-        lambda publisher, name, version: Handle.parse(f"{publisher}/{name}/{version}"),
+        lambda publisher, name, version: parse_handle(f"{publisher}/{name}/{version}"),
         st.sampled_from(["google", "vtab"]),
         st.sampled_from(["spice", "bert", "bert/small", "bert/large"]),
         st.integers(1, 3),
@@ -16,7 +17,7 @@ HANDLES = st.lists(
 
 
 @given(handles=HANDLES)
-def test_it_knows_what_a_walk_over_all_handles_finds(handles: list[Handle]) -> None:
+def test_it_knows_what_a_walk_over_all_handles_finds(handles: list[ModelId]) -> None:
     known = KnownNames(handles)
     texts = {str(handle) for handle in handles}
     for folder in ["", "google", "vtab", "google/bert", "google/bert/small", "google/spice", "nobody"]:
@@ -30,6 +31,6 @@ def test_it_knows_what_a_walk_over_all_handles_finds(handles: list[Handle]) -> N
 def test_a_handle_that_is_added_twice_is_known_once() -> None:
     known = KnownNames()
     for _ in range(2):
-        known.add(Handle.parse("google/spice/2"))
+        known.add(parse_handle("google/spice/2"))
     assert known.children("") == {"google"}
     assert known.versions("google/spice") == {"2"}

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from hubfs.blobs.blob import Blob
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import (
     AccessDenied,
     Cancelled,
@@ -21,7 +22,7 @@ from hubfs.errors import (
     Unavailable,
 )
 from hubfs.hubs.resolver import Form, Location
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.models.models import Models, ModelsSettings
 from hubfs.models.reachability import Reachability
 from hubfs.sources.source import Entry, Extent
@@ -31,8 +32,8 @@ from tests.support.mount import eventually
 T = TypeVar("T")
 
 HUB = "https://hub.example"
-SPICE = Handle.parse("google/spice/2")
-YAMNET = Handle.parse("google/yamnet/1")
+SPICE = parse_handle("google/spice/2")
+YAMNET = parse_handle("google/yamnet/1")
 
 
 class FakeSource:
@@ -45,7 +46,7 @@ class FakeSource:
     streams = False
     extent = Extent()
 
-    def __init__(self, handle: Handle, form: Form) -> None:
+    def __init__(self, handle: ModelId, form: Form) -> None:
         self.handle = handle
         self.form = form
         self.failure: HubfsError | None = None
@@ -66,9 +67,9 @@ class Hub:
 
     hub: str = HUB
     cached_as: str = HUB
-    forms: dict[Handle, Form] = field(default_factory=lambda: {SPICE: Form.COMPRESSED, YAMNET: Form.UNCOMPRESSED})
-    asked: list[tuple[Handle, Form | None]] = field(default_factory=list)
-    opened: list[tuple[Handle, Form]] = field(default_factory=list)
+    forms: dict[ModelId, Form] = field(default_factory=lambda: {SPICE: Form.COMPRESSED, YAMNET: Form.UNCOMPRESSED})
+    asked: list[tuple[ModelId, Form | None]] = field(default_factory=list)
+    opened: list[tuple[ModelId, Form]] = field(default_factory=list)
     trouble: list[HubfsError] = field(default_factory=list)
     refusals: dict[Form, HubfsError] = field(default_factory=dict)
     indexes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -101,7 +102,7 @@ class Hub:
         if self.trouble:
             raise self.trouble[0]
 
-    def resolve(self, handle: Handle, form: Form | None = None) -> Location:
+    def resolve(self, handle: ModelId, form: Form | None = None) -> Location:
         self.asked.append((handle, form))
         self.before_answer()
         if self.trouble:
@@ -110,13 +111,13 @@ class Hub:
             raise ModelNotFound(f"{HUB}/{handle}: no such model")
         return Location(f"{HUB}/{handle}", form or self.forms[handle])
 
-    def open(self, handle: Handle, location: Location) -> FakeSource:
+    def open(self, handle: ModelId, location: Location) -> FakeSource:
         self.opened.append((handle, location.form))
         if location.form in self.refusals:
             raise self.refusals[location.form]
         return FakeSource(handle, location.form)
 
-    def load(self, handle: Handle, index: Mapping[str, Any]) -> FakeSource:
+    def load(self, handle: ModelId, index: Mapping[str, Any]) -> FakeSource:
         if "damaged" in index:
             raise Damaged("malformed")
         return FakeSource(handle, Form(index["form"]))
@@ -145,7 +146,7 @@ def models(hub: Hub) -> Models:
     )
 
 
-def error_of(models: Models, handle: Handle) -> str | None:
+def error_of(models: Models, handle: ModelId) -> str | None:
     trouble = models.trouble(handle)
     return None if trouble is None else trouble.error
 
@@ -160,8 +161,8 @@ def test_a_source_is_found_once_and_kept(models: Models, hub: Hub) -> None:
     assert models.hub == HUB
 
 
-@pytest.mark.parametrize("handle", [SPICE, Handle.parse("no/such/1")])
-def test_sixteen_who_ask_at_once_ask_the_hub_once(models: Models, hub: Hub, handle: Handle) -> None:
+@pytest.mark.parametrize("handle", [SPICE, parse_handle("no/such/1")])
+def test_sixteen_who_ask_at_once_ask_the_hub_once(models: Models, hub: Hub, handle: ModelId) -> None:
     everybody = threading.Barrier(16)
     hub.before_answer = lambda: threading.Event().wait(0.2)
 
@@ -191,7 +192,7 @@ def test_one_slow_model_does_not_hold_up_another(models: Models, hub: Hub) -> No
 
 
 def test_no_such_model_is_believed_for_a_while(models: Models, hub: Hub) -> None:
-    missing = Handle.parse("no/such/1")
+    missing = parse_handle("no/such/1")
     for _ in range(3):
         with pytest.raises(ModelNotFound, match="no/such/1"):
             models.get(missing)
@@ -204,7 +205,7 @@ def test_no_such_model_is_believed_for_a_while(models: Models, hub: Hub) -> None
 
 
 def test_no_such_model_is_no_error_to_show(models: Models, hub: Hub) -> None:
-    missing = Handle.parse("no/such/1")
+    missing = parse_handle("no/such/1")
     hub.trouble = [Unavailable("hub.example: no route")]
     with pytest.raises(Unavailable):
         models.get(missing)
@@ -219,7 +220,7 @@ def test_no_such_model_is_no_error_to_show(models: Models, hub: Hub) -> None:
 def test_a_not_found_that_is_raised_often_does_not_grow(models: Models) -> None:
     for _ in range(100):
         with pytest.raises(ModelNotFound) as caught:
-            models.get(Handle.parse("no/such/1"))
+            models.get(parse_handle("no/such/1"))
     assert len(caught.traceback) < 10
 
 
@@ -330,11 +331,11 @@ def test_a_broken_index_is_left_aside(
 
 def test_known_are_those_that_were_found_and_those_in_the_cache(models: Models, hub: Hub) -> None:
     hub.on_disk = ["google/spice/2", "google/bert/deep/name/7", "not a handle", "google/noversion", ""]
-    assert models.known() == [Handle.parse("google/bert/deep/name/7"), SPICE]
+    assert models.known() == [parse_handle("google/bert/deep/name/7"), SPICE]
     models.get(YAMNET)
     with pytest.raises(ModelNotFound):
-        models.get(Handle.parse("no/such/1"))
-    assert models.known() == [Handle.parse("google/bert/deep/name/7"), SPICE, YAMNET]
+        models.get(parse_handle("no/such/1"))
+    assert models.known() == [parse_handle("google/bert/deep/name/7"), SPICE, YAMNET]
     assert hub.asked[0] == (YAMNET, None)
 
 
@@ -595,12 +596,12 @@ class TestCensus:
     """Of models that were looked up, those are told of that somebody uses, and those in trouble."""
 
     @pytest.fixture
-    def many(self, hub: Hub) -> list[Handle]:
-        handles = [Handle.parse(f"google/m{number:02}/1") for number in range(20)]
+    def many(self, hub: Hub) -> list[ModelId]:
+        handles = [parse_handle(f"google/m{number:02}/1") for number in range(20)]
         hub.forms.update(dict.fromkeys(handles, Form.COMPRESSED))
         return handles
 
-    def test_what_was_only_looked_up_is_counted(self, models: Models, many: list[Handle]) -> None:
+    def test_what_was_only_looked_up_is_counted(self, models: Models, many: list[ModelId]) -> None:
         for handle in many:
             models.get(handle)
         census = models.census(100)
@@ -608,7 +609,7 @@ class TestCensus:
         assert [known.handle for known in models.census(100, idle=True).shown] == many
 
     def test_a_model_is_in_use_until_ten_minutes_after_its_last_file(
-        self, models: Models, hub: Hub, many: list[Handle]
+        self, models: Models, hub: Hub, many: list[ModelId]
     ) -> None:
         for handle in many:
             models.get(handle)
@@ -622,13 +623,13 @@ class TestCensus:
         hub.now_s += 2
         assert models.census(100).in_use == 0
 
-    def test_what_streams_is_in_use(self, models: Models, many: list[Handle]) -> None:
+    def test_what_streams_is_in_use(self, models: Models, many: list[ModelId]) -> None:
         source = models.get(many[0])
         assert isinstance(source, FakeSource)
         source.streams = True
         assert [known.handle for known in models.census(100).shown] == [many[0]]
 
-    def test_trouble_comes_first_where_not_all_are_shown(self, models: Models, hub: Hub, many: list[Handle]) -> None:
+    def test_trouble_comes_first_where_not_all_are_shown(self, models: Models, hub: Hub, many: list[ModelId]) -> None:
         for handle in many[:10]:
             models.get(handle)
             models.use(handle)

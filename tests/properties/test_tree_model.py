@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
 from hubfs.catalogue.file import to_json_lines
+from hubfs.catalogue.handle import MAX_SEGMENTS
 from hubfs.errors import EntryNotFound, HubfsError, IsADirectory, NotADirectory, NotASymlink, NotFound
-from hubfs.hubs.tfhub.handle import MAX_SEGMENTS
 from hubfs.tree.node import NodeKind
 from hubfs.tree.virtual_tree import VirtualTree
 from tests.properties.kit import examples

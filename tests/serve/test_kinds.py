@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import EntryNotFound, ModelNotFound
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.serve.models import ModelDirectory
 from hubfs.sources.single_file import FileSource
@@ -81,7 +81,7 @@ def test_a_tf_lite_model_is_its_file(hub: str, handle: str, seed: int):
     part = get(f"{hub}/{handle}{LITE}", Range="bytes=4-7", **{"If-Range": reply.headers["ETag"]})
     assert (part.status_code, part.content) == (206, b"TFL3")
     with http_client() as client:
-        parsed = Handle.parse(handle)
+        parsed = parse_handle(handle)
         location = TfhubResolver(client, hub).resolve(parsed)
         source = FileSource.ask(client, hub, parsed, location, lambda _, blob: blob)
         assert source.open(source.find("model.tflite")).read_at(0, 1 << 20) == tflite(seed)
@@ -89,7 +89,7 @@ def test_a_tf_lite_model_is_its_file(hub: str, handle: str, seed: int):
 
 def test_a_tfjs_model_is_its_archive_and_its_files(hub: str):
     with http_client() as client:
-        handle = Handle.parse(f"{TFJS}/3")
+        handle = parse_handle(f"{TFJS}/3")
         location = TfhubResolver(client, hub).resolve(handle)
         assert location.form is Form.FILES
         source = TfjsSource.ask(client, hub, handle, location, lambda _, blob: blob)
@@ -177,7 +177,7 @@ def test_no_path_of_a_file_leads_out_of_the_model(root: Path):
     write(root.parent, "secret", b"x")
     (root / TFJS / "3/out").symlink_to(root.parent / "secret")
     models = ModelDirectory(root)
-    model = models.find(Handle.parse(f"{TFJS}/3"))
+    model = models.find(parse_handle(f"{TFJS}/3"))
     assert models.file(model, ["sub", "a b.bin"]).read_bytes() == b"odd"
     for segments in (["..", "1", "model.json"], [".", "model.json"], ["out"], ["", "etc", "passwd"], ["a\0b"], ["sub"]):
         with pytest.raises(EntryNotFound):
@@ -200,7 +200,7 @@ def test_every_model_is_listed_once_under_its_whole_name(root: Path):
 def test_a_directory_with_two_tf_lite_files_of_other_names_is_no_model(root: Path):
     write(root, "google/lite-model/spice/2/second.tflite", tflite(9))
     with pytest.raises(ModelNotFound):
-        ModelDirectory(root).find(Handle.parse("google/lite-model/spice/2"))
+        ModelDirectory(root).find(parse_handle("google/lite-model/spice/2"))
 
 
 @pytest.mark.parametrize(

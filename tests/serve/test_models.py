@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import ModelNotFound
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.serve.models import ModelDirectory
 from tests.support.clock import Clock
 
@@ -18,7 +19,7 @@ def put(root: Path, path: str) -> Path:
     return file
 
 
-def texts(handles: list[Handle]) -> list[str]:
+def texts(handles: list[ModelId]) -> list[str]:
     return [str(handle) for handle in handles]
 
 
@@ -26,8 +27,8 @@ def test_a_directory_with_files_and_an_archive_are_models(tmp_path: Path):
     put(tmp_path, "google/spice/1/saved_model.pb")
     put(tmp_path, "google/spice/2.tar.gz")
     models = ModelDirectory(tmp_path)
-    assert not models.find(Handle.parse("google/spice/1")).packed
-    packed = models.find(Handle.parse("google/spice/2"))
+    assert not models.find(parse_handle("google/spice/1")).packed
+    packed = models.find(parse_handle("google/spice/2"))
     assert packed.packed
     assert packed.path == tmp_path / "google/spice/2.tar.gz"
 
@@ -36,8 +37,8 @@ def test_the_directory_is_served_where_both_exist(tmp_path: Path):
     put(tmp_path, "google/spice/1/saved_model.pb")
     put(tmp_path, "google/spice/1.tar.gz")
     models = ModelDirectory(tmp_path)
-    assert not models.find(Handle.parse("google/spice/1")).packed
-    assert texts(models.versions("google", "spice")) == ["google/spice/1"]
+    assert not models.find(parse_handle("google/spice/1")).packed
+    assert texts(models.versions("google/spice")) == ["google/spice/1"]
 
 
 def test_versions_are_ordered_by_number(tmp_path: Path):
@@ -47,16 +48,16 @@ def test_versions_are_ordered_by_number(tmp_path: Path):
     put(tmp_path, "google/spice/11.tar.gz.part")
     (tmp_path / "google/spice/12").mkdir()
     models = ModelDirectory(tmp_path)
-    assert texts(models.versions("google", "spice")) == ["google/spice/2", "google/spice/9", "google/spice/10"]
-    assert models.versions("google", "nothing") == []
+    assert texts(models.versions("google/spice")) == ["google/spice/2", "google/spice/9", "google/spice/10"]
+    assert models.versions("google/nothing") == []
 
 
 def test_a_version_that_appears_later_is_seen(tmp_path: Path):
     put(tmp_path, "google/spice/1/saved_model.pb")
     models = ModelDirectory(tmp_path)
-    assert texts(models.versions("google", "spice")) == ["google/spice/1"]
+    assert texts(models.versions("google/spice")) == ["google/spice/1"]
     put(tmp_path, "google/spice/2/saved_model.pb")
-    assert texts(models.versions("google", "spice")) == ["google/spice/1", "google/spice/2"]
+    assert texts(models.versions("google/spice")) == ["google/spice/1", "google/spice/2"]
 
 
 def test_a_missing_model_says_which_versions_there_are(tmp_path: Path):
@@ -64,14 +65,14 @@ def test_a_missing_model_says_which_versions_there_are(tmp_path: Path):
     put(tmp_path, "google/spice/2/saved_model.pb")
     models = ModelDirectory(tmp_path)
     with pytest.raises(ModelNotFound, match=r"google/spice/7: it has version 1, 2$"):
-        models.find(Handle.parse("google/spice/7"))
+        models.find(parse_handle("google/spice/7"))
     with pytest.raises(ModelNotFound, match="no version of it"):
-        models.find(Handle.parse("google/other/1"))
+        models.find(parse_handle("google/other/1"))
 
 
 def test_an_over_long_version_is_only_missing(tmp_path: Path):
     with pytest.raises(ModelNotFound):
-        ModelDirectory(tmp_path).find(Handle("google", "spice", "9" * 6000))
+        ModelDirectory(tmp_path).find(ModelId("google/spice", "9" * 6000))
 
 
 def test_all_models_are_found_at_any_depth(tmp_path: Path):
@@ -108,7 +109,7 @@ def test_symlinks_are_followed_inside_only(tmp_path: Path):
     assert texts(models.below()) == ["google/alias/1", "google/spice/1"]
     for handle in ("google/out/1", "google/spice/2", "google/spice/3"):
         with pytest.raises(ModelNotFound):
-            models.find(Handle.parse(handle))
+            models.find(parse_handle(handle))
 
 
 def test_the_root_may_be_a_symlink_that_is_switched(tmp_path: Path):
@@ -121,7 +122,7 @@ def test_the_root_may_be_a_symlink_that_is_switched(tmp_path: Path):
     assert texts(models.below()) == ["google/spice/1"]
     root.unlink()
     root.symlink_to("tuesday")
-    assert texts(models.versions("google", "spice")) == ["google/spice/2"]
+    assert texts(models.versions("google/spice")) == ["google/spice/2"]
     clock.now_s += 10
     assert texts(models.below()) == ["google/spice/2"]
 
@@ -134,7 +135,7 @@ def test_a_listing_is_remembered_for_seconds_and_walked_once_for_all(tmp_path: P
     walking, go_on = threading.Event(), threading.Event()
     walk = ModelDirectory._walk
 
-    def counted(self: ModelDirectory, segments: tuple[str, ...], ancestors: frozenset[str]) -> Iterator[Handle]:
+    def counted(self: ModelDirectory, segments: tuple[str, ...], ancestors: frozenset[str]) -> Iterator[ModelId]:
         if not segments:
             walks.append(segments)
             walking.set()

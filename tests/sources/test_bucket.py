@@ -14,9 +14,9 @@ from hubfs.blobs.blob import Blob
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.cache.block_cache import CacheKey
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, Damaged, EntryNotFound, IsADirectory, ModelNotFound, Stale, Unavailable
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.naming import model_name
 from hubfs.sources.source import Entry, EntryKind, Source
@@ -25,7 +25,7 @@ from tests.support.gcs_server import Fault, GcsServer, gcs_server
 from tests.support.one_answer import one_answer
 
 HUB = "https://hub.example"
-HANDLE = Handle.parse("google/spice/2")
+HANDLE = parse_handle("google/spice/2")
 WEIGHTS = random.Random(12).randbytes((2 << 20) + 999)
 FILES = {
     "saved_model.pb": b"graph" * 1000,

@@ -19,10 +19,11 @@ from hubfs.cache.disk.tier import DiskSettings, DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.tiered import TieredCache
 from hubfs.cache.turns import NoTurns
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import Damaged, Unavailable
 from hubfs.hubs.resolver import Form, Location
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.hubs.tfhub.resolver import TfhubResolver
+from hubfs.model_id import ModelId
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.extracted.source import ExtractedSource, module_name
@@ -38,9 +39,9 @@ from tests.support.http_clients import QUICK, http_client
 from tests.support.http_origin import HttpOrigin, status
 from tests.support.saved_models import whole_model
 
-SPICE = Handle.parse("google/spice/2")
-LITE = Handle.parse("google/lite-model/spice/1")
-TFJS = Handle.parse("google/tfjs-model/spice/2/default/1")
+SPICE = parse_handle("google/spice/2")
+LITE = parse_handle("google/lite-model/spice/1")
+TFJS = parse_handle("google/tfjs-model/spice/2/default/1")
 FILES = {"saved_model.pb": b"graph" * 100, "variables/variables.index": b"index" * 1000}
 TFJS_FILES = {"model.json": manifest(["shard1", "shard2"]), "shard1": b"one" * 500, "shard2": b"two"}
 
@@ -58,13 +59,13 @@ class Machine:
     cache: TieredCache
     hub: str
 
-    def index(self, handle: Handle) -> Mapping[str, object] | None:
+    def index(self, handle: ModelId) -> Mapping[str, object] | None:
         return self.indexes.load(f"{hub_label(self.hub)}/{handle}")
 
-    def opened(self, handle: Handle, location: Location) -> Source:
+    def opened(self, handle: ModelId, location: Location) -> Source:
         return self.factory.openers[location.form](handle, location)
 
-    def loaded(self, handle: Handle) -> Source:
+    def loaded(self, handle: ModelId) -> Source:
         index = self.index(handle)
         assert index is not None
         return self.factory.loaders[Form(index["form"])](handle, index)
@@ -144,7 +145,7 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def located(origin: HttpOrigin, form: str, **virtues: object) -> tuple[Handle, Location, dict[str, bytes]]:
+def located(origin: HttpOrigin, form: str, **virtues: object) -> tuple[ModelId, Location, dict[str, bytes]]:
     """A model in this form: on the origin, or in the bucket."""
     if form == "archive":
         put(origin, f"/{SPICE}", "tf-hub-format=compressed", gzipped(tar_of(FILES)), **virtues)

@@ -1,10 +1,10 @@
 import pytest
 
 from hubfs.cache.disk.layout import CacheLayout
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.catalogue.handle import parse_handle
 from hubfs.sources.naming import hub_label, model_name
 
-SPICE = Handle.parse("google/spice/2")
+SPICE = parse_handle("google/spice/2")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_model_is_named_by_hub_handle_and_identity() -> None:
     others = [
         model_name("https://tfhub.dev", SPICE, '"other"'),
         model_name("https://tfhub.dev/x", SPICE, '"etag"'),
-        model_name("https://tfhub.dev", Handle.parse("google/spice/3"), '"etag"'),
+        model_name("https://tfhub.dev", parse_handle("google/spice/3"), '"etag"'),
     ]
     assert len({name, *others}) == 4
 

@@ -5,10 +5,10 @@ import pytest
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.memory import MemoryTier
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import EntryNotFound, IsADirectory, ModelNotFound, Unavailable
 from hubfs.hubs.offline import OfflineResolver
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.sources.offline import OfflineSource, offline_loaders
 from hubfs.sources.source import Entry, EntryKind, Source
@@ -23,7 +23,7 @@ EMPTY = Entry("empty", EntryKind.FILE, 0)
 class Listed:
     """A source whose entries are known, and whose bytes nobody may ask for."""
 
-    handle = Handle.parse("google/spice/2")
+    handle = parse_handle("google/spice/2")
     url = "https://hub/google/spice/2"
     form = Form.COMPRESSED
     identity = "x"

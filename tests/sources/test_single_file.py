@@ -7,9 +7,9 @@ import pytest
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.http.client import HttpClient
 from hubfs.cache.block_cache import CacheKey
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import Damaged, EntryNotFound, Stale, Unavailable
 from hubfs.hubs.resolver import Form, Location
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.sources.single_file import FileSource
 from hubfs.sources.source import ROOT, Entry, EntryKind, Source
@@ -17,7 +17,7 @@ from tests.support.hosted import PAGE, put
 from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin, redirect
 
-HANDLE = Handle.parse("google/lite-model/spice/1")
+HANDLE = parse_handle("google/lite-model/spice/1")
 BODY = b"\x1c\0\0\0TFL3" + random.Random(3).randbytes(2_000_000)
 FILE = Entry("model.tflite", EntryKind.FILE, len(BODY))
 

@@ -12,9 +12,9 @@ from hubfs.blobs.retry import RetryingBlob
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, Damaged, ModelNotFound, Stale, Unavailable
 from hubfs.hubs.resolver import Form, Location
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources import tfjs
 from hubfs.sources.source import Entry, EntryKind
 from hubfs.sources.tfjs import TfjsSource
@@ -22,7 +22,7 @@ from tests.support.hosted import PAGE, manifest, put, put_tfjs
 from tests.support.http_clients import QUICK, http_client
 from tests.support.http_origin import Answer, HttpOrigin, cut, status
 
-HANDLE = Handle.parse("google/tfjs-model/spice/2/default/1")
+HANDLE = parse_handle("google/tfjs-model/spice/2/default/1")
 ROOT = f"/{HANDLE}"
 DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
 NOISE = random.Random(5)

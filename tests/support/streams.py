@@ -6,14 +6,14 @@ from typing import Any
 
 from hubfs.cache.block_cache import BlockCache, CacheKey, Release, TierStats
 from hubfs.cache.memory import MemoryTier
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.catalogue.handle import parse_handle
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.naming import model_name
 from hubfs.waiting import Cancellation
 
 HUB = "https://hub.example"
-HANDLE = Handle.parse("google/spice/2")
+HANDLE = parse_handle("google/spice/2")
 URL = f"{HUB}/{HANDLE}"
 MIB = 1 << 20
 

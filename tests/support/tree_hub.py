@@ -15,7 +15,7 @@ from hubfs.catalogue.file import to_json_lines
 from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import HubfsError, ModelNotFound, NoSuchAttribute
 from hubfs.hubs.resolver import Form, Location
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.models.models import Models, ModelsSettings
 from hubfs.models.troubles import Troubles
 from hubfs.sources.archive.source import ArchiveSource
@@ -108,7 +108,7 @@ class TreeHub:
         self._trouble("")
         return CatalogDocument(to_json_lines(self._document))
 
-    def resolve(self, handle: Handle, form: Form | None = None) -> Location:
+    def resolve(self, handle: ModelId, form: Form | None = None) -> Location:
         self._ask(str(handle))
         if str(handle) not in self.archives:
             raise ModelNotFound(f"{HUB}/{handle}: no such model")
@@ -134,7 +134,7 @@ class TreeHub:
         prefix = f"{folder}/" if folder else ""
         return sorted({one.removeprefix(prefix).partition("/")[0] for one in self.archives if one.startswith(prefix)})
 
-    def open(self, handle: Handle, location: Location) -> ArchiveSource:
+    def open(self, handle: ModelId, location: Location) -> ArchiveSource:
         stream = self.desk.stream(self.archives[str(handle)])
         collaborators = self.desk.collaborators(stream, self.cache)
         return ArchiveSource(handle, location.url, f"{handle}@v1", "v1", **collaborators)

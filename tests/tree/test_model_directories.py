@@ -5,7 +5,7 @@ import pytest
 
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.errors import Damaged, EntryNotFound, NotADirectory
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.sources.listed import ListedSource, tree_of
 from hubfs.sources.source import Entry
 from hubfs.tree.model_directories import MOST_LISTED, ModelDirectories, children_of
@@ -28,7 +28,7 @@ class Counted(ListedSource):
 def source_of(sizes_bytes: dict[str, int], version: int = 1) -> Counted:
     settings: Any = {"wrap": lambda _, blob: blob, "on_failure": None, "blob_of": lambda path: MemoryBlob(path, b"")}
     entries = tree_of("gs://bucket/model", sizes_bytes)
-    return Counted("hub", Handle("a", "b", str(version)), "gs://bucket/model", "v1", entries=entries, **settings)
+    return Counted("hub", ModelId("a/b", str(version)), "gs://bucket/model", "v1", entries=entries, **settings)
 
 
 def test_listings_are_of_what_is_directly_below_sorted():

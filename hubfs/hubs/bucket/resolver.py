@@ -8,9 +8,10 @@ from hubfs.blobs.gcs.client import GcsClient, GcsFolder
 from hubfs.blobs.gcs.object import bucket_and_name
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import Permanent
+from hubfs.catalogue.handle import Kind, is_version, kind_of, possible_models, version_age
 from hubfs.errors import InvalidConfig, InvalidHandle, ModelNotFound, NotFound
 from hubfs.hubs.resolver import Form, Location
-from hubfs.hubs.tfhub.handle import Handle, Kind, is_version, version_age
+from hubfs.model_id import ModelId
 
 _BUCKET = re.compile(r"[a-z\d][a-z\d._-]*[a-z\d]", re.ASCII)
 _ROOT_FILES = ("saved_model.pb", "saved_model.pbtxt", "tfhub_module.pb", "model.json", "model.tflite")
@@ -59,7 +60,7 @@ class GcsResolver:
         """See `Resolver`: certificates of buckets are verified, always."""
         return self.hub
 
-    def resolve(self, handle: Handle, form: Form | None = None) -> Location:
+    def resolve(self, handle: ModelId, form: Form | None = None) -> Location:
         """See `Resolver`. One listing for a folder, one more for an archive."""
         wanted = form or self._form
         tried = []
@@ -176,11 +177,13 @@ def _can_lead_on(path: str) -> bool:
     """Whether the grammar of handles lets `path` be a model, or lead to one."""
     candidates = _candidates(path)
     # In an untyped name the first number is the version, and what follows it belongs to the model.
-    return candidates is not None and not any(handle.kind is Kind.MODEL and rest for handle, rest in candidates)
+    return candidates is not None and not any(
+        kind_of(handle.name) is Kind.MODEL and rest for handle, rest in candidates
+    )
 
 
-def _candidates(path: str) -> Sequence[tuple[Handle, Sequence[str]]] | None:
+def _candidates(path: str) -> Sequence[tuple[ModelId, Sequence[str]]] | None:
     try:
-        return Handle.candidates(path.split("/"))
+        return possible_models(path.split("/"))
     except InvalidHandle:
         return None

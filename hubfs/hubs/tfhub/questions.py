@@ -10,9 +10,9 @@ from typing import Protocol
 from hubfs.blobs.http.client import HttpClient, HttpReply
 from hubfs.blobs.http.probing import is_page, looks_like_page
 from hubfs.blobs.http.url import redacted
+from hubfs.catalogue.handle import Kind
 from hubfs.errors import Damaged, NotFound, quoted
 from hubfs.hubs.resolver import Form, Location
-from hubfs.hubs.tfhub.handle import Kind
 
 _REDIRECTS = range(300, 400)
 _GZIP_MAGIC = b"\x1f\x8b"

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from hubfs.blobs.http.client import HttpClient, HttpReply
 from hubfs.blobs.http.url import origin_of, redacted, without_secrets, without_userinfo
+from hubfs.catalogue.handle import kind_of, parse_handle
 from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound
 from hubfs.hubs.resolver import Form, Location
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.hubs.tfhub.questions import Question, bucket_in, questions
 from hubfs.hubs.tfhub.versions import count_up, shown_in
+from hubfs.model_id import ModelId
 
 _HEAD_BYTES = 512  # tells a page from a model
 
@@ -44,11 +45,11 @@ class TfhubResolver:
         """See `Resolver`: of a client that verifies no certificates, nothing is served by one that does."""
         return self.hub if self._client.settings.verify else f"unverified+{self.hub}"
 
-    def resolve(self, handle: Handle, form: Form | None = None) -> Location:
+    def resolve(self, handle: ModelId, form: Form | None = None) -> Location:
         """See `Resolver`. Raises `Damaged`, too, when the hub sends something that is neither the model nor HTML."""
         tried = []
         refused: AccessDenied | None = None
-        for question in questions(handle.kind, form or self._form):
+        for question in questions(kind_of(handle.name), form or self._form):
             try:
                 answer = self._ask(question, str(handle))
             except AccessDenied as error:
@@ -112,7 +113,7 @@ class TfhubResolver:
         return ()
 
     def _questions(self, name: str) -> Sequence[Question]:
-        return questions(Handle.parse(f"{name}/1").kind, self._form)
+        return questions(kind_of(parse_handle(f"{name}/1").name), self._form)
 
     def _ask(self, question: Question, path: str) -> Location | str:
         return question.ask(self._client, f"{self._hub_url}/{path}", self._headers)

@@ -13,7 +13,7 @@ from hubfs.formats.limits import MAX_FILE_SIZE_BYTES
 from hubfs.formats.names import Names, is_path
 from hubfs.formats.tar.sparse import MAX_EXTENTS
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.sources.source import Entry, EntryKind
 
 
@@ -57,7 +57,7 @@ class ArchiveIndex:
     host names no version of the archive: they are what tells that it is still the same. None where the identity does.
     """
 
-    handle: Handle
+    handle: ModelId
     url: str
     identity: str
     entries: tuple[PlacedEntry, ...]
@@ -81,7 +81,7 @@ class ArchiveIndex:
         return {"crc32c": [*self.checksums[entry.kept_path]]}
 
     @classmethod
-    def from_json(cls, handle: Handle, json: Mapping[str, Any]) -> "ArchiveIndex":
+    def from_json(cls, handle: ModelId, json: Mapping[str, Any]) -> "ArchiveIndex":
         """Raises `Damaged` for what `to_json` would not have written for `handle`."""
         try:
             url, identity, entries = str(json["url"]), str(json["identity"]), json["entries"]
@@ -96,7 +96,7 @@ class ArchiveIndex:
         return index
 
 
-def placed_entries(handle: Handle, items: Iterable[Mapping[str, Any]]) -> tuple[PlacedEntry, ...]:
+def placed_entries(handle: ModelId, items: Iterable[Mapping[str, Any]]) -> tuple[PlacedEntry, ...]:
     """Entries of `handle` out of JSON. Raises `Damaged` for what `PlacedEntry.to_json` would not have written."""
     try:
         return tuple(_placed(items))

@@ -23,8 +23,8 @@ from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
 from hubfs.formats.inflating.parallel import MIN_SIZE_BYTES
 from hubfs.hubs.resolver import Form, Location, Resolver
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.memory_budget import MemoryBudget
+from hubfs.model_id import ModelId
 from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.archive.published import find_published_index
@@ -73,7 +73,7 @@ class ArchiveOpener:
         self._memory = memory
         self._wrap = wrap
 
-    def open(self, handle: Handle, location: Location) -> ArchiveSource:
+    def open(self, handle: ModelId, location: Location) -> ArchiveSource:
         """The archive at `location`. Raises what the origin raises, when it is asked what it has."""
         stream = self._stream(location)
         model = model_name(self._resolver.cached_as, handle, stream.identity)
@@ -99,7 +99,7 @@ class ArchiveOpener:
             source.adopt(published)
         return source
 
-    def load(self, handle: Handle, index: Index) -> ArchiveSource:
+    def load(self, handle: ModelId, index: Index) -> ArchiveSource:
         """An archive that was complete before. Asks nobody. Raises `Damaged` for a malformed index."""
         known = ArchiveIndex.from_json(handle, index)
         model = model_name(self._resolver.cached_as, handle, known.identity)
@@ -138,7 +138,7 @@ class ArchiveOpener:
         return find_published_index(self._http, seen, seen.link, location.headers)
 
     def _spans(
-        self, handle: Handle, model: str, identity: str, locate: Locate, checksums: BlockChecksums | None
+        self, handle: ModelId, model: str, identity: str, locate: Locate, checksums: BlockChecksums | None
     ) -> ArchiveSpans:
         pinned_by = identity if checksums is None else None
 
@@ -173,7 +173,7 @@ class ArchiveOpener:
             save=lambda data: self._indexes.save_file(model, data),
         )
 
-    def _ranged(self, handle: Handle, identity: str | None, location: Location) -> Blob:
+    def _ranged(self, handle: ModelId, identity: str | None, location: Location) -> Blob:
         """The archive by ranges. Raises `Stale` if it is another one by now, `Permanent` if there are no ranges.
 
         `identity` is None where no host's word says which archive it is.

@@ -16,7 +16,7 @@ from hubfs.errors import Cancelled, Damaged, HubfsError, Stale
 from hubfs.formats.index_file import IndexFile
 from hubfs.formats.inflating.parallel import PLENTY_BYTES, inflate, shared_memory_bytes
 from hubfs.formats.limits import bounded
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.sources.archive.index import ArchiveIndex, placed_entries
 from hubfs.sources.archive.progress import Abandoned, ArchiveProgress
 from hubfs.sources.archive.recording import ArchiveRecording, placed_entry
@@ -68,7 +68,7 @@ class ArchivePasses:
 
     def __init__(
         self,
-        handle: Handle,
+        handle: ModelId,
         url: str,
         model: str,
         identity: str,

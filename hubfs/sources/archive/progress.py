@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from time import monotonic
 
 from hubfs.errors import Damaged, EntryNotFound, HubfsError, TimedOut, Unavailable
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.sources.archive.contents import ArchiveContents
 from hubfs.sources.archive.index import PlacedEntry
 from hubfs.sources.archive.waiters import Place, Waiter, Waiters
@@ -41,7 +41,7 @@ class ArchiveProgress:
 
     def __init__(
         self,
-        handle: Handle,
+        handle: ModelId,
         url: str,
         *,
         ahead_bytes: Callable[[], int],

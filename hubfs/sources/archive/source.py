@@ -16,8 +16,8 @@ from hubfs.errors import Damaged, HubfsError, IsADirectory, Stale
 from hubfs.formats.index_file import IndexFile
 from hubfs.formats.inflating.parallel import PLENTY_BYTES
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.memory_budget import MemoryBudget
+from hubfs.model_id import ModelId
 from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.archive.member_blob import MemberBlob
 from hubfs.sources.archive.passes import ArchivePasses, ArchiveSettings
@@ -44,7 +44,7 @@ class ArchiveSource:
 
     def __init__(
         self,
-        handle: Handle,
+        handle: ModelId,
         url: str,
         model: str,
         identity: str,

@@ -16,7 +16,7 @@ from hubfs.blobs.own_tree import OwnTree, check_shared_directory
 from hubfs.blobs.stamp import Stamp
 from hubfs.errors import Damaged, HubfsError, Untrusted
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.sources.extracted.saved_model import check_saved_model
 from hubfs.sources.listed import ListedSource, tree_of
 
@@ -49,7 +49,7 @@ class ExtractedSource(ListedSource):
 
     form = Form.COMPRESSED  # which is how it was downloaded
 
-    def __init__(self, hub: str, handle: Handle, directory: Path) -> None:
+    def __init__(self, hub: str, handle: ModelId, directory: Path) -> None:
         found = _listed(directory)
         url = f"file://{directory}"
         sizes_bytes = {path: blob.size_bytes for path, blob in found.files.items()}
@@ -74,7 +74,7 @@ class ExtractedSource(ListedSource):
         check_saved_model(self._files)
 
 
-def find_extracted(cache_dir: Path, hub: str, handle: Handle, urls: Iterable[str]) -> ExtractedSource | None:
+def find_extracted(cache_dir: Path, hub: str, handle: ModelId, urls: Iterable[str]) -> ExtractedSource | None:
     """The model as tensorflow_hub extracted it into `cache_dir` for a handle typed as one of `urls`, if it did.
 
     Only if nobody else can have put it there, and it is whole: nobody is extracting it (`<sha1>.lock`), its descriptor

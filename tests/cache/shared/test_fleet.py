@@ -27,7 +27,7 @@ from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedSettings, SharedTier
 from hubfs.cache.shared.turns import SharedTurns
 from hubfs.cache.tiered import TieredCache
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.catalogue.handle import parse_handle
 from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource
@@ -38,7 +38,7 @@ from tests.support.gcs_server import Fault, GcsServer, _store, gcs_server
 from tests.support.http_origin import DeadPort, HttpOrigin, paced
 from tests.support.mount import eventually
 
-HANDLE = Handle.parse("google/fleet/1")
+HANDLE = parse_handle("google/fleet/1")
 FILES = model_files(variables_bytes=20 * BLOCK_SIZE_BYTES + 12345)
 ARCHIVE = gzipped(tar_of(FILES))
 PATH = f"/{HANDLE}"

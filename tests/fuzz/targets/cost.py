@@ -22,11 +22,11 @@ from hubfs.blobs.memory import MemoryBlob
 from hubfs.catalogue import documentation
 from hubfs.catalogue.catalogue import Catalog
 from hubfs.catalogue.file import parse_catalog
+from hubfs.catalogue.handle import parse_handle, possible_models
 from hubfs.daemon.log_repeats import Repeats
 from hubfs.errors import HubfsError, printable, quoted
 from hubfs.formats.index_file import IndexFile
 from hubfs.formats.tar.walk import members
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.hubs.tfhub.questions import bucket_in
 from hubfs.hubs.tfhub.versions import shown_in
 from hubfs.sources.archive.published import index_url
@@ -143,8 +143,8 @@ READERS: dict[bytes, Callable[[bytes], object]] = {
     b"m": _text(lambda text: [*documentation._members(text, "a.md", {})]),
     b"j": lambda data: _shards(data, "http://hub.test/a"),
     b"g": lambda data: page_of("bucket", data),
-    b"p": _text(lambda text: Handle.candidates(text.split("/"))),
-    b"n": _text(Handle.parse),
+    b"p": _text(lambda text: possible_models(text.split("/"))),
+    b"n": _text(parse_handle),
     b"f": _text(lambda text: tree_of("http://hub.test", dict.fromkeys(text.split(","), 1))),
     b"T": _tar,
     b"P": _protobuf,

@@ -10,7 +10,7 @@ from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.errors import HubfsError, InvalidHandle
 from hubfs.hubs.bucket.resolver import GcsResolver
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.sources.bucket import BucketSource
 from hubfs.waiting import Cancellation
 
@@ -20,7 +20,7 @@ WORDS = (
     *(b'"md5Hash":', b"hub/google/spice/2/", b"saved_model.pb", b"uncompressed/", b".tar.gz", b"[" * 60, b"1e999"),
     *(b"\\ud800", b"9" * 60, b"-1", b"\n%%\n", b"../"),
 )
-HANDLE = Handle("google", "spice", "2")
+HANDLE = ModelId("google/spice", "2")
 
 
 class _Fed(GcsClient):

@@ -3,9 +3,9 @@
 from functools import lru_cache
 
 from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
+from hubfs.catalogue.handle import parse_handle
+from hubfs.catalogue.places import Ambiguous, Collection, CollectionLink, InModel, Latest, place_of
 from hubfs.errors import EntryNotFound, InvalidHandle
-from hubfs.hubs.tfhub.handle import Handle
-from hubfs.tree.places import Ambiguous, Collection, CollectionLink, InModel, Latest, place_of
 
 MAX_BYTES = 5000
 WORDS = (
@@ -32,12 +32,12 @@ def _catalogues() -> tuple[Catalog, Catalog]:
 def fuzz(data: bytes) -> None:
     text = data.decode(errors="surrogateescape")
     try:
-        handle = Handle.parse(text)
+        handle = parse_handle(text)
     except InvalidHandle as error:
         str(error).encode()
     else:
         assert str(handle) == text
-        assert Handle.parse(str(handle)) == handle
+        assert parse_handle(str(handle)) == handle
         assert all(0 < len(part) <= 255 for part in text.split("/"))
     for catalog in _catalogues():
         try:
@@ -51,8 +51,8 @@ def fuzz(data: bytes) -> None:
             if isinstance(candidate, InModel):
                 path = f"{candidate.handle}/{candidate.inner}".rstrip("/")
                 assert path == "/".join(part for part in text.split("/") if part)
-                assert Handle.parse(str(candidate.handle)) == candidate.handle
+                assert parse_handle(str(candidate.handle)) == candidate.handle
         if isinstance(place, Latest):
-            Handle.parse(f"{place.name}/1")
+            parse_handle(f"{place.name}/1")
         if isinstance(place, Collection | CollectionLink):
             assert "google" in text

@@ -27,8 +27,8 @@ from hubfs.catalogue import document as catalog_document
 from hubfs.errors import HubfsError
 from hubfs.hubs.resolver import Form, Location
 from hubfs.hubs.tfhub import versions as tfhub_versions
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.hubs.tfhub.resolver import TfhubResolver
+from hubfs.model_id import ModelId
 from hubfs.sources.archive.published import find_published_index
 from hubfs.sources.tfjs import TfjsSource
 from hubfs.waiting import Cancellation
@@ -48,7 +48,11 @@ WORDS = (
 SECRET = "s3cr3t"
 SIGNATURE = "s1gn4tur3"
 HUB = f"http://user:{SECRET}@hub.test"
-HANDLES = (Handle("google", "spice", "2"), Handle("google", "tfjs-model/spice", "2"), Handle("g", "lite-model/a", "1"))
+HANDLES = (
+    ModelId("google/spice", "2"),
+    ModelId("google/tfjs-model/spice", "2"),
+    ModelId("g/lite-model/a", "1"),
+)
 
 
 class _Wire(io.BytesIO):
@@ -114,7 +118,7 @@ def _published(client: HttpClient) -> None:
     find_published_index(client, seen, seen.link, {"Authorization": SECRET})
 
 
-def _resolve(client: HttpClient, handle: Handle, form: Form | None) -> None:
+def _resolve(client: HttpClient, handle: ModelId, form: Form | None) -> None:
     location = TfhubResolver(client, HUB, headers={"X-Token": SECRET}).resolve(handle, form)
     assert location.url.startswith("gs://" if location.form is Form.UNCOMPRESSED else "http://hub.test/")
     assert not re.search(r"[\0-\x20\x7f]", location.url)

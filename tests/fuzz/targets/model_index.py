@@ -15,7 +15,7 @@ from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.sealed_json import seal_text
 from hubfs.cache.shared.indexes import SharedIndexes
 from hubfs.errors import Damaged
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.sources.archive.contents import ArchiveContents
 from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.bucket import BucketSource
@@ -42,7 +42,7 @@ WORDS = (
     ),
     *(b"[" * 60, b"1e999", b"NaN", b"\\ud800", b"../", b"9" * 60, b"-1", b"true", b"null"),
 )
-HUB, HANDLE = "hub.example", Handle("google", "spice", "2")
+HUB, HANDLE = "hub.example", ModelId("google/spice", "2")
 MODEL = f"{HUB}/{HANDLE}@0123"
 
 _LARGEST_BYTES = (1 << 63) - 1

@@ -8,10 +8,10 @@ import pytest
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.gcs.stream import GcsStream
 from hubfs.blobs.retry import RetryPolicy
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, InvalidConfig, ModelNotFound, TimedOut, Unavailable
 from hubfs.hubs.bucket.resolver import GcsResolver
 from hubfs.hubs.resolver import Form, Location, Resolver
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.source import Entry, EntryKind
 from hubfs.waiting import Cancellation
@@ -132,7 +132,7 @@ def test_a_bucket_is_a_resolver_that_asks_nothing_when_it_is_made(client: GcsCli
 def test_a_model_is_found_in_every_layout(
     anywhere: GcsResolver, server: GcsServer, handle: str, path: str, form: Form
 ) -> None:
-    assert anywhere.resolve(Handle.parse(handle)) == Location(f"{anywhere.hub}/{path}", form)
+    assert anywhere.resolve(parse_handle(handle)) == Location(f"{anywhere.hub}/{path}", form)
     assert len(server.requests) == (1 if form is Form.UNCOMPRESSED else 2)
     assert not server.downloads
 
@@ -145,24 +145,24 @@ def test_the_form_that_is_asked_for_counts_before_the_configured_one(
     client: GcsClient, server: GcsServer, configured: Form | None, form: Form, path: str
 ) -> None:
     resolver = GcsResolver(client, HUB, configured)
-    assert resolver.resolve(Handle.parse("google/both/4"), form) == Location(f"{HUB}/{path}", form)
+    assert resolver.resolve(parse_handle("google/both/4"), form) == Location(f"{HUB}/{path}", form)
     assert len(server.requests) == 1
 
 
 def test_the_configured_form_narrows(client: GcsClient, server: GcsServer) -> None:
     archives, folders = GcsResolver(client, HUB, Form.COMPRESSED), GcsResolver(client, HUB, Form.UNCOMPRESSED)
-    assert archives.resolve(Handle.parse("google/both/4")).form is Form.COMPRESSED
-    assert folders.resolve(Handle.parse("google/both/4")).form is Form.UNCOMPRESSED
+    assert archives.resolve(parse_handle("google/both/4")).form is Form.COMPRESSED
+    assert folders.resolve(parse_handle("google/both/4")).form is Form.UNCOMPRESSED
     with pytest.raises(ModelNotFound, match=r"compressed: there is no gs://bucket/team/hub/google/spice/1 with \.tar"):
-        archives.resolve(Handle.parse("google/spice/1"))
+        archives.resolve(parse_handle("google/spice/1"))
     with pytest.raises(ModelNotFound, match=r"uncompressed: gs://bucket/team/hub/google/spice/2/ holds neither saved_"):
-        folders.resolve(Handle.parse("google/spice/2"))
+        folders.resolve(parse_handle("google/spice/2"))
     assert len(server.requests) == 4
 
 
 def test_a_form_that_buckets_do_not_have_is_not_found_without_asking(resolver: GcsResolver, server: GcsServer) -> None:
     with pytest.raises(ModelNotFound, match="no other form"):
-        resolver.resolve(Handle.parse("google/spice/1"), Form.FILE)
+        resolver.resolve(parse_handle("google/spice/1"), Form.FILE)
     assert not server.requests
 
 
@@ -183,7 +183,7 @@ def test_what_the_bucket_does_not_hold_is_not_found_and_the_message_says_what_wa
     anywhere: GcsResolver, server: GcsServer, handle: str
 ) -> None:
     with pytest.raises(ModelNotFound) as caught:
-        anywhere.resolve(Handle.parse(handle))
+        anywhere.resolve(parse_handle(handle))
     message = str(caught.value)
     assert message.startswith(f"{anywhere.hub} has no model {handle} (")
     assert f"{anywhere.hub}/{handle}/ holds neither saved_model.pb, " in message
@@ -269,7 +269,7 @@ def test_a_walk_from_the_root_finds_every_model(anywhere: GcsResolver) -> None:
         "edge-ai/one/1",
     }
     for model in models:
-        anywhere.resolve(Handle.parse(model))
+        anywhere.resolve(parse_handle(model))
 
 
 def test_a_new_version_shows_at_once(client: GcsClient, server: GcsServer) -> None:
@@ -280,7 +280,7 @@ def test_a_new_version_shows_at_once(client: GcsClient, server: GcsServer) -> No
     assert resolver.latest("google/fresh") == "1"
     server.upload("growing", "new/google/fresh/2/saved_model.pb", b"x")
     assert resolver.latest("google/fresh") == "2"
-    assert resolver.resolve(Handle.parse("google/fresh/2")).form is Form.UNCOMPRESSED
+    assert resolver.resolve(parse_handle("google/fresh/2")).form is Form.UNCOMPRESSED
 
 
 def test_what_is_found_can_be_opened(client: GcsClient, server: GcsServer, small: Path, tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_what_is_found_can_be_opened(client: GcsClient, server: GcsServer, small
     for path, data in files(small).items():
         server.upload("growing", f"open/noise/small/2/{path}", data)
     resolver = GcsResolver(client, "gs://growing/open")
-    compressed, uncompressed = Handle.parse("noise/small/1"), Handle.parse("noise/small/2")
+    compressed, uncompressed = parse_handle("noise/small/1"), parse_handle("noise/small/2")
     assert b"".join(GcsStream(client, resolver.resolve(compressed).url).chunks()) == archive
     url = resolver.resolve(uncompressed).url
     source = BucketSource.list(client, resolver.hub, uncompressed, url, lambda _, blob: blob)
@@ -306,7 +306,7 @@ def test_an_empty_bucket_is_an_empty_hub(client: GcsClient, server: GcsServer) -
     assert resolver.children("") == []
     assert resolver.versions("google/spice") == []
     with pytest.raises(ModelNotFound, match="gs://empty-bucket has no model google/spice/2"):
-        resolver.resolve(Handle.parse("google/spice/2"))
+        resolver.resolve(parse_handle("google/spice/2"))
     server.upload("empty-bucket", "google/spice/2.tar.gz", b"x")
     assert resolver.children("") == ["google"]
 
@@ -321,7 +321,7 @@ def test_a_prefix_may_hold_any_character(client: GcsClient) -> None:
     resolver = GcsResolver(client, "gs://bucket/odd #1?/50%2F/")
     assert resolver.hub == "gs://bucket/odd #1?/50%2F"
     assert resolver.children("google") == ["spice"]
-    location = resolver.resolve(Handle.parse("google/spice/2"))
+    location = resolver.resolve(parse_handle("google/spice/2"))
     assert location.url == "gs://bucket/odd #1?/50%2F/google/spice/2"
 
 
@@ -388,7 +388,7 @@ def test_a_store_that_lists_deeper_than_it_was_asked_shows_no_names_with_slashes
 def test_a_bucket_that_does_not_exist_is_no_hub(client: GcsClient, server: GcsServer, url: str) -> None:
     resolver = GcsResolver(client, url)
     for ask in (
-        lambda: resolver.resolve(Handle.parse("google/spice/2")),
+        lambda: resolver.resolve(parse_handle("google/spice/2")),
         lambda: resolver.latest("google/spice"),
         lambda: resolver.versions("google/tfjs-model/spice"),
         lambda: resolver.children(""),
@@ -403,7 +403,7 @@ def test_a_bucket_that_does_not_exist_is_no_hub(client: GcsClient, server: GcsSe
 def test_a_refusal_is_access_denied_and_says_what_to_configure(
     resolver: GcsResolver, server: GcsServer, status: int
 ) -> None:
-    for ask in (lambda: resolver.resolve(Handle.parse("google/spice/2")), lambda: resolver.children("")):
+    for ask in (lambda: resolver.resolve(parse_handle("google/spice/2")), lambda: resolver.children("")):
         server.spoil(Fault(status=status))
         with pytest.raises(AccessDenied, match=rf"{HUB}/.*{status}.*'anon'.*HUBFS_GCS_TOKEN"):
             ask()
@@ -436,7 +436,7 @@ def test_a_store_that_died_is_unavailable_and_not_an_empty_hub(tmp_path: Path) -
     with pytest.raises(Unavailable, match="cannot reach"):
         resolver.children("")
     with pytest.raises(Unavailable):
-        resolver.resolve(Handle.parse("google/spice/2"))
+        resolver.resolve(parse_handle("google/spice/2"))
     client.close()
 
 

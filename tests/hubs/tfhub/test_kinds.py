@@ -4,16 +4,17 @@ import gzip
 
 import pytest
 
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, Damaged, ModelNotFound
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.hubs.tfhub.resolver import TfhubResolver
+from hubfs.model_id import ModelId
 from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin, Request, Resource
 
-LITE = Handle.parse("google/lite-model/spice/1")
-CORAL = Handle.parse("google/coral-model/spice/1")
-TFJS = Handle.parse("google/tfjs-model/spice/2/default/1")
+LITE = parse_handle("google/lite-model/spice/1")
+CORAL = parse_handle("google/coral-model/spice/1")
+TFJS = parse_handle("google/tfjs-model/spice/2/default/1")
 TFLITE = b"\x1c\0\0\0TFL3" + bytes(2000)
 PAGE = Answer(200, {"Content-Type": "text/html"}, b"<!DOCTYPE html><html>All models</html>")
 
@@ -43,7 +44,7 @@ def serve(origin: HttpOrigin, path: str, query: str, answer: Answer) -> None:
 @pytest.mark.parametrize("handle", [LITE, CORAL])
 @pytest.mark.parametrize("form", [None, *Form])
 class TestLite:
-    def test_is_one_file_whatever_is_preferred(self, origin, client, handle: Handle, form: Form | None) -> None:
+    def test_is_one_file_whatever_is_preferred(self, origin, client, handle: ModelId, form: Form | None) -> None:
         def answer(request: Request) -> Answer:
             return Resource(TFLITE, etag='"1"')(request) if request.query == "lite-format=tflite" else PAGE
 
@@ -56,7 +57,7 @@ class TestLite:
 
 @pytest.mark.parametrize("answer", [PAGE, Answer(404), Answer(410), Answer(200, {}, b"  <html>")])
 @pytest.mark.parametrize("handle", [LITE, TFJS])
-def test_a_page_and_a_no_are_no_model(origin, resolver, answer: Answer, handle: Handle) -> None:
+def test_a_page_and_a_no_are_no_model(origin, resolver, answer: Answer, handle: ModelId) -> None:
     origin.route("/google/*", lambda _: answer)
     with pytest.raises(ModelNotFound, match=f"has no model {handle} \\("):
         resolver.resolve(handle)

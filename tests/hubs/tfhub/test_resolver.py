@@ -5,14 +5,14 @@ import tarfile
 import pytest
 
 from hubfs.blobs.http.stream import HttpStream
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound, TimedOut, Unavailable
 from hubfs.hubs.resolver import Form, Resolver
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, DeadPort, HttpOrigin, Request, Resource, redirect, stall_first, status
 
-HANDLE = Handle.parse("google/spice/2")
+HANDLE = parse_handle("google/spice/2")
 PATH = "/google/spice/2"
 NO_PAGE = Answer(404, {"Content-Type": "text/html"}, b"<html>no such model</html>")
 PAGE = Answer(200, {"Content-Type": "text/html; charset=utf-8"}, b"<!DOCTYPE html><html>All models</html>")

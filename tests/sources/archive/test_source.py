@@ -15,7 +15,7 @@ from hubfs.cache.disk.tier import DiskSettings, DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.errors import Damaged, EntryNotFound, IsADirectory, Stale
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
+from hubfs.model_id import ModelId
 from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource
@@ -372,7 +372,7 @@ def test_other_handles_do_not_share_blocks(desk: Desk) -> None:
     cache = MemoryTier(64 * MIB)
     streams = {version: desk.stream(tar_of({"a": version.encode()})) for version in ("1", "2")}
     for version, stream in streams.items():
-        handle = Handle("google", "spice", version)
+        handle = ModelId("google/spice", version)
         source = ArchiveSource(handle, URL, f"h/{handle}@v1", "v1", **desk.collaborators(stream, cache))
         assert read(source, "a") == version.encode()
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import Damaged, Stale, Unavailable, Untrusted
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.extracted.source import ExtractedSource, find_extracted, module_name, spellings, untrusted
 from tests.support.archives import gzipped, tar_of
 from tests.support.http_origin import HttpOrigin
@@ -20,7 +20,7 @@ from tests.support.saved_models import whole_model
 from tests.support.tensorflow_hub import called
 
 HUB = "https://tfhub.dev"
-HANDLE = Handle.parse("google/spice/2")
+HANDLE = parse_handle("google/spice/2")
 URL = f"{HUB}/{HANDLE}"
 
 
@@ -290,5 +290,5 @@ def test_what_the_library_itself_extracts_is_found_and_what_it_wrongly_takes_for
     assert source is not None
     assert source.url == f"file://{found}"
     assert [entry.path for entry in source.entries() if entry.size_bytes] == sorted(files)
-    assert find_extracted(cache_dir, urls[0], Handle.parse("google/spice/3"), spellings(urls, "google/spice/3")) is None
+    assert find_extracted(cache_dir, urls[0], parse_handle("google/spice/3"), spellings(urls, "google/spice/3")) is None
     assert "variables.index is missing" in caplog.text

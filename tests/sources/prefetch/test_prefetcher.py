@@ -8,9 +8,9 @@ from hubfs.blobs.blob import Blob, Prefetchable
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES as BLOCK
 from hubfs.cache.block_cache import CacheKey
+from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import Damaged
 from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.handle import Handle
 from hubfs.sources.listed import ListedSource, tree_of
 from hubfs.sources.prefetch.prefetcher import NoPrefetching, Prefetcher
 from hubfs.sources.prefetch.readers import FOLLOW_S
@@ -84,7 +84,7 @@ def source_of(asked: Asked | None, name: str = "a/model/1") -> Listed:
 
     return Listed(
         "https://hub.example",
-        Handle.parse(name),
+        parse_handle(name),
         f"gs://models/{name}",
         "v1",
         entries=tree_of("gs://models", {path: len(data) for path, data in CONTENTS.items()}),

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
-from hubfs.errors import EntryNotFound
-from hubfs.hubs.tfhub.handle import Handle
-from hubfs.tree.places import (
+from hubfs.catalogue.handle import parse_handle
+from hubfs.catalogue.places import (
     Ambiguous,
     Collection,
     CollectionLink,
@@ -23,6 +22,7 @@ from hubfs.tree.places import (
     is_typed,
     place_of,
 )
+from hubfs.errors import EntryNotFound
 
 NOTHING = Catalog()
 SPICE_JS = "google/tfjs-model/spice/2/default"
@@ -49,7 +49,7 @@ CATALOG = Catalog(
 
 
 def in_model(handle: str, inner: str = "") -> InModel:
-    return InModel(Handle.parse(handle), inner)
+    return InModel(parse_handle(handle), inner)
 
 
 def folder(path: str) -> Folder:

@@ -4,8 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hubfs.catalogue.catalogue import Catalog
+from hubfs.catalogue.handle import (
+    COLLECTION,
+    MAX_SEGMENTS,
+    Kind,
+    is_name_segment,
+    is_publisher,
+    kind_of,
+    possible_models,
+)
 from hubfs.errors import EntryNotFound, InvalidHandle
-from hubfs.hubs.tfhub.handle import COLLECTION, MAX_SEGMENTS, Handle, Kind, is_name_segment, is_publisher
+from hubfs.model_id import ModelId
 
 CONTROL = ".hubfs"
 """The directory of control files in the root; no publisher can have this name."""
@@ -30,7 +39,7 @@ class Folder:
 class InModel:
     """A model root (`inner` empty) or what is in it. The model may turn out not to exist."""
 
-    handle: Handle
+    handle: ModelId
     inner: str
 
 
@@ -101,7 +110,7 @@ def place_of(path: str, catalog: Catalog) -> Place:
     if segments[1:2] == (COLLECTION,):
         return _in_collections(segments, catalog)
     try:
-        candidates = [InModel(handle, "/".join(rest)) for handle, rest in Handle.candidates(segments)]
+        candidates = [InModel(handle, "/".join(rest)) for handle, rest in possible_models(segments)]
     except InvalidHandle as error:
         raise EntryNotFound(str(error)) from None
     return _with_versions(segments, candidates, catalog) if candidates else _above_models(segments, catalog)
@@ -118,11 +127,11 @@ def _with_versions(segments: tuple[str, ...], candidates: Sequence[InModel], cat
     possible = [candidate for candidate in candidates if catalog.is_model(str(candidate.handle)) is None]
     if not possible:
         raise EntryNotFound(f"the catalogue says that {candidates[0].handle} is no model")
-    if candidates[0].handle.kind is Kind.MODEL:
+    if kind_of(candidates[0].handle.name) is Kind.MODEL:
         return possible[0]
     # Without a catalogue any directory of numbers could lead to a model; with one, those that it knows (see above).
     could_lead_on = not catalog.handles() and len(segments) <= MAX_SEGMENTS and all(map(is_name_segment, segments))
-    if segments[-1] in (_MODEL_FILES[candidates[0].handle.kind], README) or not could_lead_on:
+    if segments[-1] in (_MODEL_FILES[kind_of(candidates[0].handle.name)], README) or not could_lead_on:
         return Ambiguous(segments, tuple(possible), None)
     return Ambiguous(segments, tuple(possible), _above_models(segments, catalog))
 

@@ -1,0 +1,18 @@
+"""Which model: the name and the version by which everything but its own hub knows it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class ModelId:
+    """A version of a model. Only its hub gives the two texts a meaning.
+
+    `name` is what the hub versions (TF Hub: `google/spice`), and may have slashes. `version` never changes its bytes
+    (TF Hub: `2`). Neither has a segment that a path could not have: the two make a path in the cache.
+    """
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}"
