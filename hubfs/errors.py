@@ -52,6 +52,11 @@ class HubfsError(Exception):
     def __init__(self, message: str = "") -> None:
         super().__init__(cut(message, _MESSAGE_CHARACTERS))
 
+    def about(self, subject: str) -> None:
+        """Has the message begin with `subject`, which whoever raised the error did not know; once, however often."""
+        if not str(self).startswith(subject):
+            self.args = (cut(f"{subject}: {self}", _MESSAGE_CHARACTERS),)
+
     def __str__(self) -> str:
         return printable(_one_line(super().__str__()))
 

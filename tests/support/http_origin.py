@@ -335,7 +335,7 @@ class _Handler(BaseHTTPRequestHandler):
         with origin.sending():
             self._send_body(request.path, answer)
 
-    do_POST = do_GET  # noqa: N815 - the base class names it so
+    do_POST = do_DELETE = do_GET  # noqa: N815 - the base class names them so
 
     def _send_body(self, path: str, answer: Answer) -> None:
         origin = self.server.origin

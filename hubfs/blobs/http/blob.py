@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from hubfs.blobs.http.client import HttpClient
-from hubfs.blobs.http.object import identity_of, key_of
+from hubfs.blobs.http.object import HttpObject, identity_of, key_of
 from hubfs.blobs.http.pinned import PinnedObject
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import Permanent
@@ -13,12 +13,19 @@ from hubfs.errors import Unavailable
 class HttpBlob:
     """The bytes behind `url`, as they were when this was made; `headers` are for its host only.
 
-    Making one asks the host what it has, and raises as `HttpClient.probe` does. A read is one attempt: wrap it in
-    `RetryingBlob`. On a host without ranges it costs everything before it, too.
+    Making one asks the host what it has, unless that is `known`, and raises as `HttpClient.probe` does. A read is one
+    attempt: wrap it in `RetryingBlob`. On a host without ranges it costs everything before it, too.
     """
 
-    def __init__(self, client: HttpClient, url: str, headers: Mapping[str, str] | None = None) -> None:
-        self._pinned = PinnedObject(client, url, headers or {})
+    def __init__(
+        self,
+        client: HttpClient,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        known: HttpObject | None = None,
+    ) -> None:
+        self._pinned = PinnedObject(client, url, headers or {}, known)
         if self._pinned.size_bytes is None:
             raise Permanent(f"{redacted(url)} does not say its size: it can be read as a stream only")
         self._url = redacted(url)

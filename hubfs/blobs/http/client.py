@@ -4,20 +4,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from http import HTTPStatus
-from typing import Any
+from io import BytesIO
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from cachetools import TTLCache
-from requests.utils import get_netrc_auth
 
 from hubfs.blobs.http.connections import Peers, WatchedAdapter
-from hubfs.blobs.http.errors import HttpSettings, translated
+from hubfs.blobs.http.errors import HttpSettings, environment_of, has_netrc, translated
 from hubfs.blobs.http.kept import ended_while_kept, fresh_connections
 from hubfs.blobs.http.object import HttpObject
 from hubfs.blobs.http.open_sockets import OpenSockets
@@ -25,7 +24,7 @@ from hubfs.blobs.http.reach import Reach
 from hubfs.blobs.http.transfer import Transfer
 from hubfs.blobs.http.url import Origin, next_hop, origin_of, redacted, without_userinfo
 from hubfs.blobs.retry import Busy, Permanent, retrying
-from hubfs.errors import AccessDenied, HubfsError, TimedOut, Unavailable
+from hubfs.errors import AccessDenied, HubfsError
 from hubfs.waiting import Cancellation
 
 __all__ = ["HttpClient", "HttpReply", "HttpSettings", "HttpStats", "Transfer"]
@@ -38,6 +37,8 @@ _PROBE_TTL_S = 60.0
 _PROBES_KEPT = 1024
 _HOSTS_KEPT = 64
 _HTTPS_PORT = 443
+_DONE = 2
+"""The first digit of the status of what was done."""
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -47,6 +48,21 @@ class HttpStats:
 
     requests: int
     bytes_received: int
+
+    def __add__(self, other: "HttpStats") -> "HttpStats":
+        return HttpStats(self.requests + other.requests, self.bytes_received + other.bytes_received)
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """Headers that authenticate at the credential host of a client, and expire; both functions may wait.
+
+    `headers` gives those of the next request. `refused` is told of an `Authorization` that was answered with 401, and
+    says whether the request is worth another attempt.
+    """
+
+    headers: Callable[[], Mapping[str, str]]
+    refused: Callable[[str], bool]
 
 
 @dataclass(frozen=True)
@@ -67,9 +83,15 @@ class HttpClient:
     """
 
     def __init__(
-        self, settings: HttpSettings, cancellation: Cancellation, *, timer: Callable[[], float] = time.monotonic
+        self,
+        settings: HttpSettings,
+        cancellation: Cancellation,
+        *,
+        bearer: Bearer | None = None,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
+        self._bearer = bearer
         self.cancellation = cancellation
         self._credential_origin = settings.credential_host and origin_of(
             f"{settings.credential_scheme}://{settings.credential_host}"
@@ -80,8 +102,8 @@ class HttpClient:
         sockets = OpenSockets(cancellation)
         self._session = requests.Session()
         # Reading the environment takes as long as a small request, and the daemon's does not change.
-        self._environment = lru_cache(_HOSTS_KEPT)(self._read_environment)
-        self._has_netrc = lru_cache(_HOSTS_KEPT)(self._read_netrc)
+        self._environment = lru_cache(_HOSTS_KEPT)(partial(environment_of, verify=settings.verify))
+        self._has_netrc = lru_cache(_HOSTS_KEPT)(has_netrc)
         self._peers = Peers()
         self._adapters = {limit: WatchedAdapter(sockets, partial(self._peers.meet, limit=limit)) for limit in Reach}
         self._forget_callback = cancellation.on_cancel(sockets.shut_down)
@@ -181,14 +203,27 @@ class HttpClient:
         that `url` is known to lead to. Raises `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`.
         """
         for transfer in self._hops(url, headers, extra, start or url):
-            if transfer.refusal:
-                with suppress(TimedOut, Unavailable):
-                    transfer.finish()
-                raise transfer.refusal
+            transfer.refuse()
             if transfer.redirect is None:
                 return transfer
             transfer.finish()
         raise _endless(url)
+
+    def change(self, method: str, url: str, body: bytes = b"", headers: Mapping[str, str] = _NO_HEADERS) -> int:
+        """One attempt to have the host of `url` change something; the status of its reply, which is 2xx or 412.
+
+        Sent once, since the host may have done what it was asked for before its connection ended. No redirect is
+        followed. Raises `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`.
+        """
+        with self._translated(url):
+            secret = {**without_userinfo(url)[1], **headers}
+            response = self._send(url, secret, Reach.NOBODY, netrc=True, method=method, body=body)
+            with Transfer(response, self.settings, self.cancellation, self._received) as transfer:
+                if transfer.status // 100 == _DONE or transfer.status == HTTPStatus.PRECONDITION_FAILED:
+                    transfer.finish()
+                    return transfer.status
+                transfer.refuse()
+        raise Permanent(f"{redacted(url)} answered {transfer.status} to {method}, which hubfs cannot use")
 
     def _hops(self, url: str, headers: Mapping[str, str], extra: Mapping[str, str], start: str) -> Iterator[Transfer]:
         """The replies from `start` on, along the redirects. The caller closes each, and stops where none leads on."""
@@ -212,8 +247,30 @@ class HttpClient:
             yield transfer
             hop = next_hop(hop, transfer.redirect or "")
 
-    def _send(self, url: str, headers: Mapping[str, str], limit: Reach, *, netrc: bool) -> requests.Response:
-        """One request, to a host no further inside than `limit`; sent again if a kept connection proves to have ended.
+    def _send(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        limit: Reach,
+        *,
+        netrc: bool,
+        method: str = "GET",
+        body: bytes = b"",
+    ) -> requests.Response:
+        """One request, and one more if the credential host refused its `Bearer`, which has another by then."""
+        response = self._send_once(url, headers, limit, netrc=netrc, method=method, body=body)
+        if self._bearer is None or response.status_code != HTTPStatus.UNAUTHORIZED:
+            return response
+        refused = response.request.headers.get("Authorization", "")
+        if origin_of(url) != self._credential_origin or not self._bearer.refused(refused):
+            return response
+        response.close()
+        return self._send_once(url, headers, limit, netrc=netrc, method=method, body=body)
+
+    def _send_once(
+        self, url: str, headers: Mapping[str, str], limit: Reach, *, netrc: bool, method: str, body: bytes
+    ) -> requests.Response:
+        """To a host no further inside than `limit`; sent again if a kept connection proves to have ended, and it reads.
 
         Session.send would follow redirects, or read a redirect's body to prepare for that, and keep cookies: not used.
         """
@@ -222,11 +279,13 @@ class HttpClient:
         chosen = {"User-Agent": settings.user_agent, "Accept": "*/*", **headers}
         if origin_of(url) == self._credential_origin:
             chosen.update(settings.headers)
-        chosen["Accept-Encoding"] = "identity"
+            chosen.update(self._bearer.headers() if self._bearer else {})
+        chosen["Accept-Encoding"] = headers.get("Accept-Encoding", "identity")
         # netrc must not replace what the user configured for this very host.
         configured = any(name.lower() == "authorization" for name in chosen)
-        auth = _as_it_is if configured or not netrc else None
-        request = self._session.prepare_request(requests.Request("GET", url, headers=chosen, auth=auth))
+        auth = _as_it_is if configured or not (netrc and settings.netrc) else None
+        data = BytesIO(body) if body else None  # sent in pieces, each within the time-out, and not as a whole
+        request = self._session.prepare_request(requests.Request(method, url, headers=chosen, data=data, auth=auth))
         if url.isascii() and origin_of(request.url or "") != origin_of(url):
             raise ValueError("two readings of one URL")  # the headers were chosen for one, and would go to the other
         environment = self._environment(_host_url(url))
@@ -244,23 +303,12 @@ class HttpClient:
         try:
             return send()
         except requests.ConnectionError as error:
-            if not ended_while_kept(error):
+            if method != "GET" or not ended_while_kept(error):
                 raise
         self.cancellation.check()
         self._requested()
         with fresh_connections():
             return send()
-
-    @staticmethod
-    def _read_netrc(host_url: str) -> bool:
-        """Whether netrc has an entry for this host, by its name."""
-        return get_netrc_auth(host_url) != get_netrc_auth("https://nobody.invalid/")
-
-    def _read_environment(self, host_url: str) -> Any:
-        """Proxies and CA bundle for a host, as requests finds them."""
-        return self._session.merge_environment_settings(
-            host_url, {}, stream=True, verify=self.settings.verify, cert=None
-        )
 
     def _translated(self, url: str) -> AbstractContextManager[None]:
         """Foreign exceptions that come of asking `url` are raised as ours."""

@@ -1,13 +1,17 @@
 """How HTTP hosts are reached, and the one place where exceptions of requests and urllib3 become errors of hubfs."""
 
 import http.client
+import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import requests
 import urllib3
+from requests.utils import get_netrc_auth
 
 from hubfs import __version__
 from hubfs.blobs.http.url import redacted
@@ -25,7 +29,7 @@ class HttpSettings:
     `verify` False accepts any certificate. A redirect leads no further inside (see `Reach`) than the host is that was
     asked, unless `private_redirects`, and even then to none that is link-local. Proxies, CA bundles and netrc come from
     the environment, as in requests; where a host redirects, netrc is for https at port 443 alone, if that host was
-    asked by https and certificates are verified.
+    asked by https and certificates are verified; it is for nobody with `netrc` False.
     """
 
     connect_timeout_s: float = 10.0
@@ -36,7 +40,28 @@ class HttpSettings:
     credential_host: str | None = None
     credential_scheme: str = "https"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    netrc: bool = True
     user_agent: str = f"hubfs/{__version__}"
+
+
+def environment_of(host_url: str, *, verify: bool) -> Mapping[str, Any]:
+    """Proxies and CA bundle for a host, as requests finds them in the environment; else the bundle of OpenSSL.
+
+    Raises `Permanent` for a bundle that is missing.
+    """
+    with requests.Session() as session:
+        found = session.merge_environment_settings(host_url, {}, stream=True, verify=verify, cert=None)
+    if found["verify"] is True:
+        found["verify"] = os.environ.get("SSL_CERT_FILE") or True
+    bundle = found["verify"]
+    if isinstance(bundle, str) and not Path(bundle).exists():
+        raise Permanent(f"{bundle} (REQUESTS_CA_BUNDLE, SSL_CERT_FILE) does not exist: it should name authorities")
+    return found
+
+
+def has_netrc(host_url: str) -> bool:
+    """Whether netrc has an entry for this host, by its name."""
+    return get_netrc_auth(host_url) != get_netrc_auth("https://nobody.invalid/")
 
 
 # By the codes of OpenSSL's <openssl/x509_vfy.h>.

@@ -19,6 +19,9 @@ _LONGEST_VALIDATOR = 1024
 """A longer ETag or date is as good as none: it is kept with every blob, and sent with every request."""
 _LONGEST_NAME = 100
 """Of a type, or an encoding: of others, that is enough to say what came instead."""
+_GENERATION = "X-Goog-Generation"
+_STORED_ENCODING = "X-Goog-Stored-Content-Encoding"
+"""What Google's store says of each object that it sends, whatever proxies do to the body afterwards."""
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)  # what has more digits is no number of bytes or seconds
 
 
@@ -117,7 +120,8 @@ class HttpObject:
 
     `url` as asked, `final_url` after redirects (signed URLs appear here). `size_bytes` is None where the host does
     not say. `etag` is a strong one or None, `weak_etag` a weak one or None. `head` holds the first 512 bytes, fewer
-    only if there are no more. `link` is the header that names what else belongs to the object.
+    only if there are no more. `link` is the header that names what else belongs to the object. `generation` is the
+    number that Google's store gives these bytes, where the URL asks for this generation and no other.
     """
 
     url: str = field(repr=False)
@@ -131,6 +135,14 @@ class HttpObject:
     link: str | None = field(default=None, repr=False)
     encoding: str = ""
     weak_etag: str | None = None
+    generation: str | None = None
+
+    @classmethod
+    def of_generation(cls, url: str, generation: str, size_bytes: int) -> "HttpObject":
+        """A generation of an object in a bucket, as a listing described it: its host need not be asked."""
+        return cls(
+            url, url, size_bytes, None, None, accepts_ranges=True, content_type="", head=b"", generation=generation
+        )
 
     @classmethod
     def of(cls, url: str, final_url: str, status: int, headers: Mapping[str, str], head: bytes) -> "HttpObject":
@@ -187,11 +199,14 @@ class HttpObject:
     def differs_in_kind(self, headers: Mapping[str, str]) -> str | None:
         """Why a reply with these headers cannot be about this object, whatever became of it; None if it may be.
 
-        Somebody else answers, or garbles it.
+        Somebody else answers, or garbles it. What names the generation may be a page, or encoded, as it was stored.
         """
-        if content_type(headers) == _PAGE and content_type({"Content-Type": self.content_type}) != _PAGE:
+        named = self.generation is not None and headers.get(_GENERATION) == self.generation
+        if not named and content_type(headers) == _PAGE and content_type({"Content-Type": self.content_type}) != _PAGE:
             return "a page for people"
         encoding = content_encoding(headers)
+        if named and encoding == headers.get(_STORED_ENCODING, "").lower():
+            return None
         if encoding != self.encoding:
             return f"bytes encoded as {encoding or 'they are'}, where {self.encoding or 'none'} was before"
         return None
@@ -211,6 +226,7 @@ class HttpObject:
             (self.etag, strong_etag(headers)),
             (None if self.etag else self.last_modified, last_modified(headers)),
             (None if self.validator else self.weak_etag, weak_etag(headers)),
+            (self.generation, headers.get(_GENERATION)),
             (self.size_bytes, size_bytes),
         )
 

@@ -64,15 +64,20 @@ class PinnedObject:
     Where the redirects led is remembered. When it is refused there, it is looked up anew at once, since signed URLs
     expire. When the host there fails, it is `_lost`: the next attempt begins at `url`. Another validator for as many
     bytes need not be a change: `Replicas` may each have their own, and it is asked again until the one answers that was
-    seen first. `_lock` guards `_seen` and `_lost`; no I/O is done while it is held.
+    seen first. A generation of Google's store has no replicas of another name, and one that is not found is gone.
+    Nobody is asked about an object that is `known`.
+
+    `_lock` guards `_seen` and `_lost`; no I/O is done while it is held.
     """
 
-    def __init__(self, client: HttpClient, url: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, client: HttpClient, url: str, headers: Mapping[str, str], known: HttpObject | None = None
+    ) -> None:
         self._client = client
         self._url = url
         self._headers = headers
         self._lock = threading.Lock()
-        self._seen = client.probe(url, headers)
+        self._seen = known or client.probe(url, headers)
         self._lost = False
         self._replicas = Replicas(redacted(url))
         self.size_bytes = self._seen.size_bytes
@@ -114,6 +119,8 @@ class PinnedObject:
             raise
         except (AccessDenied, NotFound, Permanent) as refused:
             self._set_lost(lost=False)
+            if isinstance(refused, NotFound) and seen.generation is not None:
+                raise self._stale("was replaced or deleted") from refused
             # Stores refuse expired signatures with 400 (Google), 401 or 403; a moved object is a 404.
             if not isinstance(refused, NotFound) and (lost or seen.final_url == seen.url):
                 raise
@@ -212,7 +219,7 @@ class PinnedObject:
     def _check_for_a_change(self, size_bytes: int | None, asked: int) -> None:
         """The reply number `asked` was about another version. Raises `Stale` unless a replica may have sent it."""
         resized = None not in (size_bytes, self.size_bytes) and size_bytes != self.size_bytes
-        if resized or not self._replicas.may_be(asked):
+        if resized or self.seen.generation is not None or not self._replicas.may_be(asked):
             raise self._stale()
 
     def _expect_range(self, transfer: Transfer, offset_bytes: int, end_bytes: int | None) -> None:

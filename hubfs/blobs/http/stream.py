@@ -4,12 +4,12 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.head import heads_end_with
-from hubfs.blobs.http.object import identity_of
+from hubfs.blobs.http.object import HttpObject, identity_of
 from hubfs.blobs.http.open_sockets import shut_down
 from hubfs.blobs.http.pinned import PinnedObject
 from hubfs.blobs.http.transfer import Transfer
@@ -133,9 +133,9 @@ _log = logging.getLogger(__name__)
 class HttpStream:
     """The bytes behind `url`, as they were when this was made; `headers` are for its host only.
 
-    Making one asks the host what it has, and raises as `HttpClient.probe` does. `size_bytes` is None where the host
-    does not say. A host with ranges is asked for them over up to `connections` connections, within `allowance` (see
-    `RangedStream`); any other one is read over one.
+    Making one asks the host what it has, unless that is `known`, and raises as `HttpClient.probe` does. `size_bytes` is
+    None where the host does not say. A host with ranges is asked for them over up to `connections` connections, within
+    `allowance` (see `RangedStream`); any other one is read over one.
     """
 
     def __init__(
@@ -144,11 +144,12 @@ class HttpStream:
         url: str,
         headers: Mapping[str, str] | None = None,
         *,
+        known: HttpObject | None = None,
         connections: int = MOST_CONNECTIONS,
         allowance: Allowance | None = None,
     ) -> None:
         self._client = client
-        self._pinned = PinnedObject(client, url, headers or {})
+        self._pinned = PinnedObject(client, url, headers or {}, known)
         self._identity = identity_of(self._pinned.seen)
         self.stamp = self._pinned.seen.stamp  # a replica that is seen later may tell another date
         self._url = without_secrets(url)
@@ -174,7 +175,7 @@ class HttpStream:
         """How many bytes there are, if the host says so."""
         return self._pinned.size_bytes
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes, None, None]:
         """See `ByteStream`: 256 KiB each on a fast line, less on a slow one.
 
         A transfer that broke is asked again from where it broke; attempts count anew after every 64 KiB.

@@ -2,37 +2,78 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 
 import requests
 
+from hubfs.blobs import json_text
 from hubfs.blobs.http.errors import HttpSettings, translated
 from hubfs.blobs.http.object import ContentRange, content_length, redirect_target, retry_after_s
-from hubfs.blobs.http.url import redacted
-from hubfs.blobs.pace_floor import SLOWEST_BYTES_PER_S, PaceFloor
-from hubfs.blobs.retry import Busy, Permanent
-from hubfs.errors import AccessDenied, HubfsError, NotFound, TimedOut
+from hubfs.blobs.http.url import redacted, redacted_text
+from hubfs.blobs.retry import PROGRESS_BYTES, Busy, Permanent
+from hubfs.errors import AccessDenied, HubfsError, NotFound, TimedOut, Unavailable, quoted
 from hubfs.waiting import Cancellation
+
+SLOWEST_BYTES_PER_S = 1024
+"""Below that a host is as good as silent: a byte now and then would keep its readers waiting for days."""
+
+_LONGEST_WINDOW_S = PROGRESS_BYTES / SLOWEST_BYTES_PER_S  # so that what is given up as too slow was no progress
+
+
+class PaceFloor:
+    """Whether a transfer is too slow: over a window as long as the silence that is borne, at most a minute.
+
+    Only the time spent waiting counts, since a reader that pauses is no fault of the host. For one thread.
+    """
+
+    def __init__(self, stall_timeout_s: float) -> None:
+        self.window_s = min(stall_timeout_s, _LONGEST_WINDOW_S)
+        self._waited_s = 0.0
+        self._came_bytes = 0
+
+    def too_slow(self, waited_s: float, came_bytes: int) -> bool:
+        """Takes into account that `came_bytes` came after a wait of `waited_s`."""
+        self._waited_s += waited_s
+        self._came_bytes += came_bytes
+        if self._waited_s < self.window_s:
+            return False
+        slow = self._came_bytes < SLOWEST_BYTES_PER_S * self._waited_s
+        self._waited_s, self._came_bytes = 0.0, 0
+        return slow
+
 
 REDIRECTS = (301, 302, 303, 307, 308)
 _ANSWERS = (200, 206, 416)
 _SERVER_ERRORS = 500
 
 
-def refusal(url: str, status: int, headers: Mapping[str, str]) -> HubfsError | None:
-    """The error that a reply from `url` means; None if it is an answer: 200, 206 or 416."""
-    url = redacted(url)
+def refusal(url: str, status: int, headers: Mapping[str, str], body: bytes = b"") -> HubfsError | None:
+    """The error that a reply from `url` means; None if it is an answer: 200, 206 or 416.
+
+    A `body` that is JSON as Google's services write it, `{"error": {"message": ...}}`, gives the message a reason.
+    """
+    url, said = redacted(url), f"{status}{_reason(body)}"
     if status in _ANSWERS:
         return None
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-        return NotFound(f"{url} does not exist (status {status})")
+        return NotFound(f"{url} does not exist (status {said})")
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return AccessDenied(f"{url} refuses access (status {status}): configure credentials that this host accepts")
+        return AccessDenied(f"{url} refuses access (status {said}): configure credentials that this host accepts")
     if status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS) or status >= _SERVER_ERRORS:
-        return Busy(f"{url} answered {status}: the host cannot serve it now", retry_after_s(headers))
+        return Busy(f"{url} answered {said}: the host cannot serve it now", retry_after_s(headers))
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return Permanent(f"{url} was not reached: the proxy asks for credentials (status {status})")
-    return Permanent(f"{url} answered {status}, which hubfs cannot use")
+        return Permanent(f"{url} was not reached: the proxy asks for credentials (status {said})")
+    return Permanent(f"{url} answered {said}, which hubfs cannot use")
+
+
+def _reason(body: bytes) -> str:
+    """The reason that the body of a refusal gives, to follow the status; empty if it gives none."""
+    try:
+        message = json_text.parse(body)["error"]["message"]
+    except (ValueError, TypeError, KeyError):
+        return ""
+    return f": {redacted_text(quoted(' '.join(str(message).split())))}"
 
 
 _SMALL_BODY_BYTES = 16 * 1024
@@ -97,11 +138,21 @@ class Transfer:
             limit_bytes -= len(part)
         return b"".join(parts)
 
-    def finish(self) -> None:
-        """Closes it, having read a small body, which keeps the connection for the next request."""
+    def finish(self) -> bytes:
+        """Closes it, having read a small body, which keeps the connection for the next request; returns that body."""
+        body = b""
         if self.size_bytes is not None and self.size_bytes <= _SMALL_BODY_BYTES:
-            self.read_up_to(self.size_bytes or 1)  # the end has to be read even of nothing
+            body = self.read_up_to(self.size_bytes or 1)  # the end has to be read even of nothing
         self.close()
+        return body
+
+    def refuse(self) -> None:
+        """Raises the error that the reply means, with the reason that its body gives, if the reply is a refusal."""
+        if self.refusal:
+            body = b""
+            with suppress(TimedOut, Unavailable):
+                body = self.finish()
+            raise refusal(self.url, self.status, self.headers, body) or self.refusal
 
     def close(self) -> None:
         """Gives up what was not read. The connection lives on if nothing was left."""

@@ -265,9 +265,12 @@ class TestCertificates:
                 client.probe(secure.url + "/a")
             assert secure.requests == []
 
-    def test_of_a_ca_bundle_in_the_environment_are_trusted(self, tmp_path, client, monkeypatch) -> None:
+    @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+    def test_of_a_ca_bundle_in_the_environment_are_trusted(self, tmp_path, client, monkeypatch, variable) -> None:
         certificate, key = self_signed(tmp_path)
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        for other in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            monkeypatch.delenv(other, raising=False)
+        monkeypatch.setenv(variable, str(certificate))
         with HttpOrigin((certificate, key)) as secure:
             secure.put("/a", PAYLOAD)
             assert client.probe(secure.url + "/a").size_bytes == len(PAYLOAD)

@@ -1,6 +1,6 @@
 """When a transfer is too slow to be one."""
 
-from hubfs.blobs.pace_floor import SLOWEST_BYTES_PER_S, PaceFloor
+from hubfs.blobs.http.transfer import SLOWEST_BYTES_PER_S, PaceFloor
 from hubfs.blobs.retry import PROGRESS_BYTES
 
 
