@@ -50,6 +50,7 @@ def resolver(config: Config, http: HttpClient, gcs: GcsClient) -> Resolver:
     """Who knows where models are."""
     asked: Resolver
     if config.hub.startswith("gs://"):
+        gcs.load_credentials()  # of no use, they would be found so by the first reader
         asked = GcsResolver(gcs, config.hub, config.form)
     else:
         asked = TfhubResolver(http, config.hub, config.form)
@@ -73,6 +74,7 @@ def gcs_settings(config: Config, retry: RetryPolicy) -> GcsSettings:
     return GcsSettings(
         endpoint_url=config.gcs_endpoint_url,
         token="anon" if config.offline else config.gcs_token,
+        connect_timeout_s=config.connect_timeout_s,
         timeout_s=config.stall_timeout_s,
         retry=retry,
     )

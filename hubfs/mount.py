@@ -178,6 +178,7 @@ def assemble(
         models=models,
         cache=cache,
         http=http,
+        buckets=gcs,
         problems=problems,
         restarts=restarts,
         lost_bytes=lambda: ahead.lost_bytes,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hubfs import __version__
+from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.url import redacted_text
 from hubfs.cache.block_cache import BlockCache
@@ -76,6 +77,7 @@ class Status:
         models: Models,
         cache: BlockCache,
         http: HttpClient,
+        buckets: GcsClient,
         problems: RecentProblems,
         restarts: int | None = None,
         unconfined_by: str | None = None,
@@ -88,6 +90,7 @@ class Status:
         self._models = models
         self._cache = cache
         self._http = http
+        self._buckets = buckets
         self._problems = problems
         self._restarts = restarts
         self._unconfined_by = unconfined_by
@@ -118,7 +121,7 @@ class Status:
             "cache_dir": None if self._cache_dir is None else str(self._cache_dir),
             "cache": {name: asdict(stats) for name, stats in self._cache.stats().items()},
             "lost_bytes": self._lost_bytes(),
-            "http": asdict(self._http.stats()),
+            "http": asdict(self._http.stats() + self._buckets.stats()),
             "inflating_unconfined_by": self._unconfined_by,
             "certificates_verified": self._http.settings.verify,
             "models": [self._model(known) for known in census.shown],

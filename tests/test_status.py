@@ -9,7 +9,8 @@ from typing import cast
 import pytest
 
 from hubfs import __version__
-from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.gcs.client import GcsClient
+from hubfs.blobs.http.client import HttpClient, HttpStats
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.memory import MemoryTier
 from hubfs.catalogue.handle import parse_handle
@@ -77,6 +78,7 @@ def status(http: HttpClient, known: list[KnownModel], problems: RecentProblems) 
         models=cast("Models", SimpleNamespace(hub="https://hub", census=census, latest_asked=lambda: [LATEST])),
         cache=cache,
         http=http,
+        buckets=cast("GcsClient", SimpleNamespace(stats=lambda: HttpStats(requests=3, bytes_received=700))),
         problems=problems,
     )
 
@@ -90,7 +92,7 @@ def test_describes_the_mount_for_programs(status: Status) -> None:
     assert found["cache"] == {
         "memory": {"used_bytes": 1 << 20, "limit_bytes": 4 << 20, "hits": 1, "misses": 0, "problem": None}
     }
-    assert found["http"] == {"requests": 0, "bytes_received": 0}
+    assert found["http"] == {"requests": 3, "bytes_received": 700}, "what buckets were asked counts"
     assert found["models"] == [
         {
             "handle": "google/gone/1",
@@ -136,6 +138,7 @@ def test_describes_the_mount_for_people(status: Status) -> None:
     lines = as_text(status.describe()).splitlines()
     assert lines[0].startswith("/mnt/hub: https://hub (up 0 s, process ")
     assert lines[1:] == [
+        "  network: 3 requests, 0.0 MiB received",
         "  memory: 1.0 of 4 MiB",
         "  google/gone/1: unreadable",
         "    https://hub: no route",

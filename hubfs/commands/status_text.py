@@ -42,6 +42,8 @@ def _as_text(status: Mapping[str, Any]) -> str:
         daemon += ", offline"
     lines = [f"{status['mountpoint']}: {status['hub']} ({daemon})"]
     lines += [f"  {warning}" for warning in _warnings(status)]
+    asked = status["http"]
+    lines.append(f"  network: {asked['requests']} requests, {_mib(asked['bytes_received'])} MiB received")
     lines += [*_of_tiers(status), *_of_models(status), *_of_latest(status)]
     problems = status["recent_problems"][-_PROBLEMS:]
     if problems:

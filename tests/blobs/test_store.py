@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from hubfs.blobs.retry import Permanent, RetryPolicy
 from hubfs.blobs.store import GcsStore, ObjectStore, ObjectStoreSettings, StoredObject, open_store
 from hubfs.errors import Cancelled, HubfsError, InvalidConfig, NotFound, TimedOut, Unavailable
 from hubfs.waiting import Cancellation
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
+from tests.support.http_origin import Answer, HttpOrigin, hang_up
 
 NAME = "blocks/127.0.0.1:8080%2Fhub/google/my.model/2@0a1b/f00/000001.ff"
 
@@ -144,6 +146,34 @@ def test_a_server_that_keeps_failing_is_unavailable(bucket: ObjectStore, server:
     server.spoil(*[Fault(status=503)] * 2)
     with pytest.raises(Unavailable, match="503"):
         bucket.get("name")
+
+
+def test_what_is_written_is_not_sent_again(cancellation: Cancellation) -> None:
+    """A store may have done what it was asked for before its connection ended."""
+    with HttpOrigin() as origin:
+        settings = ObjectStoreSettings(endpoint_url=origin.url, retry=RetryPolicy(attempts=1))
+        store = open_store("gs://bucket/p", settings, cancellation)
+        origin.route("/*", lambda _: Answer(body=b"bytes"))
+        assert store.get("kept") == b"bytes"
+        path = "/upload/storage/v1/b/bucket/o"
+        origin.script(path, hang_up())
+        with pytest.raises(Unavailable, match="gs://bucket/p/name"):
+            store.put("name", b"data")
+        assert [request.path for request in origin.requests].count(path) == 1
+        store.close()
+
+
+@pytest.mark.parametrize("status", [307, 400])
+def test_what_is_not_done_is_told_and_followed_nowhere(cancellation: Cancellation, status: int) -> None:
+    with HttpOrigin() as origin:
+        settings = ObjectStoreSettings(endpoint_url=origin.url, retry=RetryPolicy(attempts=1))
+        store = open_store("gs://bucket/p", settings, cancellation)
+        origin.route("/*", lambda _: Answer(status, {"Location": origin.url + "/elsewhere"}, b"no"))
+        for change in (lambda: store.put("name", b"data"), lambda: store.delete("name")):
+            with pytest.raises(Permanent, match=f"gs://bucket/p/name: .* answered {status}"):
+                change()
+        assert len(origin.requests) == 2
+        store.close()
 
 
 def test_a_cut_answer_is_no_object(bucket: ObjectStore, server: GcsServer) -> None:

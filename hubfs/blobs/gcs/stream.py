@@ -4,21 +4,20 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from hubfs.blobs.crc32c import combine, crc32c
-from hubfs.blobs.gcs.client import GcsClient
+from hubfs.blobs.gcs.client import AS_STORED, GcsClient
 from hubfs.blobs.gcs.object import GcsObject, bucket_and_name
-from hubfs.blobs.gcs.read import PendingRead
+from hubfs.blobs.http.stream import HttpStream
 from hubfs.blobs.stamp import Stamp
-from hubfs.blobs.streaming.stream import MOST_CONNECTIONS, Allowance, RangedStream
+from hubfs.blobs.streaming.stream import MOST_CONNECTIONS, Allowance
 from hubfs.errors import Damaged
-from hubfs.waiting import Cancellation
 
 
 class GcsStream:
     """The bytes of an object, as they are at this moment; `origin` is the object, or its `gs://bucket/name`.
 
-    A URL costs one request, which raises as `GcsClient.stat` does, and `Damaged` for a text that names no object. The
-    object is read in ranges, up to `connections` at a time, within `allowance` (see `RangedStream`). Thread-safe; a
-    generator is for one thread.
+    A URL costs one request, which raises as `GcsClient.stat` does, and `Damaged` for a text that names no object. It is
+    read as by `HttpStream`, over up to `connections` connections, within `allowance`. Thread-safe; a generator is for
+    one thread.
     """
 
     def __init__(
@@ -29,13 +28,11 @@ class GcsStream:
         connections: int = MOST_CONNECTIONS,
         allowance: Allowance | None = None,
     ) -> None:
+        self._client = client
         self._object = origin if isinstance(origin, GcsObject) else _object_at(client, origin)
-        self._ranged = RangedStream(
-            GcsRanges(client, self._object),
-            retry=client.settings.retry,
-            cancellation=client.cancellation,
-            connections=connections,
-            allowance=allowance,
+        known = client.pinned(self._object)
+        self._stream = HttpStream(
+            client.http, known.url, AS_STORED, known=known, connections=connections, allowance=allowance
         )
 
     @property
@@ -69,14 +66,12 @@ class GcsStream:
         return self._object.size_bytes
 
     def chunks(self) -> Iterator[bytes]:
-        """See `ByteStream`: a range each, at most 4 MiB.
+        """See `ByteStream`, and `HttpStream.chunks`.
 
-        Each range is tried as often as the client's policy says. The last one is not yielded before the whole was
-        held against the crc32c that the store gives, if it does. Raises `Damaged`, `Stale`, `AccessDenied`,
-        `TimedOut`, `Unavailable`, `Cancelled`.
+        The last one is not yielded before the whole was held against the crc32c that the store gives, if it does.
         """
         crc = reached_bytes = 0
-        with closing(self._ranged.chunks()) as chunks:
+        with self._client.told(self.url), closing(self._stream.chunks()) as chunks:
             for chunk in chunks:
                 crc = combine(crc, crc32c(chunk), len(chunk))
                 reached_bytes += len(chunk)
@@ -91,34 +86,6 @@ class GcsStream:
                 f"{self.url} is damaged: its crc32c is {crc:08x}, and the store announced {announced:08x}; "
                 "if it stays so, ask who keeps the bucket to store it anew"
             )
-
-
-class GcsRanges:
-    """An object of a bucket as `Ranges`."""
-
-    def __init__(self, client: GcsClient, obj: GcsObject) -> None:
-        self._client = client
-        self._object = obj
-        self.url = obj.url
-        self.identity = obj.key
-        self.size_bytes = obj.size_bytes
-
-    def begin(self, offset_bytes: int, end_bytes: int, stop: Cancellation) -> "GcsRangeRead":  # noqa: ARG002 - see `Ranges`; here nothing is waited for
-        """See `Ranges`."""
-        return GcsRangeRead(self._client.begin_read(self._object, offset_bytes, end_bytes - offset_bytes))
-
-
-class GcsRangeRead:
-    """A range of an object: it comes as one chunk, once it is whole."""
-
-    def __init__(self, pending: PendingRead) -> None:
-        self._pending = pending
-        self.give_up = pending.give_up
-        self.close = pending.give_up
-
-    def chunks(self) -> Iterator[bytes]:
-        """See `RangeRead`."""
-        yield self._pending.result()
 
 
 def _object_at(client: GcsClient, url: str) -> GcsObject:

@@ -68,6 +68,10 @@ def the_object(client: GcsClient, name: str = "m/1/data", bucket: str = "bucket"
     return obj
 
 
+def read(client: GcsClient, obj: GcsObject, offset_bytes: int, size_bytes: int) -> bytes:
+    return GcsBlob(client, obj).read_at(offset_bytes, size_bytes)
+
+
 def test_a_listing_says_size_generation_and_checksums(client: GcsClient, server: GcsServer) -> None:
     obj = the_object(client)
     assert (obj.bucket, obj.name, obj.size_bytes) == ("bucket", "m/1/data", len(DATA))
@@ -94,7 +98,7 @@ def test_a_listing_of_nothing_is_empty(client: GcsClient, server: GcsServer) -> 
 
 
 def test_a_bucket_that_does_not_exist_is_not_found(client: GcsClient) -> None:
-    with pytest.raises(NotFound, match="gs://nobucket/a/: the store answered 404"):
+    with pytest.raises(NotFound, match=r"gs://nobucket/a/: .* does not exist \(status 404: Not Found\)"):
         client.list("nobucket", "a/")
 
 
@@ -121,7 +125,7 @@ def test_an_object_is_asked_for_by_name(client: GcsClient, server: GcsServer) ->
     server.spoil(Fault(status=503))
     assert client.stat("bucket", "m/1/data") == listed
     for bucket, name in (("bucket", "m/1/dat"), ("nobucket", "m/1/data")):
-        with pytest.raises(NotFound, match=f"gs://{bucket}/{name}: the store answered 404"):
+        with pytest.raises(NotFound, match=rf"gs://{bucket}/{name}: .* does not exist \(status 404"):
             client.stat(bucket, name)
 
 
@@ -154,7 +158,7 @@ def test_a_name_may_hold_any_character(client: GcsClient, server: GcsServer, nam
     server.reset()
     obj = the_object(client, f"strange/{name}")
     assert obj.name == f"strange/{name}"
-    assert client.read(obj, 2, 7) == data[2:9]
+    assert read(client, obj, 2, 7) == data[2:9]
     assert client.stat("bucket", obj.name) == obj
     assert server.sent_bytes(f"bucket/strange/{name}") == 7
 
@@ -162,7 +166,7 @@ def test_a_name_may_hold_any_character(client: GcsClient, server: GcsServer, nam
 def test_a_read_asks_for_the_range_and_the_generation_and_nothing_else(client: GcsClient, server: GcsServer) -> None:
     obj = the_object(client)
     server.reset()
-    assert client.read(obj, 1000, 500) == DATA[1000:1500]
+    assert read(client, obj, 1000, 500) == DATA[1000:1500]
     (request,) = server.requests
     assert request.range == "bytes=1000-1499"
     assert request.query["generation"] == obj.generation
@@ -173,11 +177,11 @@ def test_an_object_that_was_replaced_is_stale(client: GcsClient, server: GcsServ
     server.upload("bucket", "replaced", b"first content")
     before = the_object(client, "replaced")
     server.upload("bucket", "replaced", b"other content")
-    with pytest.raises(Stale, match=r"gs://bucket/replaced was replaced or deleted since it was listed"):
-        client.read(before, 0, 5)
+    with pytest.raises(Stale, match=r"gs://bucket/replaced: .* was replaced or deleted while it was being read"):
+        read(client, before, 0, 5)
     after = the_object(client, "replaced")
     assert after.generation != before.generation
-    assert client.read(after, 0, 5) == b"other"
+    assert read(client, after, 0, 5) == b"other"
 
 
 def test_an_object_that_was_replaced_is_still_read_where_the_bucket_keeps_versions(
@@ -186,7 +190,7 @@ def test_an_object_that_was_replaced_is_still_read_where_the_bucket_keeps_versio
     server.upload("versions", "kept", b"first content")
     before = the_object(client, "kept", "versions")
     server.upload("versions", "kept", b"other content")
-    assert client.read(before, 0, 5) == b"first"
+    assert read(client, before, 0, 5) == b"first"
 
 
 def test_an_object_that_was_stored_compressed_is_read_as_it_is_stored(client: GcsClient, server: GcsServer) -> None:
@@ -194,17 +198,19 @@ def test_an_object_that_was_stored_compressed_is_read_as_it_is_stored(client: Gc
     server.upload("bucket", "compressed", stored, content_encoding="gzip")
     obj = the_object(client, "compressed")
     assert obj.size_bytes == len(stored)
-    assert client.read(obj, 0, len(stored)) == stored
-    assert client.read(obj, 3, 10) == stored[3:13]
+    assert read(client, obj, 0, len(stored)) == stored
+    assert read(client, obj, 3, 10) == stored[3:13]
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refusal_is_access_denied_and_is_not_asked_again(client: GcsClient, server: GcsServer, status: int) -> None:
     obj = the_object(client)
-    for ask in (lambda: client.read(obj, 0, 1), lambda: client.list("bucket", "m/")):
+    for ask in (lambda: read(client, obj, 0, 1), lambda: client.list("bucket", "m/")):
         server.reset()
         server.spoil(Fault(status=status))
-        with pytest.raises(AccessDenied, match=rf"gs://bucket/m/.*{status} \(as the test asked\).*'anon'"):
+        with pytest.raises(
+            AccessDenied, match=rf"gs://bucket/m/.*{status}: as the test asked\).*'anon'.*HUBFS_GCS_TOKEN"
+        ):
             ask()
         assert len(server.requests) == 1
 
@@ -216,10 +222,10 @@ def test_a_server_error_is_unavailable_after_one_attempt_of_a_read(
     obj = the_object(client)
     server.reset()
     server.spoil(Fault(status=status))
-    with pytest.raises(Unavailable, match=f"gs://bucket/m/1/data: the store answered {status}"):
-        client.read(obj, 0, 1)
+    with pytest.raises(Unavailable, match=f"gs://bucket/m/1/data: .* answered {status}: as the test asked: "):
+        read(client, obj, 0, 1)
     assert len(server.requests) == 1
-    assert client.read(obj, 0, 3) == DATA[:3]
+    assert read(client, obj, 0, 3) == DATA[:3]
 
 
 def test_a_listing_asks_again_after_server_errors(client: GcsClient, server: GcsServer) -> None:
@@ -240,7 +246,7 @@ def test_a_transfer_that_was_cut_is_unavailable(client: GcsClient, server: GcsSe
     obj = the_object(client)
     server.spoil(Fault(cut_after_bytes=1000))
     with pytest.raises(Unavailable, match="gs://bucket/m/1/data"):
-        client.read(obj, 0, 200_000)
+        read(client, obj, 0, 200_000)
 
 
 def test_a_read_with_retries_outlives_cuts_and_server_errors(
@@ -258,10 +264,10 @@ def test_a_store_that_is_silent_times_out(client: GcsClient, server: GcsServer, 
         server.spoil(Fault(stall_s=60))
         began_s = time.monotonic()
         with pytest.raises(TimedOut, match=r"gs://bucket/m/1/data: .*0\.4 s"):
-            hasty.read(obj, 0, 100)
+            read(hasty, obj, 0, 100)
         assert time.monotonic() - began_s < 20
         server.reset()  # the request may not have come as far as to the fault
-        assert client.read(obj, 0, 3) == DATA[:3]
+        assert read(client, obj, 0, 3) == DATA[:3]
     finally:
         hasty.close()
 
@@ -271,13 +277,13 @@ def test_cancelling_ends_the_reads_in_flight(client: GcsClient, server: GcsServe
     server.spoil(*[Fault(stall_s=60)] * 3)
     ended: list[BaseException] = []
 
-    def read() -> None:
+    def wait() -> None:
         try:
-            client.read(obj, 0, 100)
+            read(client, obj, 0, 100)
         except Cancelled as error:
             ended.append(error)
 
-    threads = [threading.Thread(target=read) for _ in range(3)]
+    threads = [threading.Thread(target=wait) for _ in range(3)]
     for thread in threads:
         thread.start()
     time.sleep(0.3)
@@ -289,7 +295,7 @@ def test_cancelling_ends_the_reads_in_flight(client: GcsClient, server: GcsServe
     assert time.monotonic() - began_s < 9, "the time-out of 10 s was waited for"
     assert len(ended) == 3
     with pytest.raises(Cancelled):
-        client.read(obj, 0, 100)
+        read(client, obj, 0, 100)
 
 
 def test_cancelling_ends_the_waits_between_the_attempts_of_a_listing(
@@ -314,10 +320,10 @@ def test_a_dead_store_is_unavailable_soon(cancellation: Cancellation, scheme: st
         address = f"127.0.0.1:{free.getsockname()[1]}"
     client = GcsClient(GcsSettings(endpoint_url=f"{scheme}{address}", retry=QUICK), cancellation)
     began_s = time.monotonic()
-    with pytest.raises(Unavailable, match=f"gs://bucket/a/: cannot reach .*{address}"):
+    with pytest.raises(Unavailable, match=f"gs://bucket/a/: http://{address}/.* Connection refused"):
         client.list("bucket", "a/")
     with pytest.raises(Unavailable):
-        client.read(GcsObject("bucket", "a", 5, "1"), 0, 5)
+        read(client, GcsObject("bucket", "a", 5, "1"), 0, 5)
     assert time.monotonic() - began_s < 20, "a time-out of 30 s was waited for"
     client.close()
 
@@ -364,41 +370,35 @@ def test_a_listing_of_prefixes_that_are_no_texts_is_damaged(cancellation: Cancel
         client.close()
 
 
-def test_a_store_that_ignores_the_range_is_told(cancellation: Cancellation) -> None:
+def test_a_store_that_ignores_the_range_is_read_behind_what_it_sends(cancellation: Cancellation) -> None:
     with one_answer(b"0123456789") as address:
         client = GcsClient(GcsSettings(endpoint_url=address), cancellation)
-        with pytest.raises(Unavailable, match="asked for 3 bytes at 2, the store answered without a range"):
-            client.read(GcsObject("bucket", "o", 10, "1"), 2, 3)
+        assert read(client, GcsObject("bucket", "o", 10, "1"), 2, 3) == b"234"
         client.close()
 
 
 def test_an_answer_of_another_generation_is_stale(cancellation: Cancellation) -> None:
-    with one_answer(b"012", headers="X-Goog-Generation: 2\r\n") as address:
+    with one_answer(b"0123456789", headers="X-Goog-Generation: 2\r\n") as address:
         client = GcsClient(GcsSettings(endpoint_url=address), cancellation)
         with pytest.raises(Stale):
-            client.read(GcsObject("bucket", "o", 10, "1"), 0, 3)
+            read(client, GcsObject("bucket", "o", 10, "1"), 0, 3)
         client.close()
 
 
 def test_requests_and_bytes_are_counted(client: GcsClient, server: GcsServer) -> None:
     obj = the_object(client)
     before = client.stats()
-    client.read(obj, 0, 1000)
+    read(client, obj, 0, 1000)
+    assert client.stats().bytes_received - before.bytes_received == 1000
     server.spoil(Fault(status=500))
     with pytest.raises(Unavailable):
-        client.read(obj, 0, 1000)
+        read(client, obj, 0, 1000)
     assert client.stats().requests - before.requests == 2
-    assert client.stats().bytes_received - before.bytes_received == 1000
 
 
-def test_a_closed_client_answers_nothing_and_may_be_closed_again(client: GcsClient, server: GcsServer) -> None:
-    obj = the_object(client)
+def test_a_client_may_be_closed_again(client: GcsClient) -> None:
     client.close()
     client.close()
-    server.reset()
-    with pytest.raises(Unavailable, match="closed"):
-        client.read(obj, 0, 1)
-    assert not server.requests
 
 
 def test_credentials_that_cannot_be_used_are_refused_without_being_shown(tmp_path: Path) -> None:
@@ -407,8 +407,11 @@ def test_credentials_that_cannot_be_used_are_refused_without_being_shown(tmp_pat
     assert "ya29" not in str(caught.value)
     broken = tmp_path / "credentials.json"
     broken.write_text('{"type": "service_account"}')
+    client = GcsClient(GcsSettings(token=str(broken)), Cancellation())
     with pytest.raises(InvalidConfig, match=r"credentials\.json"):
-        GcsClient(GcsSettings(token=str(broken)), Cancellation())
+        client.load_credentials()
+    with pytest.raises(AccessDenied, match=r"gs://bucket/a/: .*credentials\.json"):
+        client.list("bucket", "a/")
 
 
 def test_a_password_in_the_endpoint_is_not_shown(cancellation: Cancellation) -> None:
@@ -439,31 +442,15 @@ def test_a_new_process_needs_no_second_to_list(server: GcsServer) -> None:
     assert run.stderr == ""
 
 
-def test_a_read_that_was_begun_goes_on_by_itself_and_can_be_given_up(client: GcsClient, server: GcsServer) -> None:
-    obj = the_object(client)
-    pending = client.begin_read(obj, 5, 10)
-    deadline_s = time.monotonic() + 5
-    while not pending.done and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    assert (pending.offset_bytes, pending.size_bytes, pending.end_bytes) == (5, 10, 15)
-    assert pending.result() == DATA[5:15]
-    server.spoil(Fault(stall_s=3))
-    pending = client.begin_read(obj, 5, 10)
-    pending.give_up()
-    pending.give_up()
-    with pytest.raises(Unavailable, match="given up"):
-        pending.result()
-
-
 def test_the_authorities_of_a_ca_bundle_in_the_environment_are_trusted(
     tmp_path: Path, cancellation: Cancellation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate, key = self_signed(tmp_path)
     with HttpOrigin((certificate, key)) as secure:
         for bundle, error, said in (
-            (None, Unavailable, "no secure connection"),
+            (None, Unavailable, "certificate that is not trusted"),
             (certificate, NotFound, "404"),
-            (tmp_path / "missing", Unavailable, r"missing \(REQUESTS_CA_BUNDLE\)"),
+            (tmp_path / "missing", Unavailable, r"missing \(REQUESTS_CA_BUNDLE, .*does not exist"),
         ):
             if bundle is not None:
                 monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))

@@ -8,7 +8,7 @@ import google_crc32c
 import pytest
 
 from hubfs.blobs.blob import ByteStream
-from hubfs.blobs.gcs.client import GcsClient, GcsObject, GcsSettings
+from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsObject, GcsSettings
 from hubfs.blobs.gcs.stream import GcsStream
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.errors import AccessDenied, Cancelled, Damaged, NotFound, Stale, TimedOut, Unavailable
@@ -87,7 +87,7 @@ def test_the_store_sends_each_byte_once_in_ranges_that_grow(client: GcsClient, s
 def test_a_reader_that_stops_is_not_run_away_from(client: GcsClient, server: GcsServer) -> None:
     chunks = GcsStream(client, URL).chunks()
     assert next(chunks) == DATA[:FIRST]
-    assert next(chunks) == DATA[FIRST : ranges(server)[1][1]]
+    assert next(chunks) == DATA[FIRST : 2 * FIRST]
     time.sleep(0.5)
     asked = ranges(server)
     assert 2 <= len(asked) <= 8
@@ -129,7 +129,7 @@ def test_the_identity_is_of_bucket_name_and_generation(client: GcsClient, server
 
 @pytest.mark.parametrize("url", ["gs://bucket/absent", "gs://nobucket/absent"])
 def test_an_object_that_is_not_there_is_not_found(client: GcsClient, url: str) -> None:
-    with pytest.raises(NotFound, match=f"{url}: the store answered 404"):
+    with pytest.raises(NotFound, match=rf"{url}: .* does not exist \(status 404"):
         GcsStream(client, url)
 
 
@@ -152,7 +152,7 @@ def test_a_range_that_keeps_failing_is_given_up(client: GcsClient, server: GcsSe
     server.spoil_beyond(FIRST, Fault(status=503))
     chunks = GcsStream(client, "gs://bucket/failing").chunks()
     assert next(chunks) == DATA[:FIRST]
-    with pytest.raises(Unavailable, match="gs://bucket/failing: the store answered 503"):
+    with pytest.raises(Unavailable, match=r"gs://bucket/failing: .* answered 503: as the test asked"):
         list(chunks)
     # the second range as often as may be tried, and once more before it was its turn; perhaps others beside it
     asked = [request.range for request in server.downloads if request.object == "bucket/failing"]
@@ -201,10 +201,10 @@ def test_an_object_without_a_checksum_is_read_unverified(client: GcsClient) -> N
 
 
 @pytest.mark.parametrize("body", [b"0123", b"0123456789"])
-def test_a_range_of_another_length_is_refused(cancellation: Cancellation, body: bytes) -> None:
+def test_an_object_of_another_length_is_another_one(cancellation: Cancellation, body: bytes) -> None:
     with one_answer(body) as address:
         client = GcsClient(GcsSettings(endpoint_url=address, retry=RetryPolicy(attempts=1)), cancellation)
-        with pytest.raises(Unavailable, match=f"asked for 7 bytes at 0, the store sent {len(body)}"):
+        with pytest.raises(Stale, match=r"gs://bucket/o: .* changed"):
             list(GcsStream(client, GcsObject("bucket", "o", 7, "1")).chunks())
         client.close()
 
@@ -214,7 +214,7 @@ def test_what_is_replaced_in_mid_stream_is_stale(client: GcsClient, server: GcsS
     chunks = GcsStream(client, "gs://bucket/replaced").chunks()
     got = [next(chunks)]
     server.upload("bucket", "replaced", DATA[::-1])
-    with pytest.raises(Stale, match="gs://bucket/replaced was replaced"):
+    with pytest.raises(Stale, match=r"gs://bucket/replaced: .* was replaced"):
         got.extend(chunks)
     assert DATA.startswith(b"".join(got))
 
@@ -247,7 +247,7 @@ def test_closing_the_generator_gives_what_is_under_way_up_at_once(client: GcsCli
         time.sleep(0.01)
     server.reset()
     (obj,) = client.list("bucket", NAME)
-    assert client.read(obj, 0, 5) == DATA[:5]
+    assert GcsBlob(client, obj).read_at(0, 5) == DATA[:5]
 
 
 def test_a_store_that_falls_silent_times_out(client: GcsClient, server: GcsServer, cancellation: Cancellation) -> None:

@@ -1,0 +1,91 @@
+"""gcsfs, aiohttp and fsspec, which take half a second to import, are imported where they are used, and not before."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.http_origin import Answer, HttpOrigin
+from tests.support.paths import ROOT
+from tests.support.service_account import service_account, token_server
+
+SLOW = ("aiohttp", "fsspec", "gcsfs", "google.auth", "grpc")
+MOUNTED = """
+from pathlib import Path
+from hubfs.mount import assemble
+from hubfs.errors import NotFound
+from hubfs.settings.config import load
+from hubfs.status import RecentProblems
+mount = assemble(load({"hub": sys.argv[2], "cache_dir": Path(sys.argv[1])}), Path("/nowhere"), "", RecentProblems())
+try:
+    mount.tree.stat("/google/spice/2")
+except NotFound:
+    pass
+finally:
+    mount.close()
+"""
+ASKED = """
+from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsObject, GcsSettings
+from hubfs.waiting import Cancellation
+client = GcsClient(GcsSettings(endpoint_url=sys.argv[2], token=sys.argv[3]), Cancellation())
+assert client.list("bucket", "a/") == []
+assert GcsBlob(client, GcsObject("bucket", "a", 5, "1")).read_at(0, 5) == b"bytes"
+client.close()
+"""
+
+
+def imported(script: str, *arguments: object) -> set[str]:
+    """Which of `SLOW` a new process has imported once it ran `script`."""
+    told = f"import sys\n{script}\nprint('modules', *(set({SLOW!r}) & sys.modules.keys()))"
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore::FutureWarning", "-c", told, *map(str, arguments)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+    )
+    assert run.returncode == 0, run.stderr
+    return set(run.stdout.splitlines()[-1].split()[1:])
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "from hubfs import cli",
+        "from hubfs import mount",
+        "from hubfs.daemon import life",
+        "from hubfs.commands import status",
+        "from hubfs.commands.doctor import examination",
+        "from hubfs import cli\ncli.main(['--help'], standalone_mode=False)",
+    ],
+)
+def test_no_bucket_is_used_by_an_import(script: str) -> None:
+    assert imported(script) == set()
+
+
+def test_a_mount_of_a_hub_of_archives_imports_nothing_that_is_for_buckets(tmp_path: Path) -> None:
+    with HttpOrigin() as hub:
+        assert imported(MOUNTED, tmp_path, hub.url) == set()
+        assert hub.requests, "nobody was asked for the model"
+
+
+def test_a_bucket_without_credentials_needs_none_of_them(tmp_path: Path) -> None:
+    with bucket() as store:
+        assert imported(ASKED, tmp_path, store.url, "anon") == set()
+
+
+def test_credentials_for_buckets_are_a_matter_of_gcsfs(tmp_path: Path) -> None:
+    credentials = tmp_path / "account.json"
+    with bucket() as store, token_server("hush") as token_url:
+        credentials.write_text(service_account(token_url))
+        assert "gcsfs" in imported(ASKED, tmp_path, store.url, credentials)
+        assert [request.headers.get("authorization") for request in store.requests] == ["Bearer hush"] * 2
+
+
+def bucket() -> HttpOrigin:
+    origin = HttpOrigin()
+    origin.route("/storage/v1/b/bucket/o", lambda _: Answer(body=b"{}"))
+    origin.route("/storage/v1/b/bucket/o/a", lambda _: Answer(206, {"Content-Range": "bytes 0-4/5"}, b"bytes"))
+    return origin
