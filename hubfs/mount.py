@@ -17,8 +17,8 @@ from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.ahead.policy import FETCHES, LIMIT_BYTES, ReadAheadPolicy
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache
 from hubfs.cache.cached_blob import CachedBlob
-from hubfs.cache.disk.indexes import Indexes, IndexStore, NoIndexes
-from hubfs.cache.disk.latest import LatestAnswers, LatestStore, NoLatestAnswers
+from hubfs.cache.disk.indexes import Indexes, IndexStore
+from hubfs.cache.disk.latest import LatestStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.page_cache import DataPages
 from hubfs.cache.disk.tier import DiskSettings, DiskTier
@@ -34,7 +34,7 @@ from hubfs.hubs.resolver import Resolver
 from hubfs.memory_budget import MemoryBudget
 from hubfs.models.answers import AnswersSettings
 from hubfs.models.models import Models, ModelsSettings
-from hubfs.models.reachability import Asking, AtOnce, Reachability
+from hubfs.models.reachability import Reachability
 from hubfs.models.troubles import Troubles
 from hubfs.mounts import table as mount_table
 from hubfs.settings.config import DEFAULT_HUB, Config
@@ -42,7 +42,7 @@ from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.factory import SourceFactory
 from hubfs.sources.naming import hub_label
 from hubfs.sources.offline import offline_loaders
-from hubfs.sources.prefetch.prefetcher import NoPrefetching, Prefetcher, Prefetching
+from hubfs.sources.prefetch.prefetcher import Prefetcher
 from hubfs.status import RecentProblems, Status
 from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.tfhub_modules import TfhubModules
@@ -101,12 +101,11 @@ def assemble(
     cache: BlockCache = memory
     disk: DiskTier | None = None
     layout = CacheLayout(config.cache_dir) if config.cache_dir is not None else None
-    local_indexes: Indexes = NoIndexes()
+    local_indexes = IndexStore(layout)
     if layout is not None:
         disk = DiskTier(layout, _disk_settings(config), DataPages(layout, cancellation))
         disk.start()
         cache = TieredCache(memory, disk)
-        local_indexes = IndexStore(layout)
     indexes: Indexes = local_indexes
     turns: Turns = NoTurns()
     shared = None
@@ -144,7 +143,9 @@ def assemble(
     )
 
     # Names.
-    reachability: Asking = AtOnce() if config.offline else _reachability(config, resolver.hub, cancellation)
+    reachability = Reachability(
+        resolver.hub, cancellation, rest_s=min(_REST_S, config.failure_ttl_s), offline=config.offline
+    )
     troubles = Troubles()
     models = Models(
         resolver,
@@ -153,7 +154,7 @@ def assemble(
         load_index=indexes.load,
         load_extracted=factory.extracted,
         known_on_disk=local_indexes.known,  # a listing asks no store
-        latest_answers=_latest_answers(config, resolver.cached_as),
+        latest_answers=LatestStore(layout, hub_label(resolver.cached_as)),
         reachability=reachability,
         troubles=troubles,
         cancellation=cancellation,
@@ -197,14 +198,13 @@ def assemble(
     )
     # One reader alone may keep all fetches busy; what all windows together may be, the budget says.
     policy = ReadAheadPolicy(limit_bytes=max(BLOCK_SIZE_BYTES, min(LIMIT_BYTES, budget.limit_bytes)))
-    prefetching: Prefetching = Prefetcher(cancellation) if config.prefetch and not config.offline else NoPrefetching()
     tree = VirtualTree(
         models,
         cache,
         read_ahead=lambda blob: ReadAheadBlob(blob, policy) if isinstance(blob, CachedBlob) else blob,
         controls=controls,
         catalog=catalog,
-        prefetching=prefetching,
+        prefetcher=Prefetcher(cancellation) if config.prefetch and not config.offline else None,
         troubles=troubles,
     )
 
@@ -225,10 +225,6 @@ def _json(value: object) -> bytes:
     return json.dumps(value, indent=2).encode() + b"\n"
 
 
-def _reachability(config: Config, hub: str, cancellation: Cancellation) -> Reachability:
-    return Reachability(hub, cancellation, rest_s=min(_REST_S, config.failure_ttl_s))
-
-
 def _shared_cache_url(config: Config, resolver: Resolver) -> str | None:
     """The shared cache, if it may be used: a store is asked, too, and what nobody vouches for is for nobody else."""
     if config.shared_cache_url is None or config.offline:
@@ -239,11 +235,7 @@ def _shared_cache_url(config: Config, resolver: Resolver) -> str | None:
     return config.shared_cache_url
 
 
-def _latest_answers(config: Config, cached_as: str) -> LatestAnswers:
-    return LatestStore(CacheLayout(config.cache_dir), hub_label(cached_as)) if config.cache_dir else NoLatestAnswers()
-
-
-def _patient(fetch: Fetch | None, reachability: Asking) -> Fetch | None:
+def _patient(fetch: Fetch | None, reachability: Reachability) -> Fetch | None:
     """`fetch`, which does not wait for a hub that is out of reach: a listing has the catalogue of before."""
     if fetch is None:
         return None

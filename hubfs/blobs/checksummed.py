@@ -31,12 +31,6 @@ class ChecksummedBlob(WrappedBlob):
         self._reason: str | None = None
         self._record([])  # an empty blob is complete from the start
 
-    @property
-    def verified(self) -> bool:
-        """Whether every block has been read, and the whole is what the store announced."""
-        with self._lock:
-            return self._reason is None and len(self._crcs) == self._block_count
-
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """See `Blob`. Raises `Damaged` once the bytes are known not to be what the store announced."""
         self._check()

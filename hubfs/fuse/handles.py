@@ -57,6 +57,3 @@ class OpenFiles:
             file = self._files.pop(number, None)
         if file is not None:
             file.release()
-
-    def __len__(self) -> int:
-        return len(self._files)

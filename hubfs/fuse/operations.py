@@ -45,11 +45,6 @@ class Operations:
         self._links = LinkSizes()
         self._files = OpenFiles()
 
-    @property
-    def open_files(self) -> int:
-        """How many files are open."""
-        return len(self._files)
-
     @boundary
     def getattr(self, path: str, fh: Any = None) -> dict[str, int]:
         """Struct stat of a path."""

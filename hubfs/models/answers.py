@@ -9,11 +9,11 @@ from typing import TypeVar, cast
 
 from cachetools import LRUCache, TTLCache
 
-from hubfs.cache.disk.latest import LastAnswer, LatestAnswers
+from hubfs.cache.disk.latest import LastAnswer, LatestStore
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import Cancelled, HubfsError, InvalidHandle, ModelNotFound
 from hubfs.hubs.resolver import Resolver
-from hubfs.models.reachability import Asking, OutOfReach
+from hubfs.models.reachability import OutOfReach, Reachability
 from hubfs.waiting import Cancellation, SingleFlight
 
 _log = logging.getLogger(__name__)
@@ -71,8 +71,8 @@ class ChangingAnswers:
         self,
         resolver: Resolver,
         *,
-        reachability: Asking,
-        store: LatestAnswers,
+        reachability: Reachability,
+        store: LatestStore,
         known: Callable[[str], Collection[str]],
         found: Callable[[str, Sequence[str]], None],
         cancellation: Cancellation,

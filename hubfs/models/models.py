@@ -11,14 +11,14 @@ from cachetools import TTLCache
 
 from hubfs.cache.block_cache import Release
 from hubfs.cache.disk.indexes import Index
-from hubfs.cache.disk.latest import LatestAnswers, NoLatestAnswers
+from hubfs.cache.disk.latest import LatestStore
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, ModelNotFound, NotFound
 from hubfs.hubs.resolver import Form, Resolver
 from hubfs.model_id import ModelId
 from hubfs.models.answers import AnswersSettings, ChangingAnswers, Latest
 from hubfs.models.known_handles import KnownHandles
-from hubfs.models.reachability import Asking, Reachability
+from hubfs.models.reachability import Reachability
 from hubfs.models.troubles import Trouble, Troubles
 from hubfs.models.uses import Uses
 from hubfs.sources.naming import hub_label
@@ -102,8 +102,8 @@ class Models:
         cancellation: Cancellation,
         settings: ModelsSettings,
         troubles: Troubles | None = None,
-        reachability: Asking | None = None,
-        latest_answers: LatestAnswers | None = None,
+        reachability: Reachability | None = None,
+        latest_answers: LatestStore | None = None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._resolver = resolver
@@ -134,7 +134,7 @@ class Models:
         self._answers = ChangingAnswers(
             resolver,
             reachability=self._reachability,
-            store=latest_answers or NoLatestAnswers(),
+            store=latest_answers or LatestStore(None, ""),
             known=self.known_versions,
             found=self._exist,
             cancellation=cancellation,

@@ -39,7 +39,7 @@ from hubfs.errors import (
 from hubfs.model_id import ModelId
 from hubfs.models.models import Models
 from hubfs.models.troubles import Troubles, WatchedBlob
-from hubfs.sources.prefetch.prefetcher import NoPrefetching, Prefetching
+from hubfs.sources.prefetch.prefetcher import Prefetcher
 from hubfs.sources.source import ROOT, Entry, EntryKind, Source
 from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.model_directories import ModelDirectories
@@ -81,7 +81,7 @@ class VirtualTree:
         read_ahead: ReadAhead,
         controls: ControlFiles,
         catalog: CatalogProvider,
-        prefetching: Prefetching | None = None,
+        prefetcher: Prefetcher | None = None,
         troubles: Troubles | None = None,
     ) -> None:
         self._models = models
@@ -89,7 +89,7 @@ class VirtualTree:
         self._read_ahead = read_ahead
         self._controls = controls
         self._catalog = catalog
-        self._prefetching = prefetching or NoPrefetching()
+        self._prefetcher = prefetcher
         self._troubles = troubles or Troubles()
         self._directories = ModelDirectories()
 
@@ -114,7 +114,8 @@ class VirtualTree:
                 return Node(NodeKind.CONTROL, len(text))
             case InModel(handle, inner):
                 source = self._models.get(handle)
-                self._prefetching.looked_up(source, inner)
+                if self._prefetcher is not None:
+                    self._prefetcher.looked_up(source, inner)
                 entry = ROOT
                 if inner:
                     with self._troubles.watching(str(handle), inner):
@@ -160,9 +161,10 @@ class VirtualTree:
                         raise IsADirectory(path)
                     blob = self._read_ahead(source.open(entry))
                 held = _both(self._models.use(handle), self._cache.hold(source.model))
-                followed, ended = self._prefetching.opened(source, entry, blob)
-                watched = WatchedBlob(followed, self._troubles, str(handle), inner)
-                return OpenFile(watched, source, _both(ended, held))
+                if self._prefetcher is not None:
+                    blob, ended = self._prefetcher.opened(source, entry, blob)
+                    held = _both(ended, held)
+                return OpenFile(WatchedBlob(blob, self._troubles, str(handle), inner), source, held)
             case _:
                 raise IsADirectory(path)
 

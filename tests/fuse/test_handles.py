@@ -42,11 +42,9 @@ def test_release_releases_once() -> None:
     files = OpenFiles()
     file = File(None)
     number, _ = files.add("/a", file)
-    assert len(files) == 1
     files.remove(number)
     files.remove(number)
     assert file.released == [True]
-    assert len(files) == 0
 
 
 def test_the_kernels_pages_hold_for_the_same_source_only() -> None:
@@ -75,4 +73,3 @@ def test_is_thread_safe() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(cycle, range(500)))
-    assert len(files) == 0

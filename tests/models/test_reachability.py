@@ -5,8 +5,8 @@ from contextlib import suppress
 import pytest
 
 from hubfs.blobs.retry import Busy
-from hubfs.errors import AccessDenied, Cancelled, HubfsError, ModelNotFound, TimedOut, Unavailable
-from hubfs.models.reachability import AtOnce, Outage, OutOfReach, Plan, Reachability, plan_of
+from hubfs.errors import AccessDenied, Cancelled, HubfsError, ModelNotFound, NotCached, TimedOut, Unavailable
+from hubfs.models.reachability import Outage, OutOfReach, Plan, Reachability, plan_of
 from hubfs.waiting import Cancellation
 from tests.support.clock import Clock
 from tests.support.mount import eventually
@@ -147,7 +147,13 @@ def test_a_question_that_ran_out_of_patience_is_not_waited_for_though_the_hub_an
     assert reachability.ask("listing", lambda: "soon", 20) == "soon"
 
 
-def test_a_hub_that_answers_at_once_is_just_asked() -> None:
-    assert AtOnce().ask("q", lambda: "yes", 0) == "yes"
-    with AtOnce().watching("q"):
-        pass
+def test_offline_every_question_is_answered_at_once_and_none_says_anything_of_the_hub() -> None:
+    reachability = Reachability("https://hub", Cancellation(), offline=True)
+    refused = failing(NotCached("mounted with --offline"))
+    for _ in range(2):
+        with pytest.raises(NotCached):
+            reachability.ask("q", refused, 0)
+        with pytest.raises(NotCached), reachability.watching("q"):
+            refused()
+    assert reachability.ask("q", lambda: "yes", 0) == "yes"
+    assert reachability.outage is None

@@ -33,10 +33,6 @@ class Indexes(Protocol):
         """The newest index of a model."""
         ...
 
-    def known(self, hub: str) -> Iterator[str]:
-        """The handles of all models of `hub` that have an index."""
-        ...
-
     def save_file(self, model: str, data: bytes) -> None:
         """Keeps the index file of the archive of `model`."""
         ...
@@ -46,49 +42,28 @@ class Indexes(Protocol):
         ...
 
 
-class NoIndexes:
-    """What there is without a disk: nothing is kept."""
-
-    def save(self, model: str, index: Index) -> None:
-        """See `Indexes`."""
-
-    def load(self, hub_and_handle: str) -> Index | None:  # noqa: ARG002 - the protocol's signature
-        """See `Indexes`."""
-        return None
-
-    def known(self, hub: str) -> Iterator[str]:  # noqa: ARG002 - the protocol's signature
-        """See `Indexes`."""
-        return iter(())
-
-    def save_file(self, model: str, data: bytes) -> None:
-        """See `Indexes`."""
-
-    def load_file(self, model: str) -> bytes | None:  # noqa: ARG002 - the protocol's signature
-        """See `Indexes`."""
-        return None
-
-
 class IndexStore:
     """Loads and saves indexes, each with a checksum that names its model. No state, so no lock.
 
     A broken or unreadable one is as good as none, and so is one of another model, or of another version of hubfs.
+    Without a `layout` there is no disk, and nothing is kept.
     """
 
-    def __init__(self, layout: CacheLayout) -> None:
+    def __init__(self, layout: CacheLayout | None) -> None:
         self._layout = layout
 
     def save(self, model: str, index: Index) -> None:
         """Keeps the index of `model` (`<hub>/<handle>@<identity>`), at once or not at all; a failure is logged."""
-        self._write(model, self._layout.index, seal("index", model, index))
+        self._write(model, CacheLayout.index, seal("index", model, index))
 
     def save_file(self, model: str, data: bytes) -> None:
         """See `Indexes`; at once or not at all; a failure is logged."""
-        self._write(model, self._layout.archive_index, data + _END.pack(_MAGIC, checksum_of(model, data)))
+        self._write(model, CacheLayout.archive_index, data + _END.pack(_MAGIC, checksum_of(model, data)))
 
     def load_file(self, model: str) -> bytes | None:
         """See `Indexes`."""
         try:
-            whole = read_whole(self._layout.archive_index(model), MOST_BYTES)
+            whole = self._whole(model, CacheLayout.archive_index)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -100,9 +75,17 @@ class IndexStore:
         _log.warning("The archive's index of %s is not what was written, and is left aside", model)
         return None
 
-    def _write(self, model: str, place: Callable[[str], Path], data: bytes) -> None:
+    def _whole(self, model: str, place: Callable[[CacheLayout, str], Path]) -> bytes:
+        """Raises OSError."""
+        if self._layout is None:
+            raise FileNotFoundError
+        return read_whole(place(self._layout, model), MOST_BYTES)
+
+    def _write(self, model: str, place: Callable[[CacheLayout, str], Path], data: bytes) -> None:
+        if self._layout is None:
+            return
         try:
-            path = place(model)
+            path = place(self._layout, model)
             try:
                 write_whole(path, data, self._layout.models_root)
             except OSError as error:
@@ -115,8 +98,8 @@ class IndexStore:
 
     def load(self, hub_and_handle: str) -> Index | None:
         """The newest index of a model, whichever its identity."""
-        for path in self._candidates(hub_and_handle):
-            index = self.of(path.parent.relative_to(self._layout.models_root).as_posix())
+        for model in self._candidates(hub_and_handle):
+            index = self.of(model)
             if index is not None:
                 return index
         return None
@@ -124,25 +107,27 @@ class IndexStore:
     def of(self, model: str) -> Index | None:
         """The index of this very model (`<hub>/<handle>@<identity>`)."""
         try:
-            return unseal("index", model, read_whole(self._layout.index(model), MOST_BYTES))
+            return unseal("index", model, self._whole(model, CacheLayout.index))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             _log.warning("The index of %s is left aside: %s", model, error)
             return None
 
-    def _candidates(self, hub_and_handle: str) -> list[Path]:
-        """Where indexes of the model are, the newest first."""
+    def _candidates(self, hub_and_handle: str) -> list[str]:
+        """The names, with identities, under which the model has an index, the newest first."""
         folder, _, version = hub_and_handle.rpartition("/")
         found = []
         with contextlib.suppress(OSError):
-            for path in self._layout.model(folder).glob(f"{version}@*/index.json"):
+            for path in self._layout.model(folder).glob(f"{version}@*/index.json") if self._layout is not None else ():
                 with contextlib.suppress(OSError):
-                    found.append((path.lstat().st_mtime, path))
-        return [path for _, path in sorted(found, reverse=True)]
+                    found.append((path.lstat().st_mtime, f"{folder}/{path.parent.name}"))
+        return [model for _, model in sorted(found, reverse=True)]
 
     def known(self, hub: str) -> Iterator[str]:
         """The handles of all models of `hub` that have an index."""
+        if self._layout is None:
+            return
         try:
             for model in self._layout.models(hub):
                 if self._layout.index(model).exists():

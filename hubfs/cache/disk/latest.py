@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import asdict, dataclass
-from typing import Protocol
 
 from hubfs.cache.disk.files import read_whole, write_whole
 from hubfs.cache.disk.layout import CacheLayout
@@ -21,41 +20,21 @@ class LastAnswer:
     asked_at_s: float
 
 
-class LatestAnswers(Protocol):
-    """Keeps the last answers; see `LatestStore`."""
-
-    def load(self, name: str) -> LastAnswer | None:
-        """The last answer for `name`, if there was one."""
-        ...
-
-    def save(self, name: str, answer: LastAnswer) -> None:
-        """Keeps an answer in place of the one before."""
-        ...
-
-
-class NoLatestAnswers:
-    """What there is without a disk."""
-
-    def load(self, name: str) -> LastAnswer | None:  # noqa: ARG002 - the protocol's signature
-        """See `LatestAnswers`."""
-        return None
-
-    def save(self, name: str, answer: LastAnswer) -> None:
-        """See `LatestAnswers`."""
-
-
 class LatestStore:
     """Keeps the answers of `hub` (its label in the cache), a file a name; see `CacheLayout`. No state, so no lock.
 
     What cannot be read, or fails its checksum, is as good as none; what cannot be written is left. Never raises.
+    Without a `layout` there is no disk, and nothing is kept.
     """
 
-    def __init__(self, layout: CacheLayout, hub: str) -> None:
+    def __init__(self, layout: CacheLayout | None, hub: str) -> None:
         self._layout = layout
         self._hub = hub
 
     def load(self, name: str) -> LastAnswer | None:
-        """See `LatestAnswers`."""
+        """The last answer for `name`, if there was one."""
+        if self._layout is None:
+            return None
         try:
             data = read_whole(self._layout.latest(self._hub, name), _MOST_BYTES)
             found = unseal("latest", f"{self._hub}/{name}", data)
@@ -67,7 +46,9 @@ class LatestStore:
             return None
 
     def save(self, name: str, answer: LastAnswer) -> None:
-        """See `LatestAnswers`; at once or not at all."""
+        """Keeps an answer in place of the one before, at once or not at all."""
+        if self._layout is None:
+            return
         try:
             sealed = seal("latest", f"{self._hub}/{name}", asdict(answer))
             write_whole(self._layout.latest(self._hub, name), sealed, self._layout.root)

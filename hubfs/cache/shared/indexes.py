@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from hubfs.cache.disk.indexes import MOST_BYTES, Index, Indexes
 from hubfs.cache.sealed_json import seal, unseal
@@ -92,16 +92,6 @@ class SharedIndexes:
             _log.debug("The shared cache's archive index of %s cannot be read: %s", model, error)
             return None
 
-    def known(self, hub: str) -> Iterator[str]:
-        """See `Indexes`."""
-        try:
-            for obj in self._store.list(f"indexes/{hub}/"):
-                handle, _, identity = obj.name.removeprefix(f"indexes/{hub}/").rpartition("@")
-                if identity.endswith(".json") and "/" not in identity:
-                    yield handle
-        except HubfsError as error:
-            _log.debug("The shared cache cannot be listed: %s", error)
-
     def _bounded(self, name: str) -> bytes | None:
         """The object, unless it is larger than an index: not every store tells before it sends. Raises `HubfsError`."""
         sizes_bytes = [obj.size_bytes for obj in self._store.list(name) if obj.name == name]
@@ -168,12 +158,3 @@ class CombinedIndexes:
             if data is not None:
                 self._local.save_file(model, data)
         return data
-
-    def known(self, hub: str) -> Iterator[str]:
-        """See `Indexes`; asks the shared store, too."""
-        seen = set()
-        for indexes in (self._local, self._shared):
-            for handle in indexes.known(hub):
-                if handle not in seen:
-                    seen.add(handle)
-                    yield handle

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from hubfs.blobs.blob import Blob, Prefetchable
@@ -23,33 +22,10 @@ _TICK_S = 0.025
 """How often a prefetch that waits for room looks again. At 1 GB/s 25 MiB land meanwhile, less than are under way."""
 
 
-class Prefetching(Protocol):
-    """Is told what readers do, and may fetch what they will want next. Never waits, never fails a reader."""
-
-    def looked_up(self, source: Source, path: str) -> None:
-        """Somebody asks whether the model has an entry at `path`."""
-        ...
-
-    def opened(self, source: Source, entry: Entry, blob: Blob) -> tuple[Blob, Release]:
-        """Somebody opened a file, and reads it by `blob`. Returns what he is given instead, and the end of the use."""
-        ...
-
-
-class NoPrefetching:
-    """Nothing is fetched that nobody asked for."""
-
-    def looked_up(self, source: Source, path: str) -> None:
-        """See `Prefetching`."""
-
-    def opened(self, source: Source, entry: Entry, blob: Blob) -> tuple[Blob, Release]:  # noqa: ARG002 - the protocol's
-        """See `Prefetching`."""
-        return blob, lambda: None
-
-
 class Prefetcher:
-    """See `Prefetching`; one per mount. What to fetch says `prefetch_plan`, what of it is left `ModelReaders`.
+    """Is told what readers do, and fetches what they will want next. Never waits, never fails a reader. One per mount.
 
-    How far it may be ahead of the readers say the blobs, which refuse what there is no memory for; it asks again when
+    `plan` says which ranges a loader will want, `ModelReaders` which of these nobody has asked for yet. How far it may be ahead of the readers say the blobs, which refuse what there is no memory for; it asks again when
     some of that was written to disk, or read. One thread carries all bursts out, a piece at a time. It runs only while
     there is something to ask for, and ends on `cancellation`. `_lock` guards `_readers` (with what they hold),
     `_bursts` and `_running`; nothing that waits is called under it, and no other lock is taken.
@@ -64,7 +40,7 @@ class Prefetcher:
         self._running = False
 
     def looked_up(self, source: Source, path: str) -> None:
-        """See `Prefetching`."""
+        """Somebody asks whether the model has an entry at `path`."""
         if sign_of(path) is None:
             return
         with self._lock:
@@ -73,7 +49,7 @@ class Prefetcher:
         self._work()
 
     def opened(self, source: Source, entry: Entry, blob: Blob) -> tuple[Blob, Release]:
-        """See `Prefetching`."""
+        """Somebody opened a file, and reads it by `blob`. Returns the blob to read by instead, and the end of the use."""
         with self._lock:
             readers = self._readers.setdefault(source, ModelReaders())
             readers.opened(entry.path, self._timer())

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.cache.disk.latest import LastAnswer, LatestStore, NoLatestAnswers
+from hubfs.cache.disk.latest import LastAnswer, LatestStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.sealed_json import seal
 
@@ -96,6 +96,6 @@ def test_a_name_that_leads_elsewhere_is_none(store: LatestStore, tmp_path: Path,
 
 
 def test_without_a_disk_nothing_is_kept() -> None:
-    store = NoLatestAnswers()
+    store = LatestStore(None, "hub")
     store.save("google/spice", ANSWER)
     assert store.load("google/spice") is None

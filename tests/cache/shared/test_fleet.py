@@ -17,7 +17,7 @@ from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.store import ObjectStoreSettings, open_store
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
-from hubfs.cache.disk.indexes import IndexStore, NoIndexes
+from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.tier import DiskSettings, DiskTier
 from hubfs.cache.memory import MemoryTier
@@ -79,7 +79,7 @@ class Daemon:
         if local is not None:
             self.cache = TieredCache(memory, OverShared(local, self.shared))
         indexes = SharedIndexes(store, self.shared.afterwards)
-        self.indexes = CombinedIndexes(IndexStore(layout) if disk else NoIndexes(), indexes)
+        self.indexes = CombinedIndexes(IndexStore(layout) if disk else IndexStore(None), indexes)
         self.turns = SharedTurns(store, self.shared, indexes, self.cancellation, ttl_s=ttl_s, poll_s=0.1)
         self.http = HttpClient(HttpSettings(), self.cancellation)
 

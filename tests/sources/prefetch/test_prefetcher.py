@@ -12,7 +12,7 @@ from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import Damaged
 from hubfs.hubs.resolver import Form
 from hubfs.sources.listed import ListedSource, tree_of
-from hubfs.sources.prefetch.prefetcher import NoPrefetching, Prefetcher
+from hubfs.sources.prefetch.prefetcher import Prefetcher
 from hubfs.sources.prefetch.readers import FOLLOW_S
 from hubfs.sources.source import Source
 from hubfs.waiting import Cancellation
@@ -266,14 +266,3 @@ def test_a_release_that_comes_twice_counts_once(
     clock.now_s = 10 * FOLLOW_S
     asked.room_bytes = 1 << 40
     assert settled(asked) == TOTAL_BYTES  # the graph is open still
-
-
-def test_without_prefetching_readers_get_what_they_would_get(source: Listed, asked: Asked) -> None:
-    prefetching = NoPrefetching()
-    entry = source.find(GRAPH)
-    blob = source.open(entry)
-    prefetching.looked_up(source, "debug")
-    same, release = prefetching.opened(source, entry, blob)
-    release()
-    assert same is blob
-    assert settled(asked) == 0
