@@ -44,10 +44,13 @@ def _one_line(text: str) -> str:
 class HubfsError(Exception):
     """Base of every error that hubfs raises on purpose. `advice` is what the user can do.
 
+    `ordinary`: it happens on good days, too, and is an answer rather than a trouble: nobody is warned of it.
+
     Errors are kept, shown and logged: of a message that quotes too much, only the start exists.
     """
 
     advice: ClassVar[str] = "this is a bug of hubfs: the log has a traceback to report"
+    ordinary: ClassVar[bool] = False
 
     def __init__(self, message: str = "") -> None:
         super().__init__(cut(message, _MESSAGE_CHARACTERS))
@@ -76,6 +79,8 @@ class MountFailed(HubfsError):
 class NotFound(HubfsError):
     """Base: the name does not exist."""
 
+    ordinary = True
+
 
 class ModelNotFound(NotFound):
     """The hub says that it has no such model."""
@@ -88,25 +93,37 @@ class EntryNotFound(NotFound):
 class NameTooLong(HubfsError):
     """The name does not exist, and is longer than names can be."""
 
+    ordinary = True
+
 
 class NotADirectory(HubfsError):
     """A directory was asked for; the entry is something else."""
+
+    ordinary = True
 
 
 class IsADirectory(HubfsError):
     """A file was asked for; the entry is a directory."""
 
+    ordinary = True
+
 
 class NotASymlink(HubfsError):
     """A symlink was asked for; the entry is something else."""
+
+    ordinary = True
 
 
 class NoSuchAttribute(HubfsError):
     """The entry has no extended attribute of that name."""
 
+    ordinary = True
+
 
 class ReadOnly(HubfsError):
     """Somebody tried to write."""
+
+    ordinary = True
 
 
 class AccessDenied(HubfsError):
@@ -157,3 +174,5 @@ class Stale(HubfsError):
 
 class Cancelled(HubfsError):
     """The mount is going away; a wait or a transfer was given up for that."""
+
+    ordinary = True

@@ -31,26 +31,9 @@ ERRNOS: dict[type[errors.HubfsError], int] = {
 }
 """The first class of an error's ancestry that stands here decides."""
 
-_ORDINARY = (
-    errors.NotFound,
-    errors.NameTooLong,
-    errors.NoSuchAttribute,
-    errors.NotASymlink,
-    errors.IsADirectory,
-    errors.NotADirectory,
-    errors.ReadOnly,
-    errors.Cancelled,
-)
-"""What happens on good days, too: worth a line for who debugs, not a warning."""
-
-
-def errno_of(error: errors.HubfsError) -> int:
-    """The errno of an error; EIO for one that the table does not know."""
-    return errno_for(type(error))
-
 
 def errno_for(kind: type[errors.HubfsError]) -> int:
-    """The errno of errors of this class."""
+    """The errno of errors of this class; EIO for one that the table does not know."""
     return next((ERRNOS[base] for base in kind.__mro__ if base in ERRNOS), errno.EIO)
 
 
@@ -66,12 +49,11 @@ def boundary(operation: Callable[P, R]) -> Callable[P, R]:
         try:
             return operation(*args, **kwargs)
         except errors.HubfsError as error:
-            number = errno_of(error)
-            if isinstance(error, _ORDINARY):
+            if error.ordinary:
                 _log.debug("%s %s: %s", operation.__name__, _path(args), error)
             else:
                 _log.warning("%s %s: %s (%s)", operation.__name__, _path(args), error, error.advice)
-            raise OSError(number, str(error)) from None
+            raise OSError(errno_for(type(error)), str(error)) from None
         except Exception as error:  # noqa: BLE001 - the boundary: behind it is C
             _log.exception("%s %s: unexpected error", operation.__name__, _path(args))
             raise OSError(errno.EIO, repr(error)) from None

@@ -10,23 +10,12 @@ from cachetools import TTLCache
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.wrapper import WrappedBlob
-from hubfs.errors import (
-    Cancelled,
-    HubfsError,
-    IsADirectory,
-    NameTooLong,
-    NotADirectory,
-    NotASymlink,
-    NotFound,
-)
+from hubfs.errors import HubfsError
 
 _KEPT = 10_000
 _PATHS_KEPT = 100
 """Of one model."""
 _TTL_S = 600.0
-
-_ORDINARY = (NotFound, NameTooLong, NotADirectory, IsADirectory, NotASymlink, Cancelled)
-"""Answers, and the end of the mount: nothing that anybody would have to look into."""
 
 
 @dataclass(frozen=True)
@@ -128,10 +117,9 @@ class Troubles:
         """Notes what is raised inside, while something is looked up; what is not, is over."""
         try:
             yield
-        except _ORDINARY:
-            raise
         except HubfsError as error:
-            self.note(handle, path, error)
+            if not error.ordinary:
+                self.note(handle, path, error)
             raise
         except Exception as bug:
             self.note(handle, path, _unexpected(bug))
@@ -152,10 +140,9 @@ class WatchedBlob(WrappedBlob):
         """See `Blob`."""
         try:
             data = self._blob.read_at(offset_bytes, size_bytes)
-        except _ORDINARY:
-            raise
         except HubfsError as error:
-            self._troubles.note(self._handle, self._path, error, offset_bytes=offset_bytes)
+            if not error.ordinary:
+                self._troubles.note(self._handle, self._path, error, offset_bytes=offset_bytes)
             raise
         except Exception as bug:
             self._troubles.note(self._handle, self._path, _unexpected(bug), offset_bytes=offset_bytes)

@@ -1,31 +1,45 @@
 import errno
 import logging
+import re
 
 import pytest
 
 from hubfs import errors
+from hubfs.blobs.retry import Busy, Permanent
 from hubfs.errors import HubfsError
-from hubfs.fuse.errnos import ERRNOS, boundary, errno_of
+from hubfs.fuse.errnos import ERRNOS, boundary
+from hubfs.models.reachability import OutOfReach
+from tests.support.paths import ROOT
 
-# DESIGN section 7, row by row.
-TABLE = {
-    errors.ModelNotFound: errno.ENOENT,
-    errors.EntryNotFound: errno.ENOENT,
-    errors.InvalidHandle: errno.ENOENT,
-    errors.AccessDenied: errno.EACCES,
-    errors.ReadOnly: errno.EROFS,
-    errors.TimedOut: errno.ETIMEDOUT,
-    errors.Unavailable: errno.EHOSTUNREACH,
-    errors.Damaged: errno.EIO,
-    errors.Stale: errno.ESTALE,
-    # What a path is not.
-    errors.NameTooLong: errno.ENAMETOOLONG,
-    errors.NotADirectory: errno.ENOTDIR,
-    errors.IsADirectory: errno.EISDIR,
-    errors.NotASymlink: errno.EINVAL,
-    errors.NoSuchAttribute: errno.ENODATA,
-    errors.Cancelled: errno.EIO,
+HAPPENED: dict[str, tuple[type[Exception], ...]] = {
+    "no such model, no such file, a name that cannot exist": (
+        *(errors.ModelNotFound, errors.EntryNotFound, errors.InvalidHandle),
+    ),
+    "a name of more than 255 bytes": (errors.NameTooLong,),
+    "a directory is asked for, and the name is a file's": (errors.NotADirectory,),
+    "a file is asked for, and the name is a directory's": (errors.IsADirectory,),
+    "a symlink is asked for, and the name is something else's": (errors.NotASymlink,),
+    "no such extended attribute": (errors.NoSuchAttribute,),
+    "the hub says 401 or 403": (errors.AccessDenied,),
+    "any write": (errors.ReadOnly,),
+    "a transfer or a connection stalled": (errors.TimedOut,),
+    "the host was not found, refused, cannot be reached, keeps failing, or shows no certificate that is trusted": (
+        *(errors.Unavailable, errors.NotCached, Permanent, Busy, OutOfReach),
+    ),
+    "the hub redirects to where it must not: from https to http, to no http(s) URL, or further inside the network than "
+    "it is": (Permanent,),
+    "the archive is damaged, truncated or hostile; a checksum is wrong": (errors.Damaged,),
+    "the origin changed, or went away, under an open file or directory": (errors.Stale,),
+    "the mount is taken off meanwhile": (errors.Cancelled,),
+    "anything unexpected": (RuntimeError, HubfsError),
 }
+"""What raises these errors, in the words of the table "What goes wrong" of docs/SEMANTICS.md."""
+
+_SECTION = (
+    (ROOT / "docs/SEMANTICS.md").read_text(encoding="utf-8").partition("## What goes wrong\n")[2].partition("#")[0]
+)
+SAID = dict(re.findall(r"^\| (.+) \| `(E[A-Z]+)`", _SECTION, re.MULTILINE))
+"""What the document promises for each."""
 
 
 class Operations:
@@ -39,7 +53,7 @@ class Operations:
         return path.encode()
 
 
-def errno_for(error: BaseException) -> int | None:
+def met(error: BaseException) -> int | None:
     with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno is what is looked at
         Operations().read("/a/b/1", error)
     assert type(caught.value) is not OSError or caught.value.errno is not None
@@ -47,9 +61,14 @@ def errno_for(error: BaseException) -> int | None:
     return caught.value.errno
 
 
-@pytest.mark.parametrize(("kind", "number"), TABLE.items(), ids=lambda value: getattr(value, "__name__", None))
-def test_every_row_of_the_table(kind: type[HubfsError], number: int) -> None:
-    assert errno_for(kind("why")) == errno_of(kind("why")) == number
+def test_the_document_says_what_happens_in_every_case() -> None:
+    assert SAID.keys() == HAPPENED.keys()
+    assert {kind for kinds in HAPPENED.values() for kind in kinds} >= ERRNOS.keys() - {errors.NotFound}
+
+
+@pytest.mark.parametrize("happened", HAPPENED)
+def test_a_reader_gets_what_the_document_says(happened: str) -> None:
+    assert {errno.errorcode[met(kind("why"))] for kind in HAPPENED[happened]} == {SAID[happened]}
 
 
 def test_every_error_that_a_reader_can_meet_is_in_the_table() -> None:
@@ -68,14 +87,14 @@ def test_a_subclass_has_its_parents_errno() -> None:
     class Both(Slow, errors.Unavailable):
         pass
 
-    assert errno_for(Slow("x")) == errno_for(Both("x")) == errno.ETIMEDOUT
+    assert met(Slow("x")) == met(Both("x")) == errno.ETIMEDOUT
 
 
 def test_an_error_that_the_table_does_not_know_is_eio() -> None:
     class New(HubfsError):
         pass
 
-    assert errno_for(New("x")) == errno_for(errors.MountFailed("x")) == errno.EIO
+    assert met(New("x")) == met(errors.MountFailed("x")) == errno.EIO
 
 
 @pytest.mark.parametrize(
@@ -97,7 +116,7 @@ def test_an_error_that_the_table_does_not_know_is_eio() -> None:
 def test_whatever_is_unexpected_is_eio_with_a_traceback_in_the_log(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert errno_for(error) == errno.EIO
+    assert met(error) == errno.EIO
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert record.exc_info is not None
@@ -107,13 +126,18 @@ def test_whatever_is_unexpected_is_eio_with_a_traceback_in_the_log(
 
 @pytest.mark.parametrize(
     ("kind", "level"),
-    [(errors.Damaged, "WARNING"), (errors.Unavailable, "WARNING"), (errors.ModelNotFound, "DEBUG")],
+    [
+        *((kind, "WARNING") for kind in (errors.Damaged, errors.Unavailable, errors.AccessDenied, errors.Stale)),
+        *((kind, "DEBUG") for kind in (errors.ModelNotFound, errors.NameTooLong, errors.NotADirectory)),
+        *((kind, "DEBUG") for kind in (errors.IsADirectory, errors.NotASymlink, errors.NoSuchAttribute)),
+        *((kind, "DEBUG") for kind in (errors.ReadOnly, errors.Cancelled)),
+    ],
 )
 def test_the_log_names_the_operation_the_path_and_the_reason_and_the_ordinary_quietly(
     kind: type[HubfsError], level: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
-        errno_for(kind("https://hub/x: the reason"))
+        met(kind("https://hub/x: the reason"))
     advice = f" ({kind.advice})" if level == "WARNING" else ""
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         (level, f"read /a/b/1: https://hub/x: the reason{advice}")

@@ -25,10 +25,11 @@ _TICK_S = 0.025
 class Prefetcher:
     """Is told what readers do, and fetches what they will want next. Never waits, never fails a reader. One per mount.
 
-    `plan` says which ranges a loader will want, `ModelReaders` which of these nobody has asked for yet. How far it may be ahead of the readers say the blobs, which refuse what there is no memory for; it asks again when
-    some of that was written to disk, or read. One thread carries all bursts out, a piece at a time. It runs only while
-    there is something to ask for, and ends on `cancellation`. `_lock` guards `_readers` (with what they hold),
-    `_bursts` and `_running`; nothing that waits is called under it, and no other lock is taken.
+    `plan` says which ranges a loader will want, `ModelReaders` which of these nobody has asked for yet. How far it may
+    be ahead of the readers say the blobs, which refuse what there is no memory for; it asks again when some of that was
+    written to disk, or read. One thread carries all bursts out, a piece at a time. It runs only while there is
+    something to ask for, and ends on `cancellation`. `_lock` guards `_readers` (with what they hold), `_bursts` and
+    `_running`; nothing that waits is called under it, and no other lock is taken.
     """
 
     def __init__(self, cancellation: Cancellation, *, timer: Callable[[], float] = time.monotonic) -> None:
@@ -49,7 +50,7 @@ class Prefetcher:
         self._work()
 
     def opened(self, source: Source, entry: Entry, blob: Blob) -> tuple[Blob, Release]:
-        """Somebody opened a file, and reads it by `blob`. Returns the blob to read by instead, and the end of the use."""
+        """Somebody opened a file, to be read by `blob`. Returns the blob to read by instead, and the end of the use."""
         with self._lock:
             readers = self._readers.setdefault(source, ModelReaders())
             readers.opened(entry.path, self._timer())
