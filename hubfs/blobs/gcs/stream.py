@@ -8,8 +8,9 @@ from hubfs.blobs.gcs.client import AS_STORED, GcsClient
 from hubfs.blobs.gcs.object import GcsObject, bucket_and_name
 from hubfs.blobs.http.stream import HttpStream
 from hubfs.blobs.stamp import Stamp
-from hubfs.blobs.streaming.stream import MOST_CONNECTIONS, Allowance
+from hubfs.blobs.streaming.stream import MOST_CONNECTIONS
 from hubfs.errors import Damaged
+from hubfs.memory_budget import MemoryBudget
 
 
 class GcsStream:
@@ -26,7 +27,7 @@ class GcsStream:
         origin: GcsObject | str,
         *,
         connections: int = MOST_CONNECTIONS,
-        allowance: Allowance | None = None,
+        allowance: MemoryBudget | None = None,
     ) -> None:
         self._client = client
         self._object = origin if isinstance(origin, GcsObject) else _object_at(client, origin)

@@ -15,15 +15,10 @@ from hubfs.blobs.http.pinned import PinnedObject
 from hubfs.blobs.http.transfer import Transfer
 from hubfs.blobs.http.url import without_secrets
 from hubfs.blobs.retry import Retries
-from hubfs.blobs.streaming.stream import (
-    MOST_CONNECTIONS,
-    Allowance,
-    EndedEarly,
-    RangedStream,
-    RangesIgnored,
-    wait_after,
-)
+from hubfs.blobs.streaming.ranges import RangesIgnored
+from hubfs.blobs.streaming.stream import MOST_CONNECTIONS, EndedEarly, RangedStream, wait_after
 from hubfs.errors import Damaged, TimedOut, Unavailable
+from hubfs.memory_budget import MemoryBudget
 from hubfs.waiting import Cancellation
 
 # Every read takes as much memory before it knows what it gets. Reads of 1 MiB cost twice the page faults of these.
@@ -146,7 +141,7 @@ class HttpStream:
         *,
         known: HttpObject | None = None,
         connections: int = MOST_CONNECTIONS,
-        allowance: Allowance | None = None,
+        allowance: MemoryBudget | None = None,
     ) -> None:
         self._client = client
         self._pinned = PinnedObject(client, url, headers or {}, known)
@@ -193,7 +188,7 @@ class HttpStream:
                 _log.info("%s; it is read over one connection from byte %d on", error, reached_bytes)
         yield from self._over_one_connection(reached_bytes)
 
-    def _ranged_stream(self, connections: int, allowance: Allowance | None) -> RangedStream | None:
+    def _ranged_stream(self, connections: int, allowance: MemoryBudget | None) -> RangedStream | None:
         size_bytes = self._pinned.size_bytes
         if connections == 1 or size_bytes is None or not self._pinned.seen.accepts_ranges:
             return None

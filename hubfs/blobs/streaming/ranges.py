@@ -1,4 +1,4 @@
-"""What a `RangedStream` stands on: an object that can be read by ranges, and a share of the memory."""
+"""What a `RangedStream` stands on: an object that can be read by ranges."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -9,18 +9,6 @@ from hubfs.waiting import Cancellation
 
 class RangesIgnored(Permanent):
     """The host answered with other bytes than the range that was asked for: it has to be read as one stream."""
-
-
-class Allowance(Protocol):
-    """A budget of memory that is shared with others. Thread-safe; never waits."""
-
-    def try_take(self, size_bytes: int) -> bool:
-        """Takes `size_bytes` if they are left."""
-        ...
-
-    def give_back(self, size_bytes: int) -> None:
-        """Gives back what was taken."""
-        ...
 
 
 class RangeRead(Protocol):

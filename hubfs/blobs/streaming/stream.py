@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 
 from hubfs.blobs.retry import Busy, Permanent, Retries, RetryPolicy
 from hubfs.blobs.streaming.ramp import Pace, Round
-from hubfs.blobs.streaming.ranges import Allowance, Ranges, RangesIgnored
+from hubfs.blobs.streaming.ranges import Ranges
 from hubfs.errors import Damaged, HubfsError, TimedOut, Unavailable
+from hubfs.memory_budget import MemoryBudget
 from hubfs.waiting import Cancellation
-
-__all__ = ["MOST_CONNECTIONS", "Allowance", "EndedEarly", "RangedStream", "RangesIgnored", "wait_after"]
 
 MOST_CONNECTIONS = 16
 
@@ -35,7 +34,7 @@ class RangedStream:
         retry: RetryPolicy,
         cancellation: Cancellation,
         connections: int = MOST_CONNECTIONS,
-        allowance: Allowance | None = None,
+        allowance: MemoryBudget | None = None,
     ) -> None:
         self._ranges = ranges
         self._retry = retry
@@ -100,7 +99,7 @@ class _Reading:
     round. It is held for no I/O. `_stop` ends every wait and every transfer of this reading.
     """
 
-    def __init__(self, ranges: Ranges, retry: RetryPolicy, connections: int, allowance: Allowance | None) -> None:
+    def __init__(self, ranges: Ranges, retry: RetryPolicy, connections: int, allowance: MemoryBudget | None) -> None:
         self._ranges = ranges
         self._retry = retry
         self._most_connections = connections

@@ -8,8 +8,10 @@ import pytest
 from hubfs.blobs.blob import ByteStream
 from hubfs.blobs.retry import Busy
 from hubfs.blobs.streaming.ramp import FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES, Pace
-from hubfs.blobs.streaming.stream import RangedStream, RangesIgnored
+from hubfs.blobs.streaming.ranges import RangesIgnored
+from hubfs.blobs.streaming.stream import RangedStream
 from hubfs.errors import Cancelled, Damaged, Stale, TimedOut, Unavailable
+from hubfs.memory_budget import MemoryBudget
 from hubfs.waiting import Cancellation
 from tests.support.http_clients import QUICK
 from tests.support.ranges import ScriptedRanges
@@ -17,26 +19,15 @@ from tests.support.ranges import ScriptedRanges
 DATA = random.Random(11).randbytes(12_345_678)
 
 
-class Budget:
-    """An allowance of so many bytes."""
+class Budget(MemoryBudget):
+    """Remembers how much was taken at most."""
 
-    def __init__(self, limit_bytes: int) -> None:
-        self._lock = threading.Lock()
-        self.limit_bytes = limit_bytes
-        self.taken_bytes = self.most_taken_bytes = 0
+    most_taken_bytes = 0
 
     def try_take(self, size_bytes: int) -> bool:
-        with self._lock:
-            if self.taken_bytes + size_bytes > self.limit_bytes:
-                return False
-            self.taken_bytes += size_bytes
-            self.most_taken_bytes = max(self.most_taken_bytes, self.taken_bytes)
-            return True
-
-    def give_back(self, size_bytes: int) -> None:
-        with self._lock:
-            self.taken_bytes -= size_bytes
-            assert self.taken_bytes >= 0
+        took = super().try_take(size_bytes)
+        self.most_taken_bytes = max(self.most_taken_bytes, self.taken_bytes)
+        return took
 
 
 @pytest.fixture
