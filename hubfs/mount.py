@@ -21,7 +21,8 @@ from hubfs.cache.disk.indexes import Indexes, IndexStore
 from hubfs.cache.disk.latest import LatestStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.page_cache import DataPages
-from hubfs.cache.disk.tier import DiskSettings, DiskTier
+from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.disk.turns import DiskTurns
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.shared.cache import SharedCache

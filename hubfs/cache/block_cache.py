@@ -1,5 +1,6 @@
 """The middle: what every reader reads through."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -48,6 +49,17 @@ class TierStats:
 
 Release = Callable[[], None]
 """Ends a hold; calling it again does nothing."""
+
+
+def once(end: Callable[[], None]) -> Release:
+    """Does what `end` does, the first time that it is called, by whichever thread."""
+    called = threading.Lock()
+
+    def release() -> None:
+        if called.acquire(blocking=False):
+            end()
+
+    return release
 
 
 class BlockCache(Protocol):

@@ -7,7 +7,8 @@ import pytest
 
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.page_cache import DataPages
-from hubfs.cache.disk.tier import DiskSettings, DiskTier
+from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.shared.indexes import SharedIndexes
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedTier

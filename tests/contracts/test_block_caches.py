@@ -4,7 +4,8 @@ import pytest
 
 from hubfs.cache.block_cache import BlockCache
 from hubfs.cache.disk.layout import CacheLayout
-from hubfs.cache.disk.tier import DiskSettings, DiskTier
+from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.tiered import TieredCache
 from tests.contracts.block_cache_contract import KEY, BlockCacheContract, block_of

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, Release
 from hubfs.cache.disk.layout import CacheLayout
-from hubfs.cache.disk.tier import DiskSettings, DiskTier
+from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.shared.over import OverShared
 from hubfs.cache.shared.store import RestingStore

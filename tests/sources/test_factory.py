@@ -15,7 +15,8 @@ from hubfs.blobs.stamp import Stamp
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
-from hubfs.cache.disk.tier import DiskSettings, DiskTier
+from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.tiered import TieredCache
 from hubfs.cache.turns import NoTurns

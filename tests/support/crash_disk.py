@@ -20,7 +20,8 @@ from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.disk.indexes import Index, IndexStore
 from hubfs.cache.disk.latest import LastAnswer, LatestStore
 from hubfs.cache.disk.layout import CacheLayout
-from hubfs.cache.disk.tier import DiskSettings, DiskTier
+from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.tier import DiskTier
 
 _SECTOR_BYTES = 512
 _LIMIT_BYTES = 1 << 30

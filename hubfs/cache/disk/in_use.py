@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubfs.cache.block_cache import Release
+from hubfs.cache.block_cache import Release, once
 from hubfs.cache.disk.files import NO_FILE, open_to_write, open_to_write_there
 from hubfs.cache.disk.layout import CacheLayout
 
@@ -56,13 +56,7 @@ class InUse:
                 return lambda: None
         with contextlib.suppress(OSError):
             os.utime(lock.fd)
-        released = threading.Lock()
-
-        def release() -> None:
-            if released.acquire(blocking=False):
-                self._leave(model, lock)
-
-        return release
+        return once(lambda: self._leave(model, lock))
 
     def forget(self, model: str) -> None:
         """The files of `model` were taken away: who holds it from now on locks the new ones."""

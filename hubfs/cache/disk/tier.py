@@ -13,7 +13,7 @@ from pathlib import Path
 from cachetools import TTLCache
 
 from hubfs.blobs.crc32c import crc32c
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, Release, TierStats
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, Release, TierStats, once
 from hubfs.cache.disk import block_map
 from hubfs.cache.disk.block_counts import BlockCounts
 from hubfs.cache.disk.descriptors import Descriptors
@@ -23,8 +23,6 @@ from hubfs.cache.disk.in_use import InUse
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.page_cache import DataPages
 from hubfs.cache.disk.room import DiskSettings, Room
-
-__all__ = ["DiskSettings", "DiskTier"]
 
 _log = logging.getLogger(__name__)
 
@@ -238,15 +236,13 @@ class DiskTier:
         """See `BlockCache`."""
         let_go = self._in_use.hold(model)
         self._descriptors.hold(model)
-        released = threading.Lock()
 
         def release() -> None:
-            if released.acquire(blocking=False):
-                # First of all: what is evicted once nobody holds it is not to be open here.
-                self._descriptors.release(model)
-                let_go()
+            # First of all: what is evicted once nobody holds it is not to be open here.
+            self._descriptors.release(model)
+            let_go()
 
-        return release
+        return once(release)
 
     def drop(self, model: str) -> None:
         """See `BlockCache`. The model vanishes at once: it is renamed away, then deleted; else, in place."""

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from hubfs.blobs.blob import Blob, Prefetchable
 from hubfs.blobs.wrapper import WrappedBlob
-from hubfs.cache.block_cache import Release
+from hubfs.cache.block_cache import Release, once
 from hubfs.errors import Cancelled, HubfsError
 from hubfs.sources.prefetch.plan import plan, sign_of
 from hubfs.sources.prefetch.readers import ModelReaders
@@ -60,7 +60,7 @@ class Prefetcher:
         followed = _FollowedBlob(
             blob, lambda offset_bytes, size_bytes: self._read(readers, entry, offset_bytes, size_bytes)
         )
-        return followed, _once(lambda: self._released(readers))
+        return followed, once(lambda: self._released(readers))
 
     def _read(self, readers: ModelReaders, entry: Entry, offset_bytes: int, size_bytes: int) -> None:
         with self._lock:
@@ -157,14 +157,3 @@ class _FollowedBlob(WrappedBlob):
         data = self._blob.read_at(offset_bytes, size_bytes)
         self._tell(offset_bytes, len(data))
         return data
-
-
-def _once(end: Release) -> Release:
-    """Does what `end` does, the first time."""
-    ends = [end]
-
-    def release() -> None:
-        with suppress(IndexError):
-            ends.pop()()
-
-    return release

@@ -10,7 +10,8 @@ from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.disk import block_counts
 from hubfs.cache.disk.files import read_whole
 from hubfs.cache.disk.layout import CacheLayout
-from hubfs.cache.disk.tier import DiskSettings, DiskTier
+from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.tier import DiskTier
 from tests.support.mount import eventually
 
 MODEL = "tfhub.dev/google/spice/2@aa"

@@ -13,7 +13,8 @@ import pytest
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.page_cache import DataPages, give_back
-from hubfs.cache.disk.tier import DiskSettings, DiskTier
+from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.tier import DiskTier
 from hubfs.errors import Cancelled
 from hubfs.waiting import Cancellation
 from tests.cache.disk_kit import KEY, PLENTY_BYTES, block_of, data_file

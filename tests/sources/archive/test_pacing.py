@@ -12,7 +12,8 @@ from hubfs import waiting
 from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.disk.layout import CacheLayout
-from hubfs.cache.disk.tier import DiskSettings, DiskTier
+from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.tiered import TieredCache
 from hubfs.memory_budget import MemoryBudget

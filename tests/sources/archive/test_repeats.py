@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from hubfs.cache.disk.layout import CacheLayout
-from hubfs.cache.disk.tier import DiskSettings, DiskTier
+from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.commands.index import index_of
 from hubfs.errors import Damaged

@@ -10,7 +10,8 @@ import pytest
 
 from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
-from hubfs.cache.disk.tier import DiskSettings, DiskTier
+from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.disk.turns import DiskTurns
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.tiered import TieredCache
