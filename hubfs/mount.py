@@ -22,6 +22,7 @@ from hubfs.cache.disk.latest import LatestStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.page_cache import DataPages
 from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.disk.turns import DiskTurns
 from hubfs.cache.memory import MemoryTier
@@ -104,7 +105,7 @@ def assemble(
     layout = CacheLayout(config.cache_dir) if config.cache_dir is not None else None
     local_indexes = IndexStore(layout)
     if layout is not None:
-        disk = DiskTier(layout, _disk_settings(config), DataPages(layout, cancellation))
+        disk = DiskTier(DiskStore(layout), _disk_settings(config), DataPages(layout, cancellation))
         disk.start()
         cache = TieredCache(memory, disk)
     indexes: Indexes = local_indexes

@@ -13,6 +13,7 @@ import pytest
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from tests.support.paths import ROOT
 
@@ -23,7 +24,7 @@ KEY = CacheKey(MODEL, "variables/variables.data")
 
 def tier(root: Path, limit_bytes: int = PLENTY_BYTES, reserve_bytes: int = 0) -> DiskTier:
     """A tier on `root` as a daemon that starts now would have it."""
-    cache = DiskTier(CacheLayout(root), DiskSettings(limit_bytes, reserve_bytes))
+    cache = DiskTier(DiskStore(CacheLayout(root)), DiskSettings(limit_bytes, reserve_bytes))
     cache.start()
     return cache
 

@@ -8,6 +8,7 @@ import pytest
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.page_cache import DataPages
 from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.shared.indexes import SharedIndexes
 from hubfs.cache.shared.store import RestingStore
@@ -37,7 +38,7 @@ def test_the_disk_tier_reads_and_keeps_and_gives_pages_back_once_it_can(
     tmp_path: Path, threads: threading.Event
 ) -> None:
     cancellation, layout = Cancellation(), CacheLayout(tmp_path)
-    cache = DiskTier(layout, DiskSettings(PLENTY_BYTES, 0), DataPages(layout, cancellation))
+    cache = DiskTier(DiskStore(layout), DiskSettings(PLENTY_BYTES, 0), DataPages(layout, cancellation))
     cache.start()
     for index in range(3):
         assert cache.put(KEY, index, block_of(index))

@@ -5,6 +5,7 @@ import pytest
 from hubfs.cache.block_cache import BlockCache
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.tiered import TieredCache
@@ -14,7 +15,7 @@ from tests.contracts.block_cache_contract import KEY, BlockCacheContract, block_
 def _disk(root: Path, limit_bytes: int) -> DiskTier:
     layout = CacheLayout(root)
     layout.prepare()
-    return DiskTier(layout, DiskSettings(limit_bytes, reserve_bytes=0))
+    return DiskTier(DiskStore(layout), DiskSettings(limit_bytes, reserve_bytes=0))
 
 
 class TestMemoryTier(BlockCacheContract):

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, Release
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.shared.over import OverShared
@@ -48,7 +49,7 @@ def block_at(key: CacheKey, index: int) -> bytes:
 def disk(root: Path) -> DiskTier:
     layout = CacheLayout(root)
     layout.prepare()
-    return DiskTier(layout, DiskSettings(LIMIT_BYTES, reserve_bytes=0))
+    return DiskTier(DiskStore(layout), DiskSettings(LIMIT_BYTES, reserve_bytes=0))
 
 
 class CacheMachine(RuleBasedStateMachine):

@@ -12,7 +12,8 @@ from hubfs.blobs.streaming.ramp import FIRST_PIECE_BYTES, LARGEST_ALONE_BYTES, P
 from hubfs.cache.ahead.policy import GROWTH, LIMIT_BYTES, SLACK_BYTES, START, STREAMS, ReadAheadPolicy, refused
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, block_size_at, blocks_of
 from hubfs.cache.block_run import runs_of, slice_blocks
-from hubfs.cache.disk.evictor import CachedModel, plan_eviction
+from hubfs.cache.disk.evictor import plan_eviction
+from hubfs.cache.disk.store import CachedModel
 from hubfs.formats.limits import DEFLATE_RATIO, FREE_BYTES, MAX_FILE_SIZE_BYTES, MAX_RATIO, most_output_bytes
 from hubfs.sources.prefetch.plan import SPECULATION_BYTES, Stage, plan
 from hubfs.sources.source import Entry, EntryKind

@@ -16,6 +16,7 @@ from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.tiered import TieredCache
@@ -109,7 +110,7 @@ def start(tmp_path: Path, origin: HttpOrigin, bucket: GcsServer) -> Start:
         layout.prepare()
         indexes = IndexStore(layout)
         memory = MemoryTier(8 << 20)
-        cache = TieredCache(memory, DiskTier(layout, DiskSettings(64 << 20, 0)))
+        cache = TieredCache(memory, DiskTier(DiskStore(layout), DiskSettings(64 << 20, 0)))
         with ThreadPoolExecutor(2) as pool, http_client(cancellation) as http:
             factory = SourceFactory(
                 TfhubResolver(http, origin.url),

@@ -21,6 +21,7 @@ from hubfs.cache.disk.indexes import Index, IndexStore
 from hubfs.cache.disk.latest import LastAnswer, LatestStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 
 _SECTOR_BYTES = 512
@@ -109,7 +110,7 @@ NAMES = (("hub", "a/model"), ("hub", "b/deep/name"), ("other", "a/model"))
 
 
 def _tier(root: Path) -> DiskTier:
-    cache = DiskTier(CacheLayout(root), DiskSettings(_LIMIT_BYTES, reserve_bytes=0))
+    cache = DiskTier(DiskStore(CacheLayout(root)), DiskSettings(_LIMIT_BYTES, reserve_bytes=0))
     cache.start()
     return cache
 

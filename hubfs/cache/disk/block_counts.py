@@ -209,13 +209,13 @@ class BlockCounts:
 
     def _bytes_of_maps(self, model: str, most_bytes: int) -> Iterator[int | None]:
         """What each block map commits to; None for one that is larger than `most_bytes`."""
-        root = str(self._layout.block_folders(model)[0])
-        for folder, _, names in os.walk(root):
-            for name in names:
-                path = f"{folder}/{name}"
-                try:
-                    data = read_whole(path, most_bytes)
-                except OSError as error:
-                    yield None if error.errno == errno.EFBIG else 0
-                else:
-                    yield block_map.recorded_bytes(data, block_map.seed_of(CacheKey(model, path[len(root) + 1 :])))
+        root = self._layout.block_folders(model)[0]
+        return (_committed_bytes(f"{root}/{key.path}", key, most_bytes) for key in self._layout.files(model))
+
+
+def _committed_bytes(path: str, key: CacheKey, most_bytes: int) -> int | None:
+    try:
+        data = read_whole(path, most_bytes)
+    except OSError as error:
+        return None if error.errno == errno.EFBIG else 0
+    return sum(record.length_bytes for record in block_map.records(data, block_map.seed_of(key)))

@@ -7,6 +7,8 @@ that checksum (`seed`): a map that ends up under another name, or another model,
 
 import os
 import struct
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from hubfs.blobs.crc32c import crc32c
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
@@ -17,6 +19,14 @@ _CHECKED = struct.Struct("<IQII")
 
 MOST_BYTES = 64 << 20
 """No map is larger: it would be of a file of 5 TB."""
+
+
+class Record(NamedTuple):
+    """A block that is there: its number in the file, its length, and its checksum."""
+
+    index: int
+    length_bytes: int
+    crc32c: int
 
 
 def seed_of(key: CacheKey) -> int:
@@ -72,13 +82,13 @@ def clear_record(fd: int, index: int) -> None:
     os.pwrite(fd, bytes(_RECORD.size), _place(index))
 
 
-def recorded_bytes(data: bytes, seed: int) -> int:
-    """How many bytes the blocks of a whole map, given as its file's content, sum up to."""
+def records(data: bytes, seed: int) -> Iterator[Record]:
+    """The blocks that a whole map, given as its file's content, commits to, ascending."""
     if not data.startswith(_HEADER):
-        return 0
-    total_bytes = 0
+        return
     body = memoryview(data)[len(_HEADER) :]
     for index in range(len(body) // _RECORD.size):
         raw = bytes(body[index * _RECORD.size : (index + 1) * _RECORD.size])
-        total_bytes += (_read(raw, seed, index) or (0, 0))[0]
-    return total_bytes
+        found = _read(raw, seed, index)
+        if found is not None:
+            yield Record(index, *found)

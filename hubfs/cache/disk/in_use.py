@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubfs.cache.block_cache import Release, once
-from hubfs.cache.disk.files import NO_FILE, open_to_write, open_to_write_there
+from hubfs.cache.disk.files import NO_FILE, open_to_read, open_to_write, open_to_write_there
 from hubfs.cache.disk.layout import CacheLayout
 
 _log = logging.getLogger(__name__)
@@ -57,6 +57,23 @@ class InUse:
         with contextlib.suppress(OSError):
             os.utime(lock.fd)
         return once(lambda: self._leave(model, lock))
+
+    def look(self, model: str) -> tuple[bool, float]:
+        """Whether any process holds `model`, and when it was last used (Unix time). Makes nothing. Raises OSError."""
+        try:
+            fd = open_to_read(self._layout.in_use(model))
+        except OSError as error:  # never held, or something else lies there
+            if error.errno not in NO_FILE | {errno.ENOENT}:
+                raise
+            return False, self._layout.model(model).stat().st_mtime
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True, os.fstat(fd).st_mtime
+            return False, os.fstat(fd).st_mtime
+        finally:
+            os.close(fd)
 
     def forget(self, model: str) -> None:
         """The files of `model` were taken away: who holds it from now on locks the new ones."""

@@ -7,9 +7,12 @@ models/<hub>/<publisher>/<name…>/<version>@<identity>/
     in-use              locked (shared) while somebody reads the model; its mtime is the last use
     data/<path>         the file itself, sparse where blocks are missing; of a file with holes, what is between them
     blocks/<path>       its block map
+    seals/<path>        of a file all of whose blocks are there: that they were verified
     turns/              leases: what is being fetched just now (see `DiskTurns`)
 latest/<hub>/<name…>/@latest.json
                         the last answer of the hub for `latest`
+pins/<hub>/<handle>/@pinned
+                        the model is never evicted
 trash/                  what is being deleted
 """
 
@@ -33,6 +36,7 @@ _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# This is the cache of hubf
 
 _PRIVATE = 0o700
 _TAG_NAME = "CACHEDIR.TAG"
+_OURS = frozenset({_TAG_NAME, "models", "trash", "latest", "pins"})
 
 
 class CacheLayout:
@@ -46,6 +50,7 @@ class CacheLayout:
         self.models_root = root / "models"
         self.trash = root / "trash"
         self._latest_root = root / "latest"
+        self._pins_root = root / "pins"
         self._refusal: OSError | None = None
 
     def prepare(self) -> None:
@@ -61,9 +66,10 @@ class CacheLayout:
             self._refusal = self._claim(folder)
             if self._refusal is not None:
                 raise self._refusal
-        with contextlib.suppress(OSError):  # `latest` says so: blocks are kept all the same
-            if os.path.lexists(self._latest_root):
-                self._claim(self._latest_root)
+        for folder in (self._latest_root, self._pins_root):
+            with contextlib.suppress(OSError):  # `latest` and `pin` say so: blocks are kept all the same
+                if os.path.lexists(folder):
+                    self._claim(folder)
         for folder in (self.models_root, self.trash):
             if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
                 read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
@@ -100,7 +106,7 @@ class CacheLayout:
         if not stat.S_IMODE(found.st_mode) & ~_PRIVATE:
             return
         is_ours = found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX
-        if is_ours and {_TAG_NAME, "models", "trash", "latest"}.issuperset(path.name for path in self.root.iterdir()):
+        if is_ours and _OURS.issuperset(path.name for path in self.root.iterdir()):
             with contextlib.suppress(OSError):
                 self.root.chmod(_PRIVATE)
                 return
@@ -136,9 +142,9 @@ class CacheLayout:
         """The index file of the model's archive."""
         return self.model(model) / "archive.hubfs-index"
 
-    def block_folders(self, model: str) -> tuple[Path, Path]:
-        """What a model's blocks are in: the data, and the maps, without which the data is nothing."""
-        return self.model(model) / "blocks", self.model(model) / "data"
+    def block_folders(self, model: str) -> tuple[Path, Path, Path]:
+        """What a model's blocks are in: the maps, without which the data is nothing, the data, and the seals."""
+        return self.model(model) / "blocks", self.model(model) / "data", self.model(model) / "seals"
 
     def in_use(self, model: str) -> Path:
         """The file that is locked while the model is in use."""
@@ -150,11 +156,12 @@ class CacheLayout:
 
     def latest(self, hub: str, name: str) -> Path:
         """The last answer for `name`. Raises OSError, also if such answers would lie at somebody else's."""
-        with contextlib.suppress(FileNotFoundError):
-            refusal = _refusal(self._latest_root, self._latest_root.lstat())
-            if refusal is not None:
-                raise refusal
-        return self._latest_root / _relative(f"{hub}/{name}") / "@latest.json"  # no segment of a name has an '@'
+        return _ours(self._latest_root) / _relative(f"{hub}/{name}") / "@latest.json"  # no segment has an '@'
+
+    def pin(self, model: str) -> Path:
+        """The file that says that a model, of whatever identity, is pinned. Raises OSError, as `latest` does."""
+        folder, slash, name = model.rpartition("/")
+        return _ours(self._pins_root) / _relative(folder + slash + name.partition("@")[0]) / "@pinned"
 
     def data(self, key: CacheKey) -> Path:
         """The data file of a file."""
@@ -164,6 +171,17 @@ class CacheLayout:
         """The block map of a file."""
         return self.model(key.model) / "blocks" / _relative(key.path)
 
+    def seal(self, key: CacheKey) -> Path:
+        """What says that a file was verified as a whole."""
+        return self.model(key.model) / "seals" / _relative(key.path)
+
+    def files(self, model: str) -> Iterator[CacheKey]:
+        """All files of a model that have a block map. Raises OSError for a name that would lead elsewhere."""
+        root = str(self.block_folders(model)[0])
+        for folder, _, names in os.walk(root):
+            for name in names:
+                yield CacheKey(model, f"{folder}/{name}"[len(root) + 1 :])
+
     def models(self, below: str = "") -> Iterator[str]:
         """All models that have a directory, or those below a `<hub>` or `<hub>/<publisher>/…`."""
         self._check()
@@ -172,6 +190,15 @@ class CacheLayout:
             for name in [name for name in names if "@" in name]:
                 names.remove(name)
                 yield (Path(folder) / name).relative_to(self.models_root).as_posix()
+
+
+def _ours(folder: Path) -> Path:
+    """`folder`. Raises OSError if it is somebody else's."""
+    with contextlib.suppress(FileNotFoundError):
+        refusal = _refusal(folder, folder.lstat())
+        if refusal is not None:
+            raise refusal
+    return folder
 
 
 def _refusal(folder: Path, found: os.stat_result) -> OSError | None:

@@ -11,6 +11,7 @@ from hubfs.cache.disk import block_counts
 from hubfs.cache.disk.files import read_whole
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from tests.support.mount import eventually
 
@@ -20,7 +21,7 @@ MANY = 200
 
 
 def tier(root: Path) -> DiskTier:
-    cache = DiskTier(CacheLayout(root), DiskSettings(1 << 30, reserve_bytes=0))
+    cache = DiskTier(DiskStore(CacheLayout(root)), DiskSettings(1 << 30, reserve_bytes=0))
     cache.start()
     return cache
 
@@ -57,10 +58,10 @@ def test_of_a_large_model_that_was_there_before_few_maps_are_read_by_who_asks(
     fill(tier(tmp_path), MANY)
     cache = tier(tmp_path)
     begun: list[Callable[[], None]] = []
-    monkeypatch.setattr(cache._counts, "_count_later", lambda model: begun.append(lambda: count(model)))
+    monkeypatch.setattr(cache._store._counts, "_count_later", lambda model: begun.append(lambda: count(model)))
 
     def count(model: str) -> None:
-        assert cache._counts._count(model, at_once=False)
+        assert cache._store._counts._count(model, at_once=False)
 
     asked = [cache.cached_bytes(MODEL) for _ in range(100)]
     assert asked == [None] * 100
@@ -88,7 +89,7 @@ def test_one_large_block_map_is_not_read_by_who_asks(tmp_path: Path, monkeypatch
     assert tier(tmp_path).put(CacheKey(MODEL, "weights"), 10_000, b"last")
     cache = tier(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(cache._counts, "_count_later", lambda _: None)
+        patched.setattr(cache._store._counts, "_count_later", lambda _: None)
         assert cache.cached_bytes(MODEL) is None
     assert eventually(lambda: cache.cached_bytes(MODEL) == 4)
 
@@ -118,27 +119,27 @@ def test_a_block_that_is_written_twice_at_once_counts_once(tmp_path: Path) -> No
     cache = tier(tmp_path)
     fill(cache, 1)
     key = CacheKey(MODEL, "twice")
-    first, second = cache._counts.begin(key, 0), cache._counts.begin(key, 0)
-    assert cache._write(key, 0, b"12345") == (True, 5)
+    first, second = cache._store._counts.begin(key, 0), cache._store._counts.begin(key, 0)
+    assert cache._store._write(key, 0, b"12345") == (True, 5)
     for write in (first, second):  # each found it missing
-        cache._counts.end(write, 5)
+        cache._store._counts.end(write, 5)
     assert cache.cached_bytes(MODEL) == 15
 
 
 def test_a_block_that_was_on_its_way_while_its_model_was_dropped_is_counted_where_it_went(tmp_path: Path) -> None:
     cache = tier(tmp_path)
     fill(cache, 2)
-    write = cache._counts.begin(CacheKey(MODEL, "late"), 0)
+    write = cache._store._counts.begin(CacheKey(MODEL, "late"), 0)
     cache.drop(MODEL)
-    _, more_bytes = cache._write(CacheKey(MODEL, "late"), 0, b"12345")
-    cache._counts.end(write, more_bytes)
+    _, more_bytes = cache._store._write(CacheKey(MODEL, "late"), 0, b"12345")
+    cache._store._counts.end(write, more_bytes)
     assert cache.cached_bytes(MODEL) == 5
 
 
 def test_what_other_daemons_keep_is_seen_after_a_while(tmp_path: Path) -> None:
     now_s = 0.0
     cache = tier(tmp_path)
-    cache._counts._timer = lambda: now_s
+    cache._store._counts._timer = lambda: now_s
     fill(cache, 1)
     fill(tier(tmp_path), 3)
     assert cache.cached_bytes(MODEL) == 10

@@ -8,10 +8,14 @@ from hypothesis import strategies as st
 
 from hubfs.blobs.crc32c import crc32c
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
-from hubfs.cache.disk.block_map import clear_record, read_record, recorded_bytes, seed_of, write_record
+from hubfs.cache.disk.block_map import clear_record, read_record, records, seed_of, write_record
 from tests.cache.disk_kit import KEY, MODEL
 
 SEED = seed_of(KEY)
+
+
+def recorded_bytes(data: bytes, seed: int) -> int:
+    return sum(record.length_bytes for record in records(data, seed))
 
 
 @pytest.fixture

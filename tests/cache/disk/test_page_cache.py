@@ -14,6 +14,7 @@ from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.page_cache import DataPages, give_back
 from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.errors import Cancelled
 from hubfs.waiting import Cancellation
@@ -64,7 +65,7 @@ def tier_with_pages(root: Path, cancellation: Cancellation, after_s: float) -> D
     layout = CacheLayout(root)
     layout.prepare()
     pages = DataPages(layout, cancellation, after_s=after_s)
-    return DiskTier(layout, DiskSettings(PLENTY_BYTES, 0), pages)
+    return DiskTier(DiskStore(layout), DiskSettings(PLENTY_BYTES, 0), pages)
 
 
 def fill(cache: DiskTier) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.disk import evictor, in_use
-from hubfs.cache.disk import tier as disk
+from hubfs.cache.disk import store as disk
 from hubfs.cache.disk.in_use import InUse
 from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
@@ -153,6 +153,7 @@ def test_a_model_that_another_process_holds_is_not_evicted_until_that_is_killed(
         assert cache.get(key(1), 0) == BLOCK
         holder.kill()
         holder.wait()
+    used_at(tmp_path, 1, 1)  # it was read since
     cache.put(key(4), 0, BLOCK)
     assert cache.get(key(1), 0) is None
 

@@ -20,6 +20,7 @@ from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.shared.indexes import CombinedIndexes, SharedIndexes
@@ -72,7 +73,7 @@ class Daemon:
         layout = CacheLayout(home)
         layout.prepare()
         memory = MemoryTier(64 << 20)
-        local = DiskTier(layout, DiskSettings(1 << 30, reserve_bytes=0)) if disk else None
+        local = DiskTier(DiskStore(layout), DiskSettings(1 << 30, reserve_bytes=0)) if disk else None
         # With a disk, a queue that is too small for the model: the rest is written from there.
         settings = SharedSettings(queue_bytes=(8 if disk else 64) * BLOCK_SIZE_BYTES)
         self.shared = SharedTier(store, self.cancellation, settings, local=local)

@@ -4,7 +4,7 @@ import os
 
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.disk import block_map
-from hubfs.cache.disk.block_map import clear_record, has_header, read_record, recorded_bytes, seed_of, write_record
+from hubfs.cache.disk.block_map import clear_record, has_header, read_record, seed_of, write_record
 
 MAX_BYTES = 1024  # every record is read twice
 WORDS = (b"HUBFSMAP", block_map._HEADER, bytes(12))
@@ -17,7 +17,8 @@ def fuzz(data: bytes) -> None:
         os.write(descriptor, data)
         count = len(data) // block_map._RECORD.size + 2
         records = [read_record(descriptor, SEED, index) for index in range(count)]
-        assert sum(record[0] for record in records if record) == recorded_bytes(data, SEED)
+        listed = {record.index: (record.length_bytes, record.crc32c) for record in block_map.records(data, SEED)}
+        assert listed == {index: record for index, record in enumerate(records) if record}
         assert any(records) <= has_header(descriptor)
         # It heals: what is written now is read, and what was there before stays.
         write_record(descriptor, SEED, count // 2, 1000, 77)

@@ -13,6 +13,7 @@ from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.tiered import TieredCache
@@ -213,7 +214,7 @@ def test_a_pass_is_ahead_by_what_memory_holds_of_it_just_now(desk: Desk, stream:
 def tiers(tmp_path: Path, disk_bytes: int) -> TieredCache:
     layout = CacheLayout(tmp_path / "cache")
     layout.prepare()
-    return TieredCache(MemoryTier(SMALL), DiskTier(layout, DiskSettings(disk_bytes, 0)))
+    return TieredCache(MemoryTier(SMALL), DiskTier(DiskStore(layout), DiskSettings(disk_bytes, 0)))
 
 
 def test_everything_is_pulled_at_once_when_the_disk_keeps_it(

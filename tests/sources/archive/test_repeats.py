@@ -13,6 +13,7 @@ import pytest
 
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.commands.index import index_of
@@ -88,7 +89,7 @@ def test_a_model_that_is_listed_first_is_what_gnu_tar_extracts(
     packed = archive_of(members)
     expected = extracted(packed, tmp_path / "model")
     layout = CacheLayout(tmp_path / "cache")
-    disk = DiskTier(layout, DiskSettings(GIGABYTE, 0))
+    disk = DiskTier(DiskStore(layout), DiskSettings(GIGABYTE, 0))
     disk.start()
     stream = desk.stream(pack(packed))
     source = desk.source(stream, disk)
@@ -193,7 +194,7 @@ def test_a_pass_that_ends_early_leaves_nothing_that_is_mixed_up_later(desk: Desk
 
 def test_daemons_that_share_a_cache_never_mix_the_two(desk: Desk, tmp_path: Path) -> None:
     packed = archive_of([(b"a", LARGE), (b"b", b"1"), (b"a", OTHER_END)])
-    disks = [DiskTier(CacheLayout(tmp_path / "cache"), DiskSettings(GIGABYTE, 0)) for _ in range(2)]
+    disks = [DiskTier(DiskStore(CacheLayout(tmp_path / "cache")), DiskSettings(GIGABYTE, 0)) for _ in range(2)]
     for disk in disks:
         disk.start()
     slow, fast = desk.stream(packed), desk.stream(packed)

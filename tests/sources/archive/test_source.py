@@ -12,6 +12,7 @@ import pytest
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.errors import Damaged, EntryNotFound, IsADirectory, Stale
@@ -297,7 +298,7 @@ def test_nobody_waits_for_ever_for_a_file_that_the_archive_lost(desk: Desk) -> N
 def test_what_an_eviction_took_is_kept_and_told_again(desk: Desk, tmp_path: Path) -> None:
     layout = CacheLayout(tmp_path)
     layout.prepare()
-    cache = DiskTier(layout, DiskSettings(64 * MIB, 0))
+    cache = DiskTier(DiskStore(layout), DiskSettings(64 * MIB, 0))
     stream = desk.stream(tar_of(FILES))
     source = desk.source(stream, cache)
     source.entries()

@@ -11,6 +11,7 @@ import pytest
 from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
+from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.disk.turns import DiskTurns
 from hubfs.cache.memory import MemoryTier
@@ -40,7 +41,7 @@ class Machine(Desk):
         self, stream: ScriptedStream, *, disk_bytes: int = 1 << 30, memory_bytes: int = 64 * MIB
     ) -> ArchiveSource:
         layout = CacheLayout(self._home)
-        disk = DiskTier(layout, DiskSettings(disk_bytes, reserve_bytes=0))
+        disk = DiskTier(DiskStore(layout), DiskSettings(disk_bytes, reserve_bytes=0))
         disk.start()
         turns = DiskTurns(layout, NoTurns(), self.cancellation, keeps=lambda: disk.keeps, poll_s=0.01)
 

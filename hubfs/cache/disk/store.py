@@ -1,0 +1,308 @@
+"""The models in a cache directory: the door of this room."""
+
+import contextlib
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hubfs.blobs.crc32c import crc32c
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, Release, block_size_at, blocks_of, once
+from hubfs.cache.disk import block_map
+from hubfs.cache.disk.block_counts import BlockCounts
+from hubfs.cache.disk.block_map import Record
+from hubfs.cache.disk.descriptors import Descriptors
+from hubfs.cache.disk.files import delete, make_folder, open_to_read, open_to_write, pwrite_all, read_whole, write_whole
+from hubfs.cache.disk.in_use import InUse
+from hubfs.cache.disk.layout import CacheLayout
+from hubfs.cache.disk.room import disk_usage_bytes
+from hubfs.cache.sealed_json import seal, unseal
+
+_log = logging.getLogger(__name__)
+
+_SEAL_BYTES = 1 << 16
+"""No seal of a file is larger."""
+
+
+@dataclass(frozen=True)
+class CachedModel:
+    """What is known of a model on disk. `used_at_s` is when it was last used, seconds since the epoch.
+
+    `index_bytes` of `size_bytes` are what makes an archive cheap to read again without its blocks; 0 if nothing does.
+    `in_use`: a process holds it. `pinned`: it is never evicted.
+    """
+
+    model: str
+    size_bytes: int
+    used_at_s: float
+    index_bytes: int = 0
+    in_use: bool = False
+    pinned: bool = False
+
+
+@dataclass(frozen=True)
+class Verified:
+    """How many blocks of a file are right, and how many were not: these are gone, and are fetched again."""
+
+    key: CacheKey
+    right: int
+    damaged: int
+
+
+class DiskStore:
+    """What a cache directory has of models, for all who work on it: the disk tier, the evictor, commands.
+
+    A model is named `<hub>/<handle>@<identity>`. Any number of processes may work on one directory: the block maps say
+    which blocks there are, and locks on files say which models are in use. Files stay open between calls only while
+    this process holds their model.
+    """
+
+    def __init__(self, layout: CacheLayout) -> None:
+        self.layout = layout
+        self._in_use = InUse(layout)
+        self._descriptors = Descriptors(layout)
+        self._counts = BlockCounts(layout)
+
+    def models(self) -> Iterator[str]:
+        """All models that have a directory. Raises OSError."""
+        return self.layout.models()
+
+    def facts(self, model: str) -> CachedModel | None:
+        """What is known of a model; None if it is not there. Its cost grows with the model's files."""
+        try:
+            in_use, used_at_s = self._in_use.look(model)
+            size_bytes = disk_usage_bytes(self.layout.model(model))
+            return CachedModel(model, size_bytes, used_at_s, self._index_bytes(model), in_use, self._is_pinned(model))
+        except OSError:
+            return None
+
+    def _index_bytes(self, model: str) -> int:
+        try:
+            paths = self.layout.archive_index(model), self.layout.index(model)
+            return sum(path.stat().st_blocks * 512 for path in paths)
+        except FileNotFoundError:
+            return 0  # one without the other is of no use
+
+    def records(self, key: CacheKey) -> list[Record]:
+        """The blocks of a file that are there, ascending. Raises OSError."""
+        try:
+            data = read_whole(self.layout.blocks(key), block_map.MOST_BYTES)
+        except FileNotFoundError:
+            return []
+        return [*block_map.records(data, block_map.seed_of(key))]
+
+    def read(self, key: CacheKey, index: int) -> bytes | None:
+        """A block, verified; None if it is not there. One that is corrupt is taken back. Raises OSError."""
+        opened = self._descriptors.borrow(key)
+        try:
+            try:
+                record = opened.record(index)
+            except OSError:
+                self._descriptors.distrust(opened)
+                raise
+            if record is None:
+                return None
+            length_bytes, checksum = record
+            block = opened.bytes_at(index * BLOCK_SIZE_BYTES, length_bytes)
+            if len(block) == length_bytes and crc32c(block) == checksum:
+                return block
+            _log.warning("Block %d of %s in the disk cache is corrupt; it is fetched again", index, key.path)
+            self._descriptors.distrust(opened)
+            with contextlib.suppress(OSError):  # it may be open for reading only
+                block_map.clear_record(opened.map_fd, index)
+            with contextlib.suppress(OSError):
+                self.layout.seal(key).unlink()
+            self._counts.doubt(key.model)
+            return None
+        finally:
+            self._descriptors.give_back(opened)
+
+    def has(self, key: CacheKey, index: int) -> bool:
+        """What the block's record says; its bytes are verified when they are read."""
+        try:
+            map_fd = open_to_read(self.layout.blocks(key))
+        except OSError:
+            return False
+        try:
+            return block_map.read_record(map_fd, block_map.seed_of(key), index) is not None
+        except OSError:
+            return False
+        finally:
+            os.close(map_fd)
+
+    def write(self, key: CacheKey, index: int, block: bytes) -> bool:
+        """Keeps a block: data, then record. False if it was there. Raises OSError."""
+        write, more_bytes = self._counts.begin(key, index), 0
+        try:
+            new, more_bytes = self._write(key, index, block)
+        finally:
+            self._counts.end(write, more_bytes)
+        return new
+
+    def _write(self, key: CacheKey, index: int, block: bytes) -> tuple[bool, int]:
+        """Whether the block is new, and how many more bytes there are with it."""
+        checksum, seed = crc32c(block), block_map.seed_of(key)
+        map_fd = open_to_write(self.layout.blocks(key), self.layout.models_root)
+        try:
+            before = block_map.read_record(map_fd, seed, index)
+            if before == (len(block), checksum):
+                return False, 0
+            data_fd = open_to_write(self.layout.data(key), self.layout.models_root)
+            try:
+                pwrite_all(data_fd, block, index * BLOCK_SIZE_BYTES)
+            finally:
+                os.close(data_fd)
+            block_map.write_record(map_fd, seed, index, len(block), checksum)
+        finally:
+            os.close(map_fd)
+        return True, len(block) - (before[0] if before is not None else 0)
+
+    def cached_bytes(self, model: str) -> int | None:
+        """The sum of the model's blocks; None if that is not counted yet. Asking never reads more than a few files."""
+        return self._counts.cached_bytes(model)
+
+    def verify(self, model: str) -> Iterator[Verified]:
+        """Reads every block of a model, file by file; what is corrupt is taken back. Is no use of the model.
+
+        Raises OSError.
+        """
+        for key in self.layout.files(model):
+            indexes = [record.index for record in self.records(key)]
+            right = sum(self.read(key, index) is not None for index in indexes)
+            yield Verified(key, right, len(indexes) - right)
+
+    def whole(self, key: CacheKey, size_bytes: int) -> Path | None:
+        """The file of `size_bytes` itself, if all its blocks are there and were verified once; else None.
+
+        The first call reads all of it, and has the disk write it. What it found is kept as a seal, which holds as long
+        as neither the data nor the block map changes; from then on the answer does not grow with the file.
+        """
+        try:
+            state = self._state(key, size_bytes)
+            if self._sealed(key) != state:
+                expected = [block_size_at(index, size_bytes) for index in blocks_of(0, size_bytes, size_bytes)]
+                if [(one.index, one.length_bytes) for one in self.records(key)] != [*enumerate(expected)]:
+                    return None
+                if any(self.read(key, index) is None for index in range(len(expected))):
+                    return None
+                self._flush(key)  # else a power cut may leave the seal, and not what it is of
+                if self._state(key, size_bytes) != state:
+                    return None
+                sealed = seal("whole", f"{key.model}/{key.path}", state)
+                with contextlib.suppress(OSError):  # a full disk: it is verified again next time
+                    write_whole(self.layout.seal(key), sealed, self.layout.models_root)
+            return self.layout.data(key)
+        except OSError:
+            return None
+
+    def _state(self, key: CacheKey, size_bytes: int) -> dict[str, Any]:
+        """What changes when the data or the block map does. Raises OSError."""
+        found = [os.lstat(path) for path in (self.layout.data(key), self.layout.blocks(key))]
+        return {"size": size_bytes, "files": [[one.st_ino, one.st_size, one.st_mtime_ns] for one in found]}
+
+    def _sealed(self, key: CacheKey) -> dict[str, Any] | None:
+        try:
+            data = read_whole(self.layout.seal(key), _SEAL_BYTES)
+            return unseal("whole", f"{key.model}/{key.path}", data)
+        except (OSError, ValueError):
+            return None
+
+    def _flush(self, key: CacheKey) -> None:
+        data_fd = open_to_read(self.layout.data(key))
+        try:
+            os.fsync(data_fd)
+        finally:
+            os.close(data_fd)
+
+    def hold(self, model: str) -> Release:
+        """Keeps every process from evicting or removing `model`, and its files open here, until the release."""
+        let_go = self._in_use.hold(model)
+        self._descriptors.hold(model)
+
+        def release() -> None:
+            # First of all: what is evicted once nobody holds it is not to be open here.
+            self._descriptors.release(model)
+            let_go()
+
+        return once(release)
+
+    def touch(self, model: str) -> None:
+        """The model was used just now."""
+        with contextlib.suppress(OSError):
+            os.utime(self.layout.in_use(model))
+
+    def pin(self, model: str) -> None:
+        """From now on no process evicts the model, of whatever identity, whether or not it is there yet.
+
+        Raises OSError.
+        """
+        write_whole(self.layout.pin(model), b"", self.layout.root)
+
+    def unpin(self, model: str) -> None:
+        """Ends a pin. Raises OSError."""
+        self.layout.pin(model).unlink(missing_ok=True)
+
+    def _is_pinned(self, model: str) -> bool:
+        try:
+            return self.layout.pin(model).exists()
+        except OSError:
+            return False
+
+    def remove(self, model: str, *, blocks_only: bool = False) -> bool:
+        """Takes a model away, or its blocks, pinned or not. False if a process holds it: then nothing is taken."""
+        with self._in_use.idle(model) as idle:
+            if not idle:
+                return False
+            free = self._take_away(model, whole=not blocks_only)
+        free()  # may take seconds: who wants to hold the model meanwhile is not to wait
+        return True
+
+    def drop(self, model: str, *, blocks_only: bool = False) -> None:
+        """Takes a model away, or its blocks, whoever holds it: they are damaged."""
+        self._take_away(model, whole=not blocks_only)()
+
+    def clear_the_way(self, model: str) -> None:
+        """Takes away what lies in the place of the model's directories and files. Raises OSError."""
+        folder = self.layout.model(model)
+        for above in (*reversed(folder.parents), folder):
+            is_below = above != self.layout.models_root and above.is_relative_to(self.layout.models_root)
+            if is_below and (above.is_symlink() or not above.is_dir()):
+                self.layout.discard(above)
+        self.drop(model, blocks_only=True)
+
+    def _take_away(self, model: str, *, whole: bool) -> Callable[[], None]:
+        """Renames a model away, or its blocks, so that they vanish at once; what is returned deletes them."""
+        graves: list[Path] = []
+        try:
+            folders = [self.layout.model(model)] if whole else [*self.layout.block_folders(model)]
+            for folder in folders:
+                grave = self.layout.trash / uuid.uuid4().hex
+                try:
+                    make_folder(self.layout.trash, self.layout.root)  # somebody may have tidied up
+                    folder.rename(grave)
+                    graves.append(grave)
+                except FileNotFoundError:
+                    pass
+                except OSError as error:  # a full disk may have no room for a name; what may be damaged must go
+                    _log.warning("The disk cache cannot drop %s at once: %s", model, error)
+                    graves.append(folder)
+        except OSError as error:
+            _log.warning("The disk cache cannot drop %s: %s", model, error)
+        self._descriptors.forget(model)
+        self._counts.dropped(model)
+        if whole and graves:
+            self._in_use.forget(model)
+            with contextlib.suppress(OSError):  # up to the first that is not empty
+                for folder in self.layout.model(model).parents:
+                    if folder == self.layout.models_root:
+                        break
+                    folder.rmdir()
+
+        def free() -> None:
+            for grave in graves:
+                delete(grave)
+
+        return free
