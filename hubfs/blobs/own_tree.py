@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hubfs.errors import Damaged, Stale, Untrusted
+from hubfs.mounts import table as mount_table
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_FILE = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENODEV)
@@ -20,7 +21,8 @@ class OwnTree:
     A part is trusted if it belongs to the mounting user or root, nobody else may write to it, and it lies in the mount
     of the directory above `root`: a FUSE file system says of its files' owners what its maker likes. The check asks the
     opened descriptor (`fstat`), and no symlink is followed on the way down from `root`, so nothing can be put in the
-    place of a part between the check and the use. Stateless, so it needs no lock.
+    place of a part between the check and the use. A mount over a part is never asked anything: it might never answer.
+    Stateless, so it needs no lock.
     """
 
     def __init__(self, root: Path) -> None:
@@ -38,8 +40,8 @@ class OwnTree:
             so_far = str(self.root.parent)
             for name in (self.root.name, *(path.split("/") if path else ())):
                 so_far = f"{so_far}/{name}"
-                descriptor = _replaced(descriptor, os.open(name, _FLAGS, dir_fd=descriptor))
-                _check_own(descriptor, so_far, mount)
+                descriptor = _replaced(descriptor, _entered(descriptor, name, so_far, mount))
+                _check_own(descriptor, so_far)
             yield descriptor
         finally:
             os.close(descriptor)
@@ -66,13 +68,13 @@ class OwnTree:
 
     def _checked(self, folder: int, path: str) -> os.stat_result:
         try:
-            descriptor = os.open(path.rpartition("/")[2], _FLAGS, dir_fd=folder)
+            descriptor = _entered(folder, path.rpartition("/")[2], f"{self.root}/{path}", _mount_of(folder))
         except OSError as error:
             if error.errno not in _NO_FILE:
                 raise
             raise Damaged(_neither(self.root, path)) from error
         try:
-            found = _check_own(descriptor, f"{self.root}/{path}", _mount_of(folder))
+            found = _check_own(descriptor, f"{self.root}/{path}")
         finally:
             os.close(descriptor)
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
@@ -80,10 +82,31 @@ class OwnTree:
         return found
 
 
-def _check_own(descriptor: int, name: str, mount: int) -> os.stat_result:
+def is_there(path: str | Path, *, directory: bool = False) -> bool:
+    """Whether the name exists, and is a `directory`'s where that is asked. Asks nothing of what is mounted over it."""
+    try:
+        os.close(os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_DIRECTORY if directory else 0)))
+    except OSError:
+        return False
+    return True
+
+
+def _entered(folder: int, name: str, shown: str, mount: int) -> int:
+    """A descriptor of `name` in an open folder, to be read. Raises OSError, and `Untrusted` if it is in another mount.
+
+    O_PATH opens without a question to the file system; what it found is opened to be read once its mount is known.
+    """
+    found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        if _mount_of(found) != mount:
+            raise Untrusted(f"{shown} is mounted over what was there: who did that says whose files these are")
+        return os.open(f"/proc/self/fd/{found}", _FLAGS & ~os.O_NOFOLLOW)  # of a symlink: ELOOP
+    finally:
+        os.close(found)
+
+
+def _check_own(descriptor: int, name: str) -> os.stat_result:
     """The status of what is open. Raises `Untrusted` unless it is the mounting user's or root's, and only theirs."""
-    if _mount_of(descriptor) != mount:
-        raise Untrusted(f"{name} is mounted over what was there: who did that says whose files these are")
     found = os.fstat(descriptor)
     if found.st_uid not in (os.geteuid(), 0):
         raise Untrusted(f"{name} belongs to user {found.st_uid}, who is neither root nor the user that mounts")
@@ -98,6 +121,13 @@ def check_shared_directory(path: Path) -> None:
     A directory that everybody may write to (mode 1777) is fine if it has the sticky bit: there, only the owner of an
     entry renames it.
     """
+    descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        owner = mount_table.owner_of_mount(_mount_of(descriptor))
+    finally:
+        os.close(descriptor)
+    if owner not in (None, os.geteuid(), 0):
+        raise Untrusted(f"{path} is mounted by user {owner}, who says whose files are in it, and may never answer")
     found = path.stat()
     if found.st_uid not in (os.geteuid(), 0):
         raise Untrusted(f"{path} belongs to user {found.st_uid}, who can rename everything in it")

@@ -65,8 +65,12 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Mounted:
-    """A line of the mount table: where, the `st_dev` of its files, its type, and who mounted it (None: no FUSE)."""
+    """A line of the mount table: the mount's number, where, the `st_dev` of its files, its type, and who mounted it.
 
+    `owner`: None if it is no FUSE.
+    """
+
+    number: int
     path: Path
     device: int
     type: str
@@ -110,7 +114,7 @@ def _mounted_by(fields: list[str]) -> Mounted:
     type_, _, options = fields[fields.index("-", 6) + 1 :][:3]
     owner = re.search(r"(?:^|,)user_id=(\d+)(?:,|$)", options, re.ASCII)
     device = os.makedev(*map(int, fields[2].split(":")))
-    return Mounted(Path(_unescaped(fields[4])), device, type_, int(owner[1]) if owner else None)
+    return Mounted(int(fields[0]), Path(_unescaped(fields[4])), device, type_, int(owner[1]) if owner else None)
 
 
 def _unescaped(text: str) -> str:
@@ -165,6 +169,11 @@ def type_of(device: int) -> str | None:
 def owner_of(device: int | None) -> int | None:
     """The user who mounted it, which the kernel knows; None if it is not mounted here, or is no FUSE."""
     return next((mounted.owner for mounted in _table() if mounted.device == device), None)
+
+
+def owner_of_mount(number: int) -> int | None:
+    """The user who made the mount with this number (`mnt_id` of an open file), if it is a FUSE of this table."""
+    return next((mounted.owner for mounted in _table() if mounted.number == number), None)
 
 
 def inside(mountpoint: Path) -> list[Path]:

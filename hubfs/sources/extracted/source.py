@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from hubfs.blobs.file import FileBlob
-from hubfs.blobs.own_tree import OwnTree, check_shared_directory
+from hubfs.blobs.own_tree import OwnTree, check_shared_directory, is_there
 from hubfs.blobs.stamp import Stamp
 from hubfs.errors import Damaged, HubfsError, Untrusted
 from hubfs.hubs.resolver import Form
@@ -82,7 +82,7 @@ def find_extracted(cache_dir: Path, hub: str, handle: ModelId, urls: Iterable[st
     """
     for url in urls:
         directory = cache_dir / module_name(url)
-        if directory.is_symlink() or not directory.is_dir():
+        if not is_there(directory, directory=True):
             continue
         try:
             check_shared_directory(cache_dir)
@@ -100,7 +100,8 @@ def untrusted(cache_dir: Path) -> Iterator[Untrusted]:
     """Why models in `cache_dir` are not served: what other users could have put there. Asks the files' owners alone."""
     try:
         check_shared_directory(cache_dir)
-        models = sorted(path for path in cache_dir.iterdir() if _MODULE_NAME.fullmatch(path.name) and path.is_dir())
+        found = sorted(path for path in cache_dir.iterdir() if _MODULE_NAME.fullmatch(path.name))
+        models = [path for path in found if is_there(path, directory=True)]
     except Untrusted as shared:
         yield shared
         return
@@ -126,7 +127,7 @@ def _descriptor_of(directory: Path) -> Path:
 
 def _check_extraction(directory: Path, url: str) -> None:
     """Raises `Damaged` unless the files beside `directory` say that `url` was extracted there to the end."""
-    if os.path.lexists(f"{directory}.lock"):
+    if is_there(f"{directory}.lock"):
         raise Damaged(f"{directory.name}.lock says that it is being extracted, or that this was broken off")
     descriptor = _descriptor_of(directory)
     try:

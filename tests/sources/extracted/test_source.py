@@ -1,16 +1,20 @@
 """Models that tensorflow_hub extracted: which are served, and what happens when they change."""
 
+import ctypes
 import hashlib
 import logging
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from hubfs.blobs.own_tree import check_shared_directory
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import Damaged, Stale, Unavailable, Untrusted
 from hubfs.sources.extracted.source import ExtractedSource, find_extracted, module_name, spellings, untrusted
@@ -113,6 +117,53 @@ def test_a_file_that_something_is_mounted_over_later_is_not_read(
     covered(directory / "saved_model.pb")
     with pytest.raises(Untrusted):
         source.open(source.find("saved_model.pb")).read_at(0, 10)
+
+
+@pytest.fixture
+def silent() -> Iterator[Callable[..., None]]:
+    """Mounts a FUSE file system over a directory or a file of which nobody ever answers a question."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with ExitStack() as mounted:
+
+        def cover(path: Path, user: int = 0) -> None:
+            device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+            mode = stat.S_IFMT(path.stat().st_mode)
+            options = f"fd={device},rootmode={mode:o},user_id={user},group_id=0,allow_other"
+            assert libc.mount(b"silent", os.fsencode(path), b"fuse", 0, options.encode()) == 0, ctypes.get_errno()
+            mounted.callback(subprocess.run, ["umount", "-l", path], check=False)  # the test may have done so
+            mounted.callback(os.close, device)  # first: it ends all that waits for an answer
+
+        yield cover
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts by himself")
+@pytest.mark.parametrize("part", ["", ".descriptor.txt", ".lock", "/variables", "/saved_model.pb"])
+def test_a_mount_that_never_answers_is_left_aside_at_once(
+    tmp_path: Path, part: str, silent: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = extract(tmp_path)
+    planted = Path(f"{directory}{part}")
+    if part == ".lock":
+        planted.touch()
+    silent(planted)
+    with ThreadPoolExecutor(2) as pool:
+        found, refused = pool.submit(find, tmp_path), pool.submit(lambda: [*untrusted(tmp_path)])
+        try:
+            assert found.result(timeout=20) is None
+            assert len(refused.result(timeout=20)) == (part != ".lock")
+        finally:
+            subprocess.run(["umount", "-f", planted], check=False)
+    assert "is left aside" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts by himself")
+def test_a_cache_directory_that_another_user_mounted_is_not_asked_anything(
+    tmp_path: Path, silent: Callable[..., None]
+) -> None:
+    (tmp_path / "cache").mkdir()
+    silent(tmp_path / "cache", user=1234)
+    with pytest.raises(Untrusted, match="is mounted by user 1234"):
+        check_shared_directory(tmp_path / "cache")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts without FUSE")
