@@ -27,7 +27,7 @@ def below_a_mount(text: str) -> Path:
     cannot answer.
     """
     # Another user's are not even asked whether they are there: any number may be silent.
-    found = [_look(where) if mount_table.is_believed(where) else _Found(where) for where in mount_table.mountpoints()]
+    found = mount_table.of_each(lambda where: _look(where) if mount_table.is_believed(where) else _Found(where))
     asked = [(one.where, name) for one in found if one.hub and (name := handle_on(one.hub, text)) is not None]
     untold = [one.reason for one in found if one.reason]
     if not asked:

@@ -1,16 +1,15 @@
 """`hubfs status`."""
 
-import contextlib
 import json
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from hubfs.commands.status_text import as_text
-from hubfs.errors import MountFailed
 from hubfs.mounts import point as mount_point
 from hubfs.mounts import table as mount_table
 
@@ -22,31 +21,27 @@ from hubfs.mounts import table as mount_table
 def status(mountpoint: Path | None, *, everything: bool, as_json: bool) -> None:
     """Show what is mounted at MOUNTPOINT (or everywhere): the hub, the cache, the models, and what went wrong."""
     if mountpoint is not None:
-        mountpoint = mount_point.absolute(mountpoint)
-        places, described = [mountpoint], [_described(mountpoint, everything=everything)]
+        described = [_described(mount_point.absolute(mountpoint), everything=everything)]
     else:
-        places, described = [], []
-        for where in mount_table.mountpoints():
-            with contextlib.suppress(MountFailed):  # taken off since the table was read
-                described.append(_described(where, everything=everything))
-                places.append(where)
+        described = mount_table.of_each(partial(_described, everything=everything))
+    told = [one for _, one in described]
     if as_json:
-        click.echo(json.dumps(described if mountpoint is None else described[0], indent=2))
-    elif not described:
+        click.echo(json.dumps(told if mountpoint is None else told[0], indent=2))
+    elif not told:
         click.echo("No hub is mounted.")
     else:
-        for where, one in zip(places, described, strict=True):
+        for where, one in described:
             click.echo(_text_of(where, one))
-    if mountpoint is not None and "dead" in described[0]:
+    if mountpoint is not None and "dead" in told[0]:
         sys.exit(1)
 
 
-def _described(mountpoint: Path, *, everything: bool) -> Mapping[str, Any]:
-    state, status = mount_table.state_of(mountpoint)
-    if status is None:
-        return _without_status(mountpoint, state)
+def _described(mountpoint: Path, *, everything: bool) -> tuple[Path, Mapping[str, Any]]:
+    state, told = mount_table.state_of(mountpoint)
+    if told is None:
+        return mountpoint, _without_status(mountpoint, state)
     models = mount_table.state_of(mountpoint, mount_table.MODELS)[1] if everything else None
-    return {**status, **(models or {})}
+    return mountpoint, {**told, **(models or {})}
 
 
 def _without_status(mountpoint: Path, state: mount_table.State) -> Mapping[str, Any]:

@@ -1,16 +1,18 @@
 """Which hubs are mounted on this machine, and how they are. Changes nothing."""
 
+import contextlib
 import errno
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hubfs.errors import MountFailed
 from hubfs.mounts.processes import lines_of
@@ -28,6 +30,11 @@ MOST_BYTES = 1 << 20
 
 ANSWER_S = 5.0
 """A mount that takes longer to say how it is does not answer."""
+
+_SIDE_BY_SIDE = 16
+"""So many mounts are asked at a time: each by a process."""
+
+T = TypeVar("T")
 
 _DEEPEST = 20
 """Nothing that a mount says of itself is nested deeper: `json` encodes a value by recursion."""
@@ -125,6 +132,21 @@ def _unescaped(text: str) -> str:
 def mountpoints() -> list[Path]:
     """Where hubs are mounted, dead mounts included."""
     return [mounted.path for mounted in _table() if mounted.type == _TYPE]
+
+
+def of_each(ask: Callable[[Path], T]) -> list[T]:
+    """What `ask` returns for each place where a hub is mounted, but for those that are taken off meanwhile.
+
+    They are asked side by side: any number of them may be silent for `ANSWER_S`.
+    """
+
+    def asked(mountpoint: Path) -> list[T]:
+        with contextlib.suppress(MountFailed):
+            return [ask(mountpoint)]
+        return []
+
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        return [one for found in pool.map(asked, mountpoints()) for one in found]
 
 
 def is_believed(mountpoint: Path) -> bool:

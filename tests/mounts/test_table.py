@@ -1,10 +1,12 @@
 """The mount table. Mounted hubs are shown in tests/mounted."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from hubfs.errors import MountFailed
 from hubfs.mounts import table as mount_table
 
 
@@ -78,6 +80,20 @@ class TestDevices:
         assert [mount_table.owner_of(os.makedev(0, minor)) for minor in (41, 42, 43)] == [7, None, None]
         assert mount_table.inside(tmp_path / "a b") == [tmp_path / "a b/google/spice"]
         assert mount_table.inside(tmp_path / "a") == []
+
+
+def test_mounts_are_asked_side_by_side_and_one_that_is_taken_off_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [Path(f"/mnt/{number}") for number in range(8)]
+    monkeypatch.setattr(mount_table, "mountpoints", lambda: places)
+    all_are_asked = threading.Barrier(len(places))
+
+    def ask(where: Path) -> str:
+        all_are_asked.wait(20)
+        if where == places[3]:
+            raise MountFailed("taken off")
+        return where.name
+
+    assert mount_table.of_each(ask) == ["0", "1", "2", "4", "5", "6", "7"]
 
 
 def test_a_directory_is_not_dead(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """FUSE, libfuse, rights and limits, and a mount on trial."""
 
-import contextlib
 import os
 import pwd
 import resource
@@ -16,7 +15,7 @@ from hubfs.commands.doctor.finding import Finding, Verdict, ok, problem, warning
 from hubfs.daemon.spawn import spawn
 from hubfs.errors import HubfsError, MountFailed
 from hubfs.formats.inflating import process as worker_process
-from hubfs.fuse.bindings.libfuse import load
+from hubfs.fuse.bindings.libfuse import lets_others_in, load
 from hubfs.memory_budget import available_memory_bytes
 from hubfs.mounts import table as mount_table
 from hubfs.mounts.taking import detach, unmount
@@ -116,10 +115,7 @@ def others_may_read(machine: Machine) -> Finding:
     subject = "--allow-other"
     if machine.is_root:
         return ok(subject, "root may")
-    lines: list[str] = []
-    with contextlib.suppress(OSError):
-        lines = machine.fuse_conf.read_text(encoding="utf-8", errors="replace").splitlines()
-    if any(line.strip() == "user_allow_other" for line in lines):
+    if lets_others_in(machine.fuse_conf):
         return ok(subject, f"{machine.fuse_conf} allows it")
     return problem(
         subject, f"{machine.fuse_conf} does not allow it", f"as root: echo user_allow_other >> {machine.fuse_conf}"

@@ -5,32 +5,27 @@ from pathlib import Path
 from typing import Any
 
 from hubfs.commands.doctor.finding import Finding, ok, problem, warning
-from hubfs.errors import MountFailed
 from hubfs.mounts import table as mount_table
 from hubfs.mounts.table import State
 
 
 def examine() -> Iterator[Finding]:
     """One finding a mount, each looked at by a process of its own, with a bound."""
-    mountpoints = mount_table.mountpoints()
-    if not mountpoints:
-        yield ok("mounts", "no hub is mounted")
-    for mountpoint in mountpoints:
-        try:
-            state, status = mount_table.state_of(mountpoint)
-        except MountFailed:  # taken off meanwhile
-            continue
-        subject = f"mount {mountpoint}"
-        if state is State.SHUT:
-            yield ok(subject, "another user's")
-        elif state is State.DEAD:
-            yield problem(
-                subject, "its daemon is gone", f"hubfs unmount {mountpoint}; or hubfs mount {mountpoint} replaces it"
-            )
-        elif state is State.SILENT:
-            yield problem(subject, "its daemon does not answer", f"hubfs unmount --force {mountpoint} ends it")
-        else:
-            yield _of_models(mountpoint, subject, status or {})
+    findings = mount_table.of_each(_finding)
+    yield from findings or [ok("mounts", "no hub is mounted")]
+
+
+def _finding(mountpoint: Path) -> Finding:
+    state, status = mount_table.state_of(mountpoint)
+    subject = f"mount {mountpoint}"
+    if state is State.SHUT:
+        return ok(subject, "another user's")
+    if state is State.DEAD:
+        advice = f"hubfs unmount {mountpoint}; or hubfs mount {mountpoint} replaces it"
+        return problem(subject, "its daemon is gone", advice)
+    if state is State.SILENT:
+        return problem(subject, "its daemon does not answer", f"hubfs unmount --force {mountpoint} ends it")
+    return _of_models(mountpoint, subject, status or {})
 
 
 def _of_models(mountpoint: Path, subject: str, status: Mapping[str, Any]) -> Finding:

@@ -117,19 +117,22 @@ class Binding:
             complaints.release()
 
 
+def lets_others_in(fuse_conf: Path) -> bool:
+    """Whether users may open their mounts to others."""
+    try:
+        lines = fuse_conf.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(line.strip() == "user_allow_other" for line in lines)
+
+
 def check_openness(options: Mapping[str, str | bool], uid: int, fuse_conf: Path = _FUSE_CONF) -> None:
     """Raises `MountFailed` if the user `uid` may not open a mount to others, which `options` ask for.
 
     fusermount3 would say so on the stderr of the daemon, where nobody looks.
     """
     asked = [name for name in ("allow_other", "allow_root") if options.get(name)]
-    if not asked or uid == 0:
-        return
-    try:
-        lines = fuse_conf.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    if "user_allow_other" not in (line.strip() for line in lines):
+    if asked and uid != 0 and not lets_others_in(fuse_conf):
         raise MountFailed(
             f"{asked[0]} is for root, unless {fuse_conf} has the line user_allow_other: have root add it, "
             "or mount for yourself alone"
