@@ -103,7 +103,7 @@ class DiskStoreContract:
     def test_records_are_the_blocks_that_are_there(self) -> None:
         self.tier.put(KEY, 2, BLOCKS[2])
         self.tier.put(KEY, 0, BLOCKS[0])
-        assert [(one.index, one.length_bytes) for one in self.store.records(KEY)] == [
+        assert [(one.block_index, one.length_bytes) for one in self.store.records(KEY)] == [
             (0, BLOCK_SIZE_BYTES),
             (2, SHORT_BYTES),
         ]
@@ -119,7 +119,7 @@ class DiskStoreContract:
         self.spoil(KEY, 1, unseen=True)
         (found,) = self.store.verify(MODEL)
         assert (found.right, found.damaged) == (2, 1)
-        assert [one.index for one in self.store.records(KEY)] == [0, 2]
+        assert [one.block_index for one in self.store.records(KEY)] == [0, 2]
         assert [self.tier.get(KEY, index) for index in range(3)] == [BLOCKS[0], None, BLOCKS[2]]
 
     def test_verifying_is_no_use_of_the_model_and_counts_no_hit(self) -> None:
@@ -205,7 +205,7 @@ class DiskStoreContract:
         fill(self.tier)
         self.spoil(KEY, 1)
         assert self.store.whole(KEY, SIZE_BYTES) is None
-        assert [one.index for one in self.store.records(KEY)] == [0, 2]
+        assert [one.block_index for one in self.store.records(KEY)] == [0, 2]
         self.tier.put(KEY, 1, BLOCKS[1])
         assert self.store.whole(KEY, SIZE_BYTES) is not None
 

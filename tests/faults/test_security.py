@@ -102,7 +102,7 @@ def test_another_user_who_takes_the_names_of_a_mount_first_is_not_in_its_way(tmp
     where = tmp_path / "m"
     where.mkdir()
     program = (
-        "import os, sys; from hubfs import presence; os.setresuid(65534, 65534, 65534);"
+        "import os, sys; from hubfs.mounts import presence; os.setresuid(65534, 65534, 65534);"
         "kept = [presence.announce(name) for name in sys.argv[1:]]; print(1, flush=True); sys.stdin.read()"
     )
     names = [presence.of_supervisor(where), presence.of_mounting(where)]

@@ -13,7 +13,7 @@ def test_a_process_is_found_by_its_name_as_long_as_it_lives(tmp_path: Path) -> N
     name = presence.of_supervisor(tmp_path)
     assert presence.find(name, {os.geteuid()}) is None
     program = (
-        "import sys; from hubfs import presence; kept = presence.announce(sys.argv[1]); print(1, flush=True); input()"
+        "import sys; from hubfs.mounts.presence import announce; kept = announce(sys.argv[1]); print(1, flush=True)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", f"{program}; input()", name, tmp_path], stdin=-1, stdout=-1

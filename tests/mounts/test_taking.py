@@ -107,7 +107,7 @@ class TestUnmount:
         self, mountpoint: Path, tmp_path: Path
     ) -> None:
         program = (
-            "import os, signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); from hubfs import presence;"
+            "import os, signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); from hubfs.mounts import presence;"
             "kept = presence.announce(presence.of_daemon(os.stat(sys.argv[1]).st_dev));"
             "print(1, flush=True); sys.stdin.read()"
         )
@@ -181,7 +181,7 @@ class TestUnmount:
         self, mountpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         program = (
-            "import os, sys; from hubfs import presence;"
+            "import os, sys; from hubfs.mounts import presence;"
             "kept = presence.announce(presence.of_daemon(os.stat(sys.argv[1]).st_dev));"
             "print(1, flush=True); sys.stdin.read()"
         )

@@ -24,7 +24,7 @@ MOST_BYTES = 64 << 20
 class Record(NamedTuple):
     """A block that is there: its number in the file, its length, and its checksum."""
 
-    index: int
+    block_index: int
     length_bytes: int
     crc32c: int
 

@@ -170,7 +170,7 @@ class DiskStore:
         Raises OSError.
         """
         for key in self.layout.files(model):
-            indexes = [record.index for record in self.records(key)]
+            indexes = [record.block_index for record in self.records(key)]
             right = sum(self.read(key, index) is not None for index in indexes)
             yield Verified(key, right, len(indexes) - right)
 
@@ -184,7 +184,7 @@ class DiskStore:
             state = self._state(key, size_bytes)
             if self._sealed(key) != state:
                 expected = [block_size_at(index, size_bytes) for index in blocks_of(0, size_bytes, size_bytes)]
-                if [(one.index, one.length_bytes) for one in self.records(key)] != [*enumerate(expected)]:
+                if [(one.block_index, one.length_bytes) for one in self.records(key)] != [*enumerate(expected)]:
                     return None
                 if any(self.read(key, index) is None for index in range(len(expected))):
                     return None

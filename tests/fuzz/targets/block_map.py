@@ -17,7 +17,7 @@ def fuzz(data: bytes) -> None:
         os.write(descriptor, data)
         count = len(data) // block_map._RECORD.size + 2
         records = [read_record(descriptor, SEED, index) for index in range(count)]
-        listed = {record.index: (record.length_bytes, record.crc32c) for record in block_map.records(data, SEED)}
+        listed = {record.block_index: (record.length_bytes, record.crc32c) for record in block_map.records(data, SEED)}
         assert listed == {index: record for index, record in enumerate(records) if record}
         assert any(records) <= has_header(descriptor)
         # It heals: what is written now is read, and what was there before stays.
