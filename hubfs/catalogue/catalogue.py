@@ -1,24 +1,23 @@
 """The catalogue: which handles exist, as somebody wrote down; and what it knows about each."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from hubfs.catalogue.handle import (
     COLLECTION,
-    MAX_SEGMENTS,
     Kind,
-    is_name_segment,
+    is_name,
     is_publisher,
     is_version,
     kind_of,
     parse_handle,
     version_age,
 )
+from hubfs.catalogue.names import NamesByFolder
 from hubfs.errors import InvalidHandle, quoted
+from hubfs.model_id import ModelId
 
-_SHORTEST_NAME = 2  # publisher and one name segment
 _SHORTEST_COLLECTION = 3  # publisher, `collection` and one name segment
 
 
@@ -69,14 +68,14 @@ class CatalogEntry:
                 )
         elif self.kind is CatalogKind.COLLECTION:
             segments = self.handle.split("/")
-            if len(segments) < _SHORTEST_COLLECTION or segments[1] != COLLECTION or not is_name(self.handle):
+            if len(segments) < _SHORTEST_COLLECTION or segments[1] != COLLECTION or not is_name(segments):
                 raise InvalidHandle(
                     f"'{quoted(self.handle)}' is no collection: it must read PUBLISHER/{COLLECTION}/NAME"
                 )
         else:
             self._check_model()
         for member in self.members:
-            if not is_name(member):
+            if not is_name(member.split("/")):
                 raise InvalidHandle(f"'{quoted(member)}' cannot be a model, and so no member of a collection")
 
     def _check_model(self) -> None:
@@ -88,14 +87,6 @@ class CatalogEntry:
         _, first, *others = handle.name.split("/")
         if first == COLLECTION or (self.kind is CatalogKind.MODULE and any(map(is_version, others))):
             raise InvalidHandle(f"'{quoted(self.handle)}' cannot be a model: its path would end earlier")
-
-
-def is_name(text: str) -> bool:
-    """Whether `text` could be a model's name with its publisher, with or without a version."""
-    publisher, *name = text.split("/")
-    return (
-        _SHORTEST_NAME - 1 <= len(name) < MAX_SEGMENTS and is_publisher(publisher) and all(map(is_name_segment, name))
-    )
 
 
 class Catalog:
@@ -110,22 +101,13 @@ class Catalog:
             known = self._entries.setdefault(entry.handle, entry)
             if known is not entry:
                 self._entries[entry.handle] = _filled(known, entry)
-        children: dict[str, set[str]] = {}
-        self._versions: dict[str, list[str]] = defaultdict(list)
+        self._names = NamesByFolder()
         for entry in self._entries.values():
-            if entry.kind is CatalogKind.PLACEHOLDER:
-                continue
-            folder = ""
-            for segment in entry.handle.split("/"):
-                children.setdefault(folder, set()).add(segment)
-                folder = f"{folder}/{segment}" if folder else segment
             if entry.kind.model_kind is not None:
                 name, _, version = entry.handle.rpartition("/")
-                self._versions[name].append(version)
-        self._children = {folder: sorted(names) for folder, names in children.items()}
-        for versions in self._versions.values():
-            versions.sort(key=version_age)
-        self._handles = [f"{name}/{version}" for name in sorted(self._versions) for version in self._versions[name]]
+                self._names.add(ModelId(name, version))
+            elif entry.kind is not CatalogKind.PLACEHOLDER:
+                self._names.add_path(entry.handle)
 
     @property
     def entries(self) -> tuple[CatalogEntry, ...]:
@@ -137,7 +119,7 @@ class Catalog:
 
         Of placeholders there is no path. A publisher is shown though none of its models is known.
         """
-        return list(self._children.get("/".join(folder), ()))
+        return sorted(self._names.children("/".join(folder)))
 
     def is_model(self, handle: str) -> bool | None:
         """Whether `handle` is a model; None if the catalogue does not know.
@@ -147,13 +129,13 @@ class Catalog:
         entry = self._entries.get(handle)
         if entry is not None:
             return entry.kind.model_kind is not None
-        if handle in self._children or handle.split("/")[1:2] == [COLLECTION]:
+        if self._names.children(handle) or handle.split("/")[1:2] == [COLLECTION]:
             return False
         return None
 
     def versions(self, name: str) -> list[str]:
         """The versions of the model `name` (`google/spice`), oldest first."""
-        return list(self._versions.get(name, ()))
+        return sorted(self._names.versions(name), key=version_age)
 
     def collection(self, path: str) -> tuple[str, ...] | None:
         """The members of the collection `path` (`google/collection/bert`), versioned; None if there is none.
@@ -168,7 +150,7 @@ class Catalog:
 
     def documentation(self, name: str) -> bytes | None:
         """The documentation (Markdown, UTF-8) of the newest version of the model `name` that has one."""
-        for version in reversed(self._versions.get(name, ())):
+        for version in reversed(self.versions(name)):
             text = self._entries[f"{name}/{version}"].documentation
             if text is not None:
                 return text.encode(errors="replace")
@@ -176,7 +158,7 @@ class Catalog:
 
     def handles(self) -> list[str]:
         """The handles of all models: by name, oldest version first."""
-        return self._handles.copy()
+        return [f"{name}/{version}" for name in self._names.named() for version in self.versions(name)]
 
     def merged(self, other: "Catalog") -> "Catalog":
         """Both; where they differ, this one counts. Of an empty one nothing is made anew: they are large."""
@@ -185,7 +167,7 @@ class Catalog:
         return Catalog((*self.entries, *other.entries))
 
     def _versioned(self, member: str) -> str | None:
-        versions = self._versions.get(member)
+        versions = self.versions(member)
         if versions:
             return f"{member}/{versions[-1]}"
         if self.is_model(member) is not None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind, is_name
-from hubfs.catalogue.handle import COLLECTION, is_version, parse_handle
+from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
+from hubfs.catalogue.handle import COLLECTION, is_name, is_version, parse_handle
 from hubfs.errors import InvalidConfig, InvalidHandle, quoted
 
 _log = logging.getLogger(__name__)
@@ -123,7 +123,8 @@ def _member(target: str, document: str, handles: Mapping[str, str]) -> str | Non
         member = path.strip("/")
     else:
         return None
-    is_model = is_name(member) and member.split("/")[1] not in _COLLECTION_SEGMENTS
+    segments = member.split("/")
+    is_model = is_name(segments) and segments[1] not in _COLLECTION_SEGMENTS
     return member if is_model else None
 
 

@@ -56,6 +56,21 @@ class Kind(Enum):
     CORAL = "coral-model"
 
 
+def is_name(segments: Sequence[str]) -> bool:
+    """Whether `segments` could be a model's name: a publisher, the kind's segment if there is one, and a name."""
+    first_name = 2 if is_typed(segments) else 1
+    return (
+        first_name < len(segments) <= MAX_SEGMENTS
+        and is_publisher(segments[0])
+        and all(map(is_name_segment, segments[1:]))
+    )
+
+
+def is_typed(segments: Sequence[str]) -> bool:
+    """Whether the names that begin with `segments` may have numbers in them that are no versions."""
+    return _kind_of(segments) is not Kind.MODEL
+
+
 def parse_handle(text: str) -> ModelId:
     """Reads `PUBLISHER/NAME/VERSION`, whose last segment is the version. Raises `InvalidHandle`.
 
@@ -138,8 +153,7 @@ def is_versioned(name: str) -> bool:
     try:
         parse_handle(name)
     except InvalidHandle:
-        segments = name.split("/")
-        if len(segments) < 2 or not is_publisher(segments[0]) or not all(map(is_name_segment, segments)):  # noqa: PLR2004 - publisher and name
+        if not is_name(name.split("/")):
             raise
         return False
     return True

@@ -8,8 +8,8 @@ from hubfs.catalogue.handle import (
     COLLECTION,
     MAX_SEGMENTS,
     Kind,
+    is_name,
     is_name_segment,
-    is_publisher,
     kind_of,
     possible_models,
 )
@@ -151,21 +151,9 @@ def _above_models(segments: tuple[str, ...], catalog: Catalog) -> Settled:
     return Folder(segments)
 
 
-def is_name(segments: tuple[str, ...]) -> bool:
-    """Whether versions could lie below: a publisher, the kind's segment if there is one, and a name."""
-    if len(segments) < 2 or not is_publisher(segments[0]) or not all(map(is_name_segment, segments[1:])):  # noqa: PLR2004
-        return False
-    return len(segments) > 2 or segments[1] not in {kind.value for kind in Kind}  # noqa: PLR2004 - the kind's segment
-
-
-def is_typed(segments: tuple[str, ...]) -> bool:
-    """Whether names below may have numbers in them that are no versions."""
-    return segments[1:2] in {(kind.value,) for kind in Kind}
-
-
 def _in_collections(segments: tuple[str, ...], catalog: Catalog) -> Settled:
     path = "/".join(segments)
-    if not (is_publisher(segments[0]) and all(map(is_name_segment, segments[1:]))):
+    if not is_name(segments):
         raise EntryNotFound(f"{path!r} cannot be a collection, nor be in one")
     members = catalog.collection(path)
     folders = tuple(catalog.children(segments))

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from cachetools import TTLCache
 
 from hubfs.catalogue.handle import parse_handle
+from hubfs.catalogue.names import NamesByFolder
 from hubfs.errors import InvalidHandle
 from hubfs.model_id import ModelId
-from hubfs.models.known_names import KnownNames
 from hubfs.waiting import Cancellation, SingleFlight
 
 
@@ -35,7 +35,7 @@ class KnownHandles:
         self._lock = threading.Lock()
         self._found: set[ModelId] = set()
         self._on_disk: TTLCache[str, list[ModelId]] = TTLCache(1, ttl_s, timer)
-        self._names: KnownNames | None = None  # None: to be made anew
+        self._names: NamesByFolder | None = None  # None: to be made anew
         self._names_on_disk: object = None  # the answer that they were made with
 
     def add(self, handle: ModelId) -> None:
@@ -62,13 +62,13 @@ class KnownHandles:
         """The names directly below `folder` that lead to them."""
         on_disk = self._cached()
         with self._lock:
-            return self._by_name(on_disk).children(folder)
+            return frozenset(self._by_name(on_disk).children(folder))
 
     def versions(self, name: str) -> frozenset[str]:
         """The versions of `name` (`google/spice`) among them."""
         on_disk = self._cached()
         with self._lock:
-            return self._by_name(on_disk).versions(name)
+            return frozenset(self._by_name(on_disk).versions(name))
 
     def _cached(self) -> list[ModelId]:
         with self._lock:
@@ -84,8 +84,8 @@ class KnownHandles:
             self._on_disk[""] = cached
         return cached
 
-    def _by_name(self, on_disk: list[ModelId]) -> KnownNames:
+    def _by_name(self, on_disk: list[ModelId]) -> NamesByFolder:
         """Held: `_lock`."""
         if self._names is None or self._names_on_disk is not on_disk:
-            self._names, self._names_on_disk = KnownNames([*self._found, *on_disk]), on_disk
+            self._names, self._names_on_disk = NamesByFolder([*self._found, *on_disk]), on_disk
         return self._names

@@ -10,7 +10,16 @@ from pathlib import Path
 
 from cachetools import TTLCache
 
-from hubfs.catalogue.handle import Kind, is_name_segment, is_publisher, is_version, kind_of, possible_models
+from hubfs.catalogue.handle import (
+    Kind,
+    is_name,
+    is_name_segment,
+    is_publisher,
+    is_typed,
+    is_version,
+    kind_of,
+    possible_models,
+)
 from hubfs.errors import EntryNotFound, ModelNotFound
 from hubfs.model_id import ModelId
 from hubfs.serve.listing import Listing, is_hidden, list_members
@@ -145,27 +154,18 @@ class ModelDirectory:
         real = os.path.realpath(directory)
         if real in ancestors or not self.holds(directory):  # a symlink to where we came from, or out of here
             return
-        named = _is_named(segments)
+        named = is_name(segments)
         versions = self.versions("/".join(segments)) if named else []
         yield from versions
         roots = {handle.version for handle in versions}
         for name in _names(directory):
-            ends = named and is_version(name) and (name in roots or not _is_typed(segments))
+            ends = named and is_version(name) and (name in roots or not is_typed(segments))
             if (is_name_segment(name) if segments else is_publisher(name)) and not ends:
                 yield from self._walk((*segments, name), ancestors | {real})
 
 
 def _age(handle: ModelId) -> tuple[str, int, str]:
     return handle.name, int(handle.version), handle.version
-
-
-def _is_typed(segments: Sequence[str]) -> bool:
-    return kind_of("/".join(segments)) is not Kind.MODEL
-
-
-def _is_named(segments: Sequence[str]) -> bool:
-    """Whether these are a publisher and a name, which has a segment of its own besides the one of its kind."""
-    return len(segments) > 1 and len(segments) > 1 + _is_typed(segments)
 
 
 def _is_file(path: Path) -> bool:

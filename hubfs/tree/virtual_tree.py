@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.cache.block_cache import BlockCache, Release, TierStats
-from hubfs.catalogue.handle import is_version
+from hubfs.catalogue.handle import is_name, is_typed, is_version
 from hubfs.catalogue.places import (
     CONTROL,
     LATEST,
@@ -21,8 +21,6 @@ from hubfs.catalogue.places import (
     NotInCatalogue,
     Readme,
     Settled,
-    is_name,
-    is_typed,
     place_of,
 )
 from hubfs.catalogue.provider import CatalogProvider

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
-from hubfs.catalogue.handle import parse_handle
+from hubfs.catalogue.handle import is_name, is_typed, parse_handle
 from hubfs.catalogue.places import (
     Ambiguous,
     Collection,
@@ -18,8 +18,6 @@ from hubfs.catalogue.places import (
     Latest,
     NotInCatalogue,
     Readme,
-    is_name,
-    is_typed,
     place_of,
 )
 from hubfs.errors import EntryNotFound

@@ -19,13 +19,13 @@ from hubfs.cache.memory import MemoryTier
 from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
 from hubfs.catalogue.file import to_json_lines
 from hubfs.catalogue.handle import parse_handle
+from hubfs.catalogue.names import NamesByFolder
 from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import Damaged, EntryNotFound, HubfsError, ModelNotFound, Unavailable
 from hubfs.fuse.attributes import Owner, inode
 from hubfs.fuse.operations import Operations
 from hubfs.hubs.resolver import Form
 from hubfs.model_id import ModelId
-from hubfs.models.known_names import KnownNames
 from hubfs.models.models import Models
 from hubfs.sources.source import ROOT as MODEL_ROOT
 from hubfs.sources.source import Entry, EntryKind, Extent
@@ -122,10 +122,10 @@ class OneModel:
         return [self.source.handle]
 
     def known_children(self, folder: str) -> frozenset[str]:
-        return KnownNames(self.known()).children(folder)
+        return frozenset(NamesByFolder(self.known()).children(folder))
 
     def known_versions(self, name: str) -> frozenset[str]:
-        return KnownNames(self.known()).versions(name)
+        return frozenset(NamesByFolder(self.known()).versions(name))
 
 
 class Cache(MemoryTier):

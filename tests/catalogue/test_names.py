@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubfs.catalogue.handle import parse_handle
+from hubfs.catalogue.names import NamesByFolder
 from hubfs.model_id import ModelId
-from hubfs.models.known_names import KnownNames
 
 HANDLES = st.lists(
     st.builds(
@@ -18,7 +18,7 @@ HANDLES = st.lists(
 
 @given(handles=HANDLES)
 def test_it_knows_what_a_walk_over_all_handles_finds(handles: list[ModelId]) -> None:
-    known = KnownNames(handles)
+    known = NamesByFolder(handles)
     texts = {str(handle) for handle in handles}
     for folder in ["", "google", "vtab", "google/bert", "google/bert/small", "google/spice", "nobody"]:
         prefix = f"{folder}/" if folder else ""
@@ -29,7 +29,7 @@ def test_it_knows_what_a_walk_over_all_handles_finds(handles: list[ModelId]) -> 
 
 
 def test_a_handle_that_is_added_twice_is_known_once() -> None:
-    known = KnownNames()
+    known = NamesByFolder()
     for _ in range(2):
         known.add(parse_handle("google/spice/2"))
     assert known.children("") == {"google"}
