@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import click
 
 from hubfs import __version__
-from hubfs.commands import catalog as catalog_command
 from hubfs.commands import resolve as locate
+from hubfs.commands.catalog import catalog
 from hubfs.commands.doctor.command import doctor
 from hubfs.commands.serve import serve
 from hubfs.commands.status import status
@@ -244,27 +244,6 @@ def resolve(handle: str, *, gcs: bool, hub: str | None) -> None:
     click.echo(gcs_folder(load({"hub": hub}), handle))
 
 
-@main.group()
-def catalog() -> None:
-    """Which handles exist: catalogue files, for `hubfs mount --catalog`. See docs/CATALOGUE.md."""
-
-
-@catalog.command("import")
-@click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="[default: catalog.jsonl]")
-def catalog_import(directory: Path, *, output: Path | None) -> None:
-    """Make a catalogue file of DIRECTORY, a checkout of a hub's documentation repository."""
-    click.echo(catalog_command.import_documentation(directory, output or Path("catalog.jsonl")))
-
-
-@catalog.command("ls")
-@click.argument("file", type=click.Path(path_type=Path), required=False)
-def catalog_ls(file: Path | None) -> None:
-    """Show what is in the catalogue FILE (by default the one that `hubfs mount` would use), one handle a line."""
-    for line in catalog_command.lines(file or load({}).catalog):
-        click.echo(line)
-
-
 @main.command()
 @click.argument("archive", type=click.Path(path_type=Path))
 @click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="[default: ARCHIVE.hubfs-index]")
@@ -279,5 +258,5 @@ def index(archive: Path, *, output: Path | None) -> None:
     click.echo(write_index(archive, output, workers=os.cpu_count() or 1))
 
 
-for command in (status, doctor, serve):
+for command in (status, doctor, serve, catalog):
     main.add_command(command)

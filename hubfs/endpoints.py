@@ -1,6 +1,6 @@
 """What a config says of whom to ask: the hub, its bucket, the shared cache, and with which credentials."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -9,12 +9,14 @@ from hubfs.blobs.http.client import HttpClient, HttpSettings
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.store import ObjectStoreSettings
 from hubfs.catalogue import document as catalog_document
+from hubfs.catalogue.catalogue import Catalog
 from hubfs.catalogue.handle import handle_on, is_versioned, parse_handle
 from hubfs.catalogue.provider import Fetch
 from hubfs.errors import InvalidHandle
 from hubfs.hubs.bucket.resolver import GcsResolver
 from hubfs.hubs.offline import OfflineResolver
 from hubfs.hubs.resolver import Form, Resolver
+from hubfs.hubs.tfhub import bundled
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.settings.config import Config
 from hubfs.waiting import Cancellation
@@ -62,6 +64,11 @@ def document_fetcher(config: Config, http: HttpClient) -> Fetch | None:
     if config.hub.startswith("gs://") or config.offline:
         return None
     return lambda etag: catalog_document.fetch(http, config.hub, etag=etag)
+
+
+def bundled_catalogue(config: Config) -> Callable[[], Catalog] | None:
+    """Reads the catalogue that comes with hubfs, for the one hub that it is of; None for every other hub."""
+    return bundled.bundled_catalogue if bundled.is_public_hub(config.hub) else None
 
 
 def store_settings(config: Config, retry: RetryPolicy) -> ObjectStoreSettings:

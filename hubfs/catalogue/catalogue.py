@@ -8,6 +8,7 @@ from hubfs.catalogue.handle import (
     COLLECTION,
     Kind,
     is_name,
+    is_name_segment,
     is_publisher,
     is_version,
     kind_of,
@@ -18,6 +19,7 @@ from hubfs.catalogue.names import NamesByFolder
 from hubfs.errors import InvalidHandle, quoted
 from hubfs.model_id import ModelId
 
+_KAGGLE_SEGMENTS = 5
 _SHORTEST_COLLECTION = 3  # publisher, `collection` and one name segment
 
 
@@ -47,20 +49,50 @@ _MODEL_KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
+class KaggleName:
+    """What Kaggle calls a model: `name` is `OWNER/MODEL/FRAMEWORK/VARIATION/VERSION`.
+
+    `seen`: a redirect of the hub led there. Else the name is deduced: the model has the same variation, and its version
+    the same rank among the versions. Raises `InvalidHandle` for a name that Kaggle cannot have.
+    """
+
+    name: str
+    seen: bool = True
+
+    def __post_init__(self) -> None:
+        segments = self.name.split("/")
+        if len(segments) != _KAGGLE_SEGMENTS or not all(map(is_name_segment, segments)) or not is_version(segments[-1]):
+            raise InvalidHandle(
+                f"'{quoted(self.name)}' is no name at Kaggle: it must read OWNER/MODEL/FRAMEWORK/VARIATION/VERSION"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogEntry:
     """One line of a catalogue.
 
     `handle` is versioned (`google/spice/2`) for models and placeholders, `google/collection/bert` for a collection,
     `google` for a publisher. `documentation` is Markdown. `members` of a collection are handles, versioned or not.
-    Raises `InvalidHandle` for a handle or a member that no hub can have, or that is not of this kind.
+    `format` is the one of the model's files (`saved_model_2` is TF 2; `saved_model` and `hub` are TF 1), `task` what
+    the model is for (`image-classification`).
+    Raises `InvalidHandle` for a handle or a member that no hub can have, or that is not of this kind, and for a format
+    or a task that is no word.
     """
 
     kind: CatalogKind
     handle: str
     documentation: str | None = None
     members: tuple[str, ...] = ()
+    format: str | None = None
+    task: str | None = None
+    kaggle: KaggleName | None = None
 
     def __post_init__(self) -> None:
+        for word in (self.format, self.task):
+            if word is not None and not is_name_segment(word):
+                raise InvalidHandle(
+                    f"'{quoted(word)}' is no word for a format or a task: letters, digits, '_', '.', '-'"
+                )
         if self.kind is CatalogKind.PUBLISHER:
             if not is_publisher(self.handle):
                 raise InvalidHandle(
@@ -93,9 +125,12 @@ class Catalog:
     """What is known of a hub's handles. Immutable; every question is answered from an index.
 
     Of entries with the same handle the first counts, and the others fill in what it does not say.
+    `snapshot`: it was made once, of a hub that went on. The hub may have models, and versions of models, that a
+    snapshot does not list.
     """
 
-    def __init__(self, entries: Iterable[CatalogEntry] = ()) -> None:
+    def __init__(self, entries: Iterable[CatalogEntry] = (), *, snapshot: bool = False) -> None:
+        self._snapshot = snapshot
         self._entries: dict[str, CatalogEntry] = {}
         for entry in entries:
             known = self._entries.setdefault(entry.handle, entry)
@@ -156,6 +191,19 @@ class Catalog:
                 return text.encode(errors="replace")
         return None
 
+    def kaggle(self, handle: str) -> KaggleName | None:
+        """What Kaggle calls the model `handle` (`google/spice/2`); None if the catalogue does not know."""
+        entry = self._entries.get(handle)
+        return None if entry is None else entry.kaggle
+
+    @property
+    def lists_all(self) -> bool:
+        """Whether a directory of numbers that is not in it leads to no model.
+
+        Of an empty catalogue, and of a snapshot, that cannot be said.
+        """
+        return bool(self._entries) and not self._snapshot
+
     def handles(self) -> list[str]:
         """The handles of all models: by name, oldest version first."""
         return [f"{name}/{version}" for name in self._names.named() for version in self.versions(name)]
@@ -164,7 +212,7 @@ class Catalog:
         """Both; where they differ, this one counts. Of an empty one nothing is made anew: they are large."""
         if not (self.entries and other.entries):
             return self if self.entries else other
-        return Catalog((*self.entries, *other.entries))
+        return Catalog((*self.entries, *other.entries), snapshot=not (self.lists_all or other.lists_all))
 
     def _versioned(self, member: str) -> str | None:
         versions = self.versions(member)
@@ -180,4 +228,11 @@ class Catalog:
 
 def _filled(known: CatalogEntry, other: CatalogEntry) -> CatalogEntry:
     documentation = other.documentation if known.documentation is None else known.documentation
-    return replace(known, documentation=documentation, members=known.members or other.members)
+    return replace(
+        known,
+        documentation=documentation,
+        members=known.members or other.members,
+        format=known.format or other.format,
+        task=known.task or other.task,
+        kaggle=known.kaggle or other.kaggle,
+    )

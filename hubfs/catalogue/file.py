@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hubfs.blobs import json_text
-from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
+from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind, KaggleName
 from hubfs.errors import InvalidConfig, InvalidHandle, quoted
 
 MOST_NAMES = 200_000
@@ -17,6 +17,10 @@ catalogue has 9000."""
 
 MOST_CHARACTERS = 64 << 20
 """So are more characters of handles, counted again for every directory above a model: a catalogue keeps those, too."""
+
+
+_SEEN, _RANK = "seen", "rank"
+"""How a name at Kaggle is known: by a redirect, or by the rank of the version."""
 
 
 def parse_catalog(text: str, origin: str) -> list[CatalogEntry]:
@@ -71,7 +75,7 @@ def to_json_lines(entries: Iterable[CatalogEntry]) -> str:
 
 
 def to_tsv(entries: Iterable[CatalogEntry]) -> str:
-    """Kinds and handles, a line each, for people; documentation and members are left out."""
+    """Kinds and handles, a line each, for people; everything else is left out."""
     return "".join(f"{entry.kind.value}\t{entry.handle}\n" for entry in entries)
 
 
@@ -97,6 +101,12 @@ def _from_tsv(line: str) -> CatalogEntry:
     return CatalogEntry(_kind(kind), handle)
 
 
+def _kaggle(name: str | None, known_by: str | None) -> KaggleName | None:
+    if known_by not in (None, _SEEN, _RANK):
+        raise ValueError(f"{quoted(repr(known_by))} does not say how a name at Kaggle is known: {_SEEN}, {_RANK}")
+    return None if name is None else KaggleName(name, seen=known_by != _RANK)
+
+
 def _from_json(line: str) -> CatalogEntry:
     fields = json_text.parse(line)
     handle, documentation, members = fields.get("handle"), fields.get("documentation"), fields.get("members", [])
@@ -104,9 +114,20 @@ def _from_json(line: str) -> CatalogEntry:
         raise ValueError("it needs a 'handle', a text")  # noqa: TRY004 - a value in a file, not an argument
     if documentation is not None and not isinstance(documentation, str):
         raise ValueError("its 'documentation' must be a text")
+    for key in ("format", "task", "kaggle", "kaggle_by"):
+        if not isinstance(fields.get(key), str | None):
+            raise ValueError(f"its '{key}' must be a text")  # noqa: TRY004 - as above
     if not isinstance(members, list) or not all(isinstance(member, str) for member in members):
         raise ValueError("its 'members' must be a list of handles")
-    return CatalogEntry(_kind(fields.get("kind")), handle, documentation, tuple(members))
+    return CatalogEntry(
+        _kind(fields.get("kind")),
+        handle,
+        documentation,
+        tuple(members),
+        fields.get("format"),
+        fields.get("task"),
+        _kaggle(fields.get("kaggle"), fields.get("kaggle_by")),
+    )
 
 
 def _to_json(entry: CatalogEntry) -> dict[str, Any]:
@@ -115,6 +136,12 @@ def _to_json(entry: CatalogEntry) -> dict[str, Any]:
         fields["documentation"] = entry.documentation
     if entry.members:
         fields["members"] = entry.members
+    if entry.format is not None:
+        fields["format"] = entry.format
+    if entry.task is not None:
+        fields["task"] = entry.task
+    if entry.kaggle is not None:
+        fields |= {"kaggle": entry.kaggle.name, "kaggle_by": _SEEN if entry.kaggle.seen else _RANK}
     return fields
 
 

@@ -129,8 +129,8 @@ def _with_versions(segments: tuple[str, ...], candidates: Sequence[InModel], cat
         raise EntryNotFound(f"the catalogue says that {candidates[0].handle} is no model")
     if kind_of(candidates[0].handle.name) is Kind.MODEL:
         return possible[0]
-    # Without a catalogue any directory of numbers could lead to a model; with one, those that it knows (see above).
-    could_lead_on = not catalog.handles() and len(segments) <= MAX_SEGMENTS and all(map(is_name_segment, segments))
+    # Any directory of numbers could lead to a model, unless a catalogue lists all that do.
+    could_lead_on = not catalog.lists_all and len(segments) <= MAX_SEGMENTS and all(map(is_name_segment, segments))
     if segments[-1] in (_MODEL_FILES[kind_of(candidates[0].handle.name)], README) or not could_lead_on:
         return Ambiguous(segments, tuple(possible), None)
     return Ambiguous(segments, tuple(possible), _above_models(segments, catalog))

@@ -27,6 +27,8 @@ _Stamp = tuple[int, int, int]
 class CatalogProvider:
     """A file's catalogue merged with the one of the hub; where they differ, the file counts.
 
+    `bundled` reads the catalogue that comes with hubfs for this hub. It stands in while the hub has none of its own.
+
     The file is read at once, and again when it has changed (looked at once a second, at most). The hub is asked when
     somebody lists, at most once at a time and once in `ttl_s` seconds. Once there was a catalogue, no trouble with
     either takes it away: the last one that could be read stays, and the log says why, once.
@@ -43,12 +45,14 @@ class CatalogProvider:
         *,
         file: Path | None = None,
         fetch: Fetch | None = None,
+        bundled: Callable[[], Catalog] = Catalog,
         hub: str = "the hub",
         ttl_s: float = _HUB_TTL_S,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = file
         self._fetch = fetch
+        self._bundled = bundled
         self._hub_name = hub
         self._ttl_s = ttl_s
         self._timer = timer
@@ -62,7 +66,7 @@ class CatalogProvider:
         self._etag: str | None = None
         self._hub_due_s = timer()
         self._hub_trouble = False
-        self._merged = self._file
+        self._merged: Catalog | None = None
 
     def current(self, *, refresh: bool) -> Catalog:
         """The catalogue. Only if `refresh`, the hub may be asked, and waited for. Raises `Cancelled`."""
@@ -77,7 +81,8 @@ class CatalogProvider:
             except HubfsError as error:  # somebody else's question takes long: the list that is there does
                 _log.info("The catalogue of %s is not waited for: %s", self._hub_name, error)
         with self._lock:
-            return self._merged
+            merged = self._merged
+        return self._merge() if merged is None else merged
 
     def _look_at(self, path: Path) -> None:
         with self._lock:
@@ -135,13 +140,14 @@ class CatalogProvider:
         if catalog is not None:
             self._merge()
 
-    def _merge(self) -> None:
+    def _merge(self) -> Catalog:
         with self._lock:
             file, hub = self._file, self._hub
-        merged = file.merged(hub)
+        merged = file.merged(hub if hub.entries else self._bundled())
         with self._lock:
             if self._file is file and self._hub is hub:  # else whoever changed it merges, too
                 self._merged = merged
+        return merged
 
 
 def _stamp(path: Path) -> _Stamp | None:

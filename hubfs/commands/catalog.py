@@ -1,15 +1,63 @@
 """`hubfs catalog`: makes catalogues and shows them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection
+from difflib import get_close_matches
 from pathlib import Path
 
-from hubfs.catalogue.catalogue import Catalog
+import click
+
+from hubfs.blobs.http.url import redacted
+from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
 from hubfs.catalogue.documentation import read_documentation
 from hubfs.catalogue.file import read_catalog, to_json_lines, to_tsv, write_catalog
 from hubfs.errors import InvalidConfig
+from hubfs.hubs.tfhub.bundled import bundled_catalogue, is_public_hub
+from hubfs.settings.config import load
 
 _STDOUT = Path("-")
+
+
+@click.group()
+def catalog() -> None:
+    """Which handles exist: catalogue files, for `hubfs mount --catalog`. See docs/CATALOGUE.md."""
+
+
+@catalog.command("import")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="[default: catalog.jsonl]")
+def import_(directory: Path, *, output: Path | None) -> None:
+    """Make a catalogue file of DIRECTORY, a checkout of a hub's documentation repository."""
+    click.echo(import_documentation(directory, output or Path("catalog.jsonl")))
+
+
+@catalog.command()
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice([kind.value for kind in CatalogKind], case_sensitive=False),
+    help="Only entries of this kind; may be given several times.",
+)
+@click.option(
+    "--task", "tasks", metavar="TASK", multiple=True, help="Only models for this task, such as text-embedding."
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="json has all that is known, an object a line.  [default: text]",
+)
+def ls(file: Path | None, *, kinds: Collection[str], tasks: Collection[str], format_: str) -> None:
+    """Show what is in the catalogue FILE, one handle a line. Asks no hub.
+
+    Without FILE: what `hubfs mount` would use, which is the file of --catalog, and for https://tfhub.dev the public
+    catalogue that comes with hubfs.
+    """
+    entries = chosen(_configured() if file is None else Catalog(read_catalog(file)), kinds, tasks)
+    click.echo((to_json_lines if format_ == "json" else to_tsv)(entries), nl=False)
 
 
 def import_documentation(directory: Path, output: Path) -> str:
@@ -27,8 +75,29 @@ def import_documentation(directory: Path, output: Path) -> str:
     return f"{output} has {len(entries)} entries: {counts}"
 
 
-def lines(file: Path | None) -> Iterator[str]:
-    """Kind, tab and handle of each entry of the catalogue `file`: a catalogue itself. Raises `InvalidConfig`."""
-    if file is None:
-        raise InvalidConfig("No catalogue is configured: name a FILE, which `hubfs catalog import` makes")
-    yield from to_tsv(read_catalog(file)).splitlines()
+def chosen(catalogue: Catalog, kinds: Collection[str], tasks: Collection[str]) -> list[CatalogEntry]:
+    """The entries of one of `kinds`, and for one of `tasks`; an empty collection lets all pass.
+
+    Raises `InvalidConfig` for a task that no entry has at all: it is mistyped.
+    """
+    known = {entry.task for entry in catalogue.entries if entry.task is not None}
+    for task in tasks:
+        if task not in known:
+            near = ", ".join(get_close_matches(task, known)) or "`hubfs catalog ls --format json` shows the tasks"
+            raise InvalidConfig(f"No model of the catalogue is for the task '{task}'; near it: {near}")
+    return [
+        entry
+        for entry in catalogue.entries
+        if (not kinds or entry.kind.value in kinds) and (not tasks or entry.task in tasks)
+    ]
+
+
+def _configured() -> Catalog:
+    config = load({})
+    public = is_public_hub(config.hub)
+    if config.catalog is None and not public:
+        raise InvalidConfig(
+            f"No catalogue of {redacted(config.hub)} is configured: name a FILE, which `hubfs catalog import` makes"
+        )
+    file = Catalog() if config.catalog is None else Catalog(read_catalog(config.catalog))
+    return file.merged(bundled_catalogue()) if public else file

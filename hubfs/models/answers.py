@@ -95,28 +95,27 @@ class ChangingAnswers:
         self._listed: LRUCache[tuple[str, str], Sequence[str]] = LRUCache(_NAMES_KEPT)
         self._latest: LRUCache[str, Latest] = LRUCache(_NAMES_KEPT)
 
-    def latest(self, name: str) -> str:
+    def latest(self, name: str, catalogued: Collection[str] = ()) -> str:
         """The version that `name` (`google/spice`) stands for.
 
-        A hub that cannot be asked leaves its last answer, else the newest version that is known; one that knows no
-        unversioned names, the newest that it has. Raises `ModelNotFound`, and what kept the hub from answering.
+        A hub that cannot be asked leaves its last answer, else the newest version that is known, else the newest of
+        the versions that are `catalogued`; one that knows no unversioned names, the newest that it has. Raises
+        `ModelNotFound`, and what kept the hub from answering.
         """
         last = self._last_answer(name)
         known = self._known(name)
+        spare = _spare(last, known or catalogued)
         try:
-            version = self._remembered("latest", name, lambda: self._ask_latest(name, known, spare=bool(last or known)))
+            version = self._remembered("latest", name, lambda: self._ask_latest(name, known, spare=spare is not None))
         except Cancelled:
             raise
         except HubfsError as error:
-            # Of the last answer only what is here is of use, unless there is nothing else.
-            if last is not None and (last.version in known or not known):
-                version = last.version
-            elif known:
-                version = max(known, key=int)
-            else:
+            if isinstance(error, ModelNotFound):  # the hub takes back what the catalogue says
+                spare = _spare(last, known)
+            if spare is None:
                 raise
-            self._is_stale(name, version, last, error)
-            return version
+            self._is_stale(name, spare, last, error)
+            return spare
         self._is_fresh(name, version)
         return version
 
@@ -129,10 +128,7 @@ class ChangingAnswers:
             given = self._latest.get(name)
         if given is not None:
             return given.version
-        last, known = self._last_answer(name), {*self._known(name), *catalogued}
-        if last is not None and (last.version in known or not known):
-            return last.version
-        return max(known, key=int) if known else None
+        return _spare(self._last_answer(name), {*self._known(name), *catalogued})
 
     def _ask_latest(self, name: str, known: Collection[str], *, spare: bool) -> str:
         question = f"latest {name}"
@@ -262,3 +258,10 @@ class ChangingAnswers:
         if isinstance(known, ModelNotFound):
             raise known.with_traceback(None)
         return cast("T", known)
+
+
+def _spare(last: LastAnswer | None, known: Collection[str]) -> str | None:
+    """Where `latest` leads without the hub. Of its last answer only what is here is of use, unless nothing else is."""
+    if last is not None and (last.version in known or not known):
+        return last.version
+    return max(known, key=int, default=None)

@@ -237,13 +237,14 @@ class Models:
                 raise refused from None
             return self._openers[location.form](handle, location)
 
-    def latest(self, name: str) -> str:
+    def latest(self, name: str, catalogued: Collection[str] = ()) -> str:
         """The version that `name` (`google/spice`) stands for.
 
-        A hub that cannot be asked leaves its last answer, else the newest version that is known; one that knows no
-        unversioned names, the newest that it has. Raises `ModelNotFound`, and what kept the hub from answering.
+        A hub that cannot be asked leaves its last answer, else the newest version that is known, else the newest of
+        the versions that are `catalogued`; one that knows no unversioned names, the newest that it has. Raises
+        `ModelNotFound`, and what kept the hub from answering.
         """
-        return self._answers.latest(name)
+        return self._answers.latest(name, catalogued)
 
     def expected_latest(self, name: str, catalogued: Collection[str]) -> str:
         """Where `latest` of `name` leads, as far as that is known; asks the hub only where no version is known.

@@ -170,7 +170,7 @@ class VirtualTree:
         """The target of a symlink, relative. Raises `NotASymlink` for whatever else exists."""
         match self._place(path):
             case Latest(name):
-                return self._models.latest(name)
+                return self._models.latest(name, self._catalog.current(refresh=False).versions(name))
             case CollectionLink(target):
                 return target
             case Control(segments):
@@ -268,12 +268,14 @@ class VirtualTree:
         folder = "/".join(segments)
         listed = self._models.children(folder)
         names = {*self._models.known_children(folder), *catalog.children(segments), *(listed or ())}
-        versions = {*catalog.versions(folder), *self._models.known_versions(folder)}
+        known = self._models.known_versions(folder)
+        versions = {*catalog.versions(folder), *known}
         if is_name(segments):
             if listed is not None and not is_typed(segments):
                 versions.update(filter(is_version, listed))
-            elif listed is not None or not catalog.children(segments):
-                # The catalogue does not know; and of numbers below a typed name, a listing does not tell versions.
+            elif listed is not None or not catalog.children(segments) or (known and not catalog.lists_all):
+                # The catalogue does not know; or it is a snapshot of a model in use, of which a server may wait for the
+                # next version; and of numbers below a typed name, a listing does not tell versions.
                 versions.update(self._models.versions(folder))
         found = dict.fromkeys(names | versions, NodeKind.DIRECTORY)
         if versions:

@@ -3,13 +3,9 @@ import time
 import pytest
 
 from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
-from hubfs.catalogue.file import read_catalog
 from hubfs.catalogue.handle import Kind, kind_of, parse_handle
 from hubfs.errors import InvalidHandle
-from tests.support.paths import ROOT
-
-PUBLIC = ROOT.parent / "shared" / "catalogue" / "handles.tsv"
-needs_public = pytest.mark.skipif(not PUBLIC.exists(), reason="the list of public handles is not beside the checkout")
+from hubfs.hubs.tfhub.bundled import bundled_catalogue
 
 
 def module(handle: str, documentation: str | None = None) -> CatalogEntry:
@@ -187,9 +183,8 @@ def test_a_member_that_no_hub_can_have_is_refused(member: str):
         collection("google/collection/c", member)
 
 
-@needs_public
 def test_every_public_model_is_reached_by_listing_from_the_root():
-    entries = read_catalog(PUBLIC)
+    entries = bundled_catalogue().entries
     catalog = Catalog(entries)
     models = [entry for entry in entries if entry.kind.model_kind is not None]
     assert len(models) > 1000
@@ -205,9 +200,8 @@ def test_every_public_model_is_reached_by_listing_from_the_root():
     assert sorted(catalog.handles()) == sorted(entry.handle for entry in models)
 
 
-@needs_public
 def test_a_real_catalogue_is_indexed_and_listed_in_no_time():
-    entries = read_catalog(PUBLIC)
+    entries = bundled_catalogue().entries
     start_s = time.perf_counter()
     catalog = Catalog(entries)
     built_s = time.perf_counter() - start_s

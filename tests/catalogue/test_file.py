@@ -5,14 +5,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
+from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind, KaggleName
 from hubfs.catalogue.file import parse_catalog, read_catalog, to_json_lines, to_tsv, write_catalog
 from hubfs.errors import InvalidConfig
 
 SPICE = CatalogEntry(CatalogKind.MODULE, "google/spice/2", "# Module google/spice/2\n\nPitch « ζ » \u2028 end\n")
 BERT = CatalogEntry(CatalogKind.COLLECTION, "google/collection/bert", members=("google/bert", "google/bert/1"))
 GOOGLE = CatalogEntry(CatalogKind.PUBLISHER, "google")
-ENTRIES = [SPICE, BERT, GOOGLE]
+KNOWN = CatalogEntry(
+    CatalogKind.MODULE,
+    "google/yamnet/1",
+    format="saved_model_2",
+    task="audio-event-classification",
+    kaggle=KaggleName("google/yamnet/tensorFlow2/yamnet/1", seen=False),
+)
+ENTRIES = [SPICE, BERT, GOOGLE, KNOWN]
 
 
 def test_tab_separated_lines_are_read_with_comments_and_blank_lines(tmp_path: Path):
@@ -32,7 +39,12 @@ def test_what_is_written_is_read_back(tmp_path: Path):
     path = tmp_path / "new" / "folder" / "catalog.jsonl"
     write_catalog(path, ENTRIES)
     assert read_catalog(path) == ENTRIES
-    assert [json.loads(line)["kind"] for line in path.read_text().splitlines()] == ["Module", "Collection", "Publisher"]
+    assert [json.loads(line)["kind"] for line in path.read_text().splitlines()] == [
+        "Module",
+        "Collection",
+        "Publisher",
+        "Module",
+    ]
 
 
 @given(st.text())
@@ -64,7 +76,10 @@ def test_the_two_formats_may_be_mixed():
 
 
 def test_the_short_form_keeps_kinds_and_handles():
-    assert to_tsv(ENTRIES) == "Module\tgoogle/spice/2\nCollection\tgoogle/collection/bert\nPublisher\tgoogle\n"
+    assert (
+        to_tsv([SPICE, BERT, GOOGLE])
+        == "Module\tgoogle/spice/2\nCollection\tgoogle/collection/bert\nPublisher\tgoogle\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,6 +97,16 @@ def test_the_short_form_keeps_kinds_and_handles():
         ('{"kind": null, "handle": "google/spice/2"}', "None is no kind"),
         ('{"kind": ["Module"], "handle": "google/spice/2"}', "is no kind"),
         ('{"kind": "Module", "handle": "google/spice/2", "documentation": 1}', "'documentation' must be a text"),
+        ('{"kind": "Module", "handle": "google/spice/2", "task": 1}', "'task' must be a text"),
+        ('{"kind": "Module", "handle": "google/spice/2", "task": "a\\u001bb"}', "no word for a format or a task"),
+        ('{"kind": "Module", "handle": "google/spice/2", "format": ""}', "no word for a format or a task"),
+        ('{"kind": "Module", "handle": "google/spice/2", "kaggle": "google/spice/2"}', "no name at Kaggle"),
+        ('{"kind": "Module", "handle": "google/spice/2", "kaggle": "a/../b/c/2"}', "no name at Kaggle"),
+        ('{"kind": "Module", "handle": "google/spice/2", "kaggle": "a/b/c/d/e"}', "no name at Kaggle"),
+        (
+            '{"kind": "Module", "handle": "a/b/1", "kaggle": "a/b/c/d/1", "kaggle_by": "x"}',
+            "how a name at Kaggle is known",
+        ),
         ('{"kind": "Collection", "handle": "a/collection/b", "members": "a/b/1"}', "'members' must be a list"),
         ('{"kind": "Collection", "handle": "a/collection/b", "members": [1]}', "'members' must be a list"),
         ('{"kind": "Collection", "handle": "a/collection/b", "members": ["../etc"]}', "no member"),

@@ -1,10 +1,25 @@
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 from hubfs.catalogue.file import parse_catalog, read_catalog
-from hubfs.commands.catalog import import_documentation, lines
+from hubfs.cli import main
+from hubfs.commands.catalog import import_documentation
 from hubfs.errors import InvalidConfig
+from hubfs.hubs.tfhub.bundled import bundled_catalogue
+
+
+def run(*arguments: object, environment: Mapping[str, str | None] | None = None) -> Result:
+    mine: dict[str, str | None] = {"HUBFS_CATALOG": None, "HUBFS_HUB": None, "HUBFS_CONFIG": None}
+    return CliRunner().invoke(main, ["catalog", "ls", *map(str, arguments)], env={**mine, **(environment or {})})
+
+
+def shown(*arguments: object, environment: Mapping[str, str | None] | None = None) -> str:
+    done = run(*arguments, environment=environment)
+    assert done.exit_code == 0, done.output
+    return done.output
 
 
 @pytest.fixture
@@ -41,12 +56,50 @@ def test_an_import_to_stdout_is_the_catalogue_itself(checkout: Path):
 def test_a_listing_is_a_catalogue_again(tmp_path: Path):
     file = tmp_path / "handles.tsv"
     file.write_text("# ours\n\nModule\tgoogle/spice/2\nPublisher\tgoogle\n")
-    assert list(lines(file)) == ["Module\tgoogle/spice/2", "Publisher\tgoogle"]
+    assert shown(file).splitlines() == ["Module\tgoogle/spice/2", "Publisher\tgoogle"]
+    assert parse_catalog(shown(file, "--format", "json"), "stdout") == read_catalog(file)
 
 
-def test_a_listing_of_no_file_says_how_to_get_one():
-    with pytest.raises(InvalidConfig, match="hubfs catalog import"):
-        list(lines(None))
+def test_a_listing_of_the_public_hub_needs_no_file_and_no_network():
+    entries = parse_catalog(shown("--format", "json"), "stdout")
+    assert entries == [*bundled_catalogue().entries]
+    assert len(shown().splitlines()) == len(entries)
+
+
+def test_a_listing_is_of_the_kinds_and_tasks_that_are_asked_for():
+    by_task = parse_catalog(shown("--task", "text-embedding", "--format", "json"), "stdout")
+    assert len(by_task) == 367
+    assert {entry.task for entry in by_task} == {"text-embedding"}
+    lines = shown("--kind", "coral", "--kind", "Tfjs").splitlines()
+    assert {line.partition("\t")[0] for line in lines} == {"Coral", "Tfjs"}
+    assert len(lines) == 3 + 358
+    both = shown("--kind", "Module", "--task", "audio-pitch-extraction").splitlines()
+    assert both == ["Module\tgoogle/spice/1", "Module\tgoogle/spice/2"]
+    assert shown("--kind", "Lite", "--task", "audio-pitch-extraction") == ""
+
+
+def test_a_task_that_is_mistyped_is_named_with_those_near_it():
+    done = run("--task", "text-embeding")
+    assert done.exit_code == 1
+    assert "for the task 'text-embeding'; near it: text-embedding" in done.output
+
+
+def test_the_configured_file_is_merged_with_the_public_catalogue(tmp_path: Path):
+    file = tmp_path / "handles.tsv"
+    file.write_text("Module\tus/ours/1\nPlaceholder\tgoogle/spice/2\n")
+    lines = shown(environment={"HUBFS_CATALOG": str(file)}).splitlines()
+    assert lines[:2] == ["Module\tus/ours/1", "Placeholder\tgoogle/spice/2"]
+    assert "Module\tgoogle/spice/1" in lines
+    assert "Module\tgoogle/spice/2" not in lines
+    elsewhere = {"HUBFS_CATALOG": str(file), "HUBFS_HUB": "https://mirror.example"}
+    assert shown(environment=elsewhere).splitlines() == lines[:2]
+
+
+def test_of_another_hub_a_listing_without_a_file_says_how_to_get_one():
+    done = run(environment={"HUBFS_HUB": "https://user:secret@mirror.example"})
+    assert done.exit_code == 1
+    assert "hubfs catalog import" in done.output
+    assert "secret" not in done.output
 
 
 def test_an_import_that_finds_nothing_writes_nothing(tmp_path: Path):

@@ -9,15 +9,19 @@ from pathlib import Path
 import pytest
 
 from tests.serve.serving import serving, write_model
-from tests.support.catalogue import FILES, SAVED_MODEL, Handles, HandlesHub, handles_hub, made_up_handles, read_handles
+from tests.support.catalogue import (
+    FILES,
+    SAVED_MODEL,
+    Handles,
+    HandlesHub,
+    handles_hub,
+    made_up_handles,
+    public_handles,
+)
 from tests.support.files import files, listed
 from tests.support.mount import Machine, Mount, eventually, is_mounted, mounted
-from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.mounted
-
-REAL = ROOT.parent / "shared" / "catalogue" / "handles.tsv"
-"""Handles of the public catalogue; not a part of this project, and not everywhere."""
 
 
 @pytest.fixture
@@ -27,13 +31,10 @@ def binding() -> str:
 
 @pytest.fixture(
     scope="module",
-    params=[
-        "made up",
-        pytest.param("real", marks=pytest.mark.skipif(not REAL.exists(), reason=f"{REAL} is not here")),
-    ],
+    params=["made up", "real"],
 )
 def handles(request: pytest.FixtureRequest) -> Handles:
-    return made_up_handles() if request.param == "made up" else read_handles(REAL)
+    return made_up_handles() if request.param == "made up" else public_handles()
 
 
 @pytest.fixture(scope="module")

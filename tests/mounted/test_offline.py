@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 
 from hubfs.models.answers import AnswersSettings
 from tests.conftest import SMALL, MountHub
+from tests.support.catalogue import public_handles
 from tests.support.files import files
 from tests.support.hosted import manifest, put, put_tfjs
 from tests.support.http_origin import Answer, HttpOrigin, stall_first
@@ -335,3 +336,56 @@ def test_a_last_answer_that_was_spoiled_on_the_disk_is_as_good_as_none(
 def _latest(hub: Mount) -> dict[str, object]:
     (latest,) = hub.status()["latest"]
     return dict(latest)
+
+
+def test_a_fresh_mount_of_the_public_hub_lists_everything_with_no_network(machine: Machine, tmp_path: Path) -> None:
+    models, collections = public_handles().models, public_handles().collections
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # a proxy that takes connections, and never says a word
+        proxy = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        user = machine.with_environment(HTTPS_PROXY=proxy, https_proxy=proxy, NO_PROXY="", no_proxy="")
+        with mounted(user, tmp_path / "hub", "https://tfhub.dev") as hub:
+            begun_s = time.monotonic()
+            assert {"google", "tensorflow", "deepmind"} < {*os.listdir(hub.path)}
+            assert time.monotonic() - begun_s < LISTING_PATIENCE_S, (
+                "nobody waits so long who can be shown the catalogue"
+            )
+            assert sorted(os.listdir(hub.path / "google" / "spice")) == ["1", "2", "latest"]
+            assert (hub.path / "google" / "spice" / "latest").readlink() == Path("2")
+            walked = "tensorflow/tfjs-model/deeplab/ade20k/1/quantized/2"
+            assert sorted(os.listdir(hub.path / walked)) == ["1", "latest"]
+            assert {f"{walked}/1", "google/spice/2"} < {*_listed(hub.path, models)} == {*models}
+            for collection, members in collections.items():
+                links = os.listdir(hub.path / collection)
+                assert len(links) == len(members), collection
+            assert hub.status()["http"]["bytes_received"] == 0
+
+
+def test_offline_the_public_catalogue_is_listed_and_nobody_is_asked(
+    machine: Machine, kept_off: dict[str, str], attempts: Path, tmp_path: Path
+) -> None:
+    user = machine.with_environment(**kept_off)
+    with mounted(user, tmp_path / "hub", "https://tfhub.dev", "--offline") as hub:
+        spice = hub.path / "google" / "spice"
+        assert sorted(os.listdir(spice)) == ["1", "2", "latest"]
+        assert (spice / "latest").readlink() == Path("2")
+        assert errno_of((spice / "2").stat) == errno.EHOSTUNREACH
+    assert not attempts.exists(), attempts.read_text()
+
+
+def test_of_another_hub_nothing_of_the_public_catalogue_is_shown(
+    machine: Machine, hub_origin: HttpOrigin, tmp_path: Path
+) -> None:
+    with mounted(machine, tmp_path / "hub", hub_origin.url) as hub:
+        assert os.listdir(hub.path) == [".hubfs"]
+        assert os.listdir(hub.path / "google") == []
+
+
+def _listed(folder: Path, models: Container[str], above: str = "") -> Iterator[str]:
+    """The model roots that a walk by listings alone meets: no name is looked up but those of directories above."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name != ".hubfs"]
+    for name in names:
+        if above + name in models:
+            yield above + name
+        else:
+            yield from _listed(folder / name, models, f"{above}{name}/")

@@ -16,9 +16,9 @@ from hubfs.serve.models import ModelDirectory
 from hubfs.sources.single_file import FileSource
 from hubfs.sources.tfjs import TfjsSource
 from tests.serve.serving import serving, write_model
+from tests.support.catalogue import public_handles
 from tests.support.hosted import manifest
 from tests.support.http_clients import http_client
-from tests.support.paths import ROOT
 
 TIMEOUT_S = 30
 LITE = "?lite-format=tflite"
@@ -26,7 +26,6 @@ TFJS_FILE = "?tfjs-format=file"
 TFJS = "google/tfjs-model/spice/2/default"
 TFJS_FILES = {"model.json": manifest(["group1-shard1of1.bin", "sub/a b.bin"]), "group1-shard1of1.bin": b"w" * 5000}
 TFJS_FILES["sub/a b.bin"] = b"odd"
-CATALOGUE = ROOT.parent / "shared" / "catalogue" / "handles.tsv"
 
 
 def tflite(seed: int) -> bytes:
@@ -218,14 +217,12 @@ def test_the_page_says_how_to_use_the_kind(hub: str, handle: str, shown: str, li
     assert "tf-hub-format" not in page
 
 
-@pytest.mark.skipif(not CATALOGUE.exists(), reason="the list of real handles is not beside this checkout")
 def test_every_real_typed_handle_is_found_in_a_directory_of_them_all(tmp_path: Path):
     files = {"Lite": "model.tflite", "Coral": "model.tflite", "Tfjs": "model.json"}
-    rows = [line.split("\t") for line in CATALOGUE.read_text().splitlines()]
-    handles = sorted(text for kind, text in rows if kind in files)
-    for kind, text in rows:
-        if kind in files:
-            write(tmp_path, f"{text}/{files[kind]}", b"x")
+    typed = {text: kind for text, kind in public_handles().models.items() if kind in files}
+    handles = sorted(typed)
+    for text, kind in typed.items():
+        write(tmp_path, f"{text}/{files[kind]}", b"x")
     models = ModelDirectory(tmp_path)
     assert sorted(map(str, models.below())) == handles
     for text in handles:

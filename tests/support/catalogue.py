@@ -6,8 +6,9 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+from hubfs.catalogue.catalogue import CatalogKind
+from hubfs.hubs.tfhub.bundled import bundled_catalogue
 from tests.support.archives import tar_of
 from tests.support.hosted import manifest
 from tests.support.http_origin import Answer, HttpOrigin, Request, Resource
@@ -77,14 +78,13 @@ def made_up_handles(count: int = 300, seed: int = 7) -> Handles:
     )
 
 
-def read_handles(table: Path) -> Handles:
-    """Those in lines of kind, tab, handle. Collections have no models there."""
-    rows = [line.split("\t") for line in table.read_text().splitlines()]
-    of_kind = {kind: [handle for other, handle in rows if other == kind] for kind in ("Placeholder", "Collection")}
+def public_handles() -> Handles:
+    """Those of the public catalogue that comes with hubfs."""
+    entries = bundled_catalogue().entries
     return Handles(
-        {handle: kind for kind, handle in rows if kind in FILES},
-        of_kind["Placeholder"],
-        {handle: [] for handle in of_kind["Collection"]},
+        {entry.handle: entry.kind.value for entry in entries if entry.kind.value in FILES},
+        [entry.handle for entry in entries if entry.kind is CatalogKind.PLACEHOLDER],
+        {entry.handle: [*entry.members] for entry in entries if entry.kind is CatalogKind.COLLECTION},
     )
 
 

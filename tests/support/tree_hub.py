@@ -2,14 +2,14 @@
 
 import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hubfs.blobs.blob import Blob
 from hubfs.cache.block_cache import Release
 from hubfs.cache.disk.indexes import Index
 from hubfs.cache.memory import MemoryTier
-from hubfs.catalogue.catalogue import CatalogEntry
+from hubfs.catalogue.catalogue import Catalog, CatalogEntry
 from hubfs.catalogue.document import CatalogDocument
 from hubfs.catalogue.file import to_json_lines
 from hubfs.catalogue.provider import CatalogProvider
@@ -41,7 +41,7 @@ class TreeHub:
     """A resolver of `archives` (handle → bytes), which counts what it is asked, and `tree`, the tree of what it has.
 
     `listing`: whether it lists; `trouble`: what it answers instead, by handle or name, or for everything as "".
-    `document`: the catalogue that the hub itself has.
+    `document`: the catalogue that the hub itself has; `bundled`: the one that comes with hubfs.
     """
 
     hub = cached_as = HUB
@@ -53,6 +53,7 @@ class TreeHub:
         *,
         catalog: Path | None = None,
         document: Sequence[CatalogEntry] = (),
+        bundled: Callable[[], Catalog] = Catalog,
         listing: bool = False,
     ) -> None:
         self.desk = desk
@@ -85,6 +86,7 @@ class TreeHub:
             desk.cancellation,
             file=catalog,
             fetch=self.fetch if document else None,
+            bundled=bundled,
             hub=HUB,
             timer=lambda: self.now_s,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
-from hubfs.catalogue.file import read_catalog, to_json_lines
+from hubfs.catalogue.file import to_json_lines
 from hubfs.catalogue.handle import kind_of, parse_handle
 from hubfs.errors import (
     AccessDenied,
@@ -23,15 +23,12 @@ from hubfs.errors import (
     TimedOut,
     Unavailable,
 )
+from hubfs.hubs.tfhub.bundled import bundled_catalogue
 from hubfs.tree.control_files import MODULES
 from hubfs.tree.node import Node, NodeKind
 from tests.support.archives import tar_of
-from tests.support.paths import ROOT
 from tests.support.streams import Desk
 from tests.support.tree_hub import TreeHub, attributes_of
-
-PUBLIC = ROOT.parent / "shared" / "catalogue" / "handles.tsv"
-needs_public = pytest.mark.skipif(not PUBLIC.exists(), reason="the list of public handles is not beside the checkout")
 
 SPICE_JS = "google/tfjs-model/spice/2/default"
 ARCHIVES = {
@@ -374,10 +371,9 @@ class TestModules:
             assert hub.documents <= 1
 
 
-@needs_public
 @pytest.mark.parametrize("with_catalogue", [True, False])
 def test_every_public_handle_is_a_model_root_and_what_is_above_is_not(make: MakeHub, with_catalogue: bool) -> None:  # noqa: FBT001 - a case
-    entries = read_catalog(PUBLIC)
+    entries = bundled_catalogue().entries
     models = {entry.handle: entry.kind for entry in entries if entry.kind.model_kind is not None}
     assert len(models) > 1000
     archive = tar_of({"model": b"bytes"})
@@ -404,9 +400,68 @@ def test_every_public_handle_is_a_model_root_and_what_is_above_is_not(make: Make
                 assert entry.kind is CatalogKind.PLACEHOLDER or not with_catalogue
 
 
-@needs_public
+class TestBundled:
+    """The catalogue that comes with hubfs is a snapshot: it shows what there was, and denies nothing."""
+
+    QUANTIZED = "tensorflow/tfjs-model/deeplab/ade20k/1/quantized/2"
+    NEW = "newcomer/tfjs-model/ears/3/default/1"
+
+    @pytest.fixture
+    def hub(self, make: MakeHub) -> TreeHub:
+        # As the public hub, this one answers to names without a version, and so to what a version could be.
+        handles = (self.QUANTIZED, f"{self.QUANTIZED}/1", "google/spice/2", "google/spice/3", self.NEW)
+        archives = {handle: tar_of({"model": handle.encode()}) for handle in handles}
+        return make(archives=archives, bundled=bundled_catalogue)
+
+    def test_a_typed_name_is_walked_though_its_prefix_answers(self, hub: TreeHub) -> None:
+        assert names(hub, f"/{self.QUANTIZED}") == ["1", "latest"]
+        file = hub.tree.open(f"/{self.QUANTIZED}/1/model")
+        assert file.blob.read_at(0, 100) == f"{self.QUANTIZED}/1".encode()
+        assert handle_at(hub, f"/{self.QUANTIZED}") is None
+        assert hub.asked == [f"{self.QUANTIZED}/1"]
+
+    def test_a_version_that_it_does_not_have_is_asked_for(self, hub: TreeHub) -> None:
+        assert handle_at(hub, "/google/spice/3") == "google/spice/3"
+        with pytest.raises(ModelNotFound):
+            hub.tree.stat("/google/spice/4")
+
+    def test_a_typed_model_of_a_new_publisher_is_found(self, hub: TreeHub) -> None:
+        for depth in range(1, 6):
+            assert hub.tree.stat("/" + "/".join(self.NEW.split("/")[:depth])) == Node(DIRECTORY)
+        assert handle_at(hub, f"/{self.NEW}/model") == self.NEW
+
+    def test_versions_are_asked_for_once_a_model_is_in_use(self, hub: TreeHub) -> None:
+        assert names(hub, "/google/spice") == ["1", "2", "latest"]
+        assert hub.asked == []
+        hub.tree.stat("/google/spice/2")
+        assert names(hub, "/google/spice") == ["1", "2", "3", "latest"]
+
+    def test_without_the_hub_everything_above_the_models_is_shown(self, make: MakeHub) -> None:
+        models = {entry.handle for entry in bundled_catalogue().entries if entry.kind.model_kind is not None}
+        hub = make(archives=dict.fromkeys(models, b""), bundled=bundled_catalogue)
+        hub.trouble[""] = DOWN
+        paths = {*walk(hub)}
+        assert {f"/{handle}" for handle in models} <= paths
+        assert hub.tree.readlink("/google/collection/bert/google_bert_uncased_L-12_H-768_A-12_1") == (
+            "../../../google/bert_uncased_L-12_H-768_A-12/1"
+        )
+        assert hub.asked == []
+        assert hub.tree.readlink("/google/spice/latest") == "2"
+
+    def test_the_document_of_the_hub_stands_in_its_place(self, make: MakeHub) -> None:
+        hub = make(document=CATALOG, bundled=bundled_catalogue)
+        assert names(hub, "/") == [".hubfs", "google"]
+        assert names(hub, "/google/spice") == ["2", "README.md", "latest"]
+
+    def test_a_file_is_merged_with_it_and_counts_where_they_differ(self, make: MakeHub) -> None:
+        entries = [CatalogEntry(CatalogKind.PLACEHOLDER, "google/spice/2"), CatalogEntry(CatalogKind.MODULE, "us/a/1")]
+        hub = make(entries, bundled=bundled_catalogue)
+        assert names(hub, "/google/spice") == ["1", "latest"]
+        assert {"deepmind", "us"} < {*names(hub, "/")}
+
+
 def test_the_public_catalogue_is_listed_in_no_time(make: MakeHub) -> None:
-    entries = read_catalog(PUBLIC)
+    entries = bundled_catalogue().entries
     hub = make(entries, archives={entry.handle: b"" for entry in entries if entry.kind.model_kind is not None})
     began_s = time.perf_counter()
     paths = {*walk(hub)}

@@ -10,6 +10,7 @@ WORDS = (
     *(kind.value.encode() for kind in CatalogKind),
     *(b'"kind":', b'"handle":', b'"documentation":', b'"members":', b"google/spice/2", b"google/collection/a", b"\t"),
     *(b"/collection/", b"/lite-model/", b"/tfjs-model/", b"[" * 60, b"1e999", b"\\ud800", b"](", b"https://tfhub.dev/"),
+    *(b'"format":', b'"task":', b'"kaggle":', b'"kaggle_by":', b"google/spice/tensorFlow1/spice/2", b"seen", b"rank"),
 )
 
 _MOST_NAMES_PER_BYTE = 64
@@ -28,7 +29,7 @@ def fuzz(data: bytes) -> None:
     plain = [CatalogEntry(entry.kind, entry.handle) for entry in entries]
     assert parse_catalog(to_tsv(entries), "itself") == plain
     catalog = Catalog(entries)
-    kept_bytes = sum(len(folder) + sum(map(len, names)) for folder, names in catalog._children.items())
+    kept_bytes = sum(len(folder) + sum(map(len, names)) for folder, names in catalog._names._children.items())
     assert kept_bytes <= _MOST_NAMES_PER_BYTE * (len(data) + 64), f"{kept_bytes} bytes of names from {len(data)}"
     for handle in catalog.handles():
         assert catalog.is_model(handle)

@@ -1,0 +1,94 @@
+"""The public catalogue that comes with hubfs."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hubfs.catalogue.catalogue import CatalogKind, KaggleName
+from hubfs.hubs.tfhub.bundled import bundled_catalogue, is_public_hub
+
+
+def test_every_public_handle_is_in_it_with_what_is_known_of_the_model():
+    entries = bundled_catalogue().entries
+    collections = [entry for entry in entries if entry.kind is CatalogKind.COLLECTION]
+    models = [entry for entry in entries if entry.kind is not CatalogKind.COLLECTION]
+    assert len(models) == 2730
+    assert (len(collections), sum(len(entry.members) for entry in collections)) == (44, 821)
+    assert sum(entry.kaggle is not None for entry in models) == 941
+    assert sum(entry.kaggle is not None and entry.kaggle.seen for entry in models) == 682
+    (spice,) = [entry for entry in entries if entry.handle == "google/spice/2"]
+    assert (spice.format, spice.task) == ("saved_model", "audio-pitch-extraction")
+
+
+@pytest.mark.parametrize(
+    ("handle", "name"),
+    [
+        ("google/spice/2", KaggleName("google/spice/tensorFlow1/spice/2")),
+        ("deepmind/biggan-128/1", KaggleName("deepmind/biggan/tensorFlow1/128/1", seen=False)),
+        ("google/lite-model/spice/1", None),
+        ("nobody/nothing/1", None),
+    ],
+)
+def test_it_knows_what_kaggle_calls_a_model(handle: str, name: KaggleName | None):
+    assert bundled_catalogue().kaggle(handle) == name
+
+
+def test_every_member_of_a_collection_leads_to_a_model_that_it_has():
+    catalogue = bundled_catalogue()
+    for entry in catalogue.entries:
+        if entry.kind is CatalogKind.COLLECTION:
+            members = catalogue.collection(entry.handle)
+            assert members
+            assert all(map(catalogue.is_model, members)), entry.handle
+
+
+def test_it_is_read_in_tens_of_milliseconds_and_once():
+    bundled_catalogue.cache_clear()
+    begun_s = time.process_time()  # of the processor: others work on this machine, too
+    first = bundled_catalogue()
+    took_s = time.process_time() - begun_s
+    print(f"read in {took_s * 1000:.1f} ms")
+    assert took_s < 0.5  # ten times what it takes
+    assert bundled_catalogue() is first
+
+
+def test_a_command_that_needs_no_catalogue_reads_none():
+    program = """if True:
+        import sys
+        from hubfs.cli import main
+        opened = []
+        sys.addaudithook(lambda event, arguments: opened.append(arguments[0]) if event == "open" else None)
+        try:
+            main(["--help"])
+        finally:
+            assert not [path for path in opened if str(path).endswith(".tsv")], opened
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "url", ["https://tfhub.dev", "https://tfhub.dev/", "https://TFHUB.dev:443", "https://a:b@tfhub.dev"]
+)
+def test_it_is_of_the_public_hub(url: str):
+    assert is_public_hub(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://tfhub.dev",
+        "https://tfhub.dev/mirror",
+        "https://tfhub.dev:8443",
+        "https://tfhub.dev.example",
+        "https://mirror.example/tfhub.dev",
+        "gs://tfhub.dev",
+        "https://tfhub.dev:port",
+        "",
+    ],
+)
+def test_it_is_of_no_other_hub(url: str):
+    assert not is_public_hub(url)
