@@ -1,4 +1,4 @@
-"""Waits: one signal that ends them all when the mount goes away, and callers that share one answer."""
+"""Waits: one signal that ends them all when the mount goes away; callers that share one answer; answers that hold."""
 
 import logging
 import threading
@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
+
+from cachetools import LRUCache, TTLCache
 
 from hubfs.errors import Cancelled, TimedOut
 
@@ -131,21 +134,148 @@ class SingleFlight(Generic[K, V]):
 
         Everybody gets what the work returned or raised. Raises `TimedOut` and `Cancelled` to those who wait.
         """
+        flight, mine = self._claim(key)
+        if not mine:
+            return await_result(flight, self._cancellation, self._timeout_s, str(key))
+        self._fly(key, work, flight)
+        return flight.result()
+
+    def behind(self, key: K, work: Callable[[], V]) -> "Future[V]":
+        """The flight of `key`, which goes on without its caller: begun in a thread of its own, unless there is one."""
+        flight, mine = self._claim(key)
+        if mine:
+            try:
+                # Not a pool: the interpreter would wait for its threads, and for their connections, when it ends.
+                threading.Thread(target=self._fly, args=(key, work, flight), name=f"ask {key}", daemon=True).start()
+            except RuntimeError:  # no thread left
+                self._fly(key, work, flight)
+        return flight
+
+    def flight(self, key: K) -> "Future[V] | None":
+        """The flight of `key`, if there is one."""
+        with self._lock:
+            return self._flights.get(key)
+
+    def _claim(self, key: K) -> "tuple[Future[V], bool]":
+        """The flight of `key`, and whether the caller has to fly it."""
         with self._lock:
             flight = self._flights.get(key)
-            mine: Future[V] | None = None
-            if flight is None:
-                mine = self._flights[key] = Future()
-        if flight is not None:
-            return await_result(flight, self._cancellation, self._timeout_s, str(key))
-        assert mine is not None  # noqa: S101 - tells the type checker what the lines above did
+            if flight is not None:
+                return flight, False
+            mine = self._flights[key] = Future()
+            return mine, True
+
+    def _fly(self, key: K, work: Callable[[], V], flight: "Future[V]") -> None:
         try:
             try:
                 result = work()
             finally:
                 with self._lock:  # before anybody hears of it, so that whoever tries again begins anew
                     del self._flights[key]
-            mine.set_result(result)
+            flight.set_result(result)
         except BaseException as error:  # noqa: BLE001 - whatever happened belongs to all who wait
-            mine.set_exception(error)
-        return mine.result()
+            flight.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer(Generic[V]):
+    """`error` is the answer if there is one, else `value`."""
+
+    value: V | None
+    error: Exception | None = None
+
+
+class Remembered(Generic[K, V]):
+    """Answers that hold for a while: each question is asked by one caller at a time, and once in `ttl_s`.
+
+    An error that is one of `answers` ("no such model") holds as long as another answer; other errors are not kept.
+    Of at most `most` questions answers are kept. With `keep_last` the last value of each stays for callers who can do
+    with an old one (`last`). `timeout_s` bounds the wait for another caller's question.
+
+    `_lock` guards `_answers` and `_last`; it is taken last, and nobody is asked under it.
+    """
+
+    def __init__(
+        self,
+        cancellation: Cancellation,
+        *,
+        ttl_s: float,
+        timeout_s: float,
+        most: int = 10_000,
+        answers: tuple[type[Exception], ...] = (),
+        keep_last: bool = False,
+        timer: Callable[[], float] = monotonic,
+    ) -> None:
+        self._errors = answers
+        self._keeps_last = keep_last
+        self._flights: SingleFlight[K, V] = SingleFlight(cancellation, timeout_s)
+        self._lock = threading.Lock()
+        self._answers: TTLCache[K, _Answer[V]] = TTLCache(most, ttl_s, timer)
+        self._last: LRUCache[K, V] = LRUCache(most)
+
+    def get(self, key: K, ask: Callable[[], V]) -> V:
+        """The answer that holds, else what `ask` returns or raises. Raises `TimedOut` and `Cancelled` to who waits."""
+        known = self._holding(key)
+        return self._flights.run(key, lambda: self._ask(key, ask)) if known is None else _given(known)
+
+    def behind(self, key: K, ask: Callable[[], V]) -> "Future[V]":
+        """The answer that holds, else the one that is on its way; `ask` runs in a thread of its own."""
+        known = self._holding(key)
+        if known is None:
+            return self._flights.behind(key, lambda: self._ask(key, ask))
+        return _landed(known)
+
+    def under_way(self, key: K) -> "Future[V] | None":
+        """The answer that holds, or is on its way; None where there is neither. Asks nobody."""
+        flight = self._flights.flight(key)  # first: an answer is kept before its flight ends
+        known = self._holding(key)
+        return flight if known is None else _landed(known)
+
+    def keep(self, key: K, value: V) -> None:
+        """An answer that came otherwise."""
+        with self._lock:
+            self._answers[key] = _Answer(value)
+            if self._keeps_last:
+                self._last[key] = value
+
+    def forget(self, key: K) -> None:
+        """The next caller asks."""
+        with self._lock:
+            self._answers.pop(key, None)
+
+    def last(self, key: K) -> V | None:
+        """The last answer that was no error, however old; None where there is none."""
+        with self._lock:
+            return self._last.get(key)
+
+    def _holding(self, key: K) -> "_Answer[V] | None":
+        with self._lock:
+            return self._answers.get(key)
+
+    def _ask(self, key: K, ask: Callable[[], V]) -> V:
+        known = self._holding(key)  # another flight may have landed since the caller looked
+        if known is not None:
+            return _given(known)
+        try:
+            value = ask()
+        except self._errors as error:
+            with self._lock:
+                self._answers[key] = _Answer(None, error)
+            raise
+        self.keep(key, value)
+        return value
+
+
+def _given(answer: _Answer[V]) -> V:
+    if answer.error is not None:
+        raise answer.error.with_traceback(None)  # raised again and again, it would keep every frame that it passed
+    return cast("V", answer.value)
+
+
+def _landed(answer: _Answer[V]) -> "Future[V]":
+    future: Future[V] = Future()
+    if answer.error is not None:
+        future.set_exception(answer.error.with_traceback(None))
+    else:
+        future.set_result(cast("V", answer.value))
+    return future

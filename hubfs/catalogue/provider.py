@@ -5,12 +5,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from hubfs.catalogue.catalogue import Catalog
 from hubfs.catalogue.document import CatalogDocument
 from hubfs.catalogue.file import parse_catalog, read_catalog
-from hubfs.errors import Cancelled, HubfsError
-from hubfs.waiting import Cancellation, SingleFlight
+from hubfs.errors import Cancelled, HubfsError, TimedOut
+from hubfs.waiting import Cancellation, Remembered
 
 _log = logging.getLogger(__name__)
 
@@ -20,6 +21,8 @@ _WAIT_S = 60.0
 
 Fetch = Callable[[str | None], CatalogDocument | None]
 """Asks the hub for its catalogue document, given the ETag of the one that is known; None if it has none."""
+
+T = TypeVar("T")
 
 _Stamp = tuple[int, int, int]
 
@@ -35,8 +38,8 @@ class CatalogProvider:
     `hub` is the hub's URL, for messages; without `fetch` nobody is asked. Raises `InvalidConfig` for a file that
     cannot be used.
 
-    `_lock` guards `_file`, `_stamp`, `_file_due_s`, `_file_trouble`, `_hub`, `_etag`, `_hub_due_s`, `_hub_trouble` and
-    `_merged`; nothing is read, parsed or merged while it is held.
+    `_lock` guards `_file`, `_stamp`, `_hub`, `_etag`, `_troubled` and `_merged`; nothing is read, parsed or merged
+    while it is held.
     """
 
     def __init__(
@@ -54,98 +57,85 @@ class CatalogProvider:
         self._fetch = fetch
         self._bundled = bundled
         self._hub_name = hub
-        self._ttl_s = ttl_s
-        self._timer = timer
-        self._flights: SingleFlight[str, None] = SingleFlight(cancellation, _WAIT_S)
+        self._looks: Remembered[str, None] = Remembered(cancellation, ttl_s=_FILE_TTL_S, timeout_s=_WAIT_S, timer=timer)
+        self._asked: Remembered[str, None] = Remembered(cancellation, ttl_s=ttl_s, timeout_s=_WAIT_S, timer=timer)
         self._lock = threading.Lock()
         self._stamp = None if file is None else _stamp(file)
         self._file = Catalog() if file is None else Catalog(read_catalog(file))
-        self._file_due_s = timer() + _FILE_TTL_S
-        self._file_trouble = False
         self._hub = Catalog()
         self._etag: str | None = None
-        self._hub_due_s = timer()
-        self._hub_trouble = False
+        self._troubled: set[object] = set()
         self._merged: Catalog | None = None
 
     def current(self, *, refresh: bool) -> Catalog:
         """The catalogue. Only if `refresh`, the hub may be asked, and waited for. Raises `Cancelled`."""
-        if self._path is not None:
-            self._look_at(self._path)
-        if refresh and self._fetch is not None and self._is_hub_due():
-            fetch = self._fetch
-            try:
-                self._flights.run(self._hub_name, lambda: self._ask(fetch))
-            except Cancelled:
-                raise
-            except HubfsError as error:  # somebody else's question takes long: the list that is there does
-                _log.info("The catalogue of %s is not waited for: %s", self._hub_name, error)
+        path, fetch = self._path, self._fetch
+        try:
+            if path is not None:
+                self._looks.get(str(path), lambda: self._look_at(path))
+            if refresh and fetch is not None:
+                self._asked.get(self._hub_name, lambda: self._ask(fetch))
+        except TimedOut as error:  # somebody else's question takes long: the list that is there does
+            _log.info("The catalogue of %s is not waited for: %s", self._hub_name, error)
         with self._lock:
             merged = self._merged
         return self._merge() if merged is None else merged
 
     def _look_at(self, path: Path) -> None:
-        with self._lock:
-            if self._timer() < self._file_due_s:
-                return
-            self._file_due_s = self._timer() + _FILE_TTL_S
-            known = self._stamp
+        self._looks.keep(str(path), None)  # nobody waits for this look: the catalogue that is there does
         stamp = _stamp(path)  # before the file is read: a change meanwhile is seen the next time
-        if stamp == known:
-            return
-        try:
-            catalog = Catalog(read_catalog(path))
-        except HubfsError as error:
-            with self._lock:
-                first, self._file_trouble, self._stamp = not self._file_trouble, True, stamp
-            if first:
-                _log.warning("%s; what it had before stays in use", error)
-            return
         with self._lock:
-            self._file, self._stamp, self._file_trouble = catalog, stamp, False
-        self._merge()
-
-    def _is_hub_due(self) -> bool:
+            if stamp == self._stamp:
+                return
+        catalog = self._tried(path, "it had", lambda: Catalog(read_catalog(path)))
         with self._lock:
-            return self._timer() >= self._hub_due_s
+            self._stamp = stamp
+            if catalog is not None:
+                self._file = catalog
+        if catalog is not None:
+            self._merge()
 
     def _ask(self, fetch: Fetch) -> None:
         with self._lock:
-            if self._timer() < self._hub_due_s:  # somebody asked while we came here
-                return
             etag = self._etag
+        answer = self._tried(fetch, "the hub listed", lambda: self._read(fetch(etag)))
+        etag, catalog = answer or (None, None)
+        if catalog is not None:
+            with self._lock:
+                self._etag, self._hub = etag, catalog
+            self._merge()
+
+    def _read(self, document: CatalogDocument | None) -> tuple[str | None, Catalog | None]:
+        """The ETag of a document, and the catalogue that is in it; None for a document that is as it was."""
+        if document is None:
+            return None, Catalog()
+        if document.text is None:
+            return document.etag, None
+        return document.etag, Catalog(parse_catalog(document.text, f"The catalogue of {self._hub_name}"))
+
+    def _tried(self, about: object, what: str, read: Callable[[], T]) -> T | None:
+        """What `read` returns; None where it fails, which the log says once."""
         try:
-            document = fetch(etag)
-            if document is None:
-                catalog, etag = Catalog(), None
-            elif document.text is None:
-                catalog = None
-            else:
-                catalog, etag = (
-                    Catalog(parse_catalog(document.text, f"The catalogue of {self._hub_name}")),
-                    document.etag,
-                )
+            found = read()
         except Cancelled:
             raise
         except HubfsError as error:
             with self._lock:
-                first, self._hub_trouble, self._hub_due_s = not self._hub_trouble, True, self._timer() + self._ttl_s
+                first = about not in self._troubled
+                self._troubled.add(about)
             if first:
-                _log.warning("%s; what the hub listed before stays in use", error)
-            return
+                _log.warning("%s; what %s before stays in use", error, what)
+            return None
         with self._lock:
-            self._etag, self._hub_trouble, self._hub_due_s = etag, False, self._timer() + self._ttl_s
-            if catalog is not None:
-                self._hub = catalog
-        if catalog is not None:
-            self._merge()
+            self._troubled.discard(about)
+        return found
 
     def _merge(self) -> Catalog:
         with self._lock:
             file, hub = self._file, self._hub
         merged = file.merged(hub if hub.entries else self._bundled())
         with self._lock:
-            if self._file is file and self._hub is hub:  # else whoever changed it merges, too
+            if self._file is file and self._hub is hub:  # else it is merged anew
                 self._merged = merged
         return merged
 

@@ -5,27 +5,21 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, cast
 
-from cachetools import LRUCache, TTLCache
+from cachetools import LRUCache
 
 from hubfs.cache.disk.latest import LastAnswer, LatestStore
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import Cancelled, HubfsError, InvalidHandle, ModelNotFound
 from hubfs.hubs.resolver import Resolver
 from hubfs.models.reachability import OutOfReach, Reachability
-from hubfs.waiting import Cancellation, SingleFlight
+from hubfs.waiting import Cancellation, Remembered
 
 _log = logging.getLogger(__name__)
 
-_KEPT = 100_000
 _NAMES_KEPT = 10_000
 _KEEP_AGAIN_S = 60.0
 """The same answer is written to the disk once a minute, at most."""
-
-_UNKNOWN = object()
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,7 @@ class ChangingAnswers:
     `known` gives the versions of a name that are there without asking, `found` is told of those that the hub has.
     Whoever can be served without the hub waits for it only as `reachability` says.
 
-    `_lock` guards `_answers`, `_last`, `_written`, `_listed` and `_latest`; nobody is asked under it.
+    `_lock` guards `_last`, `_written` and `_latest`; nobody is asked under it.
     """
 
     def __init__(
@@ -87,12 +81,17 @@ class ChangingAnswers:
         self._found = found
         self._settings = settings
         self._clock = clock
-        self._asking: SingleFlight[tuple[str, str], object] = SingleFlight(cancellation, settings.timeout_s)
+        missing = (ModelNotFound,)
+        ttl_s, timeout_s = settings.ttl_s, settings.timeout_s
+        self._versions: Remembered[str, str] = Remembered(
+            cancellation, ttl_s=ttl_s, timeout_s=timeout_s, answers=missing, timer=timer
+        )
+        self._listings: Remembered[tuple[str, str], Sequence[str]] = Remembered(
+            cancellation, ttl_s=ttl_s, timeout_s=timeout_s, answers=missing, keep_last=True, timer=timer
+        )
         self._lock = threading.Lock()
-        self._answers: TTLCache[tuple[str, str], object] = TTLCache(_KEPT, settings.ttl_s, timer)
         self._last: LRUCache[str, LastAnswer | None] = LRUCache(_NAMES_KEPT)
         self._written: LRUCache[str, LastAnswer] = LRUCache(_NAMES_KEPT)
-        self._listed: LRUCache[tuple[str, str], Sequence[str]] = LRUCache(_NAMES_KEPT)
         self._latest: LRUCache[str, Latest] = LRUCache(_NAMES_KEPT)
 
     def latest(self, name: str, catalogued: Collection[str] = ()) -> str:
@@ -106,7 +105,7 @@ class ChangingAnswers:
         known = self._known(name)
         spare = _spare(last, known or catalogued)
         try:
-            version = self._remembered("latest", name, lambda: self._ask_latest(name, known, spare=spare is not None))
+            version = self._versions.get(name, lambda: self._ask_latest(name, known, spare=spare is not None))
         except Cancelled:
             raise
         except HubfsError as error:
@@ -223,41 +222,13 @@ class ChangingAnswers:
             return self._reachability.ask(f"{question} {folder}", ask, self._settings.listing_patience_s)
 
         try:
-            listed = self._remembered(question, folder, answer)
+            return self._listings.get(place, answer)
         except Cancelled:
             raise
         except HubfsError as error:
             level = logging.DEBUG if isinstance(error, OutOfReach) else logging.WARNING
             _log.log(level, "The %s of %s are not known: %s", question, folder or self._resolver.hub, error)
-            with self._lock:
-                return self._listed.get(place)
-        with self._lock:
-            self._listed[place] = listed
-        return listed
-
-    def _remembered(self, question: str, name: str, ask: Callable[[], T]) -> T:
-        """The answer, asked at most once at a time and once in `ttl_s`; "no such model", too."""
-
-        def answer() -> object:
-            with self._lock:
-                known = self._answers.get((question, name), _UNKNOWN)
-            if known is not _UNKNOWN:  # another flight may have landed since the look below
-                return known
-            try:
-                found: object = ask()
-            except ModelNotFound as missing:
-                found = missing
-            with self._lock:
-                self._answers[question, name] = found
-            return found
-
-        with self._lock:
-            known = self._answers.get((question, name), _UNKNOWN)
-        if known is _UNKNOWN:
-            known = self._asking.run((question, name), answer)
-        if isinstance(known, ModelNotFound):
-            raise known.with_traceback(None)
-        return cast("T", known)
+            return self._listings.last(place)
 
 
 def _spare(last: LastAnswer | None, known: Collection[str]) -> str | None:

@@ -4,20 +4,18 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable
 
-from cachetools import TTLCache
-
 from hubfs.catalogue.handle import parse_handle
 from hubfs.catalogue.names import NamesByFolder
 from hubfs.errors import InvalidHandle
 from hubfs.model_id import ModelId
-from hubfs.waiting import Cancellation, SingleFlight
+from hubfs.waiting import Cancellation, Remembered
 
 
 class KnownHandles:
     """The handles that exist for sure. Asks no hub; `on_disk` gives those that are cached, and is asked now and then.
 
     `ttl_s`: for how long its answer holds; `timeout_s` bounds the wait for another reader who is asking it. `_lock`
-    guards `_found`, `_on_disk`, `_names` and `_names_on_disk`; it is not held while `on_disk` is asked, and is taken
+    guards `_found`, `_names` and `_names_on_disk`; it is not held while `on_disk` is asked, and is taken
     last.
     """
 
@@ -31,10 +29,11 @@ class KnownHandles:
         timer: Callable[[], float],
     ) -> None:
         self._read_disk = on_disk
-        self._reading: SingleFlight[str, list[ModelId]] = SingleFlight(cancellation, timeout_s)
+        self._on_disk: Remembered[str, list[ModelId]] = Remembered(
+            cancellation, ttl_s=ttl_s, timeout_s=timeout_s, timer=timer
+        )
         self._lock = threading.Lock()
         self._found: set[ModelId] = set()
-        self._on_disk: TTLCache[str, list[ModelId]] = TTLCache(1, ttl_s, timer)
         self._names: NamesByFolder | None = None  # None: to be made anew
         self._names_on_disk: object = None  # the answer that they were made with
 
@@ -71,17 +70,13 @@ class KnownHandles:
             return frozenset(self._by_name(on_disk).versions(name))
 
     def _cached(self) -> list[ModelId]:
-        with self._lock:
-            on_disk = self._on_disk.get("")
-        return self._reading.run("", self._read) if on_disk is None else on_disk
+        return self._on_disk.get("", self._read)
 
     def _read(self) -> list[ModelId]:
         cached = []
         for text in self._read_disk():
             with contextlib.suppress(InvalidHandle):  # somebody else's folder in the cache directory
                 cached.append(parse_handle(text))
-        with self._lock:
-            self._on_disk[""] = cached
         return cached
 
     def _by_name(self, on_disk: list[ModelId]) -> NamesByFolder:

@@ -14,7 +14,7 @@ from cachetools import TTLCache
 
 from hubfs.blobs.retry import Busy, Permanent
 from hubfs.errors import Cancelled, HubfsError, NotFound, TimedOut, Unavailable
-from hubfs.waiting import Cancellation, await_result
+from hubfs.waiting import Cancellation, Remembered, await_result
 
 _log = logging.getLogger(__name__)
 
@@ -51,14 +51,6 @@ def plan_of(outage: Outage | None, now_s: float) -> Plan:
     return Plan.REST if now_s < outage.rests_until_s else Plan.BEHIND
 
 
-class _Flight:
-    """A question under way. `abandoned` (guarded by the lock of `Reachability`): somebody went away without it."""
-
-    def __init__(self) -> None:
-        self.future: Future[object] = Future()
-        self.abandoned = False
-
-
 class Reachability:
     """Asks `hub` for those who have something else to serve, and remembers when it does not answer.
 
@@ -69,7 +61,7 @@ class Reachability:
     that took no request would end an outage. With `offline` no question reaches the hub: each is answered at once, and
     says nothing of the hub.
 
-    `_lock` guards `_flights`, `_landed`, `_outages`, `_outage` and `_heard_s`; nobody is asked under it.
+    `_lock` guards `_outages`, `_outage` and `_heard_s`; nobody is asked under it.
     """
 
     def __init__(
@@ -87,8 +79,10 @@ class Reachability:
         self._offline = offline
         self._timer = timer
         self._lock = threading.Lock()
-        self._flights: dict[str, _Flight] = {}
-        self._landed: TTLCache[str, Future[object]] = TTLCache(_QUESTIONS_KEPT, 2 * rest_s, timer)
+        # What nobody waited for to the end is there for the next who asks.
+        self._questions: Remembered[str, object] = Remembered(
+            cancellation, ttl_s=2 * rest_s, timeout_s=0, answers=(NotFound,), timer=timer
+        )
         # An outage that nobody asks about any more is forgotten in the end.
         self._outages: TTLCache[str, Outage] = TTLCache(_QUESTIONS_KEPT, 60 * rest_s, timer)
         self._outage: Outage | None = None
@@ -109,29 +103,28 @@ class Reachability:
         if self._offline:
             return ask()
         with self._lock:
-            landed = self._landed.pop(question, None)
-            flight = self._flights.get(question)
             begun_s, outage = self._timer(), self._outage or self._outages.get(question)
             plan = plan_of(outage, begun_s)
-            mine = landed is None and flight is None and plan is not Plan.REST
-            if mine:
-                flight = self._flights[question] = _Flight()
-                if outage is not None:
-                    self._postpone(question, outage)
-            if flight is not None and plan is not Plan.WAIT:
-                flight.abandoned = True
-        if landed is not None:
-            return cast("T", landed.result())
-        if mine:
-            self._start(question, ask, cast("_Flight", flight))
-        if outage is not None or flight is None:
+        asked = self._questions.under_way(question)
+        is_here = asked is not None and asked.done()
+        if asked is None and plan is not Plan.REST:
+            if outage is not None:
+                self._postpone(question, outage)
+            asked = self._questions.behind(question, lambda: self._watched(question, ask))
+        if asked is None or not (is_here or plan is Plan.WAIT):
             raise OutOfReach(outage.error if outage else self._hub)
         try:
-            return cast("T", await_result(flight.future, self._cancellation, patience_s, question))
+            answer = await_result(asked, self._cancellation, patience_s, question)
         except TimedOut:
-            if flight.future.done():
+            if asked.done():
                 raise
-        raise self._impatient(question, flight, patience_s, begun_s)
+        except NotFound:
+            self._questions.forget(question)
+            raise
+        else:
+            self._questions.forget(question)
+            return cast("T", answer)
+        raise self._impatient(question, asked, patience_s, begun_s)
 
     @contextmanager
     def watching(self, question: str) -> Iterator[None]:
@@ -152,37 +145,14 @@ class Reachability:
             raise
         self._answered(question)
 
-    def _start(self, question: str, ask: Callable[[], object], flight: _Flight) -> None:
-        try:
-            # Not a pool: the interpreter would wait for its threads, and for their connections, when it ends.
-            threading.Thread(
-                target=self._fly, args=(question, ask, flight), name=f"ask {question}", daemon=True
-            ).start()
-        except RuntimeError:  # no thread left
-            self._fly(question, ask, flight)
+    def _watched(self, question: str, ask: Callable[[], T]) -> T:
+        with self.watching(question):
+            return ask()
 
-    def _fly(self, question: str, ask: Callable[[], object], flight: _Flight) -> None:
-        result: object = None
-        failure: BaseException | None = None
-        try:
-            with self.watching(question):
-                result = ask()
-        except BaseException as error:  # noqa: BLE001 - whatever happened belongs to those who wait
-            failure = error
-        with self._lock:
-            del self._flights[question]
-            if flight.abandoned and (failure is None or isinstance(failure, NotFound)):
-                self._landed[question] = flight.future
-            if failure is None:
-                flight.future.set_result(result)
-            else:
-                flight.future.set_exception(failure)
-
-    def _impatient(self, question: str, flight: _Flight, patience_s: float, begun_s: float) -> HubfsError:
+    def _impatient(self, question: str, asked: "Future[object]", patience_s: float, begun_s: float) -> HubfsError:
         error = TimedOut(f"{self._hub} has not answered within {patience_s:g} s; it is not waited for any longer")
         with self._lock:
-            under_way, silent = not flight.future.done(), self._heard_s <= begun_s
-            flight.abandoned = True
+            under_way, silent = not asked.done(), self._heard_s <= begun_s
             if under_way:  # whatever else the hub answers meanwhile, nobody waits for this a second time
                 self._outages[question] = self._outage_after(self._outages.get(question), error)
         if under_way and silent:
@@ -213,9 +183,10 @@ class Reachability:
             _log.info("%s answers again", self._hub)
 
     def _postpone(self, question: str, outage: Outage) -> None:
-        """One question is on its way: the others rest meanwhile. Held: `_lock`."""
+        """One question is on its way: the others rest meanwhile."""
         later = replace(outage, rests_until_s=self._timer() + self._rest_s)
-        if self._outage is not None:
-            self._outage = later
-        else:
-            self._outages[question] = later
+        with self._lock:
+            if self._outage is not None:
+                self._outage = later
+            else:
+                self._outages[question] = later

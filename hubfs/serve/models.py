@@ -2,13 +2,10 @@
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from cachetools import TTLCache
 
 from hubfs.catalogue.handle import (
     Kind,
@@ -23,7 +20,7 @@ from hubfs.catalogue.handle import (
 from hubfs.errors import EntryNotFound, ModelNotFound
 from hubfs.model_id import ModelId
 from hubfs.serve.listing import Listing, is_hidden, list_members
-from hubfs.waiting import Cancellation, SingleFlight
+from hubfs.waiting import Cancellation, Remembered
 
 _log = logging.getLogger(__name__)
 _ARCHIVE_SUFFIX = ".tar.gz"
@@ -62,16 +59,15 @@ class ModelDirectory:
     What appears while serving is seen at once (rename a version into place: half of one is served as half), but for
     `below`, which walks the whole directory, and remembers what it found for a few seconds. What a symlink leads to
     outside of `root` does not exist here, nor do hidden files of a model, unless `hidden`. All methods read the disk.
-
-    `_lock` guards `_found`; a caller that comes while the directory is walked waits for that walk (`_walking`).
+    A caller that comes while the directory is walked waits for that walk.
     """
 
     def __init__(self, root: Path, *, hidden: bool = False, timer: Callable[[], float] = time.monotonic) -> None:
         self.root = root
         self._hidden = hidden
-        self._lock = threading.Lock()
-        self._found: TTLCache[tuple[str, ...], list[ModelId]] = TTLCache(_FOLDERS_REMEMBERED, _REMEMBERED_S, timer)
-        self._walking: SingleFlight[tuple[str, ...], list[ModelId]] = SingleFlight(Cancellation(), _WALK_TIMEOUT_S)
+        self._found: Remembered[tuple[str, ...], list[ModelId]] = Remembered(
+            Cancellation(), ttl_s=_REMEMBERED_S, timeout_s=_WALK_TIMEOUT_S, most=_FOLDERS_REMEMBERED, timer=timer
+        )
 
     def holds(self, path: Path) -> bool:
         """Whether `path`, every symlink followed, is inside of `root`."""
@@ -123,13 +119,7 @@ class ModelDirectory:
         Raises `TimedOut` if the directory takes too long to walk.
         """
         folder = tuple(segments)
-        with self._lock:
-            found = self._found.get(folder)
-        if found is None:
-            found = self._walking.run(folder, lambda: sorted(self._walk(folder, frozenset()), key=_age))
-            with self._lock:
-                self._found[folder] = found
-        return found
+        return self._found.get(folder, lambda: sorted(self._walk(folder, frozenset()), key=_age))
 
     def listing(self, model: Model) -> Listing:
         """What a model's directory holds. Raises `Stale`, `Unavailable`."""

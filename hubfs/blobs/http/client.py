@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from cachetools import TTLCache
 
 from hubfs.blobs.http.connections import Peers, WatchedAdapter
 from hubfs.blobs.http.errors import HttpSettings, environment_of, has_netrc, translated
@@ -25,7 +24,7 @@ from hubfs.blobs.http.transfer import Transfer
 from hubfs.blobs.http.url import Origin, next_hop, origin_of, redacted, without_userinfo
 from hubfs.blobs.retry import Busy, Permanent, retrying
 from hubfs.errors import AccessDenied, HubfsError
-from hubfs.waiting import Cancellation
+from hubfs.waiting import Cancellation, Remembered
 
 __all__ = ["HttpClient", "HttpReply", "HttpSettings", "HttpStats", "Transfer"]
 
@@ -34,6 +33,7 @@ _log = logging.getLogger(__name__)
 _HEAD_BYTES = 512
 _MAX_REDIRECTS = 10
 _PROBE_TTL_S = 60.0
+_PROBE_WAIT_S = 300.0
 _PROBES_KEPT = 1024
 _HOSTS_KEPT = 64
 _HTTPS_PORT = 443
@@ -75,10 +75,21 @@ class HttpReply:
     url: str = field(repr=False)
 
 
+@dataclass(frozen=True)
+class _Probed:
+    """What is remembered of a URL is for callers with the same headers."""
+
+    url: str = field(repr=False)
+    headers: frozenset[tuple[str, str]] = field(repr=False)
+
+    def __str__(self) -> str:  # for messages: headers and queries may be secrets
+        return redacted(self.url)
+
+
 class HttpClient:
     """Requests to any number of hosts, from any number of threads, over connections that are kept.
 
-    `_lock` guards `_stats` and `_probes`; no I/O is done while it is held. A cancel shuts every socket down, so that
+    `_lock` guards `_stats`; no I/O is done while it is held. A cancel shuts every socket down, so that
     reads in flight end at once; a connection being made ends within `connect_timeout_s`.
     """
 
@@ -98,7 +109,9 @@ class HttpClient:
         )
         self._lock = threading.Lock()
         self._stats = HttpStats(0, 0)
-        self._probes: TTLCache[object, HttpObject] = TTLCache(_PROBES_KEPT, _PROBE_TTL_S, timer=timer)
+        self._probes: Remembered[_Probed, HttpObject] = Remembered(
+            cancellation, ttl_s=_PROBE_TTL_S, timeout_s=_PROBE_WAIT_S, most=_PROBES_KEPT, timer=timer
+        )
         sockets = OpenSockets(cancellation)
         self._session = requests.Session()
         # Reading the environment takes as long as a small request, and the daemon's does not change.
@@ -137,19 +150,20 @@ class HttpClient:
 
         Raises `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`.
         """
-        key = _probe_key(url, headers)
-        with self._lock:
-            known = None if fresh else self._probes.get(key)
-        if known is None:
-            known = retrying(lambda: self._probe(url, headers), self.settings.retry, self.cancellation)
-            with self._lock:
-                self._probes[key] = known
-        return known
+        key = _Probed(url, frozenset(headers.items()))
+
+        def ask() -> HttpObject:
+            return retrying(lambda: self._probe(url, headers), self.settings.retry, self.cancellation)
+
+        if not fresh:
+            return self._probes.get(key, ask)
+        found = ask()
+        self._probes.keep(key, found)
+        return found
 
     def forget(self, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> None:
         """What is behind `url` changed: the next probe asks."""
-        with self._lock:
-            self._probes.pop(_probe_key(url, headers), None)
+        self._probes.forget(_Probed(url, frozenset(headers.items())))
 
     def _probe(self, url: str, headers: Mapping[str, str]) -> HttpObject:
         with self.open(url, headers, extra={"Range": f"bytes=0-{_HEAD_BYTES - 1}"}) as transfer:
@@ -313,10 +327,6 @@ class HttpClient:
     def _translated(self, url: str) -> AbstractContextManager[None]:
         """Foreign exceptions that come of asking `url` are raised as ours."""
         return translated(url, self.settings, self.cancellation)
-
-
-def _probe_key(url: str, headers: Mapping[str, str]) -> object:
-    return url, frozenset(headers.items())
 
 
 def _endless(url: str) -> HubfsError:
