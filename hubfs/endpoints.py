@@ -67,8 +67,8 @@ def document_fetcher(config: Config, http: HttpClient) -> Fetch | None:
 
 
 def bundled_catalogue(config: Config) -> Callable[[], Catalog] | None:
-    """Reads the catalogue that comes with hubfs, for the one hub that it is of; None for every other hub."""
-    return bundled.bundled_catalogue if bundled.is_public_hub(config.hub) else None
+    """Reads the catalogue that comes with hubfs; None where there is a file, and for hubs that it is not of."""
+    return bundled.bundled_catalogue if config.catalog is None and bundled.is_public_hub(config.hub) else None
 
 
 def store_settings(config: Config, retry: RetryPolicy) -> ObjectStoreSettings:

@@ -212,7 +212,7 @@ class Catalog:
         """Both; where they differ, this one counts. Of an empty one nothing is made anew: they are large."""
         if not (self.entries and other.entries):
             return self if self.entries else other
-        return Catalog((*self.entries, *other.entries), snapshot=not (self.lists_all or other.lists_all))
+        return Catalog((*self.entries, *other.entries))
 
     def _versioned(self, member: str) -> str | None:
         versions = self.versions(member)

@@ -30,7 +30,7 @@ _Stamp = tuple[int, int, int]
 class CatalogProvider:
     """A file's catalogue merged with the one of the hub; where they differ, the file counts.
 
-    `bundled` reads the catalogue that comes with hubfs for this hub. It stands in while the hub has none of its own.
+    `bundled` reads the catalogue that comes with hubfs for this hub. It stands in while there is neither.
 
     The file is read at once, and again when it has changed (looked at once a second, at most). The hub is asked when
     somebody lists, at most once at a time and once in `ttl_s` seconds. Once there was a catalogue, no trouble with
@@ -133,7 +133,9 @@ class CatalogProvider:
     def _merge(self) -> Catalog:
         with self._lock:
             file, hub = self._file, self._hub
-        merged = file.merged(hub if hub.entries else self._bundled())
+        merged = file.merged(hub)
+        if not merged.entries:
+            merged = self._bundled()
         with self._lock:
             if self._file is file and self._hub is hub:  # else it is merged anew
                 self._merged = merged

@@ -53,7 +53,7 @@ def import_(directory: Path, *, output: Path | None) -> None:
 def ls(file: Path | None, *, kinds: Collection[str], tasks: Collection[str], format_: str) -> None:
     """Show what is in the catalogue FILE, one handle a line. Asks no hub.
 
-    Without FILE: what `hubfs mount` would use, which is the file of --catalog, and for https://tfhub.dev the public
+    Without FILE: what `hubfs mount` would use, which is the file of --catalog, or for https://tfhub.dev the public
     catalogue that comes with hubfs.
     """
     entries = chosen(_configured() if file is None else Catalog(read_catalog(file)), kinds, tasks)
@@ -94,10 +94,10 @@ def chosen(catalogue: Catalog, kinds: Collection[str], tasks: Collection[str]) -
 
 def _configured() -> Catalog:
     config = load({})
-    public = is_public_hub(config.hub)
-    if config.catalog is None and not public:
-        raise InvalidConfig(
-            f"No catalogue of {redacted(config.hub)} is configured: name a FILE, which `hubfs catalog import` makes"
-        )
-    file = Catalog() if config.catalog is None else Catalog(read_catalog(config.catalog))
-    return file.merged(bundled_catalogue()) if public else file
+    if config.catalog is not None:
+        return Catalog(read_catalog(config.catalog))
+    if is_public_hub(config.hub):
+        return bundled_catalogue()
+    raise InvalidConfig(
+        f"No catalogue of {redacted(config.hub)} is configured: name a FILE, which `hubfs catalog import` makes"
+    )
