@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -99,7 +99,7 @@ class OneModel:
     def has(self, handle: ModelId) -> bool:
         return handle == self.source.handle
 
-    def latest(self, name: str) -> str:
+    def latest(self, name: str, catalogued: Collection[str] = ()) -> str:
         if name.startswith("down/"):
             raise Unavailable("no route to the hub")
         if name != "google/spice":
