@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubfs import __version__, endpoints
+from hubfs.blobs.blob import Prefetchable
 from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.retry import RetryPolicy
@@ -16,7 +17,6 @@ from hubfs.cache.ahead.blob import ReadAheadBlob
 from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.ahead.policy import FETCHES, LIMIT_BYTES, ReadAheadPolicy
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache
-from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.disk.indexes import Indexes, IndexStore
 from hubfs.cache.disk.latest import LatestStore
 from hubfs.cache.disk.layout import CacheLayout
@@ -199,7 +199,7 @@ def assemble(
     tree = VirtualTree(
         models,
         cache,
-        read_ahead=lambda blob: ReadAheadBlob(blob, policy) if isinstance(blob, CachedBlob) else blob,
+        read_ahead=lambda blob: ReadAheadBlob(blob, policy) if isinstance(blob, Prefetchable) else blob,
         controls=controls,
         catalog=catalog,
         prefetcher=Prefetcher(cancellation) if config.prefetch and not config.offline else None,

@@ -31,7 +31,7 @@ class Blob(Protocol):
 
 
 @runtime_checkable
-class Prefetchable(Protocol):
+class Prefetchable(Blob, Protocol):
     """A blob that can be told what will be read."""
 
     def prefetch(self, offset_bytes: int, size_bytes: int) -> int:

@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
+from typing import Protocol, runtime_checkable
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.wrapper import WrappedBlob
@@ -16,12 +18,33 @@ from hubfs.errors import Cancelled, Damaged
 from hubfs.memory_budget import MemoryBudget
 from hubfs.waiting import Cancellation, await_result
 
-__all__ = ["CachedBlob", "slice_blocks"]
-
 _WAIT_S = 300.0
 """The bound for a reader that waits for another reader's fetch; the fetch itself gives up much earlier."""
 
 _NO_LIMIT_BYTES = 1 << 62
+
+
+class CannotFetch(Exception):
+    """The blocks cannot be fetched now; they come by."""
+
+
+@runtime_checkable
+class Streaming(Blob, Protocol):
+    """A blob whose blocks come by while something larger is read, and are put into the cache as they do.
+
+    Where blocks can be fetched, too, `read_at` does. It raises `CannotFetch` as soon as they can be no longer.
+    """
+
+    def can_fetch(self) -> bool:
+        """Whether `read_at` fetches. Raises nothing."""
+        ...
+
+    def wait_for(self, index: int, look: Callable[[], bytes | None]) -> bytes | None:
+        """Block `index`, as soon as it comes by; None as soon as `read_at` fetches.
+
+        `look` looks into the cache; it is called once no block can come by unseen. Raises why the block does not come.
+        """
+        ...
 
 
 class _Run:
@@ -45,6 +68,9 @@ class CachedBlob(WrappedBlob):
     Reads of the wrapped blob begin at block boundaries and cover whole blocks. What is fetched ahead stands in line in
     `pool`, within the bounds of `ahead`; what a reader wants never waits in that line: the reader fetches it itself.
     With `turns`, one daemon of several fetches a block, and the others find it in the cache that they share.
+
+    Blocks of a `Streaming` blob that only come by are waited for: they take no turn, no place in line and no memory,
+    and whoever brings them keeps them.
 
     `failed` says that nothing of the model is to be served any more. Whoever has it say so drops the model after that;
     what a fetch brings that was under way meanwhile, and may be as damaged, is dropped here.
@@ -73,6 +99,7 @@ class CachedBlob(WrappedBlob):
         self._turns = turns or NoTurns()
         self._ahead = ahead or Ahead(MemoryBudget(_NO_LIMIT_BYTES))
         self._failed = failed
+        self._streaming = blob if isinstance(blob, Streaming) else None
         # A file that fits one request comes in one: `saved_model.pb` costs a round trip, and no second connection.
         whole = blocks_of(0, self.size_bytes, self.size_bytes)
         self._together = whole if len(whole) <= RUN_BLOCKS else range(0)
@@ -112,6 +139,8 @@ class CachedBlob(WrappedBlob):
         for index in indexes:
             if index in self._flights or self._cache.has(self._cache_key, index):
                 continue
+            if not wanted and self._streaming is not None and not self._streaming.can_fetch():
+                break  # everything comes by
             block_bytes = self._size_of(index)
             allowance_bytes -= block_bytes
             if allowance_bytes < 0 or not self._ahead.try_begin(block_bytes):
@@ -125,6 +154,24 @@ class CachedBlob(WrappedBlob):
         return max(offset_bytes, min(offset_bytes + size_bytes, stop * BLOCK_SIZE_BYTES, self.size_bytes))
 
     def _obtain(self, missing: list[int]) -> dict[int, bytes]:
+        if self._streaming is None:
+            return self._fetched(missing)
+        arrived: dict[int, bytes] = {}
+        for index in missing:
+            while index not in arrived:
+                block = self._streaming.wait_for(index, lambda index=index: self._came(index))
+                if block is not None:
+                    arrived[index] = block
+                    continue
+                with suppress(CannotFetch):
+                    arrived |= self._fetched([one for one in missing if one not in arrived])
+        return arrived
+
+    def _came(self, index: int) -> bytes | None:
+        """A block that was missing a moment ago: a look that costs little, and counts as no miss, if it still is."""
+        return self._cached(index) if self._cache.has(self._cache_key, index) else None
+
+    def _fetched(self, missing: list[int]) -> dict[int, bytes]:
         beside = [index for index in self._together if index not in missing]
         absent = [index for index in beside if not self._cache.has(self._cache_key, index)]
         with self._lock:

@@ -1,4 +1,5 @@
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support.archives import gzipped, tar_of
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.http_clients import http_client
 from tests.support.http_origin import HttpOrigin
+from tests.support.streams import wrap_by
 
 HUB = "https://hub.example"
 
@@ -36,16 +38,18 @@ class TestArchiveSource(SourceContract):
     @contextmanager
     def source_of(self, files: Mapping[str, bytes]) -> Iterator[Source]:
         archive = gzipped(tar_of(files), level=1)
-        with HttpOrigin() as origin, http_client() as client:
+        with HttpOrigin() as origin, http_client() as client, ThreadPoolExecutor(2) as pool:
             origin.put("/model", archive, etag=f'"{hash(archive)}"')
             stream = HttpStream(client, f"{origin.url}/model?tf-hub-format=compressed")
+            cache = MemoryTier(self.memory_size_bytes)
             yield ArchiveSource(
                 HANDLE,
                 stream.url,
                 model_name(HUB, HANDLE, stream.identity),
                 stream.identity,
                 open_stream=lambda: stream,
-                cache=MemoryTier(self.memory_size_bytes),
+                cache=cache,
+                wrap=wrap_by(cache, pool, client.cancellation),
                 cancellation=client.cancellation,
                 settings=ArchiveSettings(ahead_bytes=self.memory_size_bytes // 2),
                 on_complete=lambda _: None,

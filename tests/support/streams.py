@@ -2,13 +2,18 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
+from hubfs.blobs.blob import Blob
+from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BlockCache, CacheKey, Release, TierStats
+from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
+from hubfs.cache.turns import Turns
 from hubfs.catalogue.handle import parse_handle
 from hubfs.sources.archive.passes import ArchiveSettings
-from hubfs.sources.archive.source import ArchiveSource
+from hubfs.sources.archive.source import ArchiveSource, Wrap
 from hubfs.sources.naming import model_name
 from hubfs.waiting import Cancellation
 
@@ -96,11 +101,30 @@ class NoCache:
         return {}
 
 
+def wrap_by(
+    cache: BlockCache,
+    pool: Executor,
+    cancellation: Cancellation,
+    *,
+    ahead: Ahead | None = None,
+    turns: Turns | None = None,
+) -> Wrap:
+    """What puts `cache` around the blobs of files."""
+
+    def wrap(key: CacheKey, blob: Blob, failed: Callable[[], bool]) -> CachedBlob:
+        return CachedBlob(
+            blob, cache, key, pool=pool, cancellation=cancellation, turns=turns, ahead=ahead, failed=failed
+        )
+
+    return wrap
+
+
 class Desk:
     """Makes sources, and remembers what they told; `close` ends what they still do."""
 
     def __init__(self) -> None:
         self.cancellation = Cancellation()
+        self.pool = ThreadPoolExecutor(4)
         self.completed: list[ArchiveSource] = []
         self._streams: list[ScriptedStream] = []
 
@@ -109,11 +133,18 @@ class Desk:
         return self._streams[-1]
 
     def collaborators(
-        self, stream: ScriptedStream, cache: BlockCache | None = None, ahead_bytes: int = 8 * MIB
+        self,
+        stream: ScriptedStream,
+        cache: BlockCache | None = None,
+        ahead_bytes: int = 8 * MIB,
+        ahead: Ahead | None = None,
     ) -> dict[str, Any]:
+        cache = cache if cache is not None else MemoryTier(64 * MIB)
         return {
             "open_stream": lambda: stream,
-            "cache": cache if cache is not None else MemoryTier(64 * MIB),
+            "cache": cache,
+            "wrap": wrap_by(cache, self.pool, self.cancellation, ahead=ahead),
+            **({"ahead": ahead} if ahead is not None else {}),
             "cancellation": self.cancellation,
             "settings": ArchiveSettings(ahead_bytes=ahead_bytes, shared_s=0.0),
             "on_complete": self.completed.append,
@@ -124,13 +155,15 @@ class Desk:
         stream: ScriptedStream,
         cache: BlockCache | None = None,
         ahead_bytes: int = 8 * MIB,
+        ahead: Ahead | None = None,
         **overrides: Callable[..., Any],
     ) -> ArchiveSource:
-        collaborators = self.collaborators(stream, cache, ahead_bytes) | overrides
+        collaborators = self.collaborators(stream, cache, ahead_bytes, ahead) | overrides
         return ArchiveSource(HANDLE, URL, model_name(HUB, HANDLE, "v1"), "v1", **collaborators)
 
     def close(self) -> None:
         self.cancellation.cancel()
+        self.pool.shutdown(wait=False, cancel_futures=True)
         for stream in self._streams:
             stream.resume()
 

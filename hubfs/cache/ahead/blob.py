@@ -2,20 +2,20 @@
 
 import threading
 
+from hubfs.blobs.blob import Prefetchable
 from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.ahead.policy import START, ReadAheadPolicy, refused
-from hubfs.cache.cached_blob import CachedBlob
 
 
 class ReadAheadBlob(WrappedBlob):
-    """One reader's view of a CachedBlob: notices sequential reading and fetches ahead. Made per open file.
+    """One reader's view of a blob: notices sequential reading and fetches ahead. Made per open file.
 
     `_lock` guards `_streams`; it is not held while anything is fetched.
     """
 
-    _blob: CachedBlob
+    _blob: Prefetchable
 
-    def __init__(self, blob: CachedBlob, policy: ReadAheadPolicy) -> None:
+    def __init__(self, blob: Prefetchable, policy: ReadAheadPolicy) -> None:
         super().__init__(blob)
         self._policy = policy
         self._lock = threading.Lock()

@@ -12,9 +12,8 @@ from hubfs.blobs.http.stream import HttpStream
 from hubfs.blobs.lazy import LazyBlob
 from hubfs.blobs.retry import Permanent, RetryingBlob, RetryPolicy
 from hubfs.cache.ahead.budget import Ahead
-from hubfs.cache.block_cache import BlockCache, CacheKey
-from hubfs.cache.block_checksums import BlockChecksums, CheckedBlob
-from hubfs.cache.cached_blob import CachedBlob
+from hubfs.cache.block_cache import BlockCache
+from hubfs.cache.block_checksums import BlockChecksums
 from hubfs.cache.disk.indexes import Index, Indexes
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.turns import Turns
@@ -28,8 +27,8 @@ from hubfs.model_id import ModelId
 from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.archive.published import find_published_index
-from hubfs.sources.archive.source import ArchiveSource
-from hubfs.sources.archive.spans import ArchiveSpans, Wrap
+from hubfs.sources.archive.source import ArchiveSource, Wrap
+from hubfs.sources.archive.spans import ArchiveSpans
 from hubfs.sources.locating import located_anew
 from hubfs.sources.naming import model_name
 from hubfs.waiting import Cancellation
@@ -86,6 +85,7 @@ class ArchiveOpener:
             stamp=stream.stamp,
             open_stream=lambda: stream,
             cache=self._cache,
+            wrap=self._wrap,
             cancellation=self._cancellation,
             settings=self._settings,
             turns=self._turns,
@@ -116,6 +116,7 @@ class ArchiveOpener:
             known,
             open_stream=lambda: self._stream(locate()),
             cache=self._cache,
+            wrap=self._wrap,
             cancellation=self._cancellation,
             settings=self._settings,
             turns=self._turns,
@@ -142,9 +143,6 @@ class ArchiveOpener:
     ) -> ArchiveSpans:
         pinned_by = identity if checksums is None else None
 
-        def wrap(key: CacheKey, blob: Blob) -> CachedBlob:
-            return self._wrap(key, blob if checksums is None else CheckedBlob(blob, key.path, checksums))
-
         def unpack(file: IndexFile) -> Blob:
             archive = LazyBlob(
                 f"{model}#archive",
@@ -168,9 +166,9 @@ class ArchiveOpener:
         return ArchiveSpans(
             model,
             unpack=unpack,
-            wrap=wrap,
             load=lambda: self._indexes.load_file(model),
             save=lambda data: self._indexes.save_file(model, data),
+            checksums=checksums,
         )
 
     def _ranged(self, handle: ModelId, identity: str | None, location: Location) -> Blob:

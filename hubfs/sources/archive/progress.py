@@ -147,16 +147,26 @@ class ArchiveProgress:
             with self._condition:
                 self._waiters.leave(waiter)
 
-    def note_read(self, entry: Entry, index: int) -> None:
-        """A reader has this block: the pass may go on. Raises the failure, if there is one."""
+    def note_read(self, path: str, indexes: range) -> None:
+        """A reader has these blocks of the file whose path in the cache is `path`: the pass may go on.
+
+        Raises the failure, if there is one.
+        """
         with self._condition:
             self._check()
             if not self._running:
                 return
-            place_bytes = self._contents.block_offset_bytes(entry.kept_path, index)
-            if place_bytes <= self._position_bytes:  # what the cache had of what is still to come hurries no pass
-                self._read_bytes = max(self._read_bytes, place_bytes)
+            # Blocks that are still to come, and that the cache has of an earlier pass, hurry no pass.
+            places_bytes = (self._contents.block_offset_bytes(path, index) for index in indexes)
+            read_bytes = max((place for place in places_bytes if place <= self._position_bytes), default=0)
+            if read_bytes > self._read_bytes:
+                self._read_bytes = read_bytes
                 self._condition.notify_all()
+
+    def offset_bytes(self, path: str) -> int:
+        """Where the bytes of the file begin in the tar, whose path in the cache is `path`."""
+        with self._condition:
+            return self._contents.block_offset_bytes(path, 0)
 
     def came_by(self, path: str, index: int) -> bool:
         """Whether a pass brought the block of the file already, whose path in the cache is `path`."""

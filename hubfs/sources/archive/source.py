@@ -1,40 +1,40 @@
 """The source of a model that is hosted as an archive: extracted lazily, while it streams."""
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from hubfs.blobs.blob import Blob, ByteStream
-from hubfs.blobs.retry import Permanent
 from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.cache.ahead.budget import Ahead
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, block_size_at, blocks_of, cached_block
+from hubfs.cache.block_cache import BlockCache, CacheKey
 from hubfs.cache.block_checksums import BlockChecksums
-from hubfs.cache.block_run import slice_blocks
+from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.turns import NoTurns, Turns
-from hubfs.errors import Damaged, HubfsError, IsADirectory, Stale
+from hubfs.errors import HubfsError, IsADirectory
 from hubfs.formats.index_file import IndexFile
 from hubfs.formats.inflating.parallel import PLENTY_BYTES
 from hubfs.hubs.resolver import Form
 from hubfs.memory_budget import MemoryBudget
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.index import ArchiveIndex
-from hubfs.sources.archive.member_blob import MemberBlob
+from hubfs.sources.archive.member_blob import MemberBlob, StoredBlob
 from hubfs.sources.archive.passes import ArchivePasses, ArchiveSettings
 from hubfs.sources.archive.spans import ArchiveSpans
 from hubfs.sources.source import Entry, EntryKind, Extent, with_holes
 from hubfs.waiting import Cancellation
 
-_log = logging.getLogger(__name__)
+Wrap = Callable[[CacheKey, Blob, Callable[[], bool]], CachedBlob]
+"""Puts the cache around the blob of a file; the function says whether the model failed for good. Fetches nothing."""
 
 
 class ArchiveSource:
     """Entries appear, and bytes can be read, as a pass over the archive goes by them.
 
-    A reader has a block out of the cache, else by the `spans` of the archive's index, else from the pass that goes by:
-    the first question that only a pass can answer begins one. The pass hands out its blocks itself, so a cache that
-    keeps nothing still makes progress. There is an index once a whole pass has noted it down, or a host has published
-    it; there is never one without `spans` (None: the origin answers no ranges).
+    A file is a `MemberBlob` over a `CachedBlob` (made by `wrap`) over a `StoredBlob`: a block comes out of the cache,
+    else by the `spans` of the archive's index, else from the pass that goes by. The first question that only a pass can
+    answer begins one. The pass hands out its blocks itself, so a cache that keeps nothing still makes progress. There
+    is an index once a whole pass has noted it down, or a host has published it; there is never one without `spans`
+    (None: the origin answers no ranges).
 
     `on_complete` is called with this source whenever all of the archive is known and verified, before any reader is
     told so. The other collaborators are for `ArchivePasses`, and mean there what they mean here.
@@ -52,6 +52,7 @@ class ArchiveSource:
         stamp: Stamp = UNDATED,
         open_stream: Callable[[], ByteStream],
         cache: BlockCache,
+        wrap: Wrap,
         cancellation: Cancellation,
         settings: ArchiveSettings,
         on_complete: Callable[["ArchiveSource"], None],
@@ -66,7 +67,7 @@ class ArchiveSource:
         self.model = model
         self.identity = identity
         self._stamp = stamp
-        self._cache = cache
+        self._wrap = wrap
         self._spans = spans
         self._checksums = checksums
         self._ahead = ahead or Ahead(MemoryBudget(PLENTY_BYTES))
@@ -147,69 +148,10 @@ class ArchiveSource:
         found = self.find(entry.path)
         if found.kind is EntryKind.DIRECTORY:
             raise IsADirectory(f"{self.handle}/{entry.path} is a directory")
-        blob = with_holes(MemberBlob(self._key(found), found, self), found)
-        return self._blobs.setdefault(found.path, blob)
+        return self._blobs.get(found.path) or self._blobs.setdefault(found.path, self._blob(found))
 
-    def read(self, entry: Entry, offset_bytes: int, size_bytes: int) -> bytes:
-        """What is stored of a file: out of the cache, else from its spans, else as soon as a pass comes by."""
-        self._progress.check()
-        indexes = blocks_of(offset_bytes, size_bytes, entry.stored_bytes)
-        if not indexes:
-            return b""
-        key = self._key(entry)
-        blocks = []
-        for index in indexes:
-            block = cached_block(self._cache, key, index, entry.stored_bytes)
-            came_by = block is None and self._progress.came_by(entry.kept_path, index)
-            lost_bytes = block_size_at(index, entry.stored_bytes) if came_by else 0
-            while block is None:
-                indexes_made = self._progress.indexes_made
-                by_spans = self._read_by_spans(entry, offset_bytes, size_bytes)
-                if by_spans is not None:
-                    return by_spans
-                with self._progress.expecting(entry, index, indexes_made) as awaited:
-                    # Again, now that no block can go by unseen: it may have between the first look and this.
-                    block = cached_block(self._cache, key, index, entry.stored_bytes)
-                    if block is None:
-                        block = awaited()
-                        self._ahead.lost(lost_bytes if block is not None else 0)
-            self._progress.note_read(entry, index)
-            self._ahead.read((key, index))
-            blocks.append(block)
-        return slice_blocks(blocks, indexes.start, offset_bytes, size_bytes)
-
-    def prefetch(self, entry: Entry, offset_bytes: int, size_bytes: int) -> int:
-        """See `MemberReader`: what the cache lacks is fetched by its spans. A pass brings everything by itself."""
-        end_bytes = min(offset_bytes + size_bytes, entry.stored_bytes)
-        key = self._key(entry)
-        if self._spans is None or all(
-            self._cache.has(key, index) for index in blocks_of(offset_bytes, size_bytes, entry.stored_bytes)
-        ):
-            return end_bytes  # the index need not be loaded to know that
-        by_spans = self._spans.blob(entry.path, self._fetched_by_spans)
-        return end_bytes if by_spans is None else by_spans.prefetch(offset_bytes, size_bytes)
-
-    def _fetched_by_spans(self, path: str, offset_bytes: int, size_bytes: int) -> None:
-        """Counts what a pass had brought before. `path` is that in the cache; reads are of whole blocks."""
-        for begin_bytes in range(offset_bytes, offset_bytes + size_bytes, BLOCK_SIZE_BYTES):
-            if self._progress.came_by(path, begin_bytes // BLOCK_SIZE_BYTES):
-                self._ahead.lost(min(BLOCK_SIZE_BYTES, offset_bytes + size_bytes - begin_bytes))
-
-    def _key(self, entry: Entry) -> CacheKey:
-        return CacheKey(self.model, entry.kept_path)
-
-    def _read_by_spans(self, entry: Entry, offset_bytes: int, size_bytes: int) -> bytes | None:
-        """None where there is no index that fits the archive."""
-        blob = self._spans.blob(entry.path, self._fetched_by_spans) if self._spans is not None else None
-        if self._spans is None or blob is None:
-            return None
-        try:
-            return blob.read_at(offset_bytes, size_bytes)
-        except (Damaged, Permanent) as error:
-            # The pass that follows tells whether the archive is damaged, or only its index.
-            _log.warning("%s: the archive cannot be read by its index: %s", self.handle, error)
-            self._spans.discard()
-            return None
-        except Stale as stale:
-            self._passes.fail(stale)
-            raise
+    def _blob(self, entry: Entry) -> Blob:
+        key = CacheKey(self.model, entry.kept_path)
+        stored = StoredBlob(key, entry, self._progress, self._spans, ahead=self._ahead, on_stale=self._passes.fail)
+        cached = self._wrap(key, stored, lambda: self._progress.failure is not None)
+        return with_holes(MemberBlob(cached, entry, self._progress), entry)

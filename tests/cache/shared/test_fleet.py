@@ -39,6 +39,7 @@ from tests.support.archives import gzipped, model_files, tar_of
 from tests.support.gcs_server import Fault, GcsServer, _store, gcs_server
 from tests.support.http_origin import DeadPort, HttpOrigin, paced
 from tests.support.mount import eventually
+from tests.support.streams import wrap_by
 
 HANDLE = parse_handle("google/fleet/1")
 FILES = model_files(variables_bytes=20 * BLOCK_SIZE_BYTES + 12345)
@@ -68,6 +69,7 @@ class Daemon:
     ) -> None:
         self.hub = origin_url
         self.cancellation = Cancellation()
+        self.pool = ThreadPoolExecutor(2)
         self.raw = open_store(store_url, ObjectStoreSettings(endpoint_url=endpoint_url), self.cancellation)
         store = RestingStore(self.raw)
         layout = CacheLayout(home)
@@ -88,6 +90,7 @@ class Daemon:
     def source(self) -> ArchiveSource:
         collaborators = {
             "cache": self.cache,
+            "wrap": wrap_by(self.cache, self.pool, self.cancellation),
             "cancellation": self.cancellation,
             "settings": ArchiveSettings(32 << 20),
             "on_complete": lambda source: self.indexes.save(source.model, source.to_index()),
@@ -111,6 +114,7 @@ class Daemon:
 
     def close(self) -> None:
         self.cancellation.cancel()
+        self.pool.shutdown(wait=False)
         self.http.close()
         self.raw.close()
 

@@ -5,108 +5,32 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
-from hubfs.blobs.blob import Blob
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import Blob, Prefetchable
 from hubfs.blobs.retry import Permanent
 from hubfs.blobs.sparse import SparseMap
 from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BlockCache, CacheKey
-from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
-from hubfs.errors import Damaged, HubfsError, Stale
-from hubfs.formats.gzip.blob import GzipBlob
+from hubfs.errors import Damaged, Stale
 from hubfs.formats.index_file import IndexFile
 from hubfs.memory_budget import MemoryBudget
 from hubfs.sources.archive.index import ArchiveIndex
-from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.archive.spans import ArchiveSpans
-from hubfs.sources.naming import model_name
 from hubfs.sources.offline import OfflineSource
-from hubfs.waiting import Cancellation
 from tests.support.archives import END_MARKER, gzipped, member, model_files, padded, pax, tar_of
+from tests.support.indexed import MODEL, Bench
 from tests.support.mount import eventually
-from tests.support.streams import HANDLE, HUB, MIB, URL, Desk, NoCache, ScriptedStream, read
+from tests.support.streams import HANDLE, MIB, URL, NoCache, read
 
 WEIGHTS = "variables/variables.data-00000-of-00001"
-MODEL = model_name(HUB, HANDLE, "v1")
 # Six bits a byte: what compressors make Huffman blocks of, and large enough for several spans.
 NOISE = random.Random(5).randbytes(16 * MIB).translate(bytes(n % 64 for n in range(256)))
 FILES = {**model_files(), WEIGHTS: NOISE, "zz/last": b"the end"}
 ARCHIVE = gzipped(tar_of(FILES), level=1)
-
-
-class Origin(MemoryBlob):
-    """The archive, read by ranges, which are counted; an error is raised instead, once one is set."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__("archive", data)
-        self.ranges: list[range] = []
-        self.error: HubfsError | None = None
-
-    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        self.ranges.append(range(offset_bytes, offset_bytes + size_bytes))
-        if self.error is not None:
-            raise self.error
-        return super().read_at(offset_bytes, size_bytes)
-
-    @property
-    def asked_bytes(self) -> int:
-        return sum(map(len, self.ranges))
-
-
-class Bench:
-    """Sources of one archive, and what outlives them: the cache, and the index that was kept."""
-
-    def __init__(self, pool: ThreadPoolExecutor, cache: BlockCache, archive: bytes = ARCHIVE) -> None:
-        self.desk = Desk()
-        self.cache = cache
-        self.stream: ScriptedStream = self.desk.stream(archive, chunk_bytes=1 << 18)
-        self.origin = Origin(archive)
-        self.kept: bytes | None = None
-        self.spans = MemoryTier(32 * MIB)
-        self._pool = pool
-        self._cancellation = Cancellation()
-
-    def _keep(self, data: bytes) -> None:
-        self.kept = data
-
-    def unpack(self, file: IndexFile) -> Blob:
-        if file.gzip is None:
-            return self.origin
-        return GzipBlob(
-            self.origin,
-            file.gzip,
-            name="it",
-            pool=self._pool,
-            cancellation=self._cancellation,
-            recall=lambda number: self.spans.span(MODEL, number),
-            keep=lambda number, output: self.spans.put_span(MODEL, number, output),
-        )
-
-    def wrap(self, key: Any, blob: Blob) -> CachedBlob:
-        return CachedBlob(blob, self.cache, key, pool=self._pool, cancellation=self._cancellation)
-
-    def collaborators(self, workers: int = 2) -> dict[str, Any]:
-        spans = ArchiveSpans(MODEL, unpack=self.unpack, wrap=self.wrap, load=lambda: self.kept, save=self._keep)
-        settings = ArchiveSettings(ahead_bytes=8 * MIB, inflate_workers=workers)
-        return {**self.desk.collaborators(self.stream, self.cache), "settings": settings, "spans": spans}
-
-    def source(self, workers: int = 2) -> ArchiveSource:
-        return ArchiveSource(HANDLE, URL, MODEL, "v1", **self.collaborators(workers))
-
-    def read_once(self, workers: int = 2) -> ArchiveSource:
-        """A source that has seen the whole archive, of which the cache has nothing any more."""
-        source = self.source(workers)
-        assert read(source, "zz/last") == FILES["zz/last"]
-        source.entries()
-        assert eventually(lambda: self.kept is not None or workers == 0)
-        self.cache.drop(MODEL)
-        return source
 
 
 @pytest.fixture
@@ -190,7 +114,7 @@ def test_readers_that_come_at_once_to_a_kept_index_share_its_spans(bench_of: Cal
         both.wait()
         return bench.kept
 
-    spans = ArchiveSpans(MODEL, unpack=bench.unpack, wrap=bench.wrap, load=kept, save=lambda _: None)
+    spans = ArchiveSpans(MODEL, unpack=bench.unpack, load=kept, save=lambda _: None)
     source = ArchiveSource.from_index(
         MODEL, ArchiveIndex.from_json(HANDLE, index), **bench.collaborators() | {"spans": spans}
     )
@@ -297,16 +221,18 @@ def test_prefetching_begins_what_is_missing_and_nothing_while_a_pass_goes_by(ben
     source = bench.source()
     bench.stream.pause_at(len(ARCHIVE) - 1000)
     entry = source.find(WEIGHTS)
-    assert source.prefetch(entry, 0, entry.size_bytes) == entry.size_bytes
+    weights = source.open(entry)
+    assert isinstance(weights, Prefetchable)
+    assert weights.prefetch(0, entry.size_bytes) == entry.size_bytes
     assert bench.origin.ranges == []
     bench.stream.resume()
     source.entries()
     assert eventually(lambda: bench.kept is not None)
-    assert source.prefetch(entry, 0, entry.size_bytes) == entry.size_bytes  # the cache has it all
+    assert weights.prefetch(0, entry.size_bytes) == entry.size_bytes  # the cache has it all
     assert bench.origin.ranges == []
     bench.cache.drop(MODEL)
-    assert source.prefetch(entry, 0, 4 * MIB) == 4 * MIB
-    assert eventually(lambda: source._cache.cached_bytes(MODEL) == 4 * MIB)
+    assert weights.prefetch(0, 4 * MIB) == 4 * MIB
+    assert eventually(lambda: bench.cache.cached_bytes(MODEL) == 4 * MIB)
     assert bench.stream.transfers == 1
 
 
@@ -410,6 +336,7 @@ def test_a_file_with_holes_is_read_by_a_pass_by_spans_and_out_of_the_cache(
     check_holes(offline.open(offline.find(WEIGHTS)))
     assert (bench.stream.transfers, len(bench.origin.ranges)) == (1, before)
     assert restarted.entries() == source.entries()
+    assert isinstance(blob, Prefetchable)
     assert blob.prefetch(0, 1 << 40) == 1 << 40
 
 
