@@ -13,8 +13,7 @@ from hubfs.formats.inflating.parallel import inflate
 from hubfs.formats.limits import bounded
 from hubfs.sources.archive.contents import ArchiveContents
 from hubfs.sources.archive.recording import ArchiveRecording
-from hubfs.sources.archive.repeats import Repeats
-from hubfs.sources.archive.walk import walk
+from hubfs.sources.archive.walk import Repeats, walk
 from hubfs.waiting import Cancellation
 
 _CHUNK_BYTES = 256 << 10
@@ -71,7 +70,7 @@ def index_of(archive: Path, *, workers: int) -> IndexFile | None:
     repeats = Repeats(contents)
     for seen in walk(passing, size_bytes, is_verified=lambda: recording.is_gzip):
         repeats.of(seen)
-    return recording.index_file(contents.placed())
+    return recording.index_file(contents.all())
 
 
 def _verify(index: IndexFile, archive: FileBlob, workers: int) -> None:

@@ -2,6 +2,7 @@
 
 import struct
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hubfs.blobs.sparse import SparseMap
@@ -64,14 +65,7 @@ class IndexFile:
     def __post_init__(self) -> None:
         if self.gzip is not None and self.gzip.compressed_size_bytes != self.archive_size_bytes:
             raise Damaged("an index of an archive contradicts itself: it is of gzip data of another size")
-        seen, names = set(), Names()
-        for member in self.members:
-            if member.path in seen or not _possible(member, self.tar_size_bytes):
-                raise Damaged(f"an index of an archive has an impossible member: '{quoted(member.path)}'")
-            seen.add(member.path)
-            names.add(member.path, is_directory=member.is_directory)
-        if sum(len(member.sparse.extents) for member in self.members if member.sparse is not None) > MAX_EXTENTS:
-            raise Damaged(f"an index of an archive has files with too many holes: at most {MAX_EXTENTS}")
+        check_members(self.members, self.tar_size_bytes)
 
     @property
     def tar_size_bytes(self) -> int:
@@ -175,12 +169,25 @@ def _sparse_map(size_bytes: int, body: bytes, start: int) -> tuple[SparseMap, in
     return SparseMap(size_bytes, tuple(_EXTENT.iter_unpack(body[start:end]))), end
 
 
-def _possible(member: IndexedMember, tar_size_bytes: int) -> bool:
+def check_members(members: Iterable[IndexedMember], tar_size_bytes: int | None = None) -> None:
+    """Raises `Damaged` for members that no archive has, as far as that is known without the size of its tar."""
+    seen, names, extents = set(), Names(), 0
+    for member in members:
+        if member.path in seen or not _possible(member, tar_size_bytes):
+            raise Damaged(f"{_WHAT} has an impossible member: '{quoted(member.path)}'")
+        seen.add(member.path)
+        names.add(member.path, is_directory=member.is_directory)
+        extents += 0 if member.sparse is None else len(member.sparse.extents)
+    if extents > MAX_EXTENTS:
+        raise Damaged(f"{_WHAT} has files with too many holes: at most {MAX_EXTENTS}")
+
+
+def _possible(member: IndexedMember, tar_size_bytes: int | None) -> bool:
     return (
         is_path(member.path)
         and 0 <= member.size_bytes <= (0 if member.is_directory else MAX_FILE_SIZE_BYTES)
-        and (member.is_directory or member.offset_bytes >= tarfile.BLOCKSIZE)
+        and member.offset_bytes >= (0 if member.is_directory else tarfile.BLOCKSIZE)
         and not (member.is_directory and (member.replaces or member.sparse is not None))
         and (member.sparse is None or member.sparse.size_bytes == member.size_bytes)
-        and member.offset_bytes + member.data_bytes <= tar_size_bytes
+        and (tar_size_bytes is None or member.offset_bytes + member.data_bytes <= tar_size_bytes)
     )

@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from hubfs.hubs.tfhub.handle import Handle
+
 from hubfs.blobs.crc32c import crc32c
 from hubfs.blobs.gcs.client import GcsObject
 from hubfs.blobs.sparse import SparseMap
@@ -22,11 +24,9 @@ from hubfs.formats.gzip.index import Checkpoint, GzipIndex, pack_window
 from hubfs.formats.index_file import IndexedMember, IndexFile
 from hubfs.formats.inflating.protocol import _FORMAT, SLOT_BYTES, Kind
 from hubfs.formats.tar.walk import members
-from hubfs.model_id import ModelId
-from hubfs.sources.archive.index import ArchiveIndex, PlacedEntry
+from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.hosted import HostedFile
-from hubfs.sources.source import Entry, EntryKind
 from hubfs.sources.tfjs import TfjsSource
 from tests.fuzz.fuzzing import CORPUS
 from tests.fuzz.targets.block_map import SEED
@@ -193,14 +193,17 @@ def shared_block() -> Inputs:
     return {"two-blocks": full, "last-block": last, "of-another-file": other, "a-name": name}
 
 
-_HANDLE = ModelId("google/spice", "2")
+_HANDLE = Handle("google", "spice", "2")
 
 
 def model_index() -> Inputs:
-    entries = (Entry("v", EntryKind.DIRECTORY), Entry("v/data", EntryKind.FILE, 100), Entry("pb", EntryKind.FILE, 5))
-    placed = tuple(PlacedEntry(entry, 512 * number) for number, entry in enumerate(entries))
+    members = (
+        IndexedMember("v", is_directory=True, size_bytes=0, offset_bytes=0),
+        IndexedMember("v/data", is_directory=False, size_bytes=100, offset_bytes=512),
+        IndexedMember("pb", is_directory=False, size_bytes=5, offset_bytes=1024),
+    )
     stamp = Stamp(1_600_000_000, '"v1"')
-    packed = ArchiveIndex(_HANDLE, "https://hub.example/google/spice/2", "0123", placed, stamp).to_json()
+    packed = ArchiveIndex(_HANDLE, "https://hub.example/google/spice/2", "0123", members, stamp).to_json()
     paths = ("saved_model.pb", "v/data")
     objects = {path: GcsObject("bucket", f"hub/{path}", 5, "17", crc32c=12345, md5=None, made_s=5) for path in paths}
     unused: Any = None  # nothing is asked for

@@ -9,58 +9,67 @@ from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.cache.block_cache import blocks_of
 from hubfs.cache.block_checksums import Checksums
 from hubfs.errors import Damaged
-from hubfs.formats.limits import MAX_FILE_SIZE_BYTES
-from hubfs.formats.names import Names, is_path
-from hubfs.formats.tar.sparse import MAX_EXTENTS
+from hubfs.formats.index_file import IndexedMember, check_members
 from hubfs.hubs.resolver import Form
 from hubfs.model_id import ModelId
 from hubfs.sources.source import Entry, EntryKind
 
-
-@dataclass(frozen=True)
-class PlacedEntry:
-    """An entry, and where the bytes of its file begin in the tar (0 for a directory: it has none)."""
-
-    entry: Entry
-    offset_bytes: int
-
-    def to_json(self) -> dict[str, Any]:
-        """For `placed_entries`."""
-        return {
-            "path": self.entry.path,
-            "kind": self.entry.kind.value,
-            "size_bytes": self.entry.size_bytes,
-            "offset_bytes": self.offset_bytes,
-            **_extents(self.entry),
-            **({"replaces": True} if self.entry.kept_as else {}),
-        }
-
-
 _REPLACED = ".hubfs-replaced"
 
+_MALFORMED = (KeyError, TypeError, ValueError, OverflowError)
 
-def kept_as(path: str, offset_bytes: int, *, replaces: bool) -> str:
-    """The name in the cache of the file at `path`, if that is not its path.
 
-    A file that `replaces` an earlier one of the same name has a name of its own, so that the blocks of the two are
-    never mixed, whoever shares the cache: others may be serving the earlier one. Where its bytes lie in the tar tells
-    it from all others. What an archive has under the names that these have is kept under such names, too.
+def entry_of(member: IndexedMember) -> Entry:
+    """The entry of a model that a member of its archive is.
+
+    A file that `replaces` an earlier file of the same name has a name of its own in the cache, so that the blocks of
+    the two are never mixed: other daemons that share the cache may be serving the earlier file. The name is made of
+    where the bytes lie in the tar, which tells the file from all others. Files of the archive whose own names begin
+    like these names are kept under such names, too.
     """
-    return f"{_REPLACED}/{offset_bytes}" if replaces or path.partition("/")[0] == _REPLACED else ""
+    if member.is_directory:
+        return Entry(member.path, EntryKind.DIRECTORY)
+    renamed = member.replaces or member.path.partition("/")[0] == _REPLACED
+    kept_as = f"{_REPLACED}/{member.offset_bytes}" if renamed else ""
+    return Entry(member.path, EntryKind.FILE, member.size_bytes, member.sparse, kept_as)
+
+
+def to_json(member: IndexedMember) -> dict[str, Any]:
+    """A member as JSON, for `members_of`."""
+    entry = entry_of(member)
+    return {
+        "path": member.path,
+        "kind": entry.kind.value,
+        "size_bytes": member.size_bytes,
+        "offset_bytes": member.offset_bytes,
+        **({} if member.sparse is None else {"extents": [[*extent] for extent in member.sparse.extents]}),
+        **({"replaces": True} if entry.kept_as else {}),
+    }
+
+
+def members_of(handle: ModelId, items: Iterable[Mapping[str, Any]]) -> tuple[IndexedMember, ...]:
+    """Members of the archive of `handle` out of JSON. Raises `Damaged` for what `to_json` would not have written."""
+    try:
+        members = tuple(map(_member, items))
+        check_members(members)
+    except (*_MALFORMED, Damaged) as error:
+        raise _malformed(handle, error) from error
+    return members
 
 
 @dataclass(frozen=True)
 class ArchiveIndex:
-    """All entries of the archive at `url`, in the order in which they came by, without the root.
+    """All members of the archive at `url`, in the order in which they came by, without the root.
 
-    `stamp` is the archive's; indexes of before have none. `checksums` are those of the blocks of each file, where the
-    host names no version of the archive: they are what tells that it is still the same. None where the identity does.
+    This is the one table of members that the cache keeps. `stamp` is the archive's; indexes of before have none.
+    `checksums` are those of the blocks of each file, where the host names no version of the archive: they tell whether
+    it is still the same. None where the identity does.
     """
 
     handle: ModelId
     url: str
     identity: str
-    entries: tuple[PlacedEntry, ...]
+    members: tuple[IndexedMember, ...]
     stamp: Stamp = UNDATED
     checksums: Checksums | None = None
 
@@ -72,13 +81,13 @@ class ArchiveIndex:
             "url": self.url,
             "identity": self.identity,
             **self.stamp.to_json(),
-            "entries": [placed.to_json() | self._checksums_of(placed.entry) for placed in self.entries],
+            "entries": [to_json(member) | self._checksums_of(member) for member in self.members],
         }
 
-    def _checksums_of(self, entry: Entry) -> dict[str, list[int | None]]:
-        if self.checksums is None or entry.kind is EntryKind.DIRECTORY:
+    def _checksums_of(self, member: IndexedMember) -> dict[str, list[int | None]]:
+        if self.checksums is None or member.is_directory:
             return {}
-        return {"crc32c": [*self.checksums[entry.kept_path]]}
+        return {"crc32c": [*self.checksums[entry_of(member).kept_path]]}
 
     @classmethod
     def from_json(cls, handle: ModelId, json: Mapping[str, Any]) -> "ArchiveIndex":
@@ -86,66 +95,43 @@ class ArchiveIndex:
         try:
             url, identity, entries = str(json["url"]), str(json["identity"]), json["entries"]
             stamp = Stamp.from_json(json)
-            placed = placed_entries(handle, entries)
-            checksums = _checksums(entries, placed)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise Damaged(f"The cache's index of {handle} is malformed: {error!r}") from error
-        index = cls(handle, url, identity, placed, stamp, checksums)
+            members = members_of(handle, entries)
+            checksums = _checksums(entries, members)
+        except _MALFORMED as error:
+            raise _malformed(handle, error) from error
+        index = cls(handle, url, identity, members, stamp, checksums)
         if any(json.get(key) != value for key, value in index.to_json().items()):
             raise Damaged(f"The cache's index of {handle} contradicts itself")
         return index
 
 
-def placed_entries(handle: ModelId, items: Iterable[Mapping[str, Any]]) -> tuple[PlacedEntry, ...]:
-    """Entries of `handle` out of JSON. Raises `Damaged` for what `PlacedEntry.to_json` would not have written."""
-    try:
-        return tuple(_placed(items))
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise Damaged(f"The cache's index of {handle} is malformed: {error!r}") from error
+def _malformed(handle: ModelId, error: Exception) -> Damaged:
+    return Damaged(f"The cache's index of {handle} is malformed: {error!r}")
 
 
-def _extents(entry: Entry) -> dict[str, list[list[int]]]:
-    return {} if entry.sparse is None else {"extents": [[*extent] for extent in entry.sparse.extents]}
+def _member(item: Mapping[str, Any]) -> IndexedMember:
+    path, size_bytes = str(item["path"]), int(item["size_bytes"])
+    is_directory = EntryKind(item["kind"]) is EntryKind.DIRECTORY
+    sparse = None
+    if "extents" in item:
+        sparse = SparseMap(size_bytes, tuple((int(offset), int(length)) for offset, length in item["extents"]))
+    return IndexedMember(
+        path, is_directory, size_bytes, int(item["offset_bytes"]), sparse, replaces=item.get("replaces") is True
+    )
 
 
-def _sparse_map(item: Mapping[str, Any], size_bytes: int) -> SparseMap | None:
-    if "extents" not in item:
-        return None
-    return SparseMap(size_bytes, tuple((int(offset), int(length)) for offset, length in item["extents"]))
-
-
-def _checksums(items: Sequence[Mapping[str, Any]], placed: Sequence[PlacedEntry]) -> Checksums | None:
+def _checksums(items: Sequence[Mapping[str, Any]], members: Sequence[IndexedMember]) -> Checksums | None:
     """Of the blocks of all files, or of none. Raises `KeyError`, `TypeError`, `ValueError`."""
     if not any("crc32c" in item for item in items):
         return None
     found = {}
-    for item, one in zip(items, placed, strict=True):
-        if one.entry.kind is EntryKind.DIRECTORY:
+    for item, member in zip(items, members, strict=True):
+        if member.is_directory:
             continue
-        crcs, stored_bytes = item["crc32c"], one.entry.stored_bytes
+        crcs, stored_bytes = item["crc32c"], member.data_bytes
         if len(crcs) != len(blocks_of(0, stored_bytes, stored_bytes)):
-            raise ValueError(f"{one.entry.path!r} has another number of blocks than of checksums")
+            raise ValueError(f"{member.path!r} has another number of blocks than of checksums")
         if not all(crc is None or (type(crc) is int and 0 <= crc < 1 << 32) for crc in crcs):
-            raise ValueError(f"{one.entry.path!r} has a checksum that is none")
-        found[one.entry.kept_path] = crcs
+            raise ValueError(f"{member.path!r} has a checksum that is none")
+        found[entry_of(member).kept_path] = crcs
     return found
-
-
-def _placed(items: Iterable[Mapping[str, Any]]) -> Iterable[PlacedEntry]:
-    seen, names, extents = set(), Names(), 0
-    for item in items:
-        path, size_bytes, offset_bytes = str(item["path"]), int(item["size_bytes"]), int(item["offset_bytes"])
-        possible = is_path(path) and 0 <= size_bytes <= MAX_FILE_SIZE_BYTES and offset_bytes >= 0
-        if not possible or path in seen:
-            raise ValueError(f"an impossible entry {path!r}")
-        kind = EntryKind(item["kind"])
-        seen.add(path)
-        names.add(path, is_directory=kind is EntryKind.DIRECTORY)
-        sparse = _sparse_map(item, size_bytes)
-        extents += len(sparse.extents) if sparse is not None else 0
-        if extents > MAX_EXTENTS:
-            raise ValueError("too many holes")
-        kept = kept_as(path, offset_bytes, replaces=item.get("replaces") is True)
-        if kept and kind is EntryKind.DIRECTORY:
-            kept = ""
-        yield PlacedEntry(Entry(path, kind, size_bytes, sparse, kept), offset_bytes)

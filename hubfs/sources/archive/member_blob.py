@@ -10,9 +10,9 @@ from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import CacheKey, block_size_at, blocks_of
 from hubfs.cache.cached_blob import CannotFetch
 from hubfs.errors import Damaged, Stale
+from hubfs.formats.index_file import IndexedMember
 from hubfs.sources.archive.progress import ArchiveProgress
 from hubfs.sources.archive.spans import ArchiveSpans
-from hubfs.sources.source import Entry
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class StoredBlob:
     def __init__(
         self,
         key: CacheKey,
-        entry: Entry,
+        file: IndexedMember,
         progress: ArchiveProgress,
         spans: ArchiveSpans | None,
         *,
@@ -39,9 +39,9 @@ class StoredBlob:
         on_stale: Callable[[Stale], None],
     ) -> None:
         self.key = f"{key.model}/{key.path}"
-        self.size_bytes = entry.stored_bytes
+        self.size_bytes = file.data_bytes
         self._path = key.path
-        self._entry = entry
+        self._file = file
         self._progress = progress
         self._spans = spans
         self._ahead = ahead
@@ -56,12 +56,11 @@ class StoredBlob:
 
         Raises `CannotFetch` without an index that fits, `Stale` for another archive, and what the origin raises.
         """
-        offset_in_tar_bytes = self._progress.offset_bytes(self._path)
-        stored = self._spans and self._spans.blob(self._path, offset_in_tar_bytes, self.size_bytes)
+        stored = self._spans and self._spans.blob(self._path, self._file.offset_bytes, self.size_bytes)
         if not self._spans or stored is None:
             raise CannotFetch
         for index in blocks_of(offset_bytes, size_bytes, self.size_bytes):
-            self._count_lost(index, came_by=self._progress.came_by(self._path, index))
+            self._count_lost(index, came_by=self._progress.came_by(self._file, index))
         try:
             return self._read_whole(stored, offset_bytes, size_bytes)
         except (Damaged, Permanent) as error:
@@ -77,11 +76,11 @@ class StoredBlob:
 
         Raises what ended the pass, if the pass ended before this block.
         """
-        came_by = self._progress.came_by(self._path, index)
+        came_by = self._progress.came_by(self._file, index)
         indexes_made = self._progress.indexes_made
         if self.can_fetch():
             return None
-        with self._progress.expecting(self._entry, index, indexes_made) as awaited:
+        with self._progress.expecting(self._file, index, indexes_made) as awaited:
             block = look()  # from here on no block goes by unseen, but this one may have since the cache was asked
             if block is None:
                 block = awaited()
@@ -105,16 +104,16 @@ class MemberBlob(WrappedBlob):
 
     _blob: Prefetchable
 
-    def __init__(self, blob: Prefetchable, entry: Entry, progress: ArchiveProgress) -> None:
+    def __init__(self, blob: Prefetchable, file: IndexedMember, progress: ArchiveProgress) -> None:
         super().__init__(blob)
-        self._path = entry.kept_path
+        self._file = file
         self._progress = progress
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """Raises the failure of the archive, if it failed for good, and raises as the wrapped blob does."""
         self._progress.check()
         data = self._blob.read_at(offset_bytes, size_bytes)
-        self._progress.note_read(self._path, blocks_of(offset_bytes, size_bytes, self.size_bytes))
+        self._progress.note_read(self._file, blocks_of(offset_bytes, size_bytes, self.size_bytes))
         return data
 
     def prefetch(self, offset_bytes: int, size_bytes: int) -> int:

@@ -13,17 +13,15 @@ from hubfs.cache.block_cache import BlockCache, CacheKey, cached_block
 from hubfs.cache.block_checksums import BlockChecksums
 from hubfs.cache.turns import Member, Turn, Turns
 from hubfs.errors import Cancelled, Damaged, HubfsError, Stale
-from hubfs.formats.index_file import IndexFile
+from hubfs.formats.index_file import IndexedMember, IndexFile
 from hubfs.formats.inflating.parallel import PLENTY_BYTES, inflate, shared_memory_bytes
 from hubfs.formats.limits import bounded
 from hubfs.model_id import ModelId
-from hubfs.sources.archive.index import ArchiveIndex, placed_entries
+from hubfs.sources.archive.index import ArchiveIndex, entry_of, members_of, to_json
 from hubfs.sources.archive.progress import Abandoned, ArchiveProgress
-from hubfs.sources.archive.recording import ArchiveRecording, placed_entry
-from hubfs.sources.archive.repeats import Repeats
+from hubfs.sources.archive.recording import ArchiveRecording
 from hubfs.sources.archive.spans import ArchiveSpans
-from hubfs.sources.archive.waiters import Place
-from hubfs.sources.archive.walk import BlockSeen, MemberSeen, walk
+from hubfs.sources.archive.walk import BlockSeen, Repeats, walk
 from hubfs.waiting import Cancellation
 
 _log = logging.getLogger(__name__)
@@ -110,7 +108,7 @@ class ArchivePasses:
 
         An index that contradicts what came by already is left aside, and so is every index where there are no `spans`.
         """
-        if self._spans is not None and self.progress.adopt([placed_entry(member) for member in file.members]):
+        if self._spans is not None and self.progress.adopt(file.members):
             self._read_by(self._spans, file)
             self._tell_complete()
 
@@ -187,7 +185,7 @@ class ArchivePasses:
                 self.progress.lives()
                 for seen in self._what_counts(repeats, passed):
                     if not isinstance(seen, BlockSeen):
-                        turn.tell(seen.placed.to_json())
+                        turn.tell(to_json(seen))
                         continue
                     if self._checksums is not None:
                         self._checksums.check(seen.path, seen.index, seen.block)
@@ -208,7 +206,7 @@ class ArchivePasses:
         self._tell_complete()
         self._keep_spans(recording)
 
-    def _what_counts(self, repeats: Repeats, seen: MemberSeen | BlockSeen) -> Iterable[MemberSeen | BlockSeen]:
+    def _what_counts(self, repeats: Repeats, seen: IndexedMember | BlockSeen) -> Iterable[IndexedMember | BlockSeen]:
         """What counts of what comes by, where a name comes twice.
 
         Raises `Damaged` for what contradicts what came by before, `Stale` where the host names no version of that.
@@ -221,11 +219,11 @@ class ArchivePasses:
             raise Stale(f"{self._url}: {other}; it is fetched anew") from other
 
     def _paths_with_blocks(self) -> set[str]:
-        return {one.entry.kept_path for one in self.progress.placed() if one.entry.stored_bytes}
+        return {entry_of(member).kept_path for member in self.progress.known() if member.data_bytes}
 
     def _keep_spans(self, recording: ArchiveRecording) -> None:
         """From now on lost blocks are read by the index that was made; says why there is none, if there should be."""
-        file = recording.index_file(self.progress.placed())
+        file = recording.index_file(self.progress.known())
         if self._spans is not None and file is not None:
             self._read_by(self._spans, file)
         elif recording.why_none:
@@ -241,7 +239,7 @@ class ArchivePasses:
         self.progress.index_made()
 
     def _has_arrived(self, members: Sequence[Member] | None) -> bool:
-        """Hands out what another daemon's pass has brought so far; whether that is all that is waited for.
+        """Hands out the blocks that another daemon's pass has brought so far; whether nothing is waited for any more.
 
         `members` began since the last call; None: that pass may have ended, so its index is looked for, too.
         """
@@ -250,21 +248,20 @@ class ArchivePasses:
             self._take_over_members(members)
         if members is None and not self.progress.complete and not self._take_over_index(self._turns.index(self._model)):
             return False
-        missing = self.progress.missing()
-        found: dict[Place, bytes | None] = {(entry.kept_path, index): None for entry, index in missing}
-        for entry, index in missing:
-            key = CacheKey(self._model, entry.kept_path)
+
+        def look(file: IndexedMember, index: int) -> bytes | None:
+            key = CacheKey(self._model, entry_of(file).kept_path)
             # While that pass runs this is asked again and again: a look is not to count as a miss each time.
-            if members is None or self._cache.has(key, index):
-                found[entry.kept_path, index] = cached_block(self._cache, key, index, entry.stored_bytes)
-        self.progress.hand_out(found)
-        return self.progress.complete and None not in found.values()
+            there = members is None or self._cache.has(key, index)
+            return cached_block(self._cache, key, index, file.data_bytes) if there else None
+
+        return self.progress.bring(look) and self.progress.complete
 
     def _take_over_members(self, members: Sequence[Member]) -> None:
         """Makes known what another daemon's pass came by, unless it contradicts what came by here."""
         for member in members:  # one by one: a name may come twice
             try:
-                self.progress.adopt(placed_entries(self._handle, [member]))
+                self.progress.adopt(members_of(self._handle, [member]))
             except Damaged as damage:  # noqa: PERF203 - what is wrong with one is no reason to leave the others aside
                 _log.warning("What another daemon says of the archive of %s is left aside: %s", self._handle, damage)
 
@@ -281,7 +278,7 @@ class ArchivePasses:
             if known.checksums is None:
                 return False
             self._checksums.adopt(known.checksums)
-        if not self.progress.adopt(known.entries):
+        if not self.progress.adopt(known.members):
             return False
         self._tell_complete()
         return True

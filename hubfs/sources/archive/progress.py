@@ -1,17 +1,18 @@
 """How far an archive has come by: what is known of it, who waits for what, and how far a pass may run ahead."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 from hubfs.errors import Damaged, EntryNotFound, HubfsError, TimedOut, Unavailable
+from hubfs.formats.index_file import IndexedMember
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.contents import ArchiveContents
-from hubfs.sources.archive.index import PlacedEntry
-from hubfs.sources.archive.waiters import Place, Waiter, Waiters
+from hubfs.sources.archive.waiters import Waiter, Waiters
 from hubfs.sources.archive.walk import BlockSeen
-from hubfs.sources.source import Entry, Extent
+from hubfs.sources.source import Extent
 from hubfs.waiting import Cancellation
 
 _STALL_S = 300.0
@@ -28,7 +29,7 @@ class Abandoned(Exception):
 class ArchiveProgress:
     """What readers ask and what passes tell, over all passes over one archive. Nothing is read or kept here.
 
-    Readers wait in `find`, `entries` and `expecting`; these raise the failure for good, if there is one, else what
+    Readers wait in `find`, `members` and `expecting`; these raise the failure for good, if there is one, else what
     ended the pass (the next question begins a new one, unless a pass failed to reach the origin less than `shared_s`
     ago), `TimedOut`, `Cancelled`. `begin_pass` is called when something is asked and no pass runs: it begins one in
     another thread, and raises if it cannot. The pass tells what comes by, and at last `end_pass`.
@@ -102,30 +103,30 @@ class ArchiveProgress:
         with self._condition:
             return self._running
 
-    def placed(self) -> tuple[PlacedEntry, ...]:
-        """What is known, in the order in which it came by, without the root."""
+    def known(self) -> tuple[IndexedMember, ...]:
+        """The members that came by, in their order, without the root."""
         with self._condition:
-            return self._contents.placed()
+            return self._contents.all()
 
     # What readers ask.
 
-    def find(self, path: str) -> Entry:
+    def find(self, path: str) -> IndexedMember:
         """Waits until the member at `path` comes by. Raises `EntryNotFound` once the archive ended without it."""
         with self._condition:
-            if path not in self._contents.entries:
-                self._ask(lambda: path in self._contents.entries or self._contents.complete, f"{self._handle}/{path}")
+            if path not in self._contents.members:
+                self._ask(lambda: path in self._contents.members or self._contents.complete, f"{self._handle}/{path}")
             self._check()
-            entry = self._contents.tell(path)
-        if entry is None:
+            member = self._contents.tell(path)
+        if member is None:
             raise EntryNotFound(f"{self._handle} has no entry {path!r}")
-        return entry
+        return member
 
-    def entries(self) -> Sequence[Entry]:
+    def members(self) -> Sequence[IndexedMember]:
         """Waits for the end of the archive; without the root, sorted by path."""
         with self._condition:
             self._ask(lambda: self._contents.complete, f"the end of {self._url}")
             self._check()
-            return [self._contents.entries[path] for path in sorted(self._contents.entries) if path]
+            return sorted(self._contents.all(), key=lambda member: member.path)
 
     def check(self) -> None:
         """Raises the failure, if there is one."""
@@ -133,22 +134,22 @@ class ArchiveProgress:
             self._check()
 
     @contextmanager
-    def expecting(self, entry: Entry, index: int, indexes_made: int) -> Iterator[Callable[[], bytes | None]]:
+    def expecting(self, member: IndexedMember, index: int, indexes_made: int) -> Iterator[Callable[[], bytes | None]]:
         """Inside of it no pass brings block `index` unseen. Yields what waits for the block, and returns it.
 
         That raises `Damaged`, too, if a whole pass did not bring it. It returns None if the block has not come, and a
         pass made an index since there were `indexes_made`: the block is read by that.
         """
         with self._condition:
-            waiter = self._waiters.join(entry, index, self._passes_made)
+            waiter = self._waiters.join(member, index, self._passes_made)
         try:
-            yield lambda: self._await(waiter, indexes_made, f"{self._handle}/{entry.path}")
+            yield lambda: self._await(waiter, indexes_made, f"{self._handle}/{member.path}")
         finally:
             with self._condition:
                 self._waiters.leave(waiter)
 
-    def note_read(self, path: str, indexes: range) -> None:
-        """A reader has these blocks of the file whose path in the cache is `path`: the pass may go on.
+    def note_read(self, file: IndexedMember, indexes: range) -> None:
+        """A reader has these blocks of a file: the pass may go on.
 
         Raises the failure, if there is one.
         """
@@ -157,21 +158,16 @@ class ArchiveProgress:
             if not self._running:
                 return
             # Blocks that are still to come, and that the cache has of an earlier pass, hurry no pass.
-            places_bytes = (self._contents.block_offset_bytes(path, index) for index in indexes)
-            read_bytes = max((place for place in places_bytes if place <= self._position_bytes), default=0)
+            begins_bytes = (file.offset_bytes + index * BLOCK_SIZE_BYTES for index in indexes)
+            read_bytes = max((begin for begin in begins_bytes if begin <= self._position_bytes), default=0)
             if read_bytes > self._read_bytes:
                 self._read_bytes = read_bytes
                 self._condition.notify_all()
 
-    def offset_bytes(self, path: str) -> int:
-        """Where the bytes of the file begin in the tar, whose path in the cache is `path`."""
+    def came_by(self, file: IndexedMember, index: int) -> bool:
+        """Whether a pass brought block `index` of the file already."""
         with self._condition:
-            return self._contents.block_offset_bytes(path, 0)
-
-    def came_by(self, path: str, index: int) -> bool:
-        """Whether a pass brought the block of the file already, whose path in the cache is `path`."""
-        with self._condition:
-            return self._contents.block_offset_bytes(path, index) < self._furthest_bytes
+            return file.offset_bytes + index * BLOCK_SIZE_BYTES < self._furthest_bytes
 
     def _await(self, waiter: Waiter, indexes_made: int, what: str) -> bytes | None:
         def answered() -> bool:
@@ -226,17 +222,17 @@ class ArchiveProgress:
 
     # What a pass tells.
 
-    def add(self, placed: PlacedEntry) -> PlacedEntry | None:
+    def add(self, member: IndexedMember) -> IndexedMember | None:
         """See `Ledger`. Raises `Damaged` if the archive changed unnoticed."""
         with self._condition:
-            counts = self._contents.add(placed)
+            counts = self._contents.add(member)
             self._condition.notify_all()
         return counts
 
-    def replace(self, placed: PlacedEntry) -> PlacedEntry:
+    def replace(self, member: IndexedMember) -> IndexedMember:
         """See `Ledger`. Raises `Damaged` if the archive changed unnoticed, or somebody knows of the earlier file."""
         with self._condition:
-            return self._contents.replace(placed)
+            return self._contents.replace(member)
 
     def deliver(self, seen: BlockSeen) -> None:
         """A block came by."""
@@ -270,22 +266,24 @@ class ArchiveProgress:
         with self._condition:
             self._steps += 1
 
-    def adopt(self, placed: Sequence[PlacedEntry]) -> bool:
-        """Takes over what another pass found; False if that is nothing, or contradicts what came by here."""
+    def adopt(self, members: Sequence[IndexedMember]) -> bool:
+        """Takes over the members that another pass found; False if there are none, or one contradicts the table."""
         with self._condition:
-            return self._contents.adopt(placed)
+            return self._contents.adopt(members)
 
-    def missing(self) -> list[tuple[Entry, int]]:
-        """The blocks that are waited for."""
-        with self._condition:
-            return [(waiter.entry, waiter.index) for waiter in self._waiters.missing()]
+    def bring(self, look: Callable[[IndexedMember, int], bytes | None]) -> bool:
+        """Gives readers the blocks of files that `look` finds; returns whether nothing is waited for any more.
 
-    def hand_out(self, found: Mapping[Place, bytes | None]) -> None:
-        """Blocks that were missing, and came by elsewhere."""
+        `look` is called without the lock.
+        """
         with self._condition:
-            for place, block in found.items():
-                self._waiters.bring(place, block)
-            self._condition.notify_all()
+            missing = [*self._waiters.missing()]
+        for waiter in missing:
+            block = look(waiter.file, waiter.index)
+            with self._condition:
+                waiter.block = waiter.block or block
+                self._condition.notify_all()
+        return all(waiter.block is not None for waiter in missing)
 
     def mark_complete(self) -> None:
         """A whole pass was verified."""
@@ -319,7 +317,7 @@ class ArchiveProgress:
         if not self._contents.complete:
             return self._waited_for()  # only the end can tell; and it makes the model complete
         return any(
-            self._contents.block_offset_bytes(*waiter.place) >= self._position_bytes
+            waiter.file.offset_bytes + waiter.index * BLOCK_SIZE_BYTES >= self._position_bytes
             for waiter in self._waiters.missing()
         )
 

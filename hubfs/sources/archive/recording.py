@@ -9,8 +9,6 @@ from hubfs.formats.gzip.index import TRAILER_BYTES
 from hubfs.formats.gzip.recorder import IndexRecorder
 from hubfs.formats.index_file import IndexedMember, IndexFile
 from hubfs.formats.limits import is_hollow
-from hubfs.sources.archive.index import PlacedEntry, kept_as
-from hubfs.sources.source import Entry, EntryKind
 
 _MAGIC = b"\x1f\x8b"
 
@@ -80,8 +78,8 @@ class ArchiveRecording:
             self._recorder = None
             self.why_none = f"{why} (as happens with several gzip members, and with fixed Huffman codes)"
 
-    def index_file(self, entries: Sequence[PlacedEntry]) -> IndexFile | None:
-        """The index of the archive, which holds `entries`; None where there is none, or reading by it is not worth it.
+    def index_file(self, members: Sequence[IndexedMember]) -> IndexFile | None:
+        """The index of the archive, which holds `members`; None where there is none, or reading by it is not worth it.
 
         Raises `Damaged` for what no archive could be.
         """
@@ -96,18 +94,4 @@ class ArchiveRecording:
                     "of several members, or of one block, or where --inflate-workers is 0"
                 )
                 return None
-        return IndexFile(self._size_bytes, tuple(_member(placed) for placed in entries), gzip)
-
-
-def _member(placed: PlacedEntry) -> IndexedMember:
-    entry = placed.entry
-    is_directory = entry.kind is EntryKind.DIRECTORY
-    replaces = entry.kept_as != ""
-    return IndexedMember(entry.path, is_directory, entry.size_bytes, placed.offset_bytes, entry.sparse, replaces)
-
-
-def placed_entry(member: IndexedMember) -> PlacedEntry:
-    """An entry as the index of an archive has it."""
-    kind = EntryKind.DIRECTORY if member.is_directory else EntryKind.FILE
-    kept = "" if member.is_directory else kept_as(member.path, member.offset_bytes, replaces=member.replaces)
-    return PlacedEntry(Entry(member.path, kind, member.size_bytes, member.sparse, kept), member.offset_bytes)
+        return IndexFile(self._size_bytes, tuple(members), gzip)

@@ -11,16 +11,16 @@ from hubfs.cache.block_checksums import BlockChecksums
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.turns import NoTurns, Turns
 from hubfs.errors import HubfsError, IsADirectory
-from hubfs.formats.index_file import IndexFile
+from hubfs.formats.index_file import IndexedMember, IndexFile
 from hubfs.formats.inflating.parallel import PLENTY_BYTES
 from hubfs.hubs.resolver import Form
 from hubfs.memory_budget import MemoryBudget
 from hubfs.model_id import ModelId
-from hubfs.sources.archive.index import ArchiveIndex
+from hubfs.sources.archive.index import ArchiveIndex, entry_of
 from hubfs.sources.archive.member_blob import MemberBlob, StoredBlob
 from hubfs.sources.archive.passes import ArchivePasses, ArchiveSettings
 from hubfs.sources.archive.spans import ArchiveSpans
-from hubfs.sources.source import Entry, EntryKind, Extent, with_holes
+from hubfs.sources.source import Entry, Extent, with_holes
 from hubfs.waiting import Cancellation
 
 Wrap = Callable[[CacheKey, Blob, Callable[[], bool]], CachedBlob]
@@ -93,7 +93,7 @@ class ArchiveSource:
     def from_index(cls, model: str, known: ArchiveIndex, **collaborators: Any) -> "ArchiveSource":
         """A source that was complete before, without asking the network."""
         source = cls(known.handle, known.url, model, known.identity, stamp=known.stamp, **collaborators)
-        source._progress.adopt(known.entries)
+        source._progress.adopt(known.members)
         source._progress.mark_complete()
         return source
 
@@ -103,13 +103,12 @@ class ArchiveSource:
 
     def to_index(self) -> dict[str, Any]:
         """What `ArchiveIndex` needs, for JSON."""
-        placed = self._progress.placed()
+        members = self._progress.known()
         checksums = None
         if self._checksums is not None:
-            checksums = {
-                one.entry.kept_path: self._checksums.of(one.entry.kept_path, one.entry.stored_bytes) for one in placed
-            }
-        return ArchiveIndex(self.handle, self.url, self.identity, placed, self._stamp, checksums).to_json()
+            entries = map(entry_of, members)
+            checksums = {one.kept_path: self._checksums.of(one.kept_path, one.stored_bytes) for one in entries}
+        return ArchiveIndex(self.handle, self.url, self.identity, members, self._stamp, checksums).to_json()
 
     @property
     def complete(self) -> bool:
@@ -133,7 +132,7 @@ class ArchiveSource:
 
     def find(self, path: str) -> Entry:
         """See `Source`: waits until the member comes by, or the archive ends without it."""
-        return self._progress.find(path)
+        return entry_of(self._progress.find(path))
 
     def stamp(self, path: str) -> Stamp:  # noqa: ARG002 - every entry has the archive's
         """See `Source`."""
@@ -141,17 +140,18 @@ class ArchiveSource:
 
     def entries(self) -> Sequence[Entry]:
         """See `Source`: waits for the end of the archive."""
-        return self._progress.entries()
+        return [entry_of(member) for member in self._progress.members()]
 
     def open(self, entry: Entry) -> Blob:
         """See `Source`: the same one every time."""
-        found = self.find(entry.path)
-        if found.kind is EntryKind.DIRECTORY:
+        file = self._progress.find(entry.path)
+        if file.is_directory:
             raise IsADirectory(f"{self.handle}/{entry.path} is a directory")
-        return self._blobs.get(found.path) or self._blobs.setdefault(found.path, self._blob(found))
+        return self._blobs.get(file.path) or self._blobs.setdefault(file.path, self._blob(file))
 
-    def _blob(self, entry: Entry) -> Blob:
+    def _blob(self, file: IndexedMember) -> Blob:
+        entry = entry_of(file)
         key = CacheKey(self.model, entry.kept_path)
-        stored = StoredBlob(key, entry, self._progress, self._spans, ahead=self._ahead, on_stale=self._passes.fail)
+        stored = StoredBlob(key, file, self._progress, self._spans, ahead=self._ahead, on_stale=self._passes.fail)
         cached = self._wrap(key, stored, lambda: self._progress.failure is not None)
-        return with_holes(MemberBlob(cached, entry, self._progress), entry)
+        return with_holes(MemberBlob(cached, file, self._progress), entry)

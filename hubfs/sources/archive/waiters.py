@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from hubfs.sources.source import Entry
+from hubfs.formats.index_file import IndexedMember
+from hubfs.sources.archive.index import entry_of
 
 Place = tuple[str, int]
 """A block of a file: its name in the cache, and the block's index."""
@@ -11,8 +12,8 @@ Place = tuple[str, int]
 class Waiter:
     """Readers of one block that has not come by yet. Guarded by whoever owns it."""
 
-    def __init__(self, entry: Entry, index: int, passes_made: int) -> None:
-        self.entry = entry
+    def __init__(self, file: IndexedMember, index: int, passes_made: int) -> None:
+        self.file = file
         self.index = index
         self.readers = 0
         # A pass under way may be past the block already; the one after it must come by.
@@ -22,7 +23,7 @@ class Waiter:
     @property
     def place(self) -> Place:
         """The block."""
-        return (self.entry.kept_path, self.index)
+        return (entry_of(self.file).kept_path, self.index)
 
 
 class Waiters:
@@ -35,9 +36,9 @@ class Waiters:
         """How many blocks have readers."""
         return len(self._waiters)
 
-    def join(self, entry: Entry, index: int, passes_made: int) -> Waiter:
+    def join(self, file: IndexedMember, index: int, passes_made: int) -> Waiter:
         """One reader more of a block. `passes_made`: how many passes ended well so far."""
-        fresh = Waiter(entry, index, passes_made)
+        fresh = Waiter(file, index, passes_made)
         waiter = self._waiters.setdefault(fresh.place, fresh)
         waiter.readers += 1
         return waiter
@@ -48,7 +49,7 @@ class Waiters:
         if not waiter.readers:
             self._waiters.pop(waiter.place, None)
 
-    def bring(self, place: Place, block: bytes | None) -> None:
+    def bring(self, place: Place, block: bytes) -> None:
         """Gives the block to its readers, if it has any."""
         waiter = self._waiters.get(place)
         if waiter is not None:

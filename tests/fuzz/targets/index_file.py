@@ -13,7 +13,6 @@ from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
 from hubfs.formats.sealed import OVERHEAD_BYTES, seal
 from hubfs.sources.archive.contents import ArchiveContents
-from hubfs.sources.archive.recording import placed_entry
 from hubfs.waiting import Cancellation
 from tests.fuzz.targets.gzip_index import check
 from tests.support.archives import gzipped, model_files, tar_of
@@ -51,15 +50,15 @@ def fuzz(data: bytes) -> None:
     assert file.to_bytes() == data
     contents = ArchiveContents()
     try:
-        contents.adopt([placed_entry(member) for member in file.members])
+        contents.adopt(file.members)
     except Damaged:
         return
     for member in file.members:
         assert not {"", ".", ".."} & set(member.path.split("/"))
         assert member.offset_bytes + member.data_bytes <= file.tar_size_bytes
-    for path in contents.entries:
+    for path in contents.members:
         above = path.rpartition("/")[0]
-        assert contents.entries[above].kind.value == "directory", f"{above!r} is a file, and above {path!r}"
+        assert contents.members[above].is_directory, f"{above!r} is a file, and above {path!r}"
     start, size_bytes = file.proof_range
     file.fits(len(archive()), archive()[start : start + size_bytes])
     if file.gzip is not None:

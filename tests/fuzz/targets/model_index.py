@@ -17,7 +17,7 @@ from hubfs.cache.shared.indexes import SharedIndexes
 from hubfs.errors import Damaged
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.contents import ArchiveContents
-from hubfs.sources.archive.index import ArchiveIndex
+from hubfs.sources.archive.index import ArchiveIndex, entry_of
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.hosted import HostedSource
 from hubfs.sources.single_file import FileSource
@@ -102,8 +102,8 @@ def _sources(index: Mapping[str, Any]) -> None:
         assert ArchiveIndex.from_json(HANDLE, json.loads(json.dumps(known.to_json()))) == known
         _check_date(known.stamp)
         contents = ArchiveContents()
-        contents.adopt(known.entries)
-        _check_tree({path: entry for path, entry in contents.entries.items() if path})
+        contents.adopt(known.members)
+        _check_tree({member.path: entry_of(member) for member in contents.all()})
     except Damaged as damage:
         str(damage).encode(errors="backslashreplace")  # as it is shown
     try:

@@ -18,10 +18,9 @@ from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.commands.index import index_of
 from hubfs.errors import Damaged
-from hubfs.formats.index_file import IndexFile
+from hubfs.formats.index_file import IndexedMember, IndexFile
 from hubfs.sources.archive.contents import ArchiveContents
-from hubfs.sources.archive.index import ArchiveIndex, PlacedEntry, kept_as
-from hubfs.sources.archive.recording import placed_entry
+from hubfs.sources.archive.index import ArchiveIndex, entry_of
 from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.naming import model_name
 from hubfs.sources.offline import OfflineSource
@@ -112,9 +111,9 @@ def test_a_model_that_is_listed_first_is_what_gnu_tar_extracts(
     indexed = index_of(archive, workers=1)
     assert indexed is not None
     assert indexed.members == IndexFile.from_bytes(indexed.to_bytes()).members
-    placed = ArchiveIndex.from_json(HANDLE, index).entries
-    assert {one.entry.path: one for one in map(placed_entry, indexed.members)} == {
-        one.entry.path: one for one in placed
+    known = ArchiveIndex.from_json(HANDLE, index).members
+    assert {one.path: (entry_of(one), one.offset_bytes) for one in indexed.members} == {
+        one.path: (entry_of(one), one.offset_bytes) for one in known
     }
     for one in (one for one in indexed.members if not one.is_directory):
         assert packed[one.offset_bytes : one.offset_bytes + one.size_bytes] == expected[one.path]
@@ -230,8 +229,8 @@ def test_an_index_that_lies_about_what_replaces_is_malformed(desk: Desk) -> None
         with pytest.raises(Damaged, match="contradicts itself"):
             ArchiveIndex.from_json(HANDLE, {**index, "entries": [{**entry, "replaces": replaces}]})
     ordinary = {key: value for key, value in entry.items() if key != "replaces"}
-    (placed,) = ArchiveIndex.from_json(HANDLE, {**index, "entries": [ordinary]}).entries
-    assert placed.entry == Entry("a", EntryKind.FILE, 3)
+    (member,) = ArchiveIndex.from_json(HANDLE, {**index, "entries": [ordinary]}).members
+    assert entry_of(member) == Entry("a", EntryKind.FILE, 3)
 
 
 def test_an_archive_that_tar_appended_to_is_read(desk: Desk, tmp_path: Path) -> None:
@@ -245,19 +244,19 @@ def test_an_archive_that_tar_appended_to_is_read(desk: Desk, tmp_path: Path) -> 
 
 
 def test_what_another_pass_found_in_its_place_is_taken_over_unless_somebody_knows_the_first() -> None:
-    first = PlacedEntry(Entry("a", EntryKind.FILE, 3), 512)
-    later = PlacedEntry(Entry("a", EntryKind.FILE, 4, kept_as=kept_as("a", 2048, replaces=True)), 2048)
-    elsewhere = PlacedEntry(Entry("a", EntryKind.FILE, 4), 2048)
+    first = IndexedMember("a", False, 3, 512)
+    later = IndexedMember("a", False, 4, 2048, replaces=True)
+    elsewhere = IndexedMember("a", False, 4, 2048)
     contents = ArchiveContents()
     assert contents.adopt([first])
     assert not contents.adopt([elsewhere])
     told = ArchiveContents()
     assert told.adopt([first])
-    assert told.tell("a") == first.entry
+    assert told.tell("a") == first
     assert not told.adopt([later])
-    assert told.placed() == (first,)
+    assert told.all() == (first,)
     assert contents.adopt([later])
-    assert contents.placed() == (later,)
+    assert contents.all() == (later,)
     assert contents.add(first) is None
     assert contents.add(elsewhere) == later
     assert not contents.adopt([first])

@@ -260,7 +260,9 @@ def test_who_waits_for_what_came_by_unread_has_it_by_the_index_of_the_same_pass(
     assert ahead.lost_bytes == 0
     bench.cache.drop(MODEL)
     waiting = pool.submit(weights.read_at, MIB, MIB)
-    assert eventually(lambda: [(entry.path, index) for entry, index in source._progress.missing()] == [(WEIGHTS, 1)])
+    assert eventually(
+        lambda: [(one.file.path, one.index) for one in source._progress._waiters.missing()] == [(WEIGHTS, 1)]
+    )
     bench.stream.resume()
     assert waiting.result(30) == NOISE[MIB : 2 * MIB]
     assert bench.stream.transfers == 1
@@ -277,7 +279,9 @@ def test_who_waits_for_what_came_by_unread_has_it_by_another_pass_where_there_is
     assert weights.read_at(6 * MIB, 1000) == NOISE[6 * MIB : 6 * MIB + 1000]
     bench.cache.drop(MODEL)
     waiting = pool.submit(weights.read_at, MIB, MIB)
-    assert eventually(lambda: [(entry.path, index) for entry, index in source._progress.missing()] == [(WEIGHTS, 1)])
+    assert eventually(
+        lambda: [(one.file.path, one.index) for one in source._progress._waiters.missing()] == [(WEIGHTS, 1)]
+    )
     bench.stream.resume()
     assert waiting.result(30) == NOISE[MIB : 2 * MIB]
     assert bench.stream.transfers == 2

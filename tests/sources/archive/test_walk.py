@@ -6,7 +6,9 @@ import pytest
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 from hubfs.errors import Damaged, Unavailable
 from hubfs.formats.gzip.stream import inflate
-from hubfs.sources.archive.walk import BlockSeen, MemberSeen, walk
+from hubfs.formats.index_file import IndexedMember
+from hubfs.sources.archive.index import entry_of
+from hubfs.sources.archive.walk import BlockSeen, walk
 from hubfs.sources.source import Entry, EntryKind
 from tests.support.archives import Feed, flipped, gzipped, in_chunks, model_files, tar_of
 
@@ -21,10 +23,10 @@ def gathered(chunks: Iterable[bytes]) -> tuple[dict[str, list[bytes]], list[str]
         if isinstance(seen, BlockSeen):
             assert seen.index == len(files[seen.path])
             files[seen.path].append(seen.block)
-        elif seen.placed.entry.kind is EntryKind.FILE:
-            files[seen.placed.entry.path] = []
+        elif seen.is_directory:
+            directories.append(seen.path)
         else:
-            directories.append(seen.placed.entry.path)
+            files[seen.path] = []
     return files, directories
 
 
@@ -40,7 +42,7 @@ def test_files_are_cut_at_block_boundaries(size: int, chunk_sizes: tuple[int, ..
 def test_members_come_in_their_order_with_their_sizes(pack: type[bytes]) -> None:
     archive = pack(tar_of(model_files()))
     seen = walk(inflate(in_chunks(archive, 1000)))
-    entries = [one.placed.entry for one in seen if isinstance(one, MemberSeen)]
+    entries = [entry_of(one) for one in seen if isinstance(one, IndexedMember)]
     assert entries == [
         Entry("assets", EntryKind.DIRECTORY),
         Entry("variables", EntryKind.DIRECTORY),
@@ -70,7 +72,7 @@ def test_it_ends_only_once_the_checksum_was_verified() -> None:
     with pytest.raises(Damaged):  # noqa: PT012 - what came before counts
         for each in walk(inflate([archive[:-8], flipped(archive[-8:], 3)])):
             seen.append(each)  # noqa: PERF402 - a comprehension would lose it
-    assert sum(isinstance(each, MemberSeen) for each in seen) == len(model_files()) + 2
+    assert sum(isinstance(each, IndexedMember) for each in seen) == len(model_files()) + 2
 
 
 def test_errors_of_the_chunks_pass_through() -> None:
