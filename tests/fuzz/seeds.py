@@ -11,8 +11,6 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from hubfs.hubs.tfhub.handle import Handle
-
 from hubfs.blobs.crc32c import crc32c
 from hubfs.blobs.gcs.client import GcsObject
 from hubfs.blobs.sparse import SparseMap
@@ -24,6 +22,7 @@ from hubfs.formats.gzip.index import Checkpoint, GzipIndex, pack_window
 from hubfs.formats.index_file import IndexedMember, IndexFile
 from hubfs.formats.inflating.protocol import _FORMAT, SLOT_BYTES, Kind
 from hubfs.formats.tar.walk import members
+from hubfs.model_id import ModelId
 from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.hosted import HostedFile
@@ -193,7 +192,7 @@ def shared_block() -> Inputs:
     return {"two-blocks": full, "last-block": last, "of-another-file": other, "a-name": name}
 
 
-_HANDLE = Handle("google", "spice", "2")
+_HANDLE = ModelId("google/spice", "2")
 
 
 def model_index() -> Inputs:
