@@ -9,7 +9,6 @@ from hubfs.blobs.http.stream import HttpStream
 from hubfs.cache.memory import MemoryTier
 from hubfs.hubs.resolver import Form
 from hubfs.sources.archive.passes import ArchiveSettings
-from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.bucket import BucketSource
 from hubfs.sources.naming import model_name
 from hubfs.sources.source import Source
@@ -19,7 +18,7 @@ from tests.support.archives import gzipped, tar_of
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.http_clients import http_client
 from tests.support.http_origin import HttpOrigin
-from tests.support.streams import wrap_by
+from tests.support.streams import archive_source, wrap_by
 
 HUB = "https://hub.example"
 
@@ -42,7 +41,7 @@ class TestArchiveSource(SourceContract):
             origin.put("/model", archive, etag=f'"{hash(archive)}"')
             stream = HttpStream(client, f"{origin.url}/model?tf-hub-format=compressed")
             cache = MemoryTier(self.memory_size_bytes)
-            yield ArchiveSource(
+            yield archive_source(
                 HANDLE,
                 stream.url,
                 model_name(HUB, HANDLE, stream.identity),

@@ -16,7 +16,7 @@ from hubfs.sources.archive.spans import ArchiveSpans
 from hubfs.sources.naming import model_name
 from hubfs.waiting import Cancellation
 from tests.support.mount import eventually
-from tests.support.streams import HANDLE, HUB, MIB, URL, Desk, ScriptedStream, wrap_by
+from tests.support.streams import HANDLE, HUB, MIB, URL, Desk, ScriptedStream, archive_source, wrap_by
 
 MODEL = model_name(HUB, HANDLE, "v1")
 
@@ -78,7 +78,7 @@ class Bench:
         }
 
     def source(self, workers: int = 2) -> ArchiveSource:
-        return ArchiveSource(HANDLE, URL, MODEL, "v1", **self.collaborators(workers))
+        return archive_source(HANDLE, URL, MODEL, "v1", **self.collaborators(workers))
 
     def read_once(self, workers: int = 2) -> ArchiveSource:
         """A source that has seen the whole archive, of which the cache has nothing any more."""

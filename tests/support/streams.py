@@ -10,9 +10,13 @@ from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BlockCache, CacheKey, Release, TierStats
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
-from hubfs.cache.turns import Turns
+from hubfs.cache.turns import NoTurns, Turns
 from hubfs.catalogue.handle import parse_handle
-from hubfs.sources.archive.passes import ArchiveSettings
+from hubfs.formats.inflating.parallel import PLENTY_BYTES
+from hubfs.memory_budget import MemoryBudget
+from hubfs.model_id import ModelId
+from hubfs.sources.archive.index import ArchiveIndex
+from hubfs.sources.archive.passes import Archive, ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource, Wrap
 from hubfs.sources.naming import model_name
 from hubfs.waiting import Cancellation
@@ -159,13 +163,36 @@ class Desk:
         **overrides: Callable[..., Any],
     ) -> ArchiveSource:
         collaborators = self.collaborators(stream, cache, ahead_bytes, ahead) | overrides
-        return ArchiveSource(HANDLE, URL, model_name(HUB, HANDLE, "v1"), "v1", **collaborators)
+        return archive_source(HANDLE, URL, model_name(HUB, HANDLE, "v1"), "v1", **collaborators)
 
     def close(self) -> None:
         self.cancellation.cancel()
         self.pool.shutdown(wait=False, cancel_futures=True)
         for stream in self._streams:
             stream.resume()
+
+
+def archive_source(
+    handle: ModelId,
+    url: str,
+    model: str,
+    identity: str,
+    *,
+    wrap: Wrap,
+    on_complete: Callable[[ArchiveSource], None],
+    **collaborators: Any,
+) -> ArchiveSource:
+    """The source of an archive; for what it has no use for, no collaborators need be named."""
+    plenty = {"ahead": Ahead(MemoryBudget(PLENTY_BYTES)), "turns": NoTurns()}
+    archive = Archive(handle=handle, url=url, model=model, identity=identity, **plenty | collaborators)
+    return ArchiveSource(archive, wrap=wrap, on_complete=on_complete)
+
+
+def source_from_index(model: str, known: ArchiveIndex, **collaborators: Any) -> ArchiveSource:
+    """The source of an archive that was complete before."""
+    source = archive_source(known.handle, known.url, model, known.identity, stamp=known.stamp, **collaborators)
+    source.know(known.members)
+    return source
 
 
 def read(source: ArchiveSource, path: str) -> bytes:

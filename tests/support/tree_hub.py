@@ -22,7 +22,7 @@ from hubfs.sources.archive.source import ArchiveSource
 from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.tfhub_modules import TfhubModules
 from hubfs.tree.virtual_tree import VirtualTree
-from tests.support.streams import HUB, MIB, Desk
+from tests.support.streams import HUB, MIB, Desk, archive_source
 
 
 class Holds(MemoryTier):
@@ -139,7 +139,7 @@ class TreeHub:
     def open(self, handle: ModelId, location: Location) -> ArchiveSource:
         stream = self.desk.stream(self.archives[str(handle)])
         collaborators = self.desk.collaborators(stream, self.cache)
-        return ArchiveSource(handle, location.url, f"{handle}@v1", "v1", **collaborators)
+        return archive_source(handle, location.url, f"{handle}@v1", "v1", **collaborators)
 
     def view(self, blob: Blob) -> Blob:
         self.read_ahead.append(blob)

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from hubfs.blobs.blob import Blob, Prefetchable
 from hubfs.blobs.retry import Permanent
 from hubfs.blobs.wrapper import WrappedBlob
-from hubfs.cache.ahead.budget import Ahead
-from hubfs.cache.block_cache import CacheKey, block_size_at, blocks_of
+from hubfs.cache.block_cache import block_size_at, blocks_of
 from hubfs.cache.cached_blob import CannotFetch
 from hubfs.errors import Damaged, Stale
 from hubfs.formats.index_file import IndexedMember
+from hubfs.sources.archive.passes import Archive
 from hubfs.sources.archive.progress import ArchiveProgress
-from hubfs.sources.archive.spans import ArchiveSpans
 
 _log = logging.getLogger(__name__)
 
@@ -20,31 +19,22 @@ _log = logging.getLogger(__name__)
 class StoredBlob:
     """The stored bytes of a file in an archive, without its holes; a `Streaming` blob, below the file's `CachedBlob`.
 
-    The spans of the archive's index bring blocks, if there is an index; else the pass that goes by brings them. `spans`
-    is None where the origin answers no ranges. An index that does not fit the archive is discarded: the pass that
-    follows tells whether the archive is damaged, or only its index. `ahead` counts blocks that a pass had brought, and
-    that are fetched once more. `on_stale` is told that the origin has another archive by now.
-
-    No state, so no lock.
+    The spans of the archive's index bring blocks, if there is an index; else the pass that goes by brings them. An
+    index that does not fit the archive is discarded: the pass that follows tells whether the archive is damaged, or
+    only its index. `on_stale` is told that the origin has another archive by now. No state, so no lock.
     """
 
     def __init__(
-        self,
-        key: CacheKey,
-        file: IndexedMember,
-        progress: ArchiveProgress,
-        spans: ArchiveSpans | None,
-        *,
-        ahead: Ahead,
-        on_stale: Callable[[Stale], None],
+        self, archive: Archive, file: IndexedMember, progress: ArchiveProgress, on_stale: Callable[[Stale], None]
     ) -> None:
+        key = archive.key(file)
         self.key = f"{key.model}/{key.path}"
         self.size_bytes = file.data_bytes
         self._path = key.path
         self._file = file
         self._progress = progress
-        self._spans = spans
-        self._ahead = ahead
+        self._spans = archive.spans
+        self._ahead = archive.ahead
         self._on_stale = on_stale
 
     def can_fetch(self) -> bool:

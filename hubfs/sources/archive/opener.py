@@ -20,12 +20,12 @@ from hubfs.cache.turns import Turns
 from hubfs.errors import Stale
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
-from hubfs.formats.inflating.parallel import MIN_SIZE_BYTES
+from hubfs.formats.inflating.parallel import MIN_SIZE_BYTES, PLENTY_BYTES
 from hubfs.hubs.resolver import Form, Location, Resolver
 from hubfs.memory_budget import MemoryBudget
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.index import ArchiveIndex
-from hubfs.sources.archive.passes import ArchiveSettings
+from hubfs.sources.archive.passes import Archive, ArchiveSettings
 from hubfs.sources.archive.published import find_published_index
 from hubfs.sources.archive.source import ArchiveSource, Wrap
 from hubfs.sources.archive.spans import ArchiveSpans
@@ -67,7 +67,7 @@ class ArchiveOpener:
         self._cancellation = cancellation
         self._settings = settings
         self._turns = turns
-        self._ahead = ahead
+        self._ahead = ahead or Ahead(MemoryBudget(PLENTY_BYTES))
         self._budget = budget
         self._memory = memory
         self._wrap = wrap
@@ -75,25 +75,9 @@ class ArchiveOpener:
     def open(self, handle: ModelId, location: Location) -> ArchiveSource:
         """The archive at `location`. Raises what the origin raises, when it is asked what it has."""
         stream = self._stream(location)
-        model = model_name(self._resolver.cached_as, handle, stream.identity)
+        seen = ArchiveIndex(handle, stream.url, stream.identity, (), stream.stamp)
         checksums = None if stream.pinned else BlockChecksums(stream.url)
-        source = ArchiveSource(
-            handle,
-            stream.url,
-            model,
-            stream.identity,
-            stamp=stream.stamp,
-            open_stream=lambda: stream,
-            cache=self._cache,
-            wrap=self._wrap,
-            cancellation=self._cancellation,
-            settings=self._settings,
-            turns=self._turns,
-            ahead=self._ahead,
-            on_complete=self._keep_index,
-            spans=self._spans(handle, model, stream.identity, lambda: location, checksums),
-            checksums=checksums,
-        )
+        source = self._source(seen, checksums, lambda: location, lambda: stream)
         published = self._published_index(location, stream) if stream.pinned else None  # which has no checksums
         if published is not None:
             source.adopt(published)
@@ -102,7 +86,6 @@ class ArchiveOpener:
     def load(self, handle: ModelId, index: Index) -> ArchiveSource:
         """An archive that was complete before. Asks nobody. Raises `Damaged` for a malformed index."""
         known = ArchiveIndex.from_json(handle, index)
-        model = model_name(self._resolver.cached_as, handle, known.identity)
         checksums = None
         if known.checksums is not None:
             checksums = BlockChecksums(known.url)
@@ -111,20 +94,34 @@ class ArchiveOpener:
         def locate() -> Location:
             return located_anew(self._resolver, handle, Form.COMPRESSED)
 
-        return ArchiveSource.from_index(
-            model,
-            known,
-            open_stream=lambda: self._stream(locate()),
+        source = self._source(known, checksums, locate, lambda: self._stream(locate()))
+        source.know(known.members)
+        return source
+
+    def _source(
+        self,
+        known: ArchiveIndex,
+        checksums: BlockChecksums | None,
+        locate: Locate,
+        open_stream: Callable[[], ByteStream],
+    ) -> ArchiveSource:
+        model = model_name(self._resolver.cached_as, known.handle, known.identity)
+        archive = Archive(
+            handle=known.handle,
+            url=known.url,
+            model=model,
+            identity=known.identity,
+            stamp=known.stamp,
+            open_stream=open_stream,
             cache=self._cache,
-            wrap=self._wrap,
             cancellation=self._cancellation,
             settings=self._settings,
-            turns=self._turns,
             ahead=self._ahead,
-            on_complete=self._keep_index,
-            spans=self._spans(handle, model, known.identity, locate, checksums),
+            turns=self._turns,
+            spans=self._spans(known.handle, model, known.identity, locate, checksums),
             checksums=checksums,
         )
+        return ArchiveSource(archive, wrap=self._wrap, on_complete=self._keep_index)
 
     def _stream(self, location: Location) -> GcsStream | HttpStream:
         if location.url.startswith("gs://"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hubfs.blobs.blob import ByteStream
+from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BlockCache, CacheKey, cached_block
 from hubfs.cache.block_checksums import BlockChecksums
@@ -47,60 +48,59 @@ class ArchiveSettings:
     shared_s: float = 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """The archive at `url`, and the collaborators of its source and of its passes.
+
+    `model` is its name in the cache, and `identity` says which bytes it has. `spans` are None where the origin answers
+    no ranges. `checksums` are given where the host names no version of the archive, so that the identity does not tell
+    whether it is still the same: every block that comes is held against them, and a block that differs is `Stale`.
+    A pass is made when it is this daemon's turn among `turns`: blocks that another daemon's pass brings into a cache
+    that both share need none.
+    """
+
+    handle: ModelId
+    url: str
+    model: str
+    identity: str
+    open_stream: Callable[[], ByteStream]
+    cache: BlockCache
+    cancellation: Cancellation
+    settings: ArchiveSettings
+    ahead: Ahead
+    turns: Turns
+    stamp: Stamp = UNDATED
+    spans: ArchiveSpans | None = None
+    checksums: BlockChecksums | None = None
+
+    def key(self, file: IndexedMember) -> CacheKey:
+        """The name in the cache of a file of the archive."""
+        return CacheKey(self.model, entry_of(file).kept_path)
+
+
 class ArchivePasses:
-    """Makes the passes over the archive at `url`, and takes over what saves one.
+    """Makes the passes over an archive, and takes over what saves one.
 
     One pass runs at a time, in a thread of its own, and writes every block into the cache. `progress` begins it, when a
-    reader asks what only a pass can answer, and is told what comes by. A whole pass notes down an index for `spans`
-    (None: the origin answers no ranges), by which lost blocks are read from then on.
+    reader asks a question that only a pass can answer, and is told what comes by. A whole pass notes down an index for
+    the archive's spans, by which lost blocks are read from then on.
 
     `on_complete` is called when all of the archive is known and verified, before any reader is told so. It is called
-    after every whole pass: what the cache kept of an earlier one may have been evicted. A pass is made when it is this
-    daemon's turn among `turns`; what another daemon's pass brings into a cache that both share needs none.
-
-    `checksums` are given where the host names no version of the archive, so that the identity does not tell whether it
-    is still the same: whatever a pass brings is held against them, and what differs is `Stale`.
+    after every whole pass: what the cache kept of an earlier one may have been evicted.
 
     There is no lock here: `progress` has its own, and sees to it that no two passes run at once.
     """
 
-    def __init__(
-        self,
-        handle: ModelId,
-        url: str,
-        model: str,
-        identity: str,
-        *,
-        open_stream: Callable[[], ByteStream],
-        cache: BlockCache,
-        cancellation: Cancellation,
-        settings: ArchiveSettings,
-        on_complete: Callable[[], None],
-        spans: ArchiveSpans | None,
-        checksums: BlockChecksums | None,
-        ahead: Ahead,
-        turns: Turns,
-    ) -> None:
-        self._handle = handle
-        self._url = url
-        self._model = model
-        self._identity = identity
-        self._open_stream = open_stream
-        self._cache = cache
-        self._cancellation = cancellation
-        self._settings = settings
+    def __init__(self, archive: Archive, on_complete: Callable[[], None]) -> None:
+        self._archive = archive
         self._on_complete = on_complete
-        self._spans = spans
-        self._checksums = checksums
-        self._ahead = ahead
-        self._turns = turns
         self.progress = ArchiveProgress(
-            handle,
-            url,
-            ahead_bytes=lambda: min(settings.ahead_bytes, ahead.pass_bytes()),
+            archive.handle,
+            archive.url,
+            ahead_bytes=lambda: min(archive.settings.ahead_bytes, archive.ahead.pass_bytes()),
             begin_pass=self._begin_pass,
-            cancellation=cancellation,
-            shared_s=settings.shared_s,
+            cancellation=archive.cancellation,
+            shared_s=archive.settings.shared_s,
         )
 
     def adopt(self, file: IndexFile) -> None:
@@ -108,22 +108,22 @@ class ArchivePasses:
 
         An index that contradicts what came by already is left aside, and so is every index where there are no `spans`.
         """
-        if self._spans is not None and self.progress.adopt(file.members):
-            self._read_by(self._spans, file)
+        if self._archive.spans is not None and self.progress.adopt(file.members):
+            self._read_by(self._archive.spans, file)
             self._tell_complete()
 
     def fail(self, error: HubfsError) -> None:
         """Nothing of the archive may be served any more, because of `error`, and nothing of it stays in the cache."""
         self.progress.fail(error)
-        self._cache.drop(self._model)
+        self._archive.cache.drop(self._archive.model)
 
     def _begin_pass(self) -> None:
-        threading.Thread(target=self._run_pass, name=f"pass {self._handle}", daemon=True).start()
+        threading.Thread(target=self._run_pass, name=f"pass {self._archive.handle}", daemon=True).start()
 
     def _run_pass(self) -> None:
         error = self._make_pass()
         if error is not None and not isinstance(error, Cancelled):
-            _log.error("%s: %s", self._handle, error)
+            _log.error("%s: %s", self._archive.handle, error)
         try:
             if isinstance(error, (Damaged, Stale)):
                 self.fail(error)
@@ -133,75 +133,78 @@ class ArchivePasses:
     def _make_pass(self) -> HubfsError | None:
         """Makes one pass, and returns what ended it early, if that is an error. Never raises."""
         try:
-            release = self._cache.hold(self._model)
+            release = self._archive.cache.hold(self._archive.model)
             try:
-                with self._turns.pass_turn(self._model, self._has_arrived) as turn:
+                with self._archive.turns.pass_turn(self._archive.model, self._has_arrived) as turn:
                     if turn.mine:
                         self._pass_by(self._open_pinned_stream(), turn)
-                    elif self._spans is not None:
-                        self._spans.look_again()
+                    elif self._archive.spans is not None:
+                        self._archive.spans.look_again()
             finally:
                 release()
         except Abandoned:
             return None
         except Damaged as damage:
-            return Damaged(f"{self._url}: {damage}" if self._url not in str(damage) else str(damage))
+            return Damaged(f"{self._archive.url}: {damage}" if self._archive.url not in str(damage) else str(damage))
         except HubfsError as known:
             return known
         except Exception as unexpected:  # noqa: BLE001 - nobody else sees what ends this thread
-            _log.exception("%s: unexpected error", self._url)
-            return HubfsError(f"{self._url}: unexpected {unexpected!r}; the log has the traceback")
+            _log.exception("%s: unexpected error", self._archive.url)
+            return HubfsError(f"{self._archive.url}: unexpected {unexpected!r}; the log has the traceback")
         return None
 
     def _open_pinned_stream(self) -> ByteStream:
-        stream = self._open_stream()
-        if self._checksums is None and stream.identity != self._identity:
-            raise Stale(f"{self._url} is no longer what it was when {self._handle} was first read; it is fetched anew")
+        archive = self._archive
+        stream = archive.open_stream()
+        if archive.checksums is None and stream.identity != archive.identity:
+            raise Stale(
+                f"{archive.url} is no longer what it was when {archive.handle} was first read; it is fetched anew"
+            )
         return stream
 
     def _pass_by(self, stream: ByteStream, turn: Turn) -> None:
-        settings = self._settings
+        archive, settings = self._archive, self._archive.settings
         shared_bytes = shared_memory_bytes(stream.size_bytes, settings.inflate_workers, settings.shared_bytes)
-        recording = ArchiveRecording(self._url, useful=self._spans is not None and not self._spans.known)
+        recording = ArchiveRecording(archive.url, useful=archive.spans is not None and not archive.spans.known)
         inflated = inflate(
             lambda: recording.compressed(stream.chunks()),
             stream.size_bytes,
             workers=settings.inflate_workers,
-            cancellation=self._cancellation,
+            cancellation=archive.cancellation,
             on_checkpoint=recording.checkpoint,
             on_lost=recording.void,
             most_shared_bytes=settings.shared_bytes,
         )
         kept = settings.eager
         came: set[str] = set()
-        with closing(inflated), self._ahead.passing(shared_bytes):
+        with closing(inflated), archive.ahead.passing(shared_bytes):
             passing = bounded(recording.inflated(inflated), lambda: stream.size_bytes or recording.read_bytes)
             repeats = Repeats(
                 self.progress,
-                lambda path, index: self._cache.get(CacheKey(self._model, path), index) if kept else None,
+                lambda path, index: archive.cache.get(CacheKey(archive.model, path), index) if kept else None,
             )
             for passed in walk(passing, stream.size_bytes, is_verified=lambda: recording.is_gzip):
-                self._cancellation.check()
+                archive.cancellation.check()
                 self.progress.lives()
                 for seen in self._what_counts(repeats, passed):
                     if not isinstance(seen, BlockSeen):
                         turn.tell(to_json(seen))
                         continue
-                    if self._checksums is not None:
-                        self._checksums.check(seen.path, seen.index, seen.block)
+                    if archive.checksums is not None:
+                        archive.checksums.check(seen.path, seen.index, seen.block)
                         came.add(seen.path)
-                    key = CacheKey(self._model, seen.path)
-                    if not kept and not self._turns.others_wait:  # before it is there for others to push out
-                        self._ahead.passed((key, seen.index), len(seen.block))
-                    kept &= self._cache.put(key, seen.index, seen.block)
+                    key = CacheKey(archive.model, seen.path)
+                    if not kept and not archive.turns.others_wait:  # before it is there for others to push out
+                        archive.ahead.passed((key, seen.index), len(seen.block))
+                    kept &= archive.cache.put(key, seen.index, seen.block)
                     if not kept:
                         turn.let_go()
-                        if not self._turns.others_wait:
+                        if not archive.turns.others_wait:
                             self.progress.pace(seen)
                     self.progress.deliver(seen)
-        if self._checksums is not None and not self._paths_with_blocks() <= came:
+        if archive.checksums is not None and not self._paths_with_blocks() <= came:
             raise Stale(
-                f"{self._url} lacks some of what it held when {self._handle} was first read; it is fetched anew"
+                f"{archive.url} lacks some of what it held when {archive.handle} was first read; it is fetched anew"
             )
         self._tell_complete()
         self._keep_spans(recording)
@@ -214,9 +217,9 @@ class ArchivePasses:
         try:
             return repeats.of(seen)
         except Damaged as other:
-            if self._checksums is None or not self.progress.complete:
+            if self._archive.checksums is None or not self.progress.complete:
                 raise
-            raise Stale(f"{self._url}: {other}; it is fetched anew") from other
+            raise Stale(f"{self._archive.url}: {other}; it is fetched anew") from other
 
     def _paths_with_blocks(self) -> set[str]:
         return {entry_of(member).kept_path for member in self.progress.known() if member.data_bytes}
@@ -224,13 +227,13 @@ class ArchivePasses:
     def _keep_spans(self, recording: ArchiveRecording) -> None:
         """From now on lost blocks are read by the index that was made; says why there is none, if there should be."""
         file = recording.index_file(self.progress.known())
-        if self._spans is not None and file is not None:
-            self._read_by(self._spans, file)
+        if self._archive.spans is not None and file is not None:
+            self._read_by(self._archive.spans, file)
         elif recording.why_none:
             _log.warning(
                 "%s has no index, so that a block that the cache loses costs another reading of it: %s; pack it as one "
                 "gzip member, as `tar -cz` does",
-                *(self._url, recording.why_none),
+                *(self._archive.url, recording.why_none),
             )
 
     def _read_by(self, spans: ArchiveSpans, file: IndexFile) -> None:
@@ -246,14 +249,18 @@ class ArchivePasses:
         self.progress.lives()
         if members:
             self._take_over_members(members)
-        if members is None and not self.progress.complete and not self._take_over_index(self._turns.index(self._model)):
+        if (
+            members is None
+            and not self.progress.complete
+            and not self._take_over_index(self._archive.turns.index(self._archive.model))
+        ):
             return False
 
         def look(file: IndexedMember, index: int) -> bytes | None:
-            key = CacheKey(self._model, entry_of(file).kept_path)
+            key = self._archive.key(file)
             # While that pass runs this is asked again and again: a look is not to count as a miss each time.
-            there = members is None or self._cache.has(key, index)
-            return cached_block(self._cache, key, index, file.data_bytes) if there else None
+            there = members is None or self._archive.cache.has(key, index)
+            return cached_block(self._archive.cache, key, index, file.data_bytes) if there else None
 
         return self.progress.bring(look) and self.progress.complete
 
@@ -261,23 +268,25 @@ class ArchivePasses:
         """Makes known what another daemon's pass came by, unless it contradicts what came by here."""
         for member in members:  # one by one: a name may come twice
             try:
-                self.progress.adopt(members_of(self._handle, [member]))
+                self.progress.adopt(members_of(self._archive.handle, [member]))
             except Damaged as damage:  # noqa: PERF203 - what is wrong with one is no reason to leave the others aside
-                _log.warning("What another daemon says of the archive of %s is left aside: %s", self._handle, damage)
+                _log.warning(
+                    "What another daemon says of the archive of %s is left aside: %s", self._archive.handle, damage
+                )
 
     def _take_over_index(self, index: Mapping[str, Any] | None) -> bool:
         """Becomes complete by what another daemon's pass found, if that is of use."""
         if index is None:
             return False
         try:
-            known = ArchiveIndex.from_json(self._handle, index)
+            known = ArchiveIndex.from_json(self._archive.handle, index)
         except Damaged as damage:
-            _log.warning("Another daemon's index of %s is left aside: %s", self._handle, damage)
+            _log.warning("Another daemon's index of %s is left aside: %s", self._archive.handle, damage)
             return False
-        if self._checksums is not None:
+        if self._archive.checksums is not None:
             if known.checksums is None:
                 return False
-            self._checksums.adopt(known.checksums)
+            self._archive.checksums.adopt(known.checksums)
         if not self.progress.adopt(known.members):
             return False
         self._tell_complete()

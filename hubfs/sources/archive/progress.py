@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import monotonic
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
@@ -10,7 +11,7 @@ from hubfs.errors import Damaged, EntryNotFound, HubfsError, TimedOut, Unavailab
 from hubfs.formats.index_file import IndexedMember
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.contents import ArchiveContents
-from hubfs.sources.archive.waiters import Waiter, Waiters
+from hubfs.sources.archive.index import entry_of
 from hubfs.sources.archive.walk import BlockSeen
 from hubfs.sources.source import Extent
 from hubfs.waiting import Cancellation
@@ -20,6 +21,26 @@ _STALL_S = 300.0
 
 _IDLE_S = 60.0
 """A pass that waited for its readers for so long ends; a later reader begins another."""
+
+
+@dataclass
+class _Waiter:
+    """Readers of block `index` of `file`, which has not come by yet.
+
+    Nothing is to be hoped for once `hopeless_after` passes ended well: a pass that ran when the first reader came may
+    have been past the block, and the pass after that must have come by.
+    """
+
+    file: IndexedMember
+    index: int
+    hopeless_after: int
+    readers: int = 0
+    block: bytes | None = None
+
+    @property
+    def offset_bytes(self) -> int:
+        """Where the block begins in the tar."""
+        return self.file.offset_bytes + self.index * BLOCK_SIZE_BYTES
 
 
 class Abandoned(Exception):
@@ -60,7 +81,7 @@ class ArchiveProgress:
         self._condition = threading.Condition()
         self._contents = ArchiveContents()
         self._failure: HubfsError | None = None  # for good: damaged, or changed at the origin
-        self._waiters = Waiters()
+        self._waiters: dict[tuple[str, int], _Waiter] = {}  # by the file's name in the cache, and the block's index
         self._questions: list[Callable[[], bool]] = []  # one per reader who waits: whether it is answered
         self._indexes_made = 0  # by which what came by can be read without a pass
         self._running = False
@@ -140,13 +161,17 @@ class ArchiveProgress:
         That raises `Damaged`, too, if a whole pass did not bring it. It returns None if the block has not come, and a
         pass made an index since there were `indexes_made`: the block is read by that.
         """
+        place = entry_of(member).kept_path, index
         with self._condition:
-            waiter = self._waiters.join(member, index, self._passes_made)
+            waiter = self._waiters.setdefault(place, _Waiter(member, index, self._passes_made + 2))
+            waiter.readers += 1
         try:
             yield lambda: self._await(waiter, indexes_made, f"{self._handle}/{member.path}")
         finally:
             with self._condition:
-                self._waiters.leave(waiter)
+                waiter.readers -= 1
+                if not waiter.readers:
+                    del self._waiters[place]
 
     def note_read(self, file: IndexedMember, indexes: range) -> None:
         """A reader has these blocks of a file: the pass may go on.
@@ -169,7 +194,7 @@ class ArchiveProgress:
         with self._condition:
             return file.offset_bytes + index * BLOCK_SIZE_BYTES < self._furthest_bytes
 
-    def _await(self, waiter: Waiter, indexes_made: int, what: str) -> bytes | None:
+    def _await(self, waiter: _Waiter, indexes_made: int, what: str) -> bytes | None:
         def answered() -> bool:
             hopeless = self._passes_made >= waiter.hopeless_after
             return waiter.block is not None or self._indexes_made > indexes_made or hopeless
@@ -237,7 +262,9 @@ class ArchiveProgress:
     def deliver(self, seen: BlockSeen) -> None:
         """A block came by."""
         with self._condition:
-            self._waiters.bring((seen.path, seen.index), seen.block)
+            waiter = self._waiters.get((seen.path, seen.index))
+            if waiter is not None:
+                waiter.block = seen.block
             self._position_bytes = seen.offset_bytes + len(seen.block)
             self._furthest_bytes = max(self._furthest_bytes, self._position_bytes)
             self._steps += 1
@@ -277,7 +304,7 @@ class ArchiveProgress:
         `look` is called without the lock.
         """
         with self._condition:
-            missing = [*self._waiters.missing()]
+            missing = self._missing()
         for waiter in missing:
             block = look(waiter.file, waiter.index)
             with self._condition:
@@ -316,10 +343,11 @@ class ArchiveProgress:
         """Whether somebody waits for something that is still to come. Held: `_condition`."""
         if not self._contents.complete:
             return self._waited_for()  # only the end can tell; and it makes the model complete
-        return any(
-            waiter.file.offset_bytes + waiter.index * BLOCK_SIZE_BYTES >= self._position_bytes
-            for waiter in self._waiters.missing()
-        )
+        return any(waiter.offset_bytes >= self._position_bytes for waiter in self._missing())
+
+    def _missing(self) -> list[_Waiter]:
+        """The blocks that have readers, and have not come. Held: `_condition`."""
+        return [waiter for waiter in self._waiters.values() if waiter.block is None]
 
     def _waited_for(self) -> bool:
         """Whether a question is open: a reader who has its answer may not have woken up yet. Held: `_condition`."""

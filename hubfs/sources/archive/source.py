@@ -3,25 +3,17 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hubfs.blobs.blob import Blob, ByteStream
-from hubfs.blobs.stamp import UNDATED, Stamp
-from hubfs.cache.ahead.budget import Ahead
-from hubfs.cache.block_cache import BlockCache, CacheKey
-from hubfs.cache.block_checksums import BlockChecksums
+from hubfs.blobs.blob import Blob
+from hubfs.blobs.stamp import Stamp
+from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.cached_blob import CachedBlob
-from hubfs.cache.turns import NoTurns, Turns
 from hubfs.errors import HubfsError, IsADirectory
 from hubfs.formats.index_file import IndexedMember, IndexFile
-from hubfs.formats.inflating.parallel import PLENTY_BYTES
 from hubfs.hubs.resolver import Form
-from hubfs.memory_budget import MemoryBudget
-from hubfs.model_id import ModelId
 from hubfs.sources.archive.index import ArchiveIndex, entry_of
 from hubfs.sources.archive.member_blob import MemberBlob, StoredBlob
-from hubfs.sources.archive.passes import ArchivePasses, ArchiveSettings
-from hubfs.sources.archive.spans import ArchiveSpans
+from hubfs.sources.archive.passes import Archive, ArchivePasses
 from hubfs.sources.source import Entry, Extent, with_holes
-from hubfs.waiting import Cancellation
 
 Wrap = Callable[[CacheKey, Blob, Callable[[], bool]], CachedBlob]
 """Puts the cache around the blob of a file; the function says whether the model failed for good. Fetches nothing."""
@@ -42,60 +34,22 @@ class ArchiveSource:
     There is no lock here: `_progress` has its own, and `_blobs` is changed by `dict.setdefault` only, which is atomic.
     """
 
-    def __init__(
-        self,
-        handle: ModelId,
-        url: str,
-        model: str,
-        identity: str,
-        *,
-        stamp: Stamp = UNDATED,
-        open_stream: Callable[[], ByteStream],
-        cache: BlockCache,
-        wrap: Wrap,
-        cancellation: Cancellation,
-        settings: ArchiveSettings,
-        on_complete: Callable[["ArchiveSource"], None],
-        spans: ArchiveSpans | None = None,
-        checksums: BlockChecksums | None = None,
-        ahead: Ahead | None = None,
-        turns: Turns | None = None,
-    ) -> None:
-        self.handle = handle
-        self.url = url
+    def __init__(self, archive: Archive, *, wrap: Wrap, on_complete: Callable[["ArchiveSource"], None]) -> None:
+        self.handle = archive.handle
+        self.url = archive.url
         self.form = Form.COMPRESSED
-        self.model = model
-        self.identity = identity
-        self._stamp = stamp
+        self.model = archive.model
+        self.identity = archive.identity
+        self._archive = archive
         self._wrap = wrap
-        self._spans = spans
-        self._checksums = checksums
-        self._ahead = ahead or Ahead(MemoryBudget(PLENTY_BYTES))
-        self._passes = ArchivePasses(
-            handle,
-            url,
-            model,
-            identity,
-            open_stream=open_stream,
-            cache=cache,
-            cancellation=cancellation,
-            settings=settings,
-            on_complete=lambda: on_complete(self),
-            spans=spans,
-            checksums=checksums,
-            ahead=self._ahead,
-            turns=turns or NoTurns(),
-        )
+        self._passes = ArchivePasses(archive, lambda: on_complete(self))
         self._progress = self._passes.progress
         self._blobs: dict[str, Blob] = {}
 
-    @classmethod
-    def from_index(cls, model: str, known: ArchiveIndex, **collaborators: Any) -> "ArchiveSource":
-        """A source that was complete before, without asking the network."""
-        source = cls(known.handle, known.url, model, known.identity, stamp=known.stamp, **collaborators)
-        source._progress.adopt(known.members)
-        source._progress.mark_complete()
-        return source
+    def know(self, members: Sequence[IndexedMember]) -> None:
+        """The archive was verified before, and holds `members`: nobody need be asked for them."""
+        self._progress.adopt(members)
+        self._progress.mark_complete()
 
     def adopt(self, file: IndexFile) -> None:
         """Becomes complete by an index that was published beside the archive: no pass is needed."""
@@ -103,12 +57,10 @@ class ArchiveSource:
 
     def to_index(self) -> dict[str, Any]:
         """What `ArchiveIndex` needs, for JSON."""
-        members = self._progress.known()
-        checksums = None
-        if self._checksums is not None:
-            entries = map(entry_of, members)
-            checksums = {one.kept_path: self._checksums.of(one.kept_path, one.stored_bytes) for one in entries}
-        return ArchiveIndex(self.handle, self.url, self.identity, members, self._stamp, checksums).to_json()
+        members, seen = self._progress.known(), self._archive.checksums
+        entries = map(entry_of, members)
+        checksums = seen and {one.kept_path: seen.of(one.kept_path, one.stored_bytes) for one in entries}
+        return ArchiveIndex(self.handle, self.url, self.identity, members, self._archive.stamp, checksums).to_json()
 
     @property
     def complete(self) -> bool:
@@ -136,7 +88,7 @@ class ArchiveSource:
 
     def stamp(self, path: str) -> Stamp:  # noqa: ARG002 - every entry has the archive's
         """See `Source`."""
-        return self._stamp
+        return self._archive.stamp
 
     def entries(self) -> Sequence[Entry]:
         """See `Source`: waits for the end of the archive."""
@@ -150,8 +102,6 @@ class ArchiveSource:
         return self._blobs.get(file.path) or self._blobs.setdefault(file.path, self._blob(file))
 
     def _blob(self, file: IndexedMember) -> Blob:
-        entry = entry_of(file)
-        key = CacheKey(self.model, entry.kept_path)
-        stored = StoredBlob(key, file, self._progress, self._spans, ahead=self._ahead, on_stale=self._passes.fail)
-        cached = self._wrap(key, stored, lambda: self._progress.failure is not None)
-        return with_holes(MemberBlob(cached, file, self._progress), entry)
+        stored = StoredBlob(self._archive, file, self._progress, on_stale=self._passes.fail)
+        cached = self._wrap(self._archive.key(file), stored, lambda: self._progress.failure is not None)
+        return with_holes(MemberBlob(cached, file, self._progress), entry_of(file))

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.slice import SliceBlob
@@ -50,9 +51,12 @@ class ArchiveSpans:
         return self._look() is not None
 
     def adopt(self, file: IndexFile) -> None:
-        """From now on blocks are read by the spans of `file`, which is kept."""
+        """From now on blocks are read by the spans of `file`, which is kept without its members.
+
+        The one table of members that the cache keeps is the model's index.
+        """
         self._use(file)
-        self._save(file.to_bytes())
+        self._save(replace(file, members=()).to_bytes())
 
     def blob(self, kept_path: str, offset_bytes: int, size_bytes: int) -> Blob | None:
         """The file that lies at `offset_bytes` of the tar; None where there is no index.

@@ -39,7 +39,7 @@ from tests.support.archives import gzipped, model_files, tar_of
 from tests.support.gcs_server import Fault, GcsServer, _store, gcs_server
 from tests.support.http_origin import DeadPort, HttpOrigin, paced
 from tests.support.mount import eventually
-from tests.support.streams import wrap_by
+from tests.support.streams import archive_source, source_from_index, wrap_by
 
 HANDLE = parse_handle("google/fleet/1")
 FILES = model_files(variables_bytes=20 * BLOCK_SIZE_BYTES + 12345)
@@ -98,7 +98,7 @@ class Daemon:
         }
         index = self.indexes.load(f"{hub_label(self.hub)}/{HANDLE}")
         if index is not None:
-            return ArchiveSource.from_index(
+            return source_from_index(
                 model_name(self.hub, HANDLE, str(index["identity"])),
                 ArchiveIndex.from_json(HANDLE, index),
                 open_stream=lambda: HttpStream(self.http, self.hub + PATH),
@@ -106,7 +106,7 @@ class Daemon:
             )
         stream = HttpStream(self.http, self.hub + PATH)
         model = model_name(self.hub, HANDLE, stream.identity)
-        return ArchiveSource(HANDLE, stream.url, model, stream.identity, open_stream=lambda: stream, **collaborators)
+        return archive_source(HANDLE, stream.url, model, stream.identity, open_stream=lambda: stream, **collaborators)
 
     def read_all(self) -> dict[str, bytes]:
         source = self.source()

@@ -17,7 +17,7 @@ from hubfs.sources.archive.source import ArchiveSource
 from tests.support.archives import gzipped, tar_of
 from tests.support.indexed import MODEL, Bench, Origin
 from tests.support.mount import eventually
-from tests.support.streams import HANDLE, MIB
+from tests.support.streams import HANDLE, MIB, source_from_index
 
 WEIGHTS = "variables/variables.data-00000-of-00001"
 SIZE_BYTES = 48 * MIB
@@ -61,7 +61,7 @@ def again(bench: Bench) -> ArchiveSource:
     """The source after a remount, of whose bytes the cache has nothing."""
     index = bench.read_once().to_index()
     bench.origin = FarOrigin(bench.stream.data)
-    return ArchiveSource.from_index(MODEL, ArchiveIndex.from_json(HANDLE, index), **bench.collaborators())
+    return source_from_index(MODEL, ArchiveIndex.from_json(HANDLE, index), **bench.collaborators())
 
 
 def view_of(blob: Blob) -> ReadAheadBlob:

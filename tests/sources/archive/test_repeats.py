@@ -27,7 +27,7 @@ from hubfs.sources.offline import OfflineSource
 from hubfs.sources.source import Entry, EntryKind
 from tests.support.archives import END_MARKER, gzipped, member
 from tests.support.mount import eventually
-from tests.support.streams import HANDLE, HUB, MIB, Desk, NoCache, read
+from tests.support.streams import HANDLE, HUB, MIB, Desk, NoCache, read, source_from_index
 
 MODEL = model_name(HUB, HANDLE, "v1")
 LARGE = random.Random(1).randbytes(3 * MIB + 17)
@@ -97,9 +97,7 @@ def test_a_model_that_is_listed_first_is_what_gnu_tar_extracts(
     assert content(source) == expected  # out of the cache, by now
     assert stream.transfers == 1  # blocks that were compared, and that both begin with, are there, too
     index = json.loads(json.dumps(source.to_index()))
-    restarted = ArchiveSource.from_index(
-        MODEL, ArchiveIndex.from_json(HANDLE, index), **desk.collaborators(stream, disk)
-    )
+    restarted = source_from_index(MODEL, ArchiveIndex.from_json(HANDLE, index), **desk.collaborators(stream, disk))
     transfers = stream.transfers
     assert content(OfflineSource(restarted, disk)) == expected
     assert stream.transfers == transfers

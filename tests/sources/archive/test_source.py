@@ -25,7 +25,7 @@ from hubfs.sources.naming import model_name
 from hubfs.sources.source import ROOT, Entry, EntryKind
 from tests.support.archives import END_MARKER, gzipped, member, model_files, tar_of
 from tests.support.mount import eventually
-from tests.support.streams import HANDLE, HUB, MIB, URL, Desk, NoCache, read
+from tests.support.streams import HANDLE, HUB, MIB, URL, Desk, NoCache, archive_source, read, source_from_index
 
 FILES = model_files(variables_bytes=2 * MIB + 345)
 WEIGHTS = "variables/variables.data-00000-of-00001"
@@ -204,7 +204,7 @@ def test_an_index_says_everything_without_a_transfer(desk: Desk) -> None:
     first = desk.source(desk.stream(tar_of(FILES)), cache)
     entries = first.entries()
     stream = desk.stream(tar_of(FILES))
-    again = ArchiveSource.from_index(
+    again = source_from_index(
         first.model, ArchiveIndex.from_json(HANDLE, first.to_index()), **desk.collaborators(stream, cache)
     )
     assert again.complete
@@ -236,7 +236,7 @@ def test_a_block_that_comes_in_while_a_reader_looks_is_not_missed(desk: Desk) ->
     first = desk.source(desk.stream(tar_of(FILES)), cache)
     first.entries()
     stream = desk.stream(tar_of(FILES))
-    again = ArchiveSource.from_index(
+    again = source_from_index(
         first.model, ArchiveIndex.from_json(HANDLE, first.to_index()), **desk.collaborators(stream, cache)
     )
     assert {path: read(again, path) for path in FILES} == FILES
@@ -248,7 +248,7 @@ def loaded(desk: Desk, archive: bytes = b"", identity: str = "v1") -> ArchiveSou
     first = desk.source(desk.stream(tar_of(FILES)))
     first.entries()
     stream = desk.stream(archive or tar_of(FILES), identity=identity)
-    return ArchiveSource.from_index(
+    return source_from_index(
         first.model, ArchiveIndex.from_json(HANDLE, first.to_index()), **desk.collaborators(stream)
     )
 
@@ -257,7 +257,7 @@ def test_a_lost_block_costs_one_pass(desk: Desk) -> None:
     source = loaded(desk)
     assert read(source, "fingerprint.pb") == FILES["fingerprint.pb"]
     assert {path: read(source, path) for path in FILES} == FILES
-    assert source._passes._open_stream().transfers == 1  # type: ignore[attr-defined]
+    assert source._archive.open_stream().transfers == 1  # type: ignore[attr-defined]
 
 
 def test_another_archive_at_the_origin_is_stale(desk: Desk) -> None:
@@ -266,7 +266,7 @@ def test_another_archive_at_the_origin_is_stale(desk: Desk) -> None:
         with pytest.raises(Stale, match=re.escape(URL)):
             read(source, "fingerprint.pb")
     assert isinstance(source.failure, Stale)
-    assert source._passes._open_stream().transfers == 0  # type: ignore[attr-defined]
+    assert source._archive.open_stream().transfers == 0  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_nobody_waits_for_ever_for_a_file_that_the_archive_lost(desk: Desk) -> N
     source = loaded(desk, tar_of({path: data for path, data in FILES.items() if path != "saved_model.pb"}))
     with pytest.raises(Damaged, match=re.escape(URL)):
         read(source, "saved_model.pb")
-    assert source._passes._open_stream().transfers == 2  # type: ignore[attr-defined]
+    assert source._archive.open_stream().transfers == 2  # type: ignore[attr-defined]
     assert read(source, "fingerprint.pb") == FILES["fingerprint.pb"]
 
 
@@ -320,9 +320,7 @@ def test_a_well_formed_index_is_taken(desk: Desk, checksums: dict[str, Any]) -> 
     index = spoiled({}, **checksums)
     assert ArchiveIndex.from_json(HANDLE, index).to_json() == index
     assert checksums or (
-        ArchiveSource.from_index(
-            "m", ArchiveIndex.from_json(HANDLE, index), **desk.collaborators(desk.stream(b""))
-        ).to_index()
+        source_from_index("m", ArchiveIndex.from_json(HANDLE, index), **desk.collaborators(desk.stream(b""))).to_index()
         == index
     )
 
@@ -359,7 +357,7 @@ def test_a_well_formed_index_is_taken(desk: Desk, checksums: dict[str, Any]) -> 
 )
 def test_a_malformed_index_is_damaged(desk: Desk, index: Any) -> None:
     with pytest.raises(Damaged, match="index of google/spice/2"):
-        ArchiveSource.from_index("m", ArchiveIndex.from_json(HANDLE, index), **desk.collaborators(desk.stream(b"")))
+        source_from_index("m", ArchiveIndex.from_json(HANDLE, index), **desk.collaborators(desk.stream(b"")))
 
 
 def test_files_begin_where_the_index_says(desk: Desk) -> None:
@@ -375,7 +373,7 @@ def test_other_handles_do_not_share_blocks(desk: Desk) -> None:
     streams = {version: desk.stream(tar_of({"a": version.encode()})) for version in ("1", "2")}
     for version, stream in streams.items():
         handle = ModelId("google/spice", version)
-        source = ArchiveSource(handle, URL, f"h/{handle}@v1", "v1", **desk.collaborators(stream, cache))
+        source = archive_source(handle, URL, f"h/{handle}@v1", "v1", **desk.collaborators(stream, cache))
         assert read(source, "a") == version.encode()
 
 
@@ -397,6 +395,6 @@ def test_an_archive_without_an_end_is_hostile(
     endless = gzipped(tar + bytes(40 * MIB)) if "tar" in limit else gzipped(tar) + bytes(40 * MIB)
     settings = ArchiveSettings(8 * MIB, inflate_workers=workers)
     collaborators = {**desk.collaborators(desk.stream(endless, chunk_bytes=1 << 18)), "settings": settings}
-    source = ArchiveSource(HANDLE, URL, model_name(HUB, HANDLE, "v1"), "v1", **collaborators)
+    source = archive_source(HANDLE, URL, model_name(HUB, HANDLE, "v1"), "v1", **collaborators)
     with pytest.raises(Damaged, match="hostile"):
         source.entries()

@@ -5,6 +5,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -18,13 +19,12 @@ from hubfs.errors import Damaged, Stale
 from hubfs.formats.index_file import IndexFile
 from hubfs.memory_budget import MemoryBudget
 from hubfs.sources.archive.index import ArchiveIndex
-from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.archive.spans import ArchiveSpans
 from hubfs.sources.offline import OfflineSource
 from tests.support.archives import END_MARKER, gzipped, member, model_files, padded, pax, tar_of
 from tests.support.indexed import MODEL, Bench
 from tests.support.mount import eventually
-from tests.support.streams import HANDLE, MIB, URL, NoCache, read
+from tests.support.streams import HANDLE, MIB, URL, NoCache, archive_source, read, source_from_index
 
 WEIGHTS = "variables/variables.data-00000-of-00001"
 # Six bits a byte: what compressors make Huffman blocks of, and large enough for several spans.
@@ -100,7 +100,7 @@ def test_an_index_that_another_daemon_kept_meanwhile_is_found(bench_of: Callable
 def test_the_index_outlives_the_daemon(bench_of: Callable[..., Bench]) -> None:
     bench = bench_of()
     index = bench.read_once().to_index()
-    again = ArchiveSource.from_index(MODEL, ArchiveIndex.from_json(HANDLE, index), **bench.collaborators())
+    again = source_from_index(MODEL, ArchiveIndex.from_json(HANDLE, index), **bench.collaborators())
     assert read(again, WEIGHTS) == NOISE
     assert bench.stream.transfers == 1
 
@@ -115,9 +115,7 @@ def test_readers_that_come_at_once_to_a_kept_index_share_its_spans(bench_of: Cal
         return bench.kept
 
     spans = ArchiveSpans(MODEL, unpack=bench.unpack, load=kept, save=lambda _: None)
-    source = ArchiveSource.from_index(
-        MODEL, ArchiveIndex.from_json(HANDLE, index), **bench.collaborators() | {"spans": spans}
-    )
+    source = source_from_index(MODEL, ArchiveIndex.from_json(HANDLE, index), **bench.collaborators() | {"spans": spans})
     with ThreadPoolExecutor(2) as readers:
         reads = [readers.submit(source.open(source.find(WEIGHTS)).read_at, offset, 1000) for offset in (0, 2000)]
         assert [read.result(10) for read in reads] == [NOISE[:1000], NOISE[2000:3000]]
@@ -193,7 +191,7 @@ def test_a_kept_index_that_is_damaged_is_left_aside(
     index = bench.read_once().to_index()
     assert bench.kept is not None
     bench.kept = bench.kept[:-1] + b"x"
-    again = ArchiveSource.from_index(MODEL, ArchiveIndex.from_json(HANDLE, index), **bench.collaborators())
+    again = source_from_index(MODEL, ArchiveIndex.from_json(HANDLE, index), **bench.collaborators())
     assert read(again, WEIGHTS) == NOISE
     assert bench.stream.transfers == 2
     assert "left aside" in caplog.text
@@ -201,11 +199,12 @@ def test_a_kept_index_that_is_damaged_is_left_aside(
 
 def test_with_a_published_index_the_first_touch_is_random_access(bench_of: Callable[..., Bench]) -> None:
     publisher = bench_of()
-    publisher.read_once()
+    members = publisher.read_once()._progress.known()
     assert publisher.kept is not None
+    assert IndexFile.from_bytes(publisher.kept).members == ()  # the model's index has them
     bench = bench_of()
     source = bench.source()
-    source.adopt(IndexFile.from_bytes(publisher.kept))
+    source.adopt(replace(IndexFile.from_bytes(publisher.kept), members=members))
     assert source.complete
     assert bench.desk.completed == [source]
     assert {entry.path for entry in source.entries()} >= FILES.keys()
@@ -239,7 +238,7 @@ def test_prefetching_begins_what_is_missing_and_nothing_while_a_pass_goes_by(ben
 def test_the_rings_of_the_inflating_process_are_part_of_the_budget(bench_of: Callable[..., Bench]) -> None:
     bench = bench_of()
     budget = MemoryBudget(1 << 30)
-    source = ArchiveSource(HANDLE, URL, MODEL, "v1", **bench.collaborators(), ahead=Ahead(budget))
+    source = archive_source(HANDLE, URL, MODEL, "v1", **bench.collaborators(), ahead=Ahead(budget))
     bench.stream.pause_at(len(ARCHIVE) - 1000)
     source.find(WEIGHTS)
     assert budget.taken_bytes > 4 * MIB
@@ -253,16 +252,14 @@ def test_who_waits_for_what_came_by_unread_has_it_by_the_index_of_the_same_pass(
 ) -> None:
     bench = bench_of()
     ahead = Ahead(MemoryBudget(1 << 30))
-    source = ArchiveSource(HANDLE, URL, MODEL, "v1", **bench.collaborators(), ahead=ahead)
+    source = archive_source(HANDLE, URL, MODEL, "v1", **bench.collaborators(), ahead=ahead)
     bench.stream.pause_at(len(ARCHIVE) - 1000)
     weights = source.open(source.find(WEIGHTS))
     assert weights.read_at(6 * MIB, 1000) == NOISE[6 * MIB : 6 * MIB + 1000]
     assert ahead.lost_bytes == 0
     bench.cache.drop(MODEL)
     waiting = pool.submit(weights.read_at, MIB, MIB)
-    assert eventually(
-        lambda: [(one.file.path, one.index) for one in source._progress._waiters.missing()] == [(WEIGHTS, 1)]
-    )
+    assert eventually(lambda: [(one.file.path, one.index) for one in source._progress._missing()] == [(WEIGHTS, 1)])
     bench.stream.resume()
     assert waiting.result(30) == NOISE[MIB : 2 * MIB]
     assert bench.stream.transfers == 1
@@ -279,9 +276,7 @@ def test_who_waits_for_what_came_by_unread_has_it_by_another_pass_where_there_is
     assert weights.read_at(6 * MIB, 1000) == NOISE[6 * MIB : 6 * MIB + 1000]
     bench.cache.drop(MODEL)
     waiting = pool.submit(weights.read_at, MIB, MIB)
-    assert eventually(
-        lambda: [(one.file.path, one.index) for one in source._progress._waiters.missing()] == [(WEIGHTS, 1)]
-    )
+    assert eventually(lambda: [(one.file.path, one.index) for one in source._progress._missing()] == [(WEIGHTS, 1)])
     bench.stream.resume()
     assert waiting.result(30) == NOISE[MIB : 2 * MIB]
     assert bench.stream.transfers == 2
@@ -330,7 +325,7 @@ def test_a_file_with_holes_is_read_by_a_pass_by_spans_and_out_of_the_cache(
     assert bench.stream.transfers == 1
     assert bench.origin.ranges
 
-    restarted = ArchiveSource.from_index(
+    restarted = source_from_index(
         MODEL, ArchiveIndex.from_json(HANDLE, json.loads(json.dumps(source.to_index()))), **bench.collaborators()
     )
     assert restarted.find(WEIGHTS) == source.find(WEIGHTS)

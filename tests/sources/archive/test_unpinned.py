@@ -11,7 +11,7 @@ from hubfs.errors import Damaged, Stale, Unavailable
 from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.archive.source import ArchiveSource
 from tests.support.archives import END_MARKER, gzipped, member, model_files, tar_of
-from tests.support.streams import HANDLE, MIB, URL, Desk, NoCache, ScriptedStream, read
+from tests.support.streams import HANDLE, MIB, URL, Desk, NoCache, ScriptedStream, read, source_from_index
 
 FILES = model_files(variables_bytes=3 * MIB + 345)
 WEIGHTS = "variables/variables.data-00000-of-00001"
@@ -48,7 +48,7 @@ def after_a_remount(desk: Desk, source: ArchiveSource, stream: ScriptedStream) -
     assert known.checksums is not None
     checksums = BlockChecksums(URL)
     checksums.adopt(known.checksums)
-    return ArchiveSource.from_index(source.model, known, **desk.collaborators(stream, NoCache()), checksums=checksums)
+    return source_from_index(source.model, known, **desk.collaborators(stream, NoCache()), checksums=checksums)
 
 
 @pytest.mark.parametrize("archive", [tar_of(FILES), gzipped(tar_of(FILES))], ids=["tar", "tar.gz"])
