@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from hubfs.blobs.blob import Blob
@@ -159,7 +160,7 @@ class CachedBlob(WrappedBlob):
         arrived: dict[int, bytes] = {}
         for index in missing:
             while index not in arrived:
-                block = self._streaming.wait_for(index, lambda index=index: self._came(index))
+                block = self._streaming.wait_for(index, partial(self._came, index))
                 if block is not None:
                     arrived[index] = block
                     continue

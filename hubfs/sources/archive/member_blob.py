@@ -46,8 +46,9 @@ class StoredBlob:
 
         Raises `CannotFetch` without an index that fits, `Stale` for another archive, and what the origin raises.
         """
-        stored = self._spans and self._spans.blob(self._path, self._file.offset_bytes, self.size_bytes)
-        if not self._spans or stored is None:
+        spans = self._spans
+        stored = spans.blob(self._path, self._file.offset_bytes, self.size_bytes) if spans is not None else None
+        if spans is None or stored is None:
             raise CannotFetch
         for index in blocks_of(offset_bytes, size_bytes, self.size_bytes):
             self._count_lost(index, came_by=self._progress.came_by(self._file, index))
@@ -55,7 +56,7 @@ class StoredBlob:
             return self._read_whole(stored, offset_bytes, size_bytes)
         except (Damaged, Permanent) as error:
             _log.warning("%s: the archive cannot be read by its index: %s", self.key, error)
-            self._spans.discard()
+            spans.discard()
             raise CannotFetch from error
         except Stale as stale:
             self._on_stale(stale)

@@ -58,8 +58,9 @@ class ArchiveSource:
     def to_index(self) -> dict[str, Any]:
         """What `ArchiveIndex` needs, for JSON."""
         members, seen = self._progress.known(), self._archive.checksums
-        entries = map(entry_of, members)
-        checksums = seen and {one.kept_path: seen.of(one.kept_path, one.stored_bytes) for one in entries}
+        checksums = None
+        if seen is not None:
+            checksums = {one.kept_path: seen.of(one.kept_path, one.stored_bytes) for one in map(entry_of, members)}
         return ArchiveIndex(self.handle, self.url, self.identity, members, self._archive.stamp, checksums).to_json()
 
     @property
