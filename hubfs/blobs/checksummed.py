@@ -32,7 +32,7 @@ class ChecksummedBlob(WrappedBlob):
         self._record([])  # an empty blob is complete from the start
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`. Raises `Damaged` once the bytes are known not to be what the store announced."""
+        """The bytes at an offset. Raises `Damaged` once they are known not to be what the store announced."""
         self._check()
         data = self._blob.read_at(offset_bytes, size_bytes)
         self._record(list(self._sums(offset_bytes, data)))

@@ -39,7 +39,7 @@ class FileBlob:
         return self._size_bytes
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`. Raises `Stale` for a file that changed or is gone, `AccessDenied`, `Unavailable`."""
+        """The bytes at an offset. Raises `Stale` for a file that changed or is gone, `AccessDenied`, `Unavailable`."""
         try:
             with self._opened() as descriptor:
                 data = _read(descriptor, offset_bytes, min(size_bytes, self._size_bytes - offset_bytes))

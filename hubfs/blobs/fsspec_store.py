@@ -42,7 +42,7 @@ class FsspecStore:
         self._blocks = not isinstance(self._fs, MemoryFileSystem)
 
     def get(self, name: str) -> bytes | None:
-        """See `ObjectStore`."""
+        """The content of an object, or None if there is none."""
         try:
             data = self._ask(lambda: self._call("cat_file", self._root + name), name, LARGEST_OBJECT_BYTES)
         except NotFound:
@@ -50,7 +50,7 @@ class FsspecStore:
         return bytes(data)
 
     def put(self, name: str, data: bytes, *, if_absent: bool = False) -> bool:
-        """See `ObjectStore`. `if_absent` is as strict as the implementation's mode "create" is."""
+        """Stores an object, and whether it did; `if_absent` is as strict as the implementation's mode "create" is."""
         return self._ask(lambda: self._put(self._root + name, data, if_absent=if_absent), name, len(data))
 
     async def _put(self, path: str, data: bytes, *, if_absent: bool) -> bool:
@@ -77,14 +77,14 @@ class FsspecStore:
         return True
 
     def delete(self, name: str) -> None:
-        """See `ObjectStore`."""
+        """Deletes an object, if it is there."""
         try:
             self._ask(lambda: self._call("rm_file", self._root + name), name, 0)
         except NotFound:
             return
 
     def list(self, prefix: str) -> Sequence[StoredObject]:
-        """See `ObjectStore`: asks for the folder that the prefix ends in."""
+        """The objects whose names begin with `prefix`. Asks for the folder that the prefix ends in."""
         folder, _, _ = (self._root + prefix).rpartition("/")
         try:
             found = self._ask(lambda: self._call("find", folder, detail=True), prefix, 0)

@@ -35,7 +35,7 @@ class LazyBlob:
         return self._size_bytes
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`. Also raises what opening it raised, and `Stale` if it has another size than was known."""
+        """The bytes at an offset. Raises what opening raised, too, and `Stale` for another size than was known."""
         blob = self._opened or self._opening.run(self._key, self._open)
         return blob.read_at(offset_bytes, size_bytes)
 

@@ -19,5 +19,5 @@ class MemoryBlob:
         return len(self._data)
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`; never raises."""
+        """The bytes at an offset; fewer only at the end. Never raises."""
         return self._data[offset_bytes : offset_bytes + size_bytes]

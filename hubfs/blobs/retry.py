@@ -137,7 +137,7 @@ class RetryingBlob(WrappedBlob):
         self._failure: _Failure | None = None
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`. Raises the last error once the attempts are used up."""
+        """The bytes at an offset; fewer only at the end. Raises the last error once the attempts are used up."""
         failure, end_bytes = self._failure, offset_bytes + size_bytes
         if (
             failure is not None

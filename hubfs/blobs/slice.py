@@ -23,6 +23,6 @@ class SliceBlob:
         return self._size_bytes
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`; raises as the blob does."""
+        """The bytes at an offset; fewer only at the end. Raises as the blob does."""
         size_bytes = min(size_bytes, self._size_bytes - offset_bytes)
         return self._blob.read_at(self._offset_bytes + offset_bytes, size_bytes) if size_bytes > 0 else b""

@@ -88,7 +88,7 @@ class SparseBlob(WrappedBlob):
         self.size_bytes = sparse.size_bytes
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`; raises as the wrapped blob does. What is stored of one range lies in one range."""
+        """The bytes at an offset, holes as zeros. What is stored of one range is one range of the wrapped blob."""
         size_bytes = min(size_bytes, self.size_bytes - offset_bytes)
         if size_bytes <= 0:
             return b""
@@ -108,7 +108,7 @@ class SparseBlob(WrappedBlob):
         return bytes(data)
 
     def prefetch(self, offset_bytes: int, size_bytes: int) -> int:
-        """See `Prefetchable`."""
+        """Begins to fetch a byte range; returns up to where it is here or on its way."""
         end_bytes = min(offset_bytes + size_bytes, self.size_bytes)
         pieces = [*self._map.pieces(offset_bytes, end_bytes - offset_bytes)]
         if not pieces or not isinstance(self._blob, Prefetchable):

@@ -112,7 +112,7 @@ class GcsStore:
         return f"gs://{self._bucket}/{self._root}"
 
     def get(self, name: str) -> bytes | None:
-        """See `ObjectStore`."""
+        """The content of an object, or None if there is none."""
         url = self._client.object_url(self._bucket, self._root + name, alt="media")
         try:
             return self._client.answer(url, self.url + name, LARGEST_OBJECT_BYTES)
@@ -120,7 +120,10 @@ class GcsStore:
             return None
 
     def put(self, name: str, data: bytes, *, if_absent: bool = False) -> bool:
-        """See `ObjectStore`; the condition is `ifGenerationMatch=0`, which emulators know of multipart uploads only."""
+        """Stores an object; whether it did: not if it is there, with `if_absent`.
+
+        The condition is `ifGenerationMatch=0`, which emulators know of multipart uploads only.
+        """
         condition = {"ifGenerationMatch": "0"} if if_absent else {}
         boundary = uuid.uuid4().hex
         head = f"--{boundary}\r\nContent-Type: application/json\r\n\r\n{json.dumps({'name': self._root + name})}\r\n"
@@ -135,17 +138,17 @@ class GcsStore:
         return status != HTTPStatus.PRECONDITION_FAILED
 
     def delete(self, name: str) -> None:
-        """See `ObjectStore`."""
+        """Deletes an object, if it is there."""
         with suppress(NotFound):
             self._change("DELETE", self._client.object_url(self._bucket, self._root + name), name)
 
     def list(self, prefix: str) -> Sequence[StoredObject]:
-        """See `ObjectStore`."""
+        """The objects whose names begin with `prefix`."""
         found = self._client.list(self._bucket, self._root + prefix)
         return [StoredObject(obj.name.removeprefix(self._root), obj.size_bytes) for obj in found]
 
     def close(self) -> None:
-        """See `ObjectStore`."""
+        """Ends the connections."""
         self._client.close()
 
     def _change(self, method: str, url: str, name: str, body: bytes = b"", headers: Mapping[str, str] = _PLAIN) -> int:

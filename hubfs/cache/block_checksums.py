@@ -57,7 +57,7 @@ class CheckedBlob(WrappedBlob):
         self._checksums = checksums
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`. Raises `Stale` for a block that is another one than before, too."""
+        """The bytes at an offset. Raises `Stale` for a block that is another one than before, too."""
         data = self._blob.read_at(offset_bytes, size_bytes)
         for index in blocks_of(offset_bytes, len(data), self.size_bytes):
             start = index * BLOCK_SIZE_BYTES - offset_bytes

@@ -34,7 +34,7 @@ class MemoryTier:
         self._misses = 0
 
     def get(self, key: CacheKey, index: int) -> bytes | None:
-        """See `BlockCache`."""
+        """The block, verified, or None."""
         with self._lock:
             block = self._used((key, index))
             if block is None:
@@ -44,12 +44,12 @@ class MemoryTier:
             return block
 
     def has(self, key: CacheKey, index: int) -> bool:
-        """See `BlockCache`."""
+        """Whether `get` would most likely have the block."""
         with self._lock:
             return (key, index) in self._blocks
 
     def put(self, key: CacheKey, index: int, block: bytes) -> bool:
-        """See `BlockCache`; False, always: memory does not outlive the process."""
+        """Keeps the block if there is room. False, always: memory does not outlive the process."""
         if len(block) > self._limit_bytes:
             return False
         with self._lock:
@@ -79,18 +79,18 @@ class MemoryTier:
         return lambda: None
 
     def drop(self, model: str) -> None:
-        """See `BlockCache`."""
+        """Forgets everything of `model`."""
         with self._lock:
             for place in [place for place in self._blocks if place[0].model == model]:
                 self._forget(place)
 
     def cached_bytes(self, model: str) -> int:
-        """See `BlockCache`."""
+        """How many bytes of `model` a reader would get from here."""
         with self._lock:
             return self._cached_bytes[model]
 
     def stats(self) -> dict[str, TierStats]:
-        """See `BlockCache`."""
+        """How full it is, and how it served."""
         with self._lock:
             return {"memory": TierStats(self._used_bytes, self._limit_bytes, self._hits, self._misses)}
 

@@ -21,7 +21,7 @@ class TieredCache:
         self._drops: Counter[str] = Counter()  # by model
 
     def get(self, key: CacheKey, index: int) -> bytes | None:
-        """See `BlockCache`."""
+        """The block, verified, or None."""
         block = self._fast.get(key, index)
         if block is None:
             drops = self._drops_of(key.model)
@@ -33,20 +33,20 @@ class TieredCache:
         return block
 
     def has(self, key: CacheKey, index: int) -> bool:
-        """See `BlockCache`."""
+        """Whether `get` would most likely have the block."""
         return self._fast.has(key, index) or self._slow.has(key, index)
 
     def put(self, key: CacheKey, index: int, block: bytes) -> bool:
-        """See `BlockCache`."""
+        """Keeps the block if there is room; whether it will outlive the process."""
         self._fast.put(key, index, block)
         return self._slow.put(key, index, block)
 
     def hold(self, model: str) -> Release:
-        """See `BlockCache`."""
+        """Says that `model` is in use, until the release."""
         return self._slow.hold(model)
 
     def drop(self, model: str) -> None:
-        """See `BlockCache`."""
+        """Forgets everything of `model`."""
         self._slow.drop(model)
         with self._lock:
             self._drops[model] += 1
@@ -57,9 +57,9 @@ class TieredCache:
             return self._drops[model]
 
     def cached_bytes(self, model: str) -> int | None:
-        """See `BlockCache`: what the slow tier has, for that is what lasts."""
+        """How many bytes of `model` the slow tier has, for that is what lasts."""
         return self._slow.cached_bytes(model)
 
     def stats(self) -> dict[str, TierStats]:
-        """See `BlockCache`."""
+        """The figures of both tiers, by name."""
         return {**self._fast.stats(), **self._slow.stats()}

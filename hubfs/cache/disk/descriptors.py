@@ -36,7 +36,7 @@ class OpenBlocks:
     kept: bool = False
 
     def record(self, index: int) -> tuple[int, int] | None:
-        """See `block_map.read_record`."""
+        """The length in bytes and the crc32c of block `index`, or None."""
         return block_map.read_record(self.map_fd, self.seed, index, header_known=True) if self.is_map else None
 
     def bytes_at(self, offset_bytes: int, size_bytes: int) -> bytes:

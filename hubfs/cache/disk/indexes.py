@@ -57,11 +57,11 @@ class IndexStore:
         self._write(model, CacheLayout.index, seal("index", model, index))
 
     def save_file(self, model: str, data: bytes) -> None:
-        """See `Indexes`; at once or not at all; a failure is logged."""
+        """Keeps the index file of the archive of `model`. At once or not at all; a failure is logged."""
         self._write(model, CacheLayout.archive_index, data + _END.pack(_MAGIC, checksum_of(model, data)))
 
     def load_file(self, model: str) -> bytes | None:
-        """See `Indexes`."""
+        """The index file of the archive of `model`, as it was kept."""
         try:
             whole = self._whole(model, CacheLayout.archive_index)
         except FileNotFoundError:

@@ -87,7 +87,7 @@ class DiskTier:
         return prepared and not self._room.is_resting
 
     def get(self, key: CacheKey, index: int) -> bytes | None:
-        """See `BlockCache`."""
+        """The block, verified, or None."""
         block = None
         try:
             block = self._store.read(key, index)
@@ -110,11 +110,11 @@ class DiskTier:
         return block
 
     def has(self, key: CacheKey, index: int) -> bool:
-        """See `BlockCache`: what the block's record says; its bytes are verified when they are read."""
+        """Whether the block has a record; its bytes are verified when they are read."""
         return self._store.has(key, index)
 
     def put(self, key: CacheKey, index: int, block: bytes) -> bool:
-        """See `BlockCache`."""
+        """Keeps the block if there is room; whether it will outlive the process."""
         space_bytes = -(-len(block) // _PAGE_BYTES) * _PAGE_BYTES
         with self._room.coming(space_bytes):
             return self._keep(key, index, block, space_bytes)
@@ -152,20 +152,20 @@ class DiskTier:
         return True
 
     def hold(self, model: str) -> Release:
-        """See `BlockCache`."""
+        """Says that `model` is in use, until the release."""
         return self._store.hold(model)
 
     def drop(self, model: str) -> None:
-        """See `BlockCache`. The model vanishes at once: it is renamed away, then deleted; else, in place."""
+        """Has everything of `model` vanish at once: it is renamed away, then deleted; else, in place."""
         self._store.drop(model)
         self._room.count_anew()
 
     def cached_bytes(self, model: str) -> int | None:
-        """See `BlockCache`: the sum of what the block maps commit to."""
+        """The sum of what the block maps of `model` commit to; None if that is not counted yet."""
         return self._store.cached_bytes(model)
 
     def stats(self) -> dict[str, TierStats]:
-        """See `BlockCache`."""
+        """How full it is, and how it served."""
         used_bytes, problem = self._room.known_bytes(), self._room.problem
         with self._lock:
             return {"disk": TierStats(used_bytes, self._limit_bytes, self._hits, self._misses, problem)}

@@ -141,16 +141,19 @@ class DiskTurns:
 
     @property
     def others_wait(self) -> bool:
-        """See `Turns`: daemons of this machine find nothing but what the disk keeps."""
+        """Whether daemons of other machines wait. Those of this machine find nothing but what the disk keeps."""
         return self._beyond.others_wait
 
     def index(self, model: str) -> Index | None:
-        """See `Turns`."""
+        """The index of a model that another daemon completed meanwhile."""
         return self._indexes.of(model) or self._beyond.index(model)
 
     @contextmanager
     def pass_turn(self, model: str, arrived: Arrived) -> Iterator[Turn]:
-        """See `Turns`. Those who wait are told each member as it begins, and read blocks as they are kept."""
+        """Waits until it is this daemon's turn to make a pass over the model's archive, or `arrived`.
+
+        Daemons that wait are told each member as it begins, and read blocks as they are kept.
+        """
         folder = self._folder(model)
         if folder is None:
             with self._beyond.pass_turn(model, arrived) as turn:
@@ -173,7 +176,10 @@ class DiskTurns:
 
     @contextmanager
     def run_turn(self, key: CacheKey, run: range, arrived: Callable[[], bool]) -> Iterator[None]:
-        """See `Turns`. The blocks of a run are kept together, so they are looked for when the lease is free."""
+        """Waits until it is this daemon's turn to fetch these blocks of a file, or `arrived()`.
+
+        The blocks of a run are kept together, so they are looked for when the lease is free.
+        """
         folder = self._folder(key.model)
         lease = None
         if folder is not None:

@@ -33,7 +33,7 @@ class SharedIndexes:
         self._clock = clock
 
     def save(self, model: str, index: Index) -> None:
-        """See `Indexes`; a failure is logged."""
+        """Keeps the index of `model`. A failure is logged."""
         sealed = seal("shared", model, {"saved_s": self._clock(), "index": index})
 
         def write() -> None:
@@ -45,7 +45,7 @@ class SharedIndexes:
         self._later(model, write)
 
     def load(self, hub_and_handle: str) -> Index | None:
-        """See `Indexes`."""
+        """The newest index of a model."""
         found = self.newest(hub_and_handle)
         return found and found[1]
 
@@ -74,7 +74,7 @@ class SharedIndexes:
         return read and read[1]
 
     def save_file(self, model: str, data: bytes) -> None:
-        """See `Indexes`; a failure is logged."""
+        """Keeps the index file of the archive of `model`. A failure is logged."""
 
         def write() -> None:
             try:
@@ -85,7 +85,7 @@ class SharedIndexes:
         self._later(model, write)
 
     def load_file(self, model: str) -> bytes | None:
-        """See `Indexes`."""
+        """The index file of the archive of `model`, as it was kept."""
         try:
             return self._bounded(archive_index_name(model))
         except HubfsError as error:
@@ -130,12 +130,12 @@ class CombinedIndexes:
         self._shared = shared
 
     def save(self, model: str, index: Index) -> None:
-        """See `Indexes`."""
+        """Keeps the index of `model`."""
         self._local.save(model, index)
         self._shared.save(model, index)
 
     def load(self, hub_and_handle: str) -> Index | None:
-        """See `Indexes`."""
+        """The newest index of a model."""
         index = self._local.load(hub_and_handle)
         if index is not None:
             return index
@@ -146,12 +146,12 @@ class CombinedIndexes:
         return found[1]
 
     def save_file(self, model: str, data: bytes) -> None:
-        """See `Indexes`."""
+        """Keeps the index file of the archive of `model`."""
         self._local.save_file(model, data)
         self._shared.save_file(model, data)
 
     def load_file(self, model: str) -> bytes | None:
-        """See `Indexes`."""
+        """The index file of the archive of `model`, as it was kept."""
         data = self._local.load_file(model)
         if data is None:
             data = self._shared.load_file(model)

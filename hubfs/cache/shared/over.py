@@ -13,14 +13,14 @@ class OverShared(TieredCache):
         self._local = local
 
     def put(self, key: CacheKey, index: int, block: bytes) -> bool:
-        """See `BlockCache`: whether the local tier keeps it."""
+        """Keeps the block in both tiers; whether the local one has it now."""
         self._slow.put(key, index, block)
         return self._local.put(key, index, block)
 
     def hold(self, model: str) -> Release:
-        """See `BlockCache`: in the local tier, for nothing is evicted from the shared one."""
+        """Says that `model` is in use in the local tier: nothing is evicted from the shared one."""
         return self._local.hold(model)
 
     def cached_bytes(self, model: str) -> int | None:
-        """See `BlockCache`: what is local; to look at a status asks no store."""
+        """How many bytes of `model` are local; to look at a status asks no store."""
         return self._local.cached_bytes(model)

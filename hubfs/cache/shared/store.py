@@ -44,23 +44,23 @@ class RestingStore:
             return self._failing and self._timer() < self._resting_until_s
 
     def get(self, name: str) -> bytes | None:
-        """See `ObjectStore`."""
+        """The content of an object, or None if there is none."""
         return self._guarded(lambda: self._store.get(name))
 
     def put(self, name: str, data: bytes, *, if_absent: bool = False) -> bool:
-        """See `ObjectStore`."""
+        """Stores an object; whether it did: not if it is there, with `if_absent`."""
         return self._guarded(lambda: self._store.put(name, data, if_absent=if_absent))
 
     def delete(self, name: str) -> None:
-        """See `ObjectStore`."""
+        """Deletes an object, if it is there."""
         self._guarded(lambda: self._store.delete(name))
 
     def list(self, prefix: str) -> Sequence[StoredObject]:
-        """See `ObjectStore`."""
+        """The objects whose names begin with `prefix`."""
         return self._guarded(lambda: self._store.list(prefix))
 
     def close(self) -> None:
-        """See `ObjectStore`."""
+        """Ends the connections."""
         self._store.close()
 
     def _guarded(self, call: Callable[[], T]) -> T:

@@ -112,7 +112,7 @@ class SharedTier:
         self._misses = 0
 
     def get(self, key: CacheKey, index: int) -> bytes | None:
-        """See `BlockCache`. The blocks around it come along, and are had without a request by who asks next."""
+        """The block, verified, or None. The blocks around it come along, and take no request of their own then."""
         block = self._at_hand(key, index)
         if block is None:
             try:
@@ -127,11 +127,11 @@ class SharedTier:
         return block
 
     def has(self, key: CacheKey, index: int) -> bool:  # noqa: ARG002 - the protocol's signature
-        """See `BlockCache`; False, always: to know takes a request."""
+        """False, always: to know whether the block is there takes a request."""
         return False
 
     def put(self, key: CacheKey, index: int, block: bytes) -> bool:
-        """See `BlockCache`; False, always: it is written later, if at all."""
+        """Has the block written later, if at all; so False, always."""
         if self._store.resting or len(block) > BLOCK_SIZE_BYTES:
             return False
         with self._lock:
@@ -159,7 +159,7 @@ class SharedTier:
         return lambda: None
 
     def drop(self, model: str) -> None:
-        """See `BlockCache`: the index goes, too. Waits a while for what is being written."""
+        """Forgets everything of `model`, its index too. Waits a while for what is being written."""
         with self._lock:
             self._epochs[model] += 1
             for place in [place for place in self._unsaved if place[0].model == model]:
@@ -181,7 +181,7 @@ class SharedTier:
             self._listings.pop(model, None)
 
     def cached_bytes(self, model: str) -> int:
-        """See `BlockCache`. Asks the store; where objects overlap it may count a short block for a full one."""
+        """How many bytes of `model` the store has; where objects overlap a short block may count for a full one."""
         try:
             listing = self._list(model)
         except HubfsError:
@@ -191,7 +191,7 @@ class SharedTier:
             return unsaved_bytes + sum(covered_bytes(masks) for masks in listing.objects.values())
 
     def stats(self) -> dict[str, TierStats]:
-        """See `BlockCache`; used are the bytes that wait to be written."""
+        """How it served, and how many bytes wait to be written."""
         with self._lock:
             return {
                 "shared": TierStats(self._unsaved_bytes, self._settings.queue_bytes, self._hits, self._misses),

@@ -54,22 +54,28 @@ class SharedTurns:
 
     @property
     def others_wait(self) -> bool:
-        """See `Turns`: not while the store is left alone, for then nobody waits."""
+        """Whether daemons of other machines may wait: not while the store is left alone."""
         return not self._store.resting
 
     def index(self, model: str) -> Index | None:
-        """See `Turns`."""
+        """The index of a model that another daemon completed meanwhile."""
         return self._indexes.of(model)
 
     @contextmanager
     def pass_turn(self, model: str, arrived: Arrived) -> Iterator[Turn]:
-        """See `Turns`. A waiter learns nothing before the pass ends: the store gets the index last."""
+        """Waits until it is this daemon's turn to make a pass over the model's archive, or `arrived`.
+
+        A waiter learns nothing before the pass ends: the store gets the index last.
+        """
         with self._turn(model, "pass", lambda: arrived(None)) as mine:
             yield Turn(mine)
 
     @contextmanager
     def run_turn(self, key: CacheKey, run: range, arrived: Callable[[], bool]) -> Iterator[None]:
-        """See `Turns`. The leases are of the store's runs: one, or two neighbours."""
+        """Waits until it is this daemon's turn to fetch these blocks of a file, or `arrived()`.
+
+        The leases are of the store's runs: one, or two neighbours.
+        """
         with ExitStack() as turns:
             # In ascending order, so that no two daemons wait for each other.
             for file, number in sorted({place_of(key, index) for index in (run.start, run.stop - 1)}):
