@@ -1,0 +1,5 @@
+"""The life of a mount's process: starting in the background, readiness, signals, the log, starting again, the end.
+
+Doors: `life` (one mount, from start to end), `spawn` (a daemon in the background), `supervisor` (one that comes back).
+What is mounted is `mount.py`'s business.
+"""

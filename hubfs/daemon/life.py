@@ -21,7 +21,8 @@ from hubfs.daemon.tuning import keep_memory_private, tune_process
 from hubfs.errors import InvalidConfig, MountFailed, printable
 from hubfs.formats.inflating import process as worker_process
 from hubfs.fuse.attributes import Owner
-from hubfs.fuse.bindings.libfuse import Binding, Timeouts, load, raise_read_ahead
+from hubfs.fuse.bindings.libfuse import Binding, load
+from hubfs.fuse.mounting import Timeouts, raise_read_ahead
 from hubfs.fuse.operations import Operations
 from hubfs.mount import Mount, assemble
 from hubfs.mounts import point as mount_point

@@ -17,7 +17,7 @@ import platformdirs
 
 from hubfs.blobs.http.url import without_secrets
 from hubfs.errors import InvalidConfig
-from hubfs.fuse.bindings.libfuse import FuseLibrary
+from hubfs.fuse.mounting import FuseLibrary
 from hubfs.hubs.resolver import Form
 from hubfs.memory_budget import available_memory_bytes
 from hubfs.settings.values import (

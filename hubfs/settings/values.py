@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hubfs.fuse.bindings.libfuse import FuseLibrary
+from hubfs.fuse.mounting import FuseLibrary
 from hubfs.hubs.resolver import Form
 
 MOST_WORKERS = 16

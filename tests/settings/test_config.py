@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubfs.errors import InvalidConfig
-from hubfs.fuse.bindings.libfuse import FuseLibrary
+from hubfs.fuse.mounting import FuseLibrary
 from hubfs.hubs.resolver import Form
 from hubfs.settings import config
 from hubfs.settings.config import SETTINGS, Config, load

@@ -5,8 +5,6 @@ import ctypes
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -14,16 +12,9 @@ from typing import Any
 
 from hubfs.errors import MountFailed
 from hubfs.fuse.bindings.complaints import Complaints
+from hubfs.fuse.mounting import FuseLibrary, Timeouts, check_openness
 
 _log = logging.getLogger(__name__)
-
-
-class FuseLibrary(Enum):
-    """Which libfuse to use; AUTO prefers 3, which reads 1 MiB at a time where libfuse 2 reads 128 KiB."""
-
-    AUTO = "auto"
-    LIBFUSE3 = "libfuse3"
-    LIBFUSE2 = "libfuse2"
 
 
 # The Python modules, and the sonames they are known to work with.
@@ -32,27 +23,8 @@ _CANDIDATES = {
     FuseLibrary.LIBFUSE2: ("fuse", ("libfuse.so.2",)),
 }
 
-_FUSE_CONF = Path("/etc/fuse.conf")
-
 _THREADS = 64
 """Enough that readers who wait for an archive do not keep others from the cache (libfuse 3's default: 10)."""
-
-READ_AHEAD_KIB = 1024
-"""The kernel's own read-ahead. With its default of 128 KiB a read of 1 MiB arrives as eight, and the throughput is 0.7
-of that with 1024. More gains nothing: 2048 and 4096 had 0.75, 8192 had 0.9 of it, with more processor time, since two
-such requests are under way at once in any case."""
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """For how long the kernel believes what it was told, in seconds.
-
-    Names and attributes may be believed for long, since what exists is immutable; that something does not exist, not.
-    """
-
-    entry_s: float = 86_400.0
-    attr_s: float = 86_400.0
-    negative_s: float = 5.0
 
 
 class Binding:
@@ -117,28 +89,6 @@ class Binding:
             complaints.release()
 
 
-def lets_others_in(fuse_conf: Path) -> bool:
-    """Whether users may open their mounts to others."""
-    try:
-        lines = fuse_conf.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return False
-    return any(line.strip() == "user_allow_other" for line in lines)
-
-
-def check_openness(options: Mapping[str, str | bool], uid: int, fuse_conf: Path = _FUSE_CONF) -> None:
-    """Raises `MountFailed` if the user `uid` may not open a mount to others, which `options` ask for.
-
-    fusermount3 would say so on the stderr of the daemon, where nobody looks.
-    """
-    asked = [name for name in ("allow_other", "allow_root") if options.get(name)]
-    if asked and uid != 0 and not lets_others_in(fuse_conf):
-        raise MountFailed(
-            f"{asked[0]} is for root, unless {fuse_conf} has the line user_allow_other: have root add it, "
-            "or mount for yourself alone"
-        )
-
-
 def load(preference: FuseLibrary) -> Binding:
     """Imports the binding. Raises `MountFailed` when no libfuse that it may use is installed."""
     wanted = [preference] if preference is not FuseLibrary.AUTO else [FuseLibrary.LIBFUSE3, FuseLibrary.LIBFUSE2]
@@ -155,35 +105,6 @@ def load(preference: FuseLibrary) -> Binding:
             return Binding(library, import_module(module_name), soname)
     names = " or ".join(name for library in wanted for name in _CANDIDATES[library][1])
     raise MountFailed(f"{names} is not installed; on Debian and Ubuntu: apt-get install fuse3")
-
-
-def raise_read_ahead(mountpoint: Path, devices: Path = Path("/sys/class/bdi")) -> int | None:
-    """Lets the kernel read ahead further, which needs root; logs how far it does, and returns that, in KiB.
-
-    Nothing else raises it: the kernel takes `max_readahead` of FUSE's handshake only to lower it, and a large read is
-    cut to the same size. None if it is not known.
-    """
-    device = mountpoint.stat().st_dev
-    setting = devices / f"{os.major(device)}:{os.minor(device)}" / "read_ahead_kb"
-    try:
-        ahead_kib = int(setting.read_text(encoding="ascii"))
-    except (OSError, ValueError) as error:
-        _log.info("How far the kernel reads ahead is not known: %s", error)
-        return None
-    if ahead_kib >= READ_AHEAD_KIB:
-        _log.info("The kernel reads %d KiB ahead, as somebody set it", ahead_kib)
-        return ahead_kib
-    try:
-        setting.write_text(str(READ_AHEAD_KIB), encoding="ascii")
-    except OSError as error:
-        _log.info(
-            "The kernel reads %d KiB ahead: large reads come in pieces of that size, a third slower. "
-            "%d are better, but %s cannot be written (%s); root can do that at any time",
-            *(ahead_kib, READ_AHEAD_KIB, setting, error.strerror),
-        )
-        return ahead_kib
-    _log.info("The kernel reads %d KiB ahead (its default is %d)", READ_AHEAD_KIB, ahead_kib)
-    return READ_AHEAD_KIB
 
 
 _ANY_NAME = "utf_8_or_any_byte"
