@@ -9,7 +9,7 @@ from tests.conftest import LAYERS
 from tests.support.paths import ROOT
 
 
-@pytest.mark.parametrize("check", ["ruff", "format", "mypy", "imports"])
+@pytest.mark.parametrize("check", ["ruff", "format", "mypy", "imports", "collect"])
 def test_the_house_is_in_order(check: str) -> None:
     done = subprocess.run(
         [ROOT / "scripts" / "lint", check],
