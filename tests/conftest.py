@@ -43,6 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
         leave_the_common_mounts()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("both_libfuses"):
+        metafunc.parametrize("binding", BINDINGS, indirect=True)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(ROOT / "tests").as_posix().startswith(ALONE):
@@ -110,10 +115,10 @@ def _no_way_out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=BINDINGS)
+@pytest.fixture
 def binding(request: pytest.FixtureRequest) -> str:
-    """Which libfuse serves the mount."""
-    return str(request.param)
+    """Which libfuse serves the mount: the newer one, and for tests that are marked `both_libfuses` each in turn."""
+    return str(getattr(request, "param", BINDINGS[0]))
 
 
 @pytest.fixture

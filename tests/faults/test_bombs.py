@@ -57,12 +57,6 @@ def stretches(count: int) -> tuple[bytes, int]:
     return b"%d\n" % count + numbers, (1 << 30) + 1024 * count
 
 
-@pytest.fixture
-def binding() -> str:
-    """What is tested stands behind the binding."""
-    return "libfuse3"
-
-
 @pytest.fixture(scope="module")
 def bombs() -> dict[str, tuple[bytes, str]]:
     """By name: the archive, and how the reason reads for which it is refused."""

@@ -13,15 +13,11 @@ from tests.cache.disk_kit import file_system, let_others_in
 from tests.conftest import SMALL, MountHub
 from tests.support.figures import Figures
 from tests.support.files import files
-from tests.support.mount import Machine, eventually, mounted
+from tests.support.mount import Machine, mounted
 from tests.support.origin import Origin
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
-
-
-@pytest.fixture
-def binding() -> str:
-    return "libfuse3"
 
 
 def make_full(root: Path) -> None:

@@ -17,7 +17,8 @@ from tests.support.archives import flipped, gzipped, model_files, tar_of
 from tests.support.figures import Figures
 from tests.support.hosted import put
 from tests.support.http_origin import Answer, DeadPort, Fault, HttpOrigin, stall, status
-from tests.support.mount import Machine, Mount, eventually, mounted
+from tests.support.mount import Machine, Mount, mounted
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 

@@ -23,7 +23,7 @@ from hubfs.waiting import Cancellation
 from tests.support.archives import flipped, gzipped, in_chunks, without
 from tests.support.figures import budget
 from tests.support.inflating import feeding_threads, inflating_processes, noise_and_text, zeros_archive
-from tests.support.mount import eventually
+from tests.support.waiting import eventually
 
 DURATION_S = budget("fuzz_s", boxed=12, full=30)
 FIRST_SEED = int(os.environ.get("HUBFS_FUZZ_SEED", "0"))

@@ -19,7 +19,8 @@ import pytest
 from tests.support.archives import gzipped, model_files, tar_of
 from tests.support.figures import Figures, budget
 from tests.support.hostile_hub import GOOD, MISSING, PLAYS, HostileHub, hostile_hub
-from tests.support.mount import Machine, Mount, clear, eventually, is_mounted, mounted
+from tests.support.mount import Machine, Mount, clear, is_mounted, mounted
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.mounted, pytest.mark.timeout(0)]  # it ends by itself: its calls have a bound
 
@@ -84,11 +85,6 @@ while True:
             except OSError:
                 pass
 """
-
-
-@pytest.fixture
-def binding() -> str:
-    return "libfuse3"
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ import pytest
 
 from tests.conftest import FORMS, SMALL, MountHub
 from tests.support.models import pack, small_model
-from tests.support.mount import DEAD, eventually
+from tests.support.mount import DEAD
 from tests.support.origin import Origin, running_origin
+from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.mounted
+pytestmark = [pytest.mark.mounted, pytest.mark.both_libfuses]
 
 VARIABLES = "variables/variables.data-00000-of-00001"
 READ_BYTES = 64 * 1024

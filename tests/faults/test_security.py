@@ -17,14 +17,15 @@ from pathlib import Path
 import pytest
 
 from hubfs.mounts import presence
-from tests.conftest import BINDINGS, SMALL, MountHub
+from tests.conftest import SMALL, MountHub
 from tests.support.certificates import self_signed
 from tests.support.figures import Figures
 from tests.support.http_origin import Answer, DeadPort, HttpOrigin, redirect, stall_first, status, wire
-from tests.support.mount import Machine, Mount, eventually, mounted
+from tests.support.mount import Machine, Mount, mounted
 from tests.support.network import in_network_of
 from tests.support.origin import Origin
 from tests.support.service_account import service_account
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 
@@ -41,11 +42,8 @@ def as_somebody(who: tuple[str, ...], *command: str | Path, below: Path) -> "sub
 
 
 @ONLY_ROOT
+@pytest.mark.both_libfuses
 class TestAnotherUser:
-    @pytest.fixture(params=BINDINGS)
-    def binding(self, request: pytest.FixtureRequest) -> str:
-        return str(request.param)
-
     COMMANDS = (
         ("cat", ".hubfs/version"),
         ("cat", f"{SMALL}/saved_model.pb"),
@@ -223,11 +221,6 @@ def all_it_wrote(hub: Mount, *roots: Path) -> dict[str, str]:
             if path.is_file():
                 shown[str(path)] = path.read_bytes().decode("latin-1")
     return shown
-
-
-@pytest.fixture
-def binding() -> str:
-    return "libfuse3"
 
 
 def test_no_secret_is_in_anything_that_is_written_or_shown(

@@ -15,9 +15,10 @@ from tests.conftest import MountHub
 from tests.support.figures import Figures, budget
 from tests.support.gcs_server import Fault
 from tests.support.models import pack
-from tests.support.mount import Mount, eventually
+from tests.support.mount import Mount
 from tests.support.origin import Origin, running_origin
 from tests.support.soak import Evictions, Readers, SoakFile, Taken, build, dump, make_model, open_by, reading, taken_by
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.mounted, pytest.mark.timeout(0)]  # it ends by itself: its calls have a bound
 
@@ -37,11 +38,6 @@ SETTLED_S = 100.0
 
 STALL_S = 20.0
 """No call takes longer, on a busy machine, too. Nothing is slow here but the machine."""
-
-
-@pytest.fixture
-def binding() -> str:
-    return "libfuse3"
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,6 @@ from tests.support.origin import Origin
 pytestmark = pytest.mark.mounted
 
 
-@pytest.fixture
-def binding() -> str:
-    return "libfuse3"
-
-
 def assert_told_and_ended_by_force(hub: Mount) -> None:
     os.kill(hub.status()["pid"], signal.SIGSTOP)
     started_s = time.monotonic()

@@ -15,7 +15,8 @@ import pytest
 from tests.support import archives
 from tests.support.files import files
 from tests.support.http_origin import HttpOrigin, cut, stall, status, well
-from tests.support.mount import Machine, Mount, eventually, mounted
+from tests.support.mount import Machine, Mount, mounted
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 

@@ -9,8 +9,9 @@ import pytest
 
 from tests.support.archives import gzipped, tar_of
 from tests.support.files import files
-from tests.support.mount import Machine, eventually, mounted
+from tests.support.mount import Machine, mounted
 from tests.support.nginx import NginxHub, nginx_hub
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BINDINGS
 from tests.support.archives import END_MARKER, gzipped, member
 from tests.support.mount import Machine, Mount, mounted
 from tests.support.nginx import NginxHub, nginx_hub
 
-pytestmark = pytest.mark.mounted
+pytestmark = [pytest.mark.mounted, pytest.mark.both_libfuses]
 
 NO_UTF_8 = b"na\xefve \xff\xfe"
 
@@ -24,11 +23,6 @@ NO_UTF_8 = b"na\xefve \xff\xfe"
 def hub(tmp_path: Path) -> Iterator[NginxHub]:
     with nginx_hub(tmp_path / "nginx") as hub:
         yield hub
-
-
-@pytest.fixture(params=BINDINGS)
-def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
-    return Machine(tmp_path / "machine", {"HUBFS_FUSE_LIBRARY": request.param})
 
 
 def host(hub: NginxHub, handle: str, packed: bytes, folder: Path) -> None:

@@ -19,14 +19,10 @@ from tests.support.catalogue import (
     public_handles,
 )
 from tests.support.files import files, listed
-from tests.support.mount import Machine, Mount, eventually, is_mounted, mounted
+from tests.support.mount import Machine, Mount, is_mounted, mounted
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
-
-
-@pytest.fixture
-def binding() -> str:
-    return "libfuse3"
 
 
 @pytest.fixture(

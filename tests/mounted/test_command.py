@@ -8,19 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BINDINGS, SMALL, MountHub
-from tests.support.mount import DEAD, Machine, eventually, is_mounted, mounted, processes_naming
+from tests.conftest import SMALL, MountHub
+from tests.support.mount import DEAD, Machine, is_mounted, mounted, processes_naming
 from tests.support.origin import Origin
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
-
-on_both_bindings = pytest.mark.parametrize("binding", BINDINGS, indirect=True)
-
-
-@pytest.fixture
-def binding(request: pytest.FixtureRequest) -> str:
-    """Most of what the command says has nothing to do with it."""
-    return str(getattr(request, "param", "libfuse3"))
 
 
 @pytest.fixture
@@ -49,7 +42,7 @@ def assert_refused(machine: Machine, mountpoint: Path, *arguments: str | Path, s
     assert eventually(lambda: not processes_naming(mountpoint)), "a daemon was left behind"
 
 
-@on_both_bindings
+@pytest.mark.both_libfuses
 def test_mount_returns_once_the_mount_answers(mount: MountHub, origin: Origin, small: Path) -> None:
     with mount(origin) as hub:
         assert is_mounted(hub.path)
@@ -57,7 +50,7 @@ def test_mount_returns_once_the_mount_answers(mount: MountHub, origin: Origin, s
         assert len(hub.pids()) == 1
 
 
-@on_both_bindings
+@pytest.mark.both_libfuses
 def test_the_mount_table_says_read_only_and_names_hubfs(mount: MountHub, origin: Origin) -> None:
     with mount(origin) as hub:
         (line,) = [line.split() for line in Path("/proc/mounts").read_text().splitlines() if f" {hub.path} " in line]
@@ -65,7 +58,7 @@ def test_the_mount_table_says_read_only_and_names_hubfs(mount: MountHub, origin:
         assert "ro" in line[3].split(",")
 
 
-@on_both_bindings
+@pytest.mark.both_libfuses
 def test_unmount_takes_the_mount_away_and_ends_the_daemon(mount: MountHub, origin: Origin) -> None:
     with mount(origin) as hub:
         assert hub.machine.hubfs("unmount", hub.path).returncode == 0
@@ -80,7 +73,7 @@ def test_unmount_of_what_is_not_mounted_says_so(machine: Machine, tmp_path: Path
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-@on_both_bindings
+@pytest.mark.both_libfuses
 def test_a_dead_mount_is_cleared_and_replaced(mount: MountHub, origin: Origin, small: Path) -> None:
     with mount(origin) as hub:
         hub.kill()

@@ -13,18 +13,14 @@ import pytest
 from tests.support.archives import gzipped, tar_of
 from tests.support.files import files
 from tests.support.http_origin import HttpOrigin
-from tests.support.mount import Machine, Mount, eventually, mounted
+from tests.support.mount import Machine, Mount, mounted
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 
 FILES = {"saved_model.pb": b"graph", **{f"d{number % 10}/f{number}": b"%d" % number for number in range(400)}}
 SIZE_BYTES = sum(map(len, FILES.values()))
 HANDLES = [f"noise/many-{number}/1" for number in range(3)]
-
-
-@pytest.fixture
-def binding() -> str:
-    return "libfuse3"
 
 
 @pytest.fixture(scope="module")

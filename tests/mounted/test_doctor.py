@@ -4,16 +4,10 @@ import json
 
 import pytest
 
-from tests.conftest import BINDINGS
 from tests.support.mount import Machine, clear, mounted
 from tests.support.origin import Origin
 
 pytestmark = pytest.mark.mounted
-
-
-@pytest.fixture
-def binding(request: pytest.FixtureRequest) -> str:
-    return str(getattr(request, "param", "libfuse3"))
 
 
 @pytest.fixture
@@ -27,7 +21,7 @@ def findings(user: Machine, hub: str) -> tuple[int, dict[str, dict[str, str]]]:
     return done.returncode, {finding["subject"]: finding for finding in json.loads(done.stdout)}
 
 
-@pytest.mark.parametrize("binding", BINDINGS, indirect=True)
+@pytest.mark.both_libfuses
 def test_on_a_machine_in_order_it_finds_nothing_to_mend_and_leaves_nothing_behind(user, servers):
     status, found = findings(user, servers.url)
     here = {subject: one for subject, one in found.items() if not subject.startswith("mount ")}  # others' may be dead

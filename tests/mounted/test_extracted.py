@@ -24,11 +24,6 @@ CUT = "test/cut/1"
 LOCKED = "test/locked/1"
 
 
-@pytest.fixture
-def binding() -> str:
-    return "libfuse3"
-
-
 @pytest.fixture(scope="module")
 def model() -> Path:
     return basic_pitch()

@@ -11,18 +11,14 @@ import pytest
 from tests.support.files import files, listed
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.models import pack
-from tests.support.mount import Machine, Mount, eventually, mounted
+from tests.support.mount import Machine, Mount, mounted
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 
 TFLITE = b"\x1c\0\0\0TFL3" + bytes(200_000)
 TFJS = {"model.json": b'{"weightsManifest": [{"paths": ["group1-shard1of1.bin"]}]}', "group1-shard1of1.bin": b"w" * 9}
 TTL_S = 10
-
-
-@pytest.fixture
-def binding() -> str:
-    return "libfuse3"
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ import pytest
 
 from tests.conftest import SMALL
 from tests.support.another_user import as_user, ordinary_machine, run
-from tests.support.mount import HUBFS, Machine, eventually
+from tests.support.mount import HUBFS, Machine
 from tests.support.origin import Origin
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 

@@ -38,11 +38,6 @@ MODELS = {LITE: {"model.tflite": TFLITE}, CORAL: {"model.tflite": TFLITE}, TFJS:
 
 
 @pytest.fixture
-def binding() -> str:
-    return "libfuse3"
-
-
-@pytest.fixture
 def origin(tmp_path: Path) -> Iterator[HttpOrigin]:
     """Hosts MODELS, of TF.js in both forms."""
     with HttpOrigin() as origin:

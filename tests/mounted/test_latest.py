@@ -10,19 +10,15 @@ from tests.serve.serving import serving, write_model
 from tests.support.files import files
 from tests.support.http_origin import Answer, HttpOrigin, Request, Resource, Route, redirect
 from tests.support.models import pack, small_model
-from tests.support.mount import Machine, eventually, mounted
+from tests.support.mount import Machine, mounted
 from tests.support.nginx import NginxHub, nginx_hub
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 
 NAME = "noise/small"
 TTL_S = 10
 LATE_S = TTL_S + 2
-
-
-@pytest.fixture
-def binding() -> str:
-    return "libfuse3"
 
 
 @pytest.fixture

@@ -28,8 +28,9 @@ from tests.support.files import files
 from tests.support.gcs_server import Fault
 from tests.support.http_origin import Answer, HttpOrigin, paced, stall, stall_first, status
 from tests.support.models import pack
-from tests.support.mount import DEAD, HUBFS, Machine, Mount, eventually, is_mounted, mounted, processes_naming
+from tests.support.mount import DEAD, HUBFS, Machine, Mount, is_mounted, mounted, processes_naming
 from tests.support.origin import Origin, running_origin
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 
@@ -39,11 +40,6 @@ COMMAND_S = 2.0
 """What `hubfs` itself takes to start, at most, on a machine that does other things, too."""
 VARIABLES = "variables/variables.data-00000-of-00001"
 GIVEN_UP = (errno.EIO, errno.ENOTCONN, errno.ECONNABORTED)
-
-
-@pytest.fixture(params=["libfuse3"])
-def binding(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture(scope="module")

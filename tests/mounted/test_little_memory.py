@@ -9,8 +9,9 @@ import pytest
 from isal import isal_zlib
 
 from tests.support.archives import tar_of
-from tests.support.mount import Machine, Mount, eventually, mounted
+from tests.support.mount import Machine, Mount, mounted
 from tests.support.nginx import NginxHub, nginx_hub
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 
@@ -117,7 +118,6 @@ def test_the_first_bytes_of_files_bring_little_more(
     assert served.times * served.archive.stat().st_size <= 32 * MIB
 
 
-@pytest.mark.parametrize("binding", ["libfuse3"], indirect=True)
 def test_what_readers_come_back_for_is_fetched_once_more_by_its_spans(
     tmp_path: Path, machine: Machine, hub: NginxHub, archives: Mapping[str, Path]
 ) -> None:

@@ -19,9 +19,10 @@ from tests.support.files import files
 from tests.support.hosted import manifest, put, put_tfjs
 from tests.support.http_origin import Answer, HttpOrigin, stall_first
 from tests.support.models import pack
-from tests.support.mount import Machine, Mount, eventually, mounted
+from tests.support.mount import Machine, Mount, mounted
 from tests.support.origin import Origin
 from tests.support.paths import ROOT
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 
@@ -36,11 +37,6 @@ LITE = "noise/lite-model/ears/1"
 TFJS = "noise/tfjs-model/ears/1"
 TFLITE = b"\x1c\0\0\0TFL3" + bytes(1_200_000)
 TFJS_FILES = {"model.json": manifest(["group1-shard1of1.bin"]), "group1-shard1of1.bin": bytes(range(256)) * 9}
-
-
-@pytest.fixture
-def binding() -> str:
-    return "libfuse3"
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ import pytest
 from tests.support.files import files
 from tests.support.gcs_server import Fault
 from tests.support.models import pack
-from tests.support.mount import Machine, Mount, eventually, mounted
+from tests.support.mount import Machine, Mount, mounted
 from tests.support.origin import Origin, running_origin
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 

@@ -11,17 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import BINDINGS, FORMS, SMALL
+from tests.conftest import FORMS, SMALL
 from tests.support.another_user import NAMELESS, NOBODY, as_user, ordinary_machine, run
-from tests.support.mount import HUBFS, Machine, eventually
+from tests.support.mount import HUBFS, Machine
 from tests.support.origin import Origin
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
-
-
-@pytest.fixture
-def binding(request: pytest.FixtureRequest) -> str:
-    return str(getattr(request, "param", "libfuse3"))
 
 
 @pytest.fixture
@@ -50,7 +46,7 @@ def ends(pid: int) -> bool:
     return eventually(lambda: not Path(f"/proc/{pid}/exe").is_symlink(), 5)
 
 
-@pytest.mark.parametrize("binding", BINDINGS, indirect=True)
+@pytest.mark.both_libfuses
 @pytest.mark.parametrize("form", FORMS)
 def test_a_model_is_read_by_who_mounted_alone(user: Machine, small: Path, form: str) -> None:
     pid = mount(user, "--format", form)["pid"]

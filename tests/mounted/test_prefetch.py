@@ -12,8 +12,9 @@ from hubfs.sources.prefetch.plan import SPECULATION_BYTES
 from tests.conftest import MountHub
 from tests.support.files import files
 from tests.support.models import small_model
-from tests.support.mount import Mount, eventually
+from tests.support.mount import Mount
 from tests.support.origin import Origin, running_origin
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 
@@ -40,12 +41,6 @@ def servers(tmp_path_factory: pytest.TempPathFactory, large: Path) -> Iterator[O
 def origin(servers: Origin) -> Origin:
     servers.store.reset()
     return servers.asked_for("uncompressed")
-
-
-@pytest.fixture
-def binding() -> str:
-    """Who prefetches does not know by which binding the readers come."""
-    return "libfuse3"
 
 
 def graph_of(hub: Mount) -> bytes:

@@ -16,7 +16,7 @@ from tests.support.files import files
 from tests.support.mount import Mount
 from tests.support.origin import Origin
 
-pytestmark = pytest.mark.mounted
+pytestmark = [pytest.mark.mounted, pytest.mark.both_libfuses]
 
 # In a process of its own: a page fault holds the interpreter's lock, which the tests' own servers need to answer it.
 MMAP_PROGRAM = """

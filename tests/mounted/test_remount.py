@@ -9,7 +9,7 @@ from tests.conftest import SMALL, MountHub
 from tests.support.files import files, listed
 from tests.support.origin import Origin
 
-pytestmark = pytest.mark.mounted
+pytestmark = [pytest.mark.mounted, pytest.mark.both_libfuses]
 
 
 def test_a_publisher_is_listed_once_a_model_of_it_was_read(mount: MountHub, origin: Origin) -> None:

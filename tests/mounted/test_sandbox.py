@@ -16,11 +16,6 @@ LACKING = "no files (Landlock); few system calls (seccomp)"
 
 
 @pytest.fixture
-def binding() -> str:
-    return "libfuse3"
-
-
-@pytest.fixture
 def old(machine: Machine) -> Machine:
     """The machine with a kernel that knows neither Landlock nor seccomp."""
     program = Path(__file__).parents[1] / "support" / "without_sandbox.py"

@@ -15,8 +15,9 @@ import pytest
 from tests.support.files import files, listed
 from tests.support.http_origin import Answer, HttpOrigin, Resource, Route, redirect
 from tests.support.models import pack, small_model
-from tests.support.mount import Machine, Mount, eventually, mounted
+from tests.support.mount import Machine, Mount, mounted
 from tests.support.nginx import nginx_files
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 
@@ -32,11 +33,6 @@ DATES = {
     "with a later version that is dated before": (LATER, DATE),
 }
 """The dates of versions 1 and 2."""
-
-
-@pytest.fixture
-def binding() -> str:
-    return "libfuse3"
 
 
 def run(*command: str | Path) -> str:

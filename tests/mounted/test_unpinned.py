@@ -14,7 +14,8 @@ import pytest
 from tests.support.archives import gzipped, tar_of
 from tests.support.files import files
 from tests.support.http_origin import Answer, HttpOrigin, Resource, Route
-from tests.support.mount import Machine, eventually, mounted
+from tests.support.mount import Machine, mounted
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 
@@ -42,11 +43,6 @@ def packed(version: int, size_bytes: int) -> bytes:
 
 
 FIRST, SECOND = content(1), content(2)
-
-
-@pytest.fixture
-def binding() -> str:
-    return "libfuse3"
 
 
 @dataclass

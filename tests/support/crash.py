@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.mount import Machine, clear, eventually, processes_naming
+from tests.support.mount import Machine, clear, processes_naming
+from tests.support.waiting import eventually
 
 _GONE = {errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.ENODEV, errno.EINTR}
 """What reads get whose daemon is killed."""

@@ -7,7 +7,8 @@ import socket
 import threading
 from pathlib import Path
 
-from tests.support.mount import eventually, processes_naming
+from tests.support.mount import processes_naming
+from tests.support.waiting import eventually
 
 _LIBRARIES = ("fsspecIO", "asyncio_", "execnet")
 """Threads that libraries start once, for as long as the process lives."""

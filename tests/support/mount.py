@@ -7,11 +7,12 @@ import os
 import signal
 import subprocess
 import sysconfig
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.support.waiting import eventually
 
 DEAD = "not connected|connection abort"
 """What readers are told of a mount whose daemon is gone: ENOTCONN, or ECONNABORTED where the kernel just noticed."""
@@ -182,13 +183,3 @@ def _command_lines() -> Iterator[tuple[int, list[str]]]:
         with contextlib.suppress(OSError):  # it has just ended
             if int(process.name) != os.getpid():
                 yield int(process.name), (process / "cmdline").read_text(errors="replace").split("\0")
-
-
-def eventually(condition: Callable[[], bool], timeout_s: float = 15) -> bool:
-    """Whether `condition` comes true in time."""
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline_s:
-            return False
-        time.sleep(0.05)
-    return True

@@ -10,10 +10,11 @@ import pytest
 
 from tests.conftest import MountHub
 from tests.support.models import BASIC_PITCH, GUESSLANG, MAKERS, pack, packed
-from tests.support.mount import Mount, eventually
+from tests.support.mount import Mount
 from tests.support.origin import Origin, running_origin
 from tests.support.tensorflow import LOAD_MODEL, TensorFlow, read_report
 from tests.support.tensorflow_hub import called, load_offline
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.mounted, pytest.mark.tensorflow, pytest.mark.timeout(900)]
 
@@ -23,11 +24,6 @@ TRIPLE = "test/triple/1"
 
 UNKNOWN_TIMEOUT_S = 60
 """Most of this is the time that TensorFlow takes to be imported on a busy machine."""
-
-
-@pytest.fixture
-def binding() -> str:
-    return "libfuse3"
 
 
 @pytest.fixture(scope="module")

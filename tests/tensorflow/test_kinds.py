@@ -27,11 +27,6 @@ from tests.support.tensorflow import TensorFlow
 pytestmark = [pytest.mark.mounted, pytest.mark.tensorflow, pytest.mark.timeout(600)]
 
 
-@pytest.fixture
-def binding() -> str:
-    return "libfuse3"
-
-
 @pytest.fixture(scope="module")
 def hub_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`hubfs serve` with a model of each kind."""

@@ -10,9 +10,9 @@ import pytest
 
 from tests.conftest import MountHub
 from tests.support.models import BASIC_PITCH, GUESSLANG, RESNET50, packed
-from tests.support.mount import eventually
 from tests.support.origin import Origin
 from tests.support.tensorflow import LOAD_MODEL, TensorFlow, read_report
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.mounted, pytest.mark.tensorflow, pytest.mark.timeout(900)]
 
@@ -28,6 +28,7 @@ def expected(tensorflow: TensorFlow, models: dict[str, Path]) -> list[dict[str, 
     return first
 
 
+@pytest.mark.both_libfuses
 def test_every_model_gives_the_bits_that_it_gives_from_its_own_files(
     mount: MountHub, origin: Origin, tensorflow: TensorFlow, models: dict[str, Path], expected: list[dict[str, Any]]
 ) -> None:
@@ -36,7 +37,6 @@ def test_every_model_gives_the_bits_that_it_gives_from_its_own_files(
         assert {os.getxattr(hub.path / handle, "user.hubfs.form").decode() for handle in models} == {origin.form}
 
 
-@pytest.mark.parametrize("binding", ["libfuse3"])
 def test_hub_load_gives_the_same(
     mount: MountHub, origin: Origin, tensorflow: TensorFlow, models: dict[str, Path], expected: list[dict[str, Any]]
 ) -> None:
@@ -45,7 +45,6 @@ def test_hub_load_gives_the_same(
 
 
 @pytest.mark.parametrize("handle", [BASIC_PITCH, GUESSLANG])
-@pytest.mark.parametrize("binding", ["libfuse3"])
 def test_saved_model_cli_shows_the_same(
     mount: MountHub, origin: Origin, tensorflow: TensorFlow, models: dict[str, Path], handle: str
 ) -> None:
@@ -67,7 +66,6 @@ def test_a_c_program_computes_the_same(
         assert computed == tensorflow.c_outputs(models[BASIC_PITCH], *arguments)
 
 
-@pytest.mark.parametrize("binding", ["libfuse3"])
 def test_sixteen_processes_that_load_one_model_at_once_fetch_each_byte_once(
     mount: MountHub,
     origin: Origin,

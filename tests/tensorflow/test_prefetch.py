@@ -7,9 +7,9 @@ import pytest
 from hubfs.sources.prefetch.plan import SPECULATION_BYTES
 from tests.conftest import MountHub
 from tests.support.models import RESNET50
-from tests.support.mount import eventually
 from tests.support.origin import Origin
 from tests.support.tensorflow import TensorFlow
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.mounted, pytest.mark.tensorflow, pytest.mark.timeout(600)]
 
@@ -38,7 +38,6 @@ def origin(servers: Origin) -> Origin:
     return servers.asked_for("uncompressed")
 
 
-@pytest.mark.parametrize("binding", ["libfuse3"])
 def test_the_variables_were_fetched_before_tensorflow_opens_them(
     mount: MountHub, origin: Origin, tensorflow: TensorFlow, models: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -58,7 +57,6 @@ def test_the_variables_were_fetched_before_tensorflow_opens_them(
         assert origin.sent_bytes(RESNET50, "variables/") == before_bytes + variables_bytes
 
 
-@pytest.mark.parametrize("binding", ["libfuse3"])
 def test_saved_model_cli_is_not_taken_for_a_loader(
     mount: MountHub, origin: Origin, tensorflow: TensorFlow, models: dict[str, Path]
 ) -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mount import HUBFS, Machine, eventually, mounted
+from tests.support.mount import HUBFS, Machine, mounted
 from tests.support.paths import ROOT
 from tests.support.tensorflow import TensorFlow
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.mounted, pytest.mark.tensorflow, pytest.mark.timeout(900)]
 
@@ -27,11 +28,6 @@ SUITES = [
     SUPPORT / "tensorflow_hub_suite.py",
     *(Path(SOURCES, "tensorflow_hub", f"{name}.py") for name in THEIRS if SOURCES),
 ]
-
-
-@pytest.fixture
-def binding() -> str:
-    return "libfuse3"
 
 
 @contextmanager
