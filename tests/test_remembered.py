@@ -6,10 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hubfs.errors import Cancelled, ModelNotFound, TimedOut, Unavailable
+from hubfs.testing import Clock
 from hubfs.waiting import Cancellation, Remembered
-from tests.support.clock import Clock
-from tests.support.mount import eventually
-from tests.support.waiting import waiting_threads
+from tests.support.waiting import eventually, waiting_threads
 
 
 class Question:

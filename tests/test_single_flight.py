@@ -6,8 +6,7 @@ import pytest
 
 from hubfs.errors import Cancelled, TimedOut, Unavailable
 from hubfs.waiting import Cancellation, SingleFlight, await_result
-from tests.support.mount import eventually
-from tests.support.waiting import waiting_threads
+from tests.support.waiting import eventually, waiting_threads
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from hubfs.blobs.checksummed import ChecksummedBlob
 from hubfs.blobs.crc32c import crc32c
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.errors import Damaged
+from hubfs.testing import ScriptedBlob
 
 BLOCK = 1000
 DATA = random.Random(3).randbytes(7 * BLOCK + 123)
@@ -101,13 +102,13 @@ def test_a_block_that_differs_from_its_first_reading_is_refused_after_the_whole_
 def test_of_many_readers_at_once_none_gets_the_only_block_when_it_is_wrong() -> None:
     barrier = threading.Barrier(8)
 
-    class Together(MemoryBlob):
-        def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-            data = super().read_at(offset_bytes, size_bytes)
-            barrier.wait(10)
-            return data
+    def together(_offset_bytes: int, _size_bytes: int) -> bytes:
+        barrier.wait(10)
+        return b"wrong"
 
-    blob = ChecksummedBlob(Together("k", b"wrong"), crc32c(b"right"), BLOCK)
+    inner = ScriptedBlob(b"wrong")
+    inner.answer = together
+    blob = ChecksummedBlob(inner, crc32c(b"right"), BLOCK)
 
     def refused(_: int) -> bool:
         with pytest.raises(Damaged):

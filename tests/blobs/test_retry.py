@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from hubfs.blobs.retry import PROGRESS_BYTES, Busy, Permanent, Retries, RetryingBlob, RetryPolicy, retrying
 from hubfs.errors import Cancelled, HubfsError, NotFound, Stale, TimedOut, Unavailable
+from hubfs.testing import Clock, ScriptedBlob
 from hubfs.waiting import Cancellation
 
 QUICK = RetryPolicy(attempts=4, base_s=0.001, cap_s=0.002)
@@ -26,15 +27,11 @@ class Failing:
         return "done"
 
 
-class FailingBlob:
-    key = "k"
-    size_bytes = 7
-
-    def __init__(self, attempt: Failing) -> None:
-        self.attempt = attempt
-
-    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        return f"{self.attempt()} {offset_bytes} {size_bytes}".encode()
+def failing_blob(*errors: HubfsError) -> ScriptedBlob:
+    """The first reads raise `errors`, one each."""
+    blob = ScriptedBlob(b"0123456", key="k")
+    blob.fail(*errors)
+    return blob
 
 
 class Sleeps(Cancellation):
@@ -124,26 +121,25 @@ def test_jitter_spreads_the_waits() -> None:
 
 
 def test_a_retrying_blob_reads_what_the_blob_reads() -> None:
-    blob = RetryingBlob(FailingBlob(Failing(TimedOut("slow"))), QUICK, Cancellation())
+    blob = RetryingBlob(failing_blob(TimedOut("slow")), QUICK, Cancellation())
     assert (blob.key, blob.size_bytes) == ("k", 7)
-    assert blob.read_at(3, 4) == b"done 3 4"
+    assert blob.read_at(3, 4) == b"3456"
 
 
 def test_a_retrying_blob_passes_on_what_is_not_worth_retrying() -> None:
-    attempt = Failing(Stale("changed"))
+    blob = failing_blob(Stale("changed"))
     with pytest.raises(Stale, match="changed"):
-        RetryingBlob(FailingBlob(attempt), QUICK, Cancellation()).read_at(0, 1)
-    assert attempt.calls == 1
+        RetryingBlob(blob, QUICK, Cancellation()).read_at(0, 1)
+    assert blob.reads == [(0, 1)]
 
 
 def test_readers_of_the_same_bytes_share_a_failure_for_a_second() -> None:
-    attempt = Failing(*[TimedOut("silent")] * QUICK.attempts)
-    now_s = [100.0]
-    blob = RetryingBlob(FailingBlob(attempt), QUICK, Cancellation(), timer=lambda: now_s[0])
+    failing, clock = failing_blob(*[TimedOut("silent")] * QUICK.attempts), Clock()
+    blob = RetryingBlob(failing, QUICK, Cancellation(), timer=clock)
     for offset_bytes, size_bytes in ((0, 7), (0, 7), (2, 3)):
         with pytest.raises(TimedOut, match="silent"):
             blob.read_at(offset_bytes, size_bytes)
-    assert attempt.calls == QUICK.attempts
-    assert blob.read_at(5, 10) == b"done 5 10"  # not all of these failed
-    now_s[0] += 1.0
-    assert blob.read_at(0, 7) == b"done 0 7"
+    assert len(failing.reads) == QUICK.attempts
+    assert blob.read_at(5, 10) == b"56"  # not all of these failed
+    clock.now_s += 1.0
+    assert blob.read_at(0, 7) == b"0123456"

@@ -4,23 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.sparse import SparseBlob, SparseMap
 from hubfs.errors import Damaged, Stale
+from hubfs.testing import ScriptedBlob
 
 
-class Stored(MemoryBlob):
-    """Counts what is read of it; of what is to be fetched ahead it takes `most_bytes`."""
+class Stored(ScriptedBlob):
+    """Of what is to be fetched ahead it takes `most_bytes`."""
 
     def __init__(self, data: bytes, most_bytes: int = 1 << 30) -> None:
-        super().__init__("stored", data)
-        self.reads: list[tuple[int, int]] = []
+        super().__init__(data)
         self.ahead: list[tuple[int, int]] = []
         self._most_bytes = most_bytes
-
-    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        self.reads.append((offset_bytes, size_bytes))
-        return super().read_at(offset_bytes, size_bytes)
 
     def prefetch(self, offset_bytes: int, size_bytes: int) -> int:
         self.ahead.append((offset_bytes, size_bytes))
@@ -82,13 +77,11 @@ def test_a_hole_of_a_tebibyte_is_read_of_nothing() -> None:
 
 
 def test_errors_pass_through_and_too_few_bytes_are_one() -> None:
-    class Failing(Stored):
-        def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-            raise Stale("changed")
-
+    failing = Stored(b"1234")
+    failing.error = Stale("changed")
     sparse = SparseMap(10, ((2, 4),))
     with pytest.raises(Stale):
-        SparseBlob(Failing(b"1234"), sparse).read_at(0, 10)
+        SparseBlob(failing, sparse).read_at(0, 10)
     with pytest.raises(Damaged, match="4 bytes asked for, 3 came"):
         SparseBlob(Stored(b"123"), sparse).read_at(0, 10)
 

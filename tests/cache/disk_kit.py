@@ -47,7 +47,7 @@ def map_file(root: Path, key: CacheKey = KEY) -> Path:
 _HEAD = """
 import sys
 from pathlib import Path
-from tests.cache.disk_kit import *
+from tests.support.disk_cache import *
 cache = tier(Path(sys.argv[1]), *map(int, sys.argv[2:]))
 """
 

@@ -2,46 +2,32 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 
-from hubfs.blobs.memory import MemoryBlob
 from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
 from hubfs.errors import Cancelled, Damaged, Unavailable
 from hubfs.memory_budget import MemoryBudget
+from hubfs.testing import ScriptedBlob
 from hubfs.waiting import Cancellation
-from tests.support.mount import eventually
-from tests.support.waiting import waiting_threads
+from tests.support.waiting import eventually, waiting_threads
 
 PAYLOAD = random.Random(11).randbytes(20 * BLOCK_SIZE_BYTES + 999)
 KEY = CacheKey("hub/a/b/1@x", "f")
 PLENTY_BYTES = 1 << 30
 
 
-class Origin:
-    """A blob that notes the reads, and answers once `open` is set, by `answer`."""
-
-    key = "origin"
-    size_bytes = len(PAYLOAD)
+class Origin(ScriptedBlob):
+    """PAYLOAD."""
 
     def __init__(self) -> None:
-        self.reads: list[tuple[int, int]] = []
-        self.arrived = threading.Semaphore(0)
-        self.open = threading.Event()
-        self.open.set()
-        self.answer: Callable[[int, int], bytes] = MemoryBlob("origin", PAYLOAD).read_at
-
-    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        self.reads.append((offset_bytes, size_bytes))
-        self.arrived.release()
-        assert self.open.wait(20)
-        return self.answer(offset_bytes, size_bytes)
+        super().__init__(PAYLOAD)
 
     def blocks(self) -> Counter[int]:
         """How often each block was asked for."""
@@ -56,7 +42,7 @@ class Origin:
 def origin() -> Iterator[Origin]:
     origin = Origin()
     yield origin
-    origin.open.set()
+    origin.resume()
 
 
 @pytest.fixture
@@ -68,7 +54,7 @@ def cancellation() -> Cancellation:
 def pool(origin: Origin) -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(4) as pool:
         yield pool
-        origin.open.set()
+        origin.resume()
 
 
 @pytest.fixture
@@ -109,12 +95,11 @@ def test_a_large_read_is_spread_over_all_fetches(blob: CachedBlob, origin: Origi
 
 
 def test_the_runs_of_a_large_read_are_under_way_at_once(blob: CachedBlob, origin: Origin) -> None:
-    origin.open.clear()
+    origin.pause()
     with ThreadPoolExecutor(1) as reader:
         read = reader.submit(blob.read_at, 0, len(PAYLOAD))
-        for _ in range(3):
-            assert origin.arrived.acquire(timeout=10)
-        origin.open.set()
+        assert origin.wait_for_reads(3)
+        origin.resume()
         assert read.result(timeout=10) == PAYLOAD
 
 
@@ -135,13 +120,8 @@ def test_a_short_answer_is_damage_and_nothing_of_it_is_kept(blob: CachedBlob, or
 
 
 def test_an_error_reaches_all_who_wait_and_the_next_read_tries_anew(blob: CachedBlob, origin: Origin) -> None:
-    whole = origin.answer
-
-    def fail(_offset: int, _size: int) -> bytes:
-        raise Unavailable("https://hub/x: no route")
-
-    origin.answer = fail
-    origin.open.clear()
+    origin.error = Unavailable("https://hub/x: no route")
+    origin.pause()
     errors: list[str] = []
 
     def read() -> None:
@@ -153,11 +133,11 @@ def test_an_error_reaches_all_who_wait_and_the_next_read_tries_anew(blob: Cached
     with ThreadPoolExecutor(8) as readers:
         for _ in range(8):
             readers.submit(read)
-        assert origin.arrived.acquire(timeout=10)
+        assert origin.wait_for_reads(1)
         assert eventually(lambda: waiting_threads() == 7)  # one fetches itself
-        origin.open.set()
+        origin.resume()
     assert errors == ["https://hub/x: no route"] * 8
-    origin.answer = whole
+    origin.error = None
     assert blob.read_at(10, 10) == PAYLOAD[10:20]
 
 
@@ -204,14 +184,14 @@ def test_an_error_in_one_run_does_not_spoil_the_others(blob: CachedBlob, origin:
 
 
 def test_prefetch_returns_at_once_and_a_read_waits_for_what_is_on_its_way(blob: CachedBlob, origin: Origin) -> None:
-    origin.open.clear()
+    origin.pause()
     blob.prefetch(0, 2 * BLOCK_SIZE_BYTES)
-    assert origin.arrived.acquire(timeout=10)
+    assert origin.wait_for_reads(1)
     with ThreadPoolExecutor(1) as reader:
         read = reader.submit(blob.read_at, BLOCK_SIZE_BYTES, 5)
         time.sleep(0.05)
         assert not read.done()
-        origin.open.set()
+        origin.resume()
         assert read.result(timeout=10) == PAYLOAD[BLOCK_SIZE_BYTES : BLOCK_SIZE_BYTES + 5]
     assert origin.blocks() == Counter(range(2))
 
@@ -225,16 +205,11 @@ def test_prefetching_twice_fetches_once(blob: CachedBlob, origin: Origin, pool: 
 
 
 def test_a_failed_prefetch_is_nobodys_error(blob: CachedBlob, origin: Origin, pool: ThreadPoolExecutor) -> None:
-    whole = origin.answer
-
-    def fail(_offset: int, _size: int) -> bytes:
-        raise Unavailable("for a moment")
-
-    origin.answer = fail
+    origin.error = Unavailable("for a moment")
     blob.prefetch(0, 1)
     pool.submit(time.sleep, 0).result()
     pool.shutdown(wait=True)
-    origin.answer = whole
+    origin.error = None
     assert blob.read_at(0, 10) == PAYLOAD[:10]
 
 
@@ -257,9 +232,9 @@ def test_a_cache_that_keeps_next_to_nothing_still_reads_right(
 def test_a_cancel_ends_those_who_wait_for_another_readers_fetch(
     blob: CachedBlob, origin: Origin, cancellation: Cancellation
 ) -> None:
-    origin.open.clear()
+    origin.pause()
     blob.prefetch(0, 1)
-    assert origin.arrived.acquire(timeout=10)
+    assert origin.wait_for_reads(1)
     with ThreadPoolExecutor(1) as reader:
         read = reader.submit(blob.read_at, 0, 10)
         time.sleep(0.05)
@@ -279,15 +254,15 @@ def test_after_a_cancel_nothing_is_fetched(blob: CachedBlob, origin: Origin, can
 def test_what_a_reader_wants_does_not_stand_in_line_behind_what_is_fetched_ahead(
     origin: Origin, cancellation: Cancellation
 ) -> None:
-    origin.open.clear()
+    origin.pause()
     with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(1) as reader:
         blob = without_cache(origin, pool, cancellation)
         blob.prefetch(0, 1)  # takes the only thread
-        assert origin.arrived.acquire(timeout=10)
+        assert origin.wait_for_reads(1)
         blob.prefetch(5 * BLOCK_SIZE_BYTES, 1)  # stands in line
         read = reader.submit(blob.read_at, 5 * BLOCK_SIZE_BYTES, 10)
-        assert origin.arrived.acquire(timeout=10)
-        origin.open.set()
+        assert origin.wait_for_reads(2)
+        origin.resume()
         assert read.result(timeout=10) == PAYLOAD[5 * BLOCK_SIZE_BYTES :][:10]
     assert origin.blocks() == Counter([0, 5])
 
@@ -296,13 +271,13 @@ def test_a_pool_that_is_shut_down_leaves_no_reader_waiting(origin: Origin, cance
     pool = ThreadPoolExecutor(1)
     budget = MemoryBudget(PLENTY_BYTES)
     blob = CachedBlob(origin, MemoryTier(0), KEY, pool=pool, cancellation=cancellation, ahead=Ahead(budget, idle_s=0.0))
-    origin.open.clear()
+    origin.pause()
     blob.prefetch(0, 1)  # takes the only thread
-    assert origin.arrived.acquire(timeout=10)
+    assert origin.wait_for_reads(1)
     blob.prefetch(BLOCK_SIZE_BYTES, 1)  # stands in line
     pool.shutdown(wait=False, cancel_futures=True)
     assert budget.taken_bytes == BLOCK_SIZE_BYTES  # what stood in line was called off
-    origin.open.set()
+    origin.resume()
     pool.shutdown(wait=True)
     assert blob.read_at(BLOCK_SIZE_BYTES, 10) == PAYLOAD[BLOCK_SIZE_BYTES:][:10]
     blob.prefetch(3 * BLOCK_SIZE_BYTES, 1)  # no thread is left: it is fetched here
@@ -338,13 +313,13 @@ def settled(bounded: Bounded, bytes_: int) -> bool:
 
 def test_prefetch_begins_half_of_what_is_free_and_says_how_far_it_got(origin: Origin, pool: ThreadPoolExecutor) -> None:
     bounded = Bounded(origin, pool, limit_blocks=8)
-    origin.open.clear()
+    origin.pause()
     assert bounded.blob.prefetch(100, len(PAYLOAD)) == 4 * BLOCK_SIZE_BYTES
     assert bounded.budget.taken_bytes == 4 * BLOCK_SIZE_BYTES
     assert bounded.blob.prefetch(100, len(PAYLOAD)) == 6 * BLOCK_SIZE_BYTES
     assert bounded.blob.prefetch(7 * BLOCK_SIZE_BYTES + 5, 10) == 7 * BLOCK_SIZE_BYTES + 15
     assert bounded.blob.prefetch(8 * BLOCK_SIZE_BYTES, 10) == 8 * BLOCK_SIZE_BYTES  # all of it refused
-    origin.open.set()
+    origin.resume()
     assert bounded.blob.read_at(0, len(PAYLOAD)) == PAYLOAD
     assert origin.blocks() == Counter(range(21))
     assert settled(bounded, 0)
@@ -497,19 +472,20 @@ def test_a_cached_block_of_another_length_is_fetched_anew(
 
 def test_what_lies_beside_a_block_that_is_on_its_way_is_fetched_too() -> None:
     begun, go = threading.Event(), threading.Event()
-
-    class Slow(MemoryBlob):
-        def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-            if offset_bytes == 0:
-                begun.set()
-                assert go.wait(10)
-            return super().read_at(offset_bytes, size_bytes)
-
     data = bytes(BLOCK_SIZE_BYTES + 9)
+
+    def slow(offset_bytes: int, size_bytes: int) -> bytes:
+        if offset_bytes == 0:
+            begun.set()
+            assert go.wait(10)
+        return data[offset_bytes : offset_bytes + size_bytes]
+
+    origin = ScriptedBlob(data)
+    origin.answer = slow
     budget, cache, key = MemoryBudget(1 << 30), MemoryTier(1 << 30), CacheKey("hub/a/b/1@x", "f")
     cache.put(key, 1, data[-9:])
     with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(2) as readers:
-        blob = CachedBlob(Slow("k", data), cache, key, pool=pool, cancellation=Cancellation(), ahead=Ahead(budget))
+        blob = CachedBlob(origin, cache, key, pool=pool, cancellation=Cancellation(), ahead=Ahead(budget))
         first = readers.submit(blob.read_at, 0, 5)
         assert begun.wait(10)
         cache.drop(key.model)

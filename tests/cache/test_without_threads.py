@@ -4,6 +4,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.support.disk_cache import KEY, PLENTY_BYTES, block_of
+from tests.support.shared_cache import memory_store
 
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.page_cache import DataPages
@@ -15,9 +17,7 @@ from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedTier
 from hubfs.cache.shared.turns import SharedTurns
 from hubfs.waiting import Cancellation
-from tests.cache.disk_kit import KEY, PLENTY_BYTES, block_of
-from tests.cache.shared_kit import memory_store
-from tests.support.mount import eventually
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from hubfs.catalogue.document import fetch
 from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import Cancelled, InvalidConfig
+from hubfs.testing import Clock
 from hubfs.waiting import Cancellation
-from tests.support.clock import Clock
 from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin, Request, stall_first, status, well
 

@@ -1,8 +1,9 @@
 from pathlib import Path
 
+from tests.support.disk_cache import KEY, MODEL, another_process, tier
+
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.store import DiskStore
-from tests.cache.disk_kit import KEY, MODEL, another_process, tier
 from tests.contracts.disk_store_contract import DiskStoreContract
 
 

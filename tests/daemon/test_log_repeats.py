@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from hubfs.daemon.log_repeats import Repeats
-from tests.support.clock import Clock
+from hubfs.testing import Clock
 
 
 class Kept(logging.Handler):

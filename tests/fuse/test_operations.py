@@ -11,8 +11,6 @@ from typing import Any, cast
 
 import pytest
 
-from hubfs.blobs.blob import Blob
-from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.stamp import Stamp
 from hubfs.cache.block_cache import CacheKey, Release
 from hubfs.cache.memory import MemoryTier
@@ -21,14 +19,13 @@ from hubfs.catalogue.file import to_json_lines
 from hubfs.catalogue.handle import parse_handle
 from hubfs.catalogue.names import NamesByFolder
 from hubfs.catalogue.provider import CatalogProvider
-from hubfs.errors import Damaged, EntryNotFound, HubfsError, ModelNotFound, Unavailable
+from hubfs.errors import Damaged, ModelNotFound, Unavailable
 from hubfs.fuse.attributes import Owner, inode
 from hubfs.fuse.operations import Operations
 from hubfs.hubs.resolver import Form
 from hubfs.model_id import ModelId
 from hubfs.models.models import Models
-from hubfs.sources.source import ROOT as MODEL_ROOT
-from hubfs.sources.source import Entry, EntryKind, Extent
+from hubfs.testing import MemorySource
 from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.tfhub_modules import TfhubModules
 from hubfs.tree.virtual_tree import VirtualTree
@@ -45,36 +42,13 @@ MODULE = f"/.hubfs/tfhub_modules/{hashlib.sha1(b'https://tfhub.dev/google/spice/
 UNKNOWN_MODULE = f"/.hubfs/tfhub_modules/{hashlib.sha1(b'https://tfhub.dev/google/nothing/1').hexdigest()}"
 
 
-class MemorySource:
-    """A Source whose files are FILES."""
-
-    handle = parse_handle(ROOT[1:])
-    url = "https://hub/google/spice/2"
-    form = Form.COMPRESSED
-    identity = "i"
-    model = "hub/google/spice/2@i"
-    failure: HubfsError | None = None
-    complete = True
-    streams = False
-    extent = Extent(len(FILES), sum(map(len, FILES.values())))
-
-    def entries(self) -> Sequence[Entry]:
-        files = [Entry(path, EntryKind.FILE, len(data)) for path, data in FILES.items()]
-        return sorted([*files, Entry("variables", EntryKind.DIRECTORY)], key=lambda entry: entry.path)
-
-    def find(self, path: str) -> Entry:
-        if self.failure is not None:
-            raise self.failure
-        for entry in (MODEL_ROOT, *self.entries()):
-            if entry.path == path:
-                return entry
-        raise EntryNotFound(path)
-
-    def stamp(self, path: str) -> Stamp:
-        return Stamp(1_600_000_000 + len(path))
-
-    def open(self, entry: Entry) -> Blob:
-        return MemoryBlob(entry.path, FILES[entry.path])
+def fresh_source() -> MemorySource:
+    return MemorySource(
+        FILES,
+        handle=parse_handle(ROOT[1:]),
+        form=Form.COMPRESSED,
+        stamp_of=lambda path: Stamp(1_600_000_000 + len(path)),
+    )
 
 
 class OneModel:
@@ -86,7 +60,7 @@ class OneModel:
         return lambda: None
 
     def __init__(self) -> None:
-        self.source = MemorySource()
+        self.source = fresh_source()
         self.newest = "2"
 
     def get(self, handle: ModelId) -> MemorySource:
@@ -252,7 +226,7 @@ def test_readdir_of_a_file_is_refused(operations: Operations) -> None:
 def test_a_directory_that_is_gone_is_never_an_empty_one(operations: Operations, models: OneModel) -> None:
     assert errno_of(operations.readdir, f"{ROOT}/assets", 0) == errno.ESTALE
     assert errno_of(operations.readdir, "/google/spice/3", 0) == errno.ESTALE
-    models.source.failure = Damaged("cut")
+    models.source.fail(Damaged("cut"))
     assert errno_of(operations.readdir, ROOT, 0) == errno.EIO
 
 
@@ -266,7 +240,7 @@ def test_read_gives_the_bytes(operations: Operations) -> None:
 def test_the_kernel_keeps_its_pages_while_the_source_is_the_same(operations: Operations, models: OneModel) -> None:
     path = f"{ROOT}/saved_model.pb"
     assert [bool(opened(operations, path).keep_cache) for _ in range(3)] == [False, True, True]
-    models.source = MemorySource()  # the model was fetched anew
+    models.source = fresh_source()  # the model was fetched anew
     with pytest.raises(OSError, match="open it again"):  # once: the kernel asks for the size anew
         opened(operations, path)
     assert [bool(opened(operations, path).keep_cache) for _ in range(2)] == [False, True]
@@ -281,19 +255,19 @@ def test_control_files_are_read_past_the_page_cache(operations: Operations) -> N
         assert operations.read("ignored", 100, 0, info) == b"1.2.3\n"
 
 
-def test_release_ends_the_hold_once(operations: Operations, cache: Cache) -> None:
+def test_release_ends_the_hold_once(operations: Operations, models: OneModel, cache: Cache) -> None:
     info = opened(operations, f"{ROOT}/saved_model.pb")
-    assert (cache.held, cache.released) == ([MemorySource.model], [])
+    assert (cache.held, cache.released) == ([models.source.model], [])
     for _ in range(2):
         assert operations.release("ignored", info) == 0
-    assert cache.released == [MemorySource.model]
+    assert cache.released == [models.source.model]
     assert errno_of(operations.read, "ignored", 1, 0, info) == errno.ESTALE
 
 
 def test_an_open_that_fails_leaves_nothing_open(operations: Operations, models: OneModel, cache: Cache) -> None:
     assert errno_of(operations.open, ROOT, SimpleNamespace(flags=0)) == errno.EISDIR
     assert errno_of(operations.open, f"{ROOT}/variables", SimpleNamespace(flags=0)) == errno.EISDIR
-    models.source.failure = Damaged("https://hub/google/spice/2: crc")
+    models.source.fail(Damaged("https://hub/google/spice/2: crc"))
     assert errno_of(operations.open, f"{ROOT}/saved_model.pb", SimpleNamespace(flags=0)) == errno.EIO
     assert cache.held == cache.released
 
@@ -434,7 +408,7 @@ def test_attributes_are_read_by_name_and_never_listed(
     assert operations.getxattr(ROOT, "user.hubfs.handle") == b"google/spice/2"
     assert errno_of(operations.getxattr, ROOT, "user.hubfs.error") == errno.ENODATA
     assert errno_of(operations.getxattr, ROOT, "security.capability") == errno.ENODATA
-    models.source.failure = Damaged("https://hub/google/spice/2: crc")
+    models.source.fail(Damaged("https://hub/google/spice/2: crc"))
     assert operations.getxattr(ROOT, "user.hubfs.error") == b"https://hub/google/spice/2: crc"
     monkeypatch.setattr(operations._tree, "attribute", lambda *_: "ü" * 100_000)
     cut = operations.getxattr(ROOT, "user.hubfs.error")

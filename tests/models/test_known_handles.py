@@ -2,8 +2,8 @@
 
 from hubfs.catalogue.handle import parse_handle
 from hubfs.models.known_handles import KnownHandles
+from hubfs.testing import Clock
 from hubfs.waiting import Cancellation
-from tests.support.clock import Clock
 
 
 def test_what_was_found_and_what_is_cached_is_known_and_the_cache_is_asked_now_and_then() -> None:

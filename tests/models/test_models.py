@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from hubfs.blobs.blob import Blob
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import (
     AccessDenied,
@@ -25,9 +24,9 @@ from hubfs.hubs.resolver import Form, Location
 from hubfs.model_id import ModelId
 from hubfs.models.models import Models, ModelsSettings
 from hubfs.models.reachability import Reachability
-from hubfs.sources.source import Entry, Extent
+from hubfs.testing import MemorySource
 from hubfs.waiting import Cancellation
-from tests.support.mount import eventually
+from tests.support.waiting import eventually
 
 T = TypeVar("T")
 
@@ -36,29 +35,9 @@ SPICE = parse_handle("google/spice/2")
 YAMNET = parse_handle("google/yamnet/1")
 
 
-class FakeSource:
+def source_of(handle: ModelId, form: Form) -> MemorySource:
     """A source that is only held, never read."""
-
-    url = "https://hub.example/x"
-    identity = "i"
-    model = "m"
-    complete = True
-    streams = False
-    extent = Extent()
-
-    def __init__(self, handle: ModelId, form: Form) -> None:
-        self.handle = handle
-        self.form = form
-        self.failure: HubfsError | None = None
-
-    def find(self, path: str) -> Entry:
-        raise NotImplementedError
-
-    def entries(self) -> Sequence[Entry]:
-        raise NotImplementedError
-
-    def open(self, entry: Entry) -> Blob:
-        raise NotImplementedError
+    return MemorySource({}, hub=HUB, handle=handle, form=form)
 
 
 @dataclass
@@ -111,16 +90,16 @@ class Hub:
             raise ModelNotFound(f"{HUB}/{handle}: no such model")
         return Location(f"{HUB}/{handle}", form or self.forms[handle])
 
-    def open(self, handle: ModelId, location: Location) -> FakeSource:
+    def open(self, handle: ModelId, location: Location) -> MemorySource:
         self.opened.append((handle, location.form))
         if location.form in self.refusals:
             raise self.refusals[location.form]
-        return FakeSource(handle, location.form)
+        return source_of(handle, location.form)
 
-    def load(self, handle: ModelId, index: Mapping[str, Any]) -> FakeSource:
+    def load(self, handle: ModelId, index: Mapping[str, Any]) -> MemorySource:
         if "damaged" in index:
             raise Damaged("malformed")
-        return FakeSource(handle, Form(index["form"]))
+        return source_of(handle, Form(index["form"]))
 
     def known(self, hub: str) -> Iterator[str]:
         assert hub == "hub.example"
@@ -247,8 +226,8 @@ def test_an_unreachable_hub_is_asked_again_a_second_later(models: Models, hub: H
 @pytest.mark.parametrize("failure", [Damaged("wrong CRC"), Stale("changed")])
 def test_a_failed_source_is_given_for_a_while_and_then_made_anew(models: Models, hub: Hub, failure: HubfsError) -> None:
     failed = models.get(SPICE)
-    assert isinstance(failed, FakeSource)
-    failed.failure = failure
+    assert isinstance(failed, MemorySource)
+    failed.fail(failure)
     assert models.get(SPICE) is failed
     assert error_of(models, SPICE) == str(failure)
     (known,) = models.census(9, idle=True).shown
@@ -263,8 +242,8 @@ def test_a_failed_source_is_given_for_a_while_and_then_made_anew(models: Models,
     assert anew.failure is None
     assert error_of(models, SPICE) is None
     assert len(hub.asked) == 2
-    assert isinstance(anew, FakeSource)
-    anew.failure = failure
+    assert isinstance(anew, MemorySource)
+    anew.fail(failure)
     assert models.get(SPICE) is anew
     hub.now_s += 31
     assert models.get(SPICE) not in (anew, failed)
@@ -340,14 +319,14 @@ def test_known_are_those_that_were_found_and_those_in_the_cache(models: Models, 
 
 
 def test_models_that_the_library_extracted_come_after_the_cache_and_before_the_hub(hub: Hub) -> None:
-    extracted = FakeSource(SPICE, Form.COMPRESSED)
+    extracted = source_of(SPICE, Form.COMPRESSED)
     models = Models(
         hub,
         openers=dict.fromkeys(Form, hub.open),
         loaders=dict.fromkeys(Form, hub.load),
         load_index=hub.indexes.get,
         known_on_disk=hub.known,
-        load_extracted={SPICE: extracted, YAMNET: FakeSource(YAMNET, Form.COMPRESSED)}.get,
+        load_extracted={SPICE: extracted, YAMNET: source_of(YAMNET, Form.COMPRESSED)}.get,
         cancellation=Cancellation(),
         settings=ModelsSettings(),
     )
@@ -625,7 +604,7 @@ class TestCensus:
 
     def test_what_streams_is_in_use(self, models: Models, many: list[ModelId]) -> None:
         source = models.get(many[0])
-        assert isinstance(source, FakeSource)
+        assert isinstance(source, MemorySource)
         source.streams = True
         assert [known.handle for known in models.census(100).shown] == [many[0]]
 
@@ -634,8 +613,8 @@ class TestCensus:
             models.get(handle)
             models.use(handle)
         failed = models.get(many[15])
-        assert isinstance(failed, FakeSource)
-        failed.failure = Damaged("wrong CRC")
+        assert isinstance(failed, MemorySource)
+        failed.fail(Damaged("wrong CRC"))
         hub.trouble = [Unavailable("hub.example: no route")]
         with pytest.raises(Unavailable):
             models.get(many[19])

@@ -7,9 +7,9 @@ import pytest
 from hubfs.blobs.retry import Busy
 from hubfs.errors import AccessDenied, Cancelled, HubfsError, ModelNotFound, NotCached, TimedOut, Unavailable
 from hubfs.models.reachability import Outage, OutOfReach, Plan, Reachability, plan_of
+from hubfs.testing import Clock
 from hubfs.waiting import Cancellation
-from tests.support.clock import Clock
-from tests.support.mount import eventually
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

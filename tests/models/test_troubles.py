@@ -2,10 +2,9 @@ import time
 
 import pytest
 
-from hubfs.blobs.memory import MemoryBlob
 from hubfs.errors import Cancelled, EntryNotFound, HubfsError, ModelNotFound, TimedOut, Unavailable
 from hubfs.models.troubles import Troubles, WatchedBlob
-from tests.support.clock import Clock
+from hubfs.testing import Clock, ScriptedBlob
 
 SPICE = "google/spice/2"
 
@@ -18,17 +17,6 @@ def clock() -> Clock:
 @pytest.fixture
 def troubles(clock: Clock) -> Troubles:
     return Troubles(timer=clock, clock=clock)
-
-
-class Faulty(MemoryBlob):
-    """A blob that raises `error`, while there is one, past its first ten bytes."""
-
-    error: Exception | None = None
-
-    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        if self.error is not None and offset_bytes + size_bytes > 10:
-            raise self.error
-        return super().read_at(offset_bytes, size_bytes)
 
 
 def test_the_same_trouble_is_counted_and_another_kind_begins_anew(troubles: Troubles, clock: Clock) -> None:
@@ -45,17 +33,16 @@ def test_the_same_trouble_is_counted_and_another_kind_begins_anew(troubles: Trou
 
 
 def test_a_read_that_failed_is_over_when_those_bytes_are_read(troubles: Troubles) -> None:
-    blob = Faulty("k", bytes(100))
+    blob = ScriptedBlob(bytes(100), key="k")
     watched = WatchedBlob(blob, troubles, SPICE, "f")
     assert (watched.key, watched.size_bytes) == ("k", 100)
-    blob.error = TimedOut("stalled")
+    blob.fail(TimedOut("stalled"))
     with pytest.raises(TimedOut):
         watched.read_at(50, 10)
     watched.read_at(0, 10)  # others go well, and prove nothing
     with troubles.watching(SPICE, "f"):
         pass
     assert troubles.of(SPICE, "f") is not None
-    blob.error = None
     watched.read_at(51, 10)
     assert troubles.of(SPICE) is not None
     watched.read_at(45, 10)
@@ -73,7 +60,7 @@ def test_a_lookup_that_failed_is_over_when_it_succeeds(troubles: Troubles) -> No
 
 @pytest.mark.parametrize("error", [EntryNotFound("x"), ModelNotFound("x"), Cancelled("x")])
 def test_answers_are_no_trouble(troubles: Troubles, error: HubfsError) -> None:
-    blob = Faulty("k", bytes(100))
+    blob = ScriptedBlob(bytes(100))
     blob.error = error
     with pytest.raises(type(error)):
         WatchedBlob(blob, troubles, SPICE, "f").read_at(0, 100)
@@ -83,7 +70,7 @@ def test_answers_are_no_trouble(troubles: Troubles, error: HubfsError) -> None:
 
 
 def test_a_bug_is_told_as_one_without_its_text(troubles: Troubles) -> None:
-    blob = Faulty("k", bytes(100))
+    blob = ScriptedBlob(bytes(100))
     blob.error = ZeroDivisionError("https://hub/x?secret")
     with pytest.raises(ZeroDivisionError):
         WatchedBlob(blob, troubles, SPICE, "f").read_at(0, 100)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.serving import serving, write_model
 
-from tests.serve.serving import serving, write_model
 from tests.support.catalogue import (
     FILES,
     SAVED_MODEL,

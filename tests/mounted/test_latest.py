@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.serving import serving, write_model
 
-from tests.serve.serving import serving, write_model
 from tests.support.files import files
 from tests.support.http_origin import Answer, HttpOrigin, Request, Resource, Route, redirect
 from tests.support.models import pack, small_model

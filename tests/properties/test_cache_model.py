@@ -10,6 +10,7 @@ from typing import ClassVar
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from tests.support.shared_cache import memory_store
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, Release
 from hubfs.cache.disk.layout import CacheLayout
@@ -22,7 +23,6 @@ from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedSettings, SharedTier
 from hubfs.cache.tiered import TieredCache
 from hubfs.waiting import Cancellation
-from tests.cache.shared_kit import memory_store
 from tests.contracts.block_cache_contract import block_of
 from tests.properties.kit import examples
 

@@ -29,6 +29,7 @@ from hubfs.formats.gzip import recorder as index_recorder
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.gzip.index import GzipIndex
 from hubfs.memory_budget import MemoryBudget
+from hubfs.testing import ScriptedBlob
 from hubfs.waiting import Cancellation
 from tests.properties.kit import examples
 from tests.support.archives import gzipped, tar_of
@@ -71,23 +72,19 @@ FAULTS = st.lists(st.sampled_from([None, None, None, ScriptedUnavailable, Script
 Faults = Sequence[type[HubfsError] | None]
 
 
-class ScriptedBlob:
-    """`data`; the first reads raise what `faults` say. Notices when bytes are on their way twice at a time.
+class Below(ScriptedBlob):
+    """The first reads raise what `faults` say. Notices when bytes are on their way twice at a time.
 
     `_lock` guards every field below it.
     """
 
-    key = "scripted"
-
     def __init__(self, data: bytes, faults: Faults = ()) -> None:
-        self.size_bytes = len(data)
-        self._data = data
+        super().__init__(data, delay_s=0.0005)  # so that others may come meanwhile
+        self.fail(*(fault and fault("as the test asked") for fault in faults))
         self._lock = threading.Lock()
-        self._faults = list(faults)
         self._under_way: list[range] = []
         self.overlaps: list[tuple[range, range]] = []
         self.outside: list[range] = []
-        self.fetched_bytes = 0
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         wanted = range(offset_bytes, offset_bytes + size_bytes)
@@ -98,20 +95,11 @@ class ScriptedBlob:
             if wanted.stop > self.size_bytes:
                 self.outside.append(wanted)
             self._under_way.append(wanted)
-            fault = self._faults.pop(0) if self._faults else None
-            self.fetched_bytes += size_bytes
         try:
-            threading.Event().wait(0.0005)  # so that others may come meanwhile
-            if fault is not None:
-                raise fault("as the test asked")
-            return self._data[offset_bytes : offset_bytes + size_bytes]
+            return super().read_at(offset_bytes, size_bytes)
         finally:
             with self._lock:
                 self._under_way.remove(wanted)
-
-    def heal(self) -> None:
-        with self._lock:
-            self._faults.clear()
 
 
 def read(blob: Blob, offset_bytes: int, size_bytes: int) -> bytes | Scripted:
@@ -173,7 +161,7 @@ def test_what_is_read_through_the_cache_is_right_and_no_block_is_fetched_twice_a
     readers: int,
 ) -> None:
     data = DATA[:size_bytes]
-    below = ScriptedBlob(data, faults)
+    below = Below(data, faults)
     with wrap(below, limit_bytes) as blob:
         check_reads(blob, data, reads, readers, faulty=any(faults))
         below.heal()
@@ -181,7 +169,7 @@ def test_what_is_read_through_the_cache_is_right_and_no_block_is_fetched_twice_a
     assert not below.overlaps
     assert not below.outside
     if limit_bytes > 2 * len(DATA) and not any(faults):
-        assert below.fetched_bytes == size_bytes, "every block once"
+        assert below.asked_bytes == size_bytes, "every block once"
 
 
 @examples(0.5)
@@ -222,7 +210,7 @@ def test_a_slice_of_a_lazy_blob_is_a_slice_of_its_bytes(
     def open_blob() -> Blob:
         if (fault := next(opening, None)) is not None:
             raise fault("as the test asked")
-        opened.append(ScriptedBlob(data))
+        opened.append(Below(data))
         return opened[-1]
 
     lazy = LazyBlob("lazy", len(data), open_blob, Cancellation())
@@ -238,7 +226,7 @@ def test_a_slice_of_a_lazy_blob_is_a_slice_of_its_bytes(
 def test_faults_that_pass_are_not_seen_and_those_that_do_not_are(
     reads: Sequence[tuple[int, int]], faults: Faults
 ) -> None:
-    below = ScriptedBlob(DATA, faults)
+    below = Below(DATA, faults)
     left = list(faults)
     # Each look at the clock finds it two seconds on: what failed before is not the answer to the next read.
     blob = RetryingBlob(below, QUICK, Cancellation(), timer=count(0, 2).__next__)
@@ -270,7 +258,7 @@ def test_any_range_of_what_a_gzip_file_inflates_to_is_right(
     reads: Sequence[tuple[int, int]], faults: Faults, readers: int, memory_bytes: int
 ) -> None:
     archive, index = indexed()
-    below = ScriptedBlob(archive, faults)
+    below = Below(archive, faults)
     memory = MemoryTier(memory_bytes)
     with ThreadPoolExecutor(3) as pool:
         blob = GzipBlob(
@@ -296,7 +284,7 @@ def test_a_wrong_bit_in_a_gzip_file_is_damage_or_changes_nothing(data: st.DataOb
     wrong = bytearray(archive)
     wrong[bit // 8 % len(wrong)] ^= 1 << bit % 8
     with ThreadPoolExecutor(3) as pool:
-        below = ScriptedBlob(bytes(wrong))
+        below = Below(bytes(wrong))
         blob = GzipBlob(below, index, name="archive", pool=pool, cancellation=Cancellation())
         for offset_bytes, size_bytes in data.draw(READS):
             try:

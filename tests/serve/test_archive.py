@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.support.serving import write_model
 
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.slice import SliceBlob
@@ -16,7 +17,6 @@ from hubfs.serve.archive import write_archive
 from hubfs.serve.listing import list_members
 from hubfs.serve.models import ModelDirectory
 from hubfs.waiting import Cancellation
-from tests.serve.serving import write_model
 
 
 def pack(root: Path, handle: str, target: Path) -> bytes:

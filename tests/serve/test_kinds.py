@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from tests.support.serving import serving, write_model
 
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import EntryNotFound, ModelNotFound
@@ -15,7 +16,6 @@ from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.serve.models import ModelDirectory
 from hubfs.sources.single_file import FileSource
 from hubfs.sources.tfjs import TfjsSource
-from tests.serve.serving import serving, write_model
 from tests.support.catalogue import public_handles
 from tests.support.hosted import manifest
 from tests.support.http_clients import http_client

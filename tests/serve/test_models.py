@@ -9,7 +9,7 @@ from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import ModelNotFound
 from hubfs.model_id import ModelId
 from hubfs.serve.models import ModelDirectory
-from tests.support.clock import Clock
+from hubfs.testing import Clock
 
 
 def put(root: Path, path: str) -> Path:

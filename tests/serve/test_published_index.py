@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from tests.support.serving import serving, write_model
 
 from hubfs.blobs.http.blob import HttpBlob
 from hubfs.blobs.http.client import HttpClient
@@ -15,7 +16,6 @@ from hubfs.commands.index import write_index
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
 from hubfs.sources.archive.published import find_published_index
-from tests.serve.serving import serving, write_model
 from tests.support.http_clients import http_client
 from tests.support.models import pack
 

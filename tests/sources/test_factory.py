@@ -40,6 +40,7 @@ from tests.support.hosted import manifest, put, put_tfjs
 from tests.support.http_clients import QUICK, http_client
 from tests.support.http_origin import HttpOrigin, status
 from tests.support.saved_models import whole_model
+from tests.support.waiting import eventually
 
 SPICE = parse_handle("google/spice/2")
 LITE = parse_handle("google/lite-model/spice/1")
@@ -140,13 +141,6 @@ def contents(source: Source) -> dict[str, bytes]:
     return {entry.path: source.open(entry).read_at(0, entry.size_bytes) for entry in entries}
 
 
-def until(condition: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
-
-
 def located(origin: HttpOrigin, form: str, **virtues: object) -> tuple[ModelId, Location, dict[str, bytes]]:
     """A model in this form: on the origin, or in the bucket."""
     if form == "archive":
@@ -180,7 +174,7 @@ def test_a_model_is_read_and_after_a_restart_read_without_the_network(
         source = machine.opened(handle, location)
         assert contents(source) == files
         assert source.form is location.form
-        until(lambda: machine.index(handle))
+        assert eventually(lambda: machine.index(handle), 5)
         model = source.model
     origin.reset()
     with start() as machine:
@@ -208,7 +202,7 @@ def test_what_the_origin_told_of_the_date_is_kept(
         found = stamps(source)
         assert {stamp.made_s for stamp in found.values()} <= {*(bucket_made_s if "bucket" in form else [DATE_S])}
         assert all(stamp.tag for stamp in found.values())
-        until(lambda: machine.index(handle))
+        assert eventually(lambda: machine.index(handle), 5)
     located(origin, form, last_modified=LATER)  # as a replica does, or who copies the same bytes again
     with start() as machine:
         assert stamps(machine.loaded(handle)) == found
@@ -220,7 +214,7 @@ def test_a_model_that_was_cached_before_dates_were_kept_is_undated(start: Start,
     handle, location, files = located(origin, form, last_modified=DATE)
     with start() as machine:
         contents(machine.opened(handle, location))
-        until(lambda: machine.index(handle))
+        assert eventually(lambda: machine.index(handle), 5)
         index = without_dates(machine.index(handle))
         source = machine.factory.loaders[location.form](handle, index)
         assert {stamp.made_s for stamp in stamps(source).values()} == {None}
@@ -242,7 +236,7 @@ def test_what_the_cache_lost_is_fetched_again_from_where_it_was(start: Start, or
     with start() as machine:
         source = machine.opened(handle, location)
         contents(source)
-        until(lambda: machine.index(handle))
+        assert eventually(lambda: machine.index(handle), 5)
         index = machine.index(handle)
         assert index is not None
         machine.cache.drop(source.model)
@@ -263,7 +257,7 @@ def test_an_index_whose_date_is_none_is_refused(
     handle, location, _ = located(origin, form, last_modified=DATE)
     with start() as machine:
         contents(machine.opened(handle, location))
-        until(lambda: machine.index(handle))
+        assert eventually(lambda: machine.index(handle), 5)
         index: Any = machine.index(handle)
         if form == "archive":
             index |= date
@@ -311,7 +305,7 @@ def test_that_the_hub_has_a_model_no_longer_is_not_told_as_a_file_that_does_not_
     with start() as machine:
         source = machine.opened(handle, location)
         contents(source)
-        until(lambda: machine.index(handle))
+        assert eventually(lambda: machine.index(handle), 5)
         index = machine.index(handle)
         assert index is not None
         machine.cache.drop(source.model)

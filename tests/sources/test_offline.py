@@ -1,6 +1,3 @@
-from collections.abc import Sequence
-from typing import cast
-
 import pytest
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
@@ -10,35 +7,27 @@ from hubfs.errors import EntryNotFound, IsADirectory, ModelNotFound, Unavailable
 from hubfs.hubs.offline import OfflineResolver
 from hubfs.hubs.resolver import Form
 from hubfs.hubs.tfhub.resolver import TfhubResolver
+from hubfs.sources.naming import model_name
 from hubfs.sources.offline import OfflineSource, offline_loaders
-from hubfs.sources.source import Entry, EntryKind, Source
+from hubfs.sources.source import Entry, EntryKind
+from hubfs.testing import MemorySource, ScriptedBlob
 from tests.support.http_clients import http_client
 
-MODEL = "hub/google/spice/2@x"
+HANDLE = parse_handle("google/spice/2")
+MODEL = model_name("https://hub", HANDLE, "x")
 DATA = bytes(range(256)) * (BLOCK_SIZE_BYTES // 256) * 2 + b"the end"
 FILE = Entry("variables/data", EntryKind.FILE, len(DATA))
 EMPTY = Entry("empty", EntryKind.FILE, 0)
 
 
-class Listed:
+@pytest.fixture
+def listed() -> MemorySource:
     """A source whose entries are known, and whose bytes nobody may ask for."""
-
-    handle = parse_handle("google/spice/2")
-    url = "https://hub/google/spice/2"
-    form = Form.COMPRESSED
-    identity = "x"
-    model = MODEL
-    failure = None
-    complete = True
-
-    def find(self, path: str) -> Entry:
-        for entry in self.entries():
-            if entry.path == path:
-                return entry
-        raise EntryNotFound(path)
-
-    def entries(self) -> Sequence[Entry]:
-        return [EMPTY, Entry("variables", EntryKind.DIRECTORY), FILE]
+    never = ScriptedBlob(DATA)
+    never.error = AssertionError("the origin was asked")
+    return MemorySource(
+        {"empty": b"", FILE.path: never}, hub="https://hub", identity="x", handle=HANDLE, form=Form.COMPRESSED
+    )
 
 
 @pytest.fixture
@@ -47,8 +36,8 @@ def cache() -> MemoryTier:
 
 
 @pytest.fixture
-def source(cache: MemoryTier) -> OfflineSource:
-    return OfflineSource(cast("Source", Listed()), cache)
+def source(listed: MemorySource, cache: MemoryTier) -> OfflineSource:
+    return OfflineSource(listed, cache)
 
 
 def put(cache: MemoryTier, *indexes: int) -> None:
@@ -75,8 +64,8 @@ def test_what_is_missing_is_told_by_file_bytes_and_blocks(source: OfflineSource,
     assert blob.read_at(0, len(DATA)) == DATA
 
 
-def test_the_entries_are_the_models(source: OfflineSource) -> None:
-    assert source.entries() == Listed().entries()
+def test_the_entries_are_the_models(source: OfflineSource, listed: MemorySource) -> None:
+    assert source.entries() == listed.entries()
     with pytest.raises(EntryNotFound):
         source.find("absent")
     with pytest.raises(EntryNotFound):
@@ -84,13 +73,13 @@ def test_the_entries_are_the_models(source: OfflineSource) -> None:
     with pytest.raises(IsADirectory):
         source.open(Entry("variables", EntryKind.DIRECTORY))
     described = (source.handle, source.url, source.form, source.identity, source.model, source.complete, source.failure)
-    assert described == (Listed.handle, Listed.url, Listed.form, "x", MODEL, True, None)
+    assert described == (listed.handle, listed.url, listed.form, "x", MODEL, True, None)
 
 
-def test_loaders_make_models_that_are_read_out_of_the_cache(cache: MemoryTier) -> None:
+def test_loaders_make_models_that_are_read_out_of_the_cache(listed: MemorySource, cache: MemoryTier) -> None:
     put(cache, 0, 1, 2)
-    loaders = offline_loaders({Form.COMPRESSED: lambda _handle, _index: cast("Source", Listed())}, cache)
-    found = loaders[Form.COMPRESSED](Listed.handle, {})
+    loaders = offline_loaders({Form.COMPRESSED: lambda _handle, _index: listed}, cache)
+    found = loaders[Form.COMPRESSED](listed.handle, {})
     assert found.open(FILE).read_at(0, len(DATA)) == DATA
 
 
@@ -98,7 +87,7 @@ def test_a_hub_that_is_not_asked_says_so_and_knows_nothing() -> None:
     with http_client(verify=False) as client:
         hub = OfflineResolver(TfhubResolver(client, "https://hub"))
     assert hub.cached_as == "unverified+https://hub"
-    for ask in (lambda: hub.resolve(Listed.handle), lambda: hub.latest("google/spice")):
+    for ask in (lambda: hub.resolve(HANDLE), lambda: hub.latest("google/spice")):
         with pytest.raises(Unavailable, match="--offline") as caught:
             ask()
         assert "https://hub/google/spice" in str(caught.value)

@@ -4,40 +4,20 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.memory import MemoryBlob
 from hubfs.cache.block_cache import BlockCache
 from hubfs.cache.memory import MemoryTier
-from hubfs.errors import HubfsError
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.archive.spans import ArchiveSpans
 from hubfs.sources.naming import model_name
+from hubfs.testing import ScriptedBlob
 from hubfs.waiting import Cancellation
-from tests.support.mount import eventually
 from tests.support.streams import HANDLE, HUB, MIB, URL, Desk, ScriptedStream, archive_source, wrap_by
+from tests.support.waiting import eventually
 
 MODEL = model_name(HUB, HANDLE, "v1")
-
-
-class Origin(MemoryBlob):
-    """The archive, read by ranges, which are counted; an error is raised instead, once one is set."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__("archive", data)
-        self.ranges: list[range] = []
-        self.error: HubfsError | None = None
-
-    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        self.ranges.append(range(offset_bytes, offset_bytes + size_bytes))
-        if self.error is not None:
-            raise self.error
-        return super().read_at(offset_bytes, size_bytes)
-
-    @property
-    def asked_bytes(self) -> int:
-        return sum(map(len, self.ranges))
 
 
 class Bench:
@@ -47,7 +27,7 @@ class Bench:
         self.desk = Desk()
         self.cache = cache
         self.stream: ScriptedStream = self.desk.stream(archive, chunk_bytes=1 << 18)
-        self.origin = Origin(archive)
+        self.origin = ScriptedBlob(archive, key="archive")
         self.kept: bytes | None = None
         self.memory_of_spans = MemoryTier(32 * MIB)
         self._pool = pool

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.serving import serving
 
-from tests.serve.serving import serving
 from tests.support.files import files
 from tests.support.gcs_server import gcs_server
 from tests.support.kinds import (

@@ -1,13 +1,8 @@
-from collections.abc import Sequence
-from typing import Any
-
 import pytest
 
-from hubfs.blobs.memory import MemoryBlob
 from hubfs.errors import Damaged, EntryNotFound, NotADirectory
 from hubfs.model_id import ModelId
-from hubfs.sources.listed import ListedSource, tree_of
-from hubfs.sources.source import Entry
+from hubfs.testing import MemorySource
 from hubfs.tree.model_directories import MOST_LISTED, ModelDirectories, children_of
 
 FOLDERS = 2000
@@ -15,20 +10,8 @@ DEEP = {f"folder{number}/deeper/file{number}": number for number in range(FOLDER
 MIXED = {"a/x": 1, "a-b/y": 2, "a": 0, "a.txt": 3, "top": 4}
 
 
-class Counted(ListedSource):
-    """Counts how often all entries were asked for."""
-
-    asked = 0
-
-    def entries(self) -> Sequence[Entry]:
-        self.asked += 1
-        return super().entries()
-
-
-def source_of(sizes_bytes: dict[str, int], version: int = 1) -> Counted:
-    settings: Any = {"wrap": lambda _, blob: blob, "on_failure": None, "blob_of": lambda path: MemoryBlob(path, b"")}
-    entries = tree_of("gs://bucket/model", sizes_bytes)
-    return Counted("hub", ModelId("a/b", str(version)), "gs://bucket/model", "v1", entries=entries, **settings)
+def source_of(sizes_bytes: dict[str, int], version: int = 1) -> MemorySource:
+    return MemorySource({path: bytes(size) for path, size in sizes_bytes.items()}, handle=ModelId("a/b", str(version)))
 
 
 def test_listings_are_of_what_is_directly_below_sorted():
@@ -54,7 +37,7 @@ def test_a_walk_through_a_model_looks_its_entries_through_once():
             todo += [entry.path] if entry.kind.value == "directory" else []
     assert walked == {entry.path for entry in source.entries()}
     assert len(walked) == 3 * FOLDERS
-    assert source.asked == 2, "once by the walk, and once by this test"
+    assert source.listings == 2, "once by the walk, and once by this test"
 
 
 def test_the_directories_of_a_few_models_are_kept():
@@ -63,10 +46,10 @@ def test_the_directories_of_a_few_models_are_kept():
     for _ in range(2):
         for source in sources[:MOST_LISTED]:
             directories.list(source, "")
-    assert [source.asked for source in sources] == [1] * MOST_LISTED + [0]
+    assert [source.listings for source in sources] == [1] * MOST_LISTED + [0]
     directories.list(sources[-1], "")
     directories.list(sources[0], "")
-    assert [source.asked for source in sources] == [2] + [1] * MOST_LISTED
+    assert [source.listings for source in sources] == [2] + [1] * MOST_LISTED
 
 
 def test_a_source_that_failed_is_not_listed_from_what_was_kept():
@@ -81,8 +64,7 @@ def test_a_source_that_failed_is_not_listed_from_what_was_kept():
 def test_a_failure_to_list_is_not_kept(monkeypatch: pytest.MonkeyPatch):
     source, directories = source_of(DEEP), ModelDirectories()
     with monkeypatch.context() as patched:
-        patched.delattr(Counted, "entries")
-        patched.setattr(ListedSource, "entries", lambda _: 1 / 0)
+        patched.setattr(MemorySource, "entries", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             directories.list(source, "")
     assert len(directories.list(source, "")) == FOLDERS

@@ -14,8 +14,8 @@ from hubfs.blobs.retry import RetryPolicy
 from hubfs.errors import AccessDenied, Cancelled, Damaged, NotFound, Stale, TimedOut, Unavailable
 from hubfs.waiting import Cancellation
 from tests.support.gcs_server import Fault, GcsServer, Passed, gcs_server
-from tests.support.mount import eventually
 from tests.support.one_answer import one_answer
+from tests.support.waiting import eventually
 
 MIB = 1 << 20
 FIRST = 256 << 10

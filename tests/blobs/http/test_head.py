@@ -14,7 +14,7 @@ from hubfs.waiting import Cancellation
 from tests.support.fault_proxy import slow_header
 from tests.support.http_clients import http_client
 from tests.support.http_origin import HttpOrigin, stall_first
-from tests.support.mount import eventually
+from tests.support.waiting import eventually
 
 DATA = bytes(range(256)) * 400
 

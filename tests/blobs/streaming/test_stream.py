@@ -15,6 +15,7 @@ from hubfs.memory_budget import MemoryBudget
 from hubfs.waiting import Cancellation
 from tests.support.http_clients import QUICK
 from tests.support.ranges import ScriptedRanges
+from tests.support.waiting import eventually
 
 DATA = random.Random(11).randbytes(12_345_678)
 
@@ -44,13 +45,6 @@ def at_full_speed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def stream_of(ranges: ScriptedRanges, cancellation: Cancellation | None = None, **options: object) -> RangedStream:
     return RangedStream(ranges, retry=QUICK, cancellation=cancellation or Cancellation(), **options)  # type: ignore[arg-type]
-
-
-def eventually(what: Callable[[], bool], timeout_s: float = 5) -> bool:
-    deadline_s = time.monotonic() + timeout_s
-    while not what() and time.monotonic() < deadline_s:
-        time.sleep(0.005)
-    return what()
 
 
 def range_threads() -> int:

@@ -13,7 +13,7 @@ from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
 from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
-from tests.support.mount import eventually
+from tests.support.waiting import eventually
 
 MODEL = "tfhub.dev/google/spice/2@aa"
 OTHER = "tfhub.dev/google/spice/1@bb"

@@ -10,13 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from hubfs.cache.block_cache import CacheKey
-from hubfs.cache.disk import room
-from hubfs.cache.disk.indexes import IndexStore
-from hubfs.cache.disk.layout import CacheLayout
-from hubfs.cache.disk.tier import DiskTier
-from tests.cache.disk_kit import (
+from tests.support.disk_cache import (
     KEY,
     MODEL,
     another_user,
@@ -27,6 +21,12 @@ from tests.cache.disk_kit import (
     map_file,
     tier,
 )
+
+from hubfs.cache.block_cache import CacheKey
+from hubfs.cache.disk import room
+from hubfs.cache.disk.indexes import IndexStore
+from hubfs.cache.disk.layout import CacheLayout
+from hubfs.cache.disk.tier import DiskTier
 
 BLOCK = block_of(1)
 

@@ -4,11 +4,11 @@ import ctypes
 import mmap
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.disk_cache import KEY, PLENTY_BYTES, block_of, data_file
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 from hubfs.cache.disk.layout import CacheLayout
@@ -18,7 +18,7 @@ from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.errors import Cancelled
 from hubfs.waiting import Cancellation
-from tests.cache.disk_kit import KEY, PLENTY_BYTES, block_of, data_file
+from tests.support.waiting import eventually
 
 BLOCKS = 4
 
@@ -38,15 +38,6 @@ def resident_bytes(path: Path) -> int:
     finally:
         os.close(fd)
     return sum(page & 1 for page in answer) * mmap.PAGESIZE
-
-
-def eventually(what: Callable[[], bool], within_s: float = 10) -> bool:
-    deadline_s = time.monotonic() + within_s
-    while not what():
-        if time.monotonic() > deadline_s:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def sweepers() -> int:

@@ -6,7 +6,7 @@ import pytest
 
 from hubfs.cache.disk import room
 from hubfs.cache.disk.room import DiskSettings, Room, Space, disk_usage_bytes, excess_bytes
-from tests.support.mount import eventually
+from tests.support.waiting import eventually
 
 VAST = Space(1 << 50, 1 << 50)
 

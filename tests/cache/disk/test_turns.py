@@ -20,7 +20,7 @@ from hubfs.cache.turns import Member, NoTurns
 from hubfs.errors import Cancelled
 from hubfs.waiting import Cancellation
 from tests.contracts.block_cache_contract import KEY, MODEL
-from tests.support.mount import eventually
+from tests.support.waiting import eventually
 
 MEMBERS = [{"path": f"variables/\udc80 {number}", "size_bytes": number} for number in range(3)]
 

@@ -13,7 +13,6 @@ import pytest
 
 from hubfs.blobs.http.client import HttpClient, HttpSettings
 from hubfs.blobs.http.stream import HttpStream
-from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.store import ObjectStoreSettings, open_store
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
@@ -34,12 +33,13 @@ from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.naming import hub_label, model_name
+from hubfs.testing import ScriptedBlob
 from hubfs.waiting import Cancellation
 from tests.support.archives import gzipped, model_files, tar_of
 from tests.support.gcs_server import Fault, GcsServer, _store, gcs_server
 from tests.support.http_origin import DeadPort, HttpOrigin, paced
-from tests.support.mount import eventually
 from tests.support.streams import archive_source, source_from_index, wrap_by
+from tests.support.waiting import eventually
 
 HANDLE = parse_handle("google/fleet/1")
 FILES = model_files(variables_bytes=20 * BLOCK_SIZE_BYTES + 12345)
@@ -217,25 +217,9 @@ def test_a_bucket_that_comes_to_nothing_but_errors_fails_nobody(fleet: Fleet, se
     assert fleet.daemon().read_all() == FILES
 
 
-class CountingBlob(MemoryBlob):
-    """Counts the bytes that were read, slowly."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__("origin", data)
-        self.lock = threading.Lock()
-        self.sent_bytes = 0
-
-    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        data = super().read_at(offset_bytes, size_bytes)
-        time.sleep(0.05)
-        with self.lock:
-            self.sent_bytes += len(data)
-        return data
-
-
 def test_a_fleet_reads_each_block_of_an_object_once(fleet: Fleet) -> None:
     data = random.Random(5).randbytes(30 * BLOCK_SIZE_BYTES + 77)
-    origin = CountingBlob(data)
+    origin = ScriptedBlob(data, delay_s=0.05)
     start = threading.Barrier(3)
     key = CacheKey("hub/a/b/1@x", "variables/variables.data")
 
@@ -252,5 +236,5 @@ def test_a_fleet_reads_each_block_of_an_object_once(fleet: Fleet) -> None:
 
     with ThreadPoolExecutor(3) as pool:
         assert all(pool.map(run, range(3), [fleet.daemon() for _ in range(3)]))
-    print(f"origin bytes / object bytes, at once: {origin.sent_bytes / len(data):.3f}")
-    assert origin.sent_bytes / len(data) <= 1.05
+    print(f"origin bytes / object bytes, at once: {origin.read_bytes / len(data):.3f}")
+    assert origin.read_bytes / len(data) <= 1.05

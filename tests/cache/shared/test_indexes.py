@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from tests.support.shared_cache import Watched, memory_store
 
 from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
@@ -10,9 +11,8 @@ from hubfs.cache.sealed_json import seal
 from hubfs.cache.shared import indexes as shared_indexes
 from hubfs.cache.shared.indexes import CombinedIndexes, SharedIndexes
 from hubfs.cache.shared.store import RestingStore
+from hubfs.testing import Clock
 from hubfs.waiting import Cancellation
-from tests.cache.shared_kit import Watched, memory_store
-from tests.support.clock import Clock
 
 HUB = "127.0.0.1:8080%2Fhub"
 NAME = f"{HUB}/google/my.model/sub/2"

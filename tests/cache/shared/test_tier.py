@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from tests.support.shared_cache import Watched, memory_store
 
 from hubfs.blobs.store import ObjectStore, ObjectStoreSettings, open_store
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
@@ -14,10 +15,9 @@ from hubfs.cache.shared.layout import HEADER_BYTES, MOST_BYTES, encode, place_of
 from hubfs.cache.shared.over import OverShared
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedSettings, SharedTier
+from hubfs.testing import Clock
 from hubfs.waiting import Cancellation
-from tests.cache.shared_kit import Watched, memory_store
 from tests.contracts.block_cache_contract import KEY, MODEL, OTHER, BlockCacheContract, block_of
-from tests.support.clock import Clock
 from tests.support.gcs_server import GcsServer, gcs_server
 
 SMALL_BYTES = 1000

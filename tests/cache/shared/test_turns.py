@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from tests.support.shared_cache import Watched, memory_store
 
 from hubfs.cache.shared.indexes import SharedIndexes
 from hubfs.cache.shared.store import RestingStore
@@ -13,9 +14,8 @@ from hubfs.cache.shared.turns import SharedTurns
 from hubfs.cache.turns import Member, NoTurns
 from hubfs.errors import Cancelled
 from hubfs.waiting import Cancellation
-from tests.cache.shared_kit import Watched, memory_store
 from tests.contracts.block_cache_contract import KEY, MODEL, block_of
-from tests.support.mount import eventually
+from tests.support.waiting import eventually
 
 
 class Desk:

@@ -1,7 +1,5 @@
 import gzip
 import random
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,11 +15,11 @@ from hubfs.errors import Cancelled, Damaged, Stale, Unavailable
 from hubfs.formats.gzip import recorder as index_recorder
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.gzip.index import GzipIndex
+from hubfs.testing import ScriptedBlob
 from hubfs.waiting import Cancellation
 from tests.support.archives import flipped
 from tests.support.checkpoints import index_of, mixture
-from tests.support.mount import eventually
-from tests.support.waiting import waiting_threads
+from tests.support.waiting import eventually, waiting_threads
 
 OUTPUT = mixture(6_000_000)
 ARCHIVE = b"".join(gzip.compress(OUTPUT[n : n + 2_500_000], 6) for n in range(0, len(OUTPUT), 2_500_000))
@@ -42,22 +40,8 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-class Archive(MemoryBlob):
-    """Remembers what was read; waits for `gate` before each read."""
-
-    def __init__(self, data: bytes = ARCHIVE) -> None:
-        super().__init__("archive", data)
-        self.reads: list[tuple[int, int]] = []
-        self.gate = threading.Event()
-        self.gate.set()
-        self.error: Exception | None = None
-
-    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        self.reads.append((offset_bytes, size_bytes))
-        assert self.gate.wait(10)
-        if self.error:
-            raise self.error
-        return super().read_at(offset_bytes, size_bytes)
+def archived(data: bytes = ARCHIVE) -> ScriptedBlob:
+    return ScriptedBlob(data, key="archive")
 
 
 def blob_of(archive: MemoryBlob, index: GzipIndex, pool: ThreadPoolExecutor, **options) -> GzipBlob:
@@ -73,7 +57,7 @@ def kept_in(memory: MemoryTier) -> dict[str, Any]:
 
 
 def test_a_read_fetches_the_spans_it_touches_and_nothing_else(index, pool):
-    archive = Archive()
+    archive = archived()
     blob = blob_of(archive, index, pool)
     span = index.span(5)
     assert blob.read_at(span.output_start_bytes + 10, 100) == OUTPUT[span.output_start_bytes + 10 :][:100]
@@ -86,7 +70,7 @@ def test_a_read_fetches_the_spans_it_touches_and_nothing_else(index, pool):
 
 
 def test_neighbouring_reads_decode_no_span_twice(index, pool):
-    archive = Archive()
+    archive = archived()
     memory = MemoryTier(2 * max(index.span(n).output_bytes for n in range(len(index))))
     blob = blob_of(archive, index, pool, **kept_in(memory))
     assert b"".join(blob.read_at(n, 100_000) for n in range(0, len(OUTPUT), 100_000)) == OUTPUT
@@ -95,47 +79,44 @@ def test_neighbouring_reads_decode_no_span_twice(index, pool):
 
 def test_kept_spans_are_bounded_in_bytes(index, pool):
     memory = MemoryTier(1_500_000)
-    blob = blob_of(Archive(), index, pool, **kept_in(memory))
+    blob = blob_of(archived(), index, pool, **kept_in(memory))
     assert blob.read_at(0, len(OUTPUT)) == OUTPUT
     assert 0 < memory.stats()["memory"].used_bytes <= 1_500_000
 
 
 def test_a_span_larger_than_what_may_be_kept_is_read_all_the_same(index, pool):
     memory = MemoryTier(1000)
-    blob = blob_of(Archive(), index, pool, **kept_in(memory))
+    blob = blob_of(archived(), index, pool, **kept_in(memory))
     assert blob.read_at(0, len(OUTPUT)) == OUTPUT
     assert memory.stats()["memory"].used_bytes == 0
 
 
 def test_readers_of_one_span_share_one_fetch(index, pool):
-    archive = Archive()
-    archive.gate.clear()
+    archive = archived()
+    archive.pause()
     blob = blob_of(archive, index, pool)
     with ThreadPoolExecutor(6) as readers:
         reads = [readers.submit(blob.read_at, n, 1000) for n in range(6)]
         assert eventually(lambda: waiting_threads() == 5)
-        archive.gate.set()
+        archive.resume()
         assert [read.result(10) for read in reads] == [OUTPUT[n : n + 1000] for n in range(6)]
     assert len(archive.reads) == 1
 
 
 def test_spans_of_one_read_are_decoded_in_parallel(index, pool):
-    archive = Archive()
-    archive.gate.clear()
+    archive = archived()
+    archive.pause()
     blob = blob_of(archive, index, pool)
     with ThreadPoolExecutor(1) as reader:
         read = reader.submit(blob.read_at, 0, len(OUTPUT))
-        deadline_s = time.monotonic() + 10
-        while len(archive.reads) < 4:  # the reader's and the pool's three
-            assert time.monotonic() < deadline_s, archive.reads
-            time.sleep(0.001)
-        archive.gate.set()
+        assert archive.wait_for_reads(4)  # the reader's and the pool's three
+        archive.resume()
         assert read.result(10) == OUTPUT
 
 
 def test_a_pool_that_never_gets_to_it_holds_nobody_up(index):
     with ThreadPoolExecutor(1) as pool:
-        blob = blob_of(Archive(), index, pool)
+        blob = blob_of(archived(), index, pool)
         # The only thread of the pool is the reader itself.
         assert pool.submit(blob.read_at, 0, len(OUTPUT)).result(10) == OUTPUT
 
@@ -144,7 +125,7 @@ def test_a_pool_that_never_gets_to_it_holds_nobody_up(index):
 @settings(max_examples=25)
 def test_any_range_is_that_range_of_the_output(index, offset: int, size: int):
     with ThreadPoolExecutor(2) as pool:
-        assert blob_of(Archive(), index, pool).read_at(offset, size) == OUTPUT[offset : offset + size]
+        assert blob_of(archived(), index, pool).read_at(offset, size) == OUTPUT[offset : offset + size]
 
 
 def test_a_wrong_bit_anywhere_is_damage_of_its_span_only(index, pool):
@@ -152,7 +133,7 @@ def test_a_wrong_bit_anywhere_is_damage_of_its_span_only(index, pool):
     for number in range(1, len(index) - 1, 3):
         span = index.span(number)
         bit = noise.randrange(8 * (span.start_bytes + 40), 8 * (span.end_bytes - 40))
-        blob = blob_of(Archive(flipped(ARCHIVE, bit)), index, pool)
+        blob = blob_of(archived(flipped(ARCHIVE, bit)), index, pool)
         with pytest.raises(Damaged, match=rf"http://hub/model, bytes {span.start_bytes} to {span.end_bytes}: "):
             blob.read_at(span.output_start_bytes, 10)
         before = index.span(number - 1)
@@ -160,18 +141,18 @@ def test_a_wrong_bit_anywhere_is_damage_of_its_span_only(index, pool):
 
 
 def test_other_bytes_of_the_same_size_are_damage(index, pool):
-    blob = blob_of(Archive(bytes(len(ARCHIVE))), index, pool)
+    blob = blob_of(archived(bytes(len(ARCHIVE))), index, pool)
     with pytest.raises(Damaged):
         blob.read_at(0, len(OUTPUT))
 
 
 def test_an_archive_of_another_size_is_stale(index, pool):
     with pytest.raises(Stale, match=r"http://hub/model has \d+ bytes, and its index is of one of"):
-        blob_of(Archive(ARCHIVE + b"x"), index, pool)
+        blob_of(archived(ARCHIVE + b"x"), index, pool)
 
 
 def test_an_error_of_the_archive_reaches_the_reader_and_the_next_read_tries_again(index, pool):
-    archive = Archive()
+    archive = archived()
     archive.error = Unavailable("the host went away")
     blob = blob_of(archive, index, pool)
     with pytest.raises(Unavailable, match="went away"):
@@ -181,26 +162,25 @@ def test_an_error_of_the_archive_reaches_the_reader_and_the_next_read_tries_agai
 
 
 def test_a_cancel_ends_the_wait_for_another_readers_span(index, pool):
-    archive, cancellation = Archive(), Cancellation()
-    archive.gate.clear()
+    archive, cancellation = archived(), Cancellation()
+    archive.pause()
     blob = blob_of(archive, index, pool, cancellation=cancellation)
     with ThreadPoolExecutor(2) as readers:
         first = readers.submit(blob.read_at, 0, 10)
-        while not archive.reads:
-            time.sleep(0.001)
+        assert archive.wait_for_reads(1)
         second = readers.submit(blob.read_at, 0, 10)
         assert eventually(lambda: waiting_threads() == 1)
         cancellation.cancel()
         with pytest.raises(Cancelled):
             second.result(5)
-        archive.gate.set()
+        archive.resume()
         assert first.result(5) == OUTPUT[:10]
     with pytest.raises(Cancelled):
         blob.read_at(1_000_000, 10)
 
 
 def test_the_key_is_not_that_of_the_archive(index, pool):
-    assert blob_of(Archive(), index, pool).key == "archive#inflated"
+    assert blob_of(archived(), index, pool).key == "archive#inflated"
 
 
 def test_spans_that_were_kept_under_another_index_of_the_same_archive_are_read_right(index, pool):
@@ -213,6 +193,6 @@ def test_spans_that_were_kept_under_another_index_of_the_same_archive_are_read_r
     }
     memory = MemoryTier(2 * len(OUTPUT))
     for one in (index, other, index):
-        blob = blob_of(Archive(), one, pool, **kept_in(memory))
+        blob = blob_of(archived(), one, pool, **kept_in(memory))
         assert blob.read_at(0, len(OUTPUT)) == OUTPUT
         assert all(blob.read_at(n, 1000) == OUTPUT[n : n + 1000] for n in range(0, len(OUTPUT), 100_000))

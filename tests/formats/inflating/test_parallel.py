@@ -19,7 +19,7 @@ from hubfs.formats.inflating.parallel import MIN_SIZE_BYTES, ParallelInflater, W
 from hubfs.waiting import Cancellation
 from tests.support.archives import Feed, flipped, gzipped, in_chunks
 from tests.support.inflating import feeding_threads, inflating_processes, noise_and_text, zeros_archive
-from tests.support.mount import eventually
+from tests.support.waiting import eventually
 
 DATA = noise_and_text(16 << 20)
 PACKED = gzipped(DATA, level=6, name=b"model.tar")

@@ -6,7 +6,7 @@ import pytest
 from hubfs.errors import Cancelled, Damaged
 from hubfs.formats.inflating.pump import pumped
 from hubfs.waiting import Cancellation
-from tests.support.mount import eventually
+from tests.support.waiting import eventually
 
 MIB = 1 << 20
 

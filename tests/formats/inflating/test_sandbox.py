@@ -15,7 +15,7 @@ from hubfs.mounts.processes import is_running
 from hubfs.waiting import Cancellation
 from tests.support.archives import gzipped
 from tests.support.inflating import inflating_processes, noise_and_text
-from tests.support.mount import eventually
+from tests.support.waiting import eventually
 
 PROGRAM = r"""
 import ctypes, errno, json, mmap, os, signal, socket, sys, threading

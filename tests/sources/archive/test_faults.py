@@ -27,10 +27,10 @@ from hubfs.errors import (
 from hubfs.sources.archive import progress as archive_progress
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource
+from hubfs.testing import Clock
 from tests.support.archives import flipped, gzipped, model_files, tar_of
-from tests.support.clock import Clock
-from tests.support.mount import eventually
 from tests.support.streams import MIB, URL, Desk, NoCache, ScriptedStream, read
+from tests.support.waiting import eventually
 
 FILES = model_files(variables_bytes=3 * MIB)
 WEIGHTS = "variables/variables.data-00000-of-00001"

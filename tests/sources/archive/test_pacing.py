@@ -21,8 +21,8 @@ from hubfs.memory_budget import MemoryBudget
 from hubfs.sources.archive import progress as archive_progress
 from hubfs.sources.archive.source import ArchiveSource
 from tests.support.archives import tar_of
-from tests.support.mount import eventually
 from tests.support.streams import MIB, Desk, NoCache, ScriptedStream, read
+from tests.support.waiting import eventually
 
 _NOISE = random.Random(11)
 FILES = {

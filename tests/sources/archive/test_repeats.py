@@ -26,8 +26,8 @@ from hubfs.sources.naming import model_name
 from hubfs.sources.offline import OfflineSource
 from hubfs.sources.source import Entry, EntryKind
 from tests.support.archives import END_MARKER, gzipped, member
-from tests.support.mount import eventually
 from tests.support.streams import HANDLE, HUB, MIB, Desk, NoCache, read, source_from_index
+from tests.support.waiting import eventually
 
 MODEL = model_name(HUB, HANDLE, "v1")
 LARGE = random.Random(1).randbytes(3 * MIB + 17)

@@ -24,8 +24,8 @@ from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.naming import model_name
 from hubfs.sources.source import ROOT, Entry, EntryKind
 from tests.support.archives import END_MARKER, gzipped, member, model_files, tar_of
-from tests.support.mount import eventually
 from tests.support.streams import HANDLE, HUB, MIB, URL, Desk, NoCache, archive_source, read, source_from_index
+from tests.support.waiting import eventually
 
 FILES = model_files(variables_bytes=2 * MIB + 345)
 WEIGHTS = "variables/variables.data-00000-of-00001"

@@ -23,8 +23,8 @@ from hubfs.sources.archive.spans import ArchiveSpans
 from hubfs.sources.offline import OfflineSource
 from tests.support.archives import END_MARKER, gzipped, member, model_files, padded, pax, tar_of
 from tests.support.indexed import MODEL, Bench
-from tests.support.mount import eventually
 from tests.support.streams import HANDLE, MIB, URL, NoCache, archive_source, read, source_from_index
+from tests.support.waiting import eventually
 
 WEIGHTS = "variables/variables.data-00000-of-00001"
 # Six bits a byte: what compressors make Huffman blocks of, and large enough for several spans.
@@ -58,7 +58,7 @@ def test_a_lost_block_costs_its_spans_and_no_pass(bench_of: Callable[..., Bench]
     middle = source.open(source.find(WEIGHTS)).read_at(7 * MIB + 5, 1000)
     assert middle == NOISE[7 * MIB + 5 : 7 * MIB + 1005]
     assert bench.stream.transfers == 1
-    assert len(bench.origin.ranges) <= 2
+    assert len(bench.origin.reads) <= 2
     assert bench.origin.asked_bytes < len(ARCHIVE) // 2
 
 
@@ -119,7 +119,7 @@ def test_readers_that_come_at_once_to_a_kept_index_share_its_spans(bench_of: Cal
     with ThreadPoolExecutor(2) as readers:
         reads = [readers.submit(source.open(source.find(WEIGHTS)).read_at, offset, 1000) for offset in (0, 2000)]
         assert [read.result(10) for read in reads] == [NOISE[:1000], NOISE[2000:3000]]
-    assert len({part.start for part in bench.origin.ranges}) == len(bench.origin.ranges)
+    assert len({start for start, _ in bench.origin.reads}) == len(bench.origin.reads)
 
 
 def test_a_small_archive_is_one_span(bench_of: Callable[..., Bench]) -> None:
@@ -148,7 +148,7 @@ def test_inflated_in_the_daemon_a_large_archive_has_no_index_and_is_passed_again
     bench = bench_of()
     source = bench.read_once(workers=0)
     assert read(source, WEIGHTS) == NOISE
-    assert (bench.kept, bench.stream.transfers, bench.origin.ranges) == (None, 2, [])
+    assert (bench.kept, bench.stream.transfers, bench.origin.reads) == (None, 2, [])
 
 
 def test_an_index_that_does_not_fit_gives_way_to_a_pass(bench_of: Callable[..., Bench]) -> None:
@@ -209,7 +209,7 @@ def test_with_a_published_index_the_first_touch_is_random_access(bench_of: Calla
     assert bench.desk.completed == [source]
     assert {entry.path for entry in source.entries()} >= FILES.keys()
     assert read(source, "zz/last") == b"the end"
-    assert len(bench.origin.ranges) <= 2
+    assert len(bench.origin.reads) <= 2
     assert read(source, WEIGHTS) == NOISE
     assert bench.stream.transfers == 0
     assert bench.kept == publisher.kept
@@ -223,12 +223,12 @@ def test_prefetching_begins_what_is_missing_and_nothing_while_a_pass_goes_by(ben
     weights = source.open(entry)
     assert isinstance(weights, Prefetchable)
     assert weights.prefetch(0, entry.size_bytes) == entry.size_bytes
-    assert bench.origin.ranges == []
+    assert bench.origin.reads == []
     bench.stream.resume()
     source.entries()
     assert eventually(lambda: bench.kept is not None)
     assert weights.prefetch(0, entry.size_bytes) == entry.size_bytes  # the cache has it all
-    assert bench.origin.ranges == []
+    assert bench.origin.reads == []
     bench.cache.drop(MODEL)
     assert weights.prefetch(0, 4 * MIB) == 4 * MIB
     assert eventually(lambda: bench.cache.cached_bytes(MODEL) == 4 * MIB)
@@ -317,23 +317,23 @@ def test_a_file_with_holes_is_read_by_a_pass_by_spans_and_out_of_the_cache(
     assert bench.cache.cached_bytes(MODEL) == HOLES.stored_bytes + len(b"firstthe end")
     assert source.extent.size_bytes == bench.cache.cached_bytes(MODEL)  # or it would never be all of it
     assert eventually(lambda: bench.kept is not None)
-    assert bench.origin.ranges == []
+    assert bench.origin.reads == []
 
     bench.cache.drop(MODEL)
     blob = source.open(source.find(WEIGHTS))
     check_holes(blob)
     assert bench.stream.transfers == 1
-    assert bench.origin.ranges
+    assert bench.origin.reads
 
     restarted = source_from_index(
         MODEL, ArchiveIndex.from_json(HANDLE, json.loads(json.dumps(source.to_index()))), **bench.collaborators()
     )
     assert restarted.find(WEIGHTS) == source.find(WEIGHTS)
     check_holes(restarted.open(restarted.find(WEIGHTS)))
-    before = len(bench.origin.ranges)
+    before = len(bench.origin.reads)
     offline = OfflineSource(restarted, bench.cache)
     check_holes(offline.open(offline.find(WEIGHTS)))
-    assert (bench.stream.transfers, len(bench.origin.ranges)) == (1, before)
+    assert (bench.stream.transfers, len(bench.origin.reads)) == (1, before)
     assert restarted.entries() == source.entries()
     assert isinstance(blob, Prefetchable)
     assert blob.prefetch(0, 1 << 40) == 1 << 40

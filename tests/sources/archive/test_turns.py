@@ -20,8 +20,8 @@ from hubfs.cache.turns import NoTurns
 from hubfs.errors import Damaged, EntryNotFound
 from hubfs.sources.archive.source import ArchiveSource
 from tests.support.archives import tar_of
-from tests.support.mount import eventually
 from tests.support.streams import MIB, Desk, ScriptedStream, read
+from tests.support.waiting import eventually
 
 _NOISE = random.Random(13)
 FIRST, LAST = "saved_model.pb", "variables/variables.data-00000-of-00001"

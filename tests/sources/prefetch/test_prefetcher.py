@@ -1,23 +1,21 @@
 import threading
 from collections.abc import Callable, Iterator
-from typing import ClassVar
 
 import pytest
 
 from hubfs.blobs.blob import Blob, Prefetchable
 from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES as BLOCK
 from hubfs.cache.block_cache import CacheKey
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import Damaged
-from hubfs.hubs.resolver import Form
-from hubfs.sources.listed import ListedSource, tree_of
 from hubfs.sources.prefetch.prefetcher import Prefetcher
 from hubfs.sources.prefetch.readers import FOLLOW_S
 from hubfs.sources.source import Source
+from hubfs.testing import Clock, MemorySource
 from hubfs.waiting import Cancellation
-from tests.support.clock import Clock
-from tests.support.mount import eventually
+from tests.support.waiting import eventually
 
 GRAPH, INDEX, DATA = "saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"
 CONTENTS = {GRAPH: b"g" * 1000, INDEX: b"i" * 100, DATA: b"d" * (90 * BLOCK), "fingerprint.pb": b"f" * 10}
@@ -55,14 +53,12 @@ class Asked:
             return sum(end - start for _, start, end in self.ranges)
 
 
-class AskedBlob:
+class AskedBlob(WrappedBlob):
     """A blob that notes what it is asked to prefetch."""
 
     def __init__(self, path: str, blob: Blob, asked: Asked) -> None:
-        self.key = blob.key
-        self.size_bytes = blob.size_bytes
+        super().__init__(blob)
         self._path = path
-        self._blob = blob
         self._asked = asked
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
@@ -72,26 +68,13 @@ class AskedBlob:
         return self._asked.ask(self._path, offset_bytes, size_bytes)
 
 
-class Listed(ListedSource):
+def source_of(asked: Asked | None, name: str = "a/model/1") -> MemorySource:
     """A model of CONTENTS."""
 
-    form: ClassVar[Form] = Form.UNCOMPRESSED
-
-
-def source_of(asked: Asked | None, name: str = "a/model/1") -> Listed:
     def wrap(key: CacheKey, blob: Blob) -> Blob:
         return blob if asked is None else AskedBlob(key.path, blob, asked)
 
-    return Listed(
-        "https://hub.example",
-        parse_handle(name),
-        f"gs://models/{name}",
-        "v1",
-        entries=tree_of("gs://models", {path: len(data) for path, data in CONTENTS.items()}),
-        blob_of=lambda path: MemoryBlob(path, CONTENTS[path]),
-        wrap=wrap,
-        on_failure=None,
-    )
+    return MemorySource(CONTENTS, handle=parse_handle(name), wrap=wrap)
 
 
 @pytest.fixture
@@ -113,7 +96,7 @@ def asked() -> Asked:
 
 
 @pytest.fixture
-def source(asked: Asked) -> Listed:
+def source(asked: Asked) -> MemorySource:
     return source_of(asked)
 
 
@@ -137,13 +120,13 @@ def opened(prefetcher: Prefetcher, source: Source, path: str) -> tuple[Blob, Cal
     return prefetcher.opened(source, entry, source.open(entry))
 
 
-def test_a_blob_with_a_prefetch_is_known_as_such(source: Listed) -> None:
+def test_a_blob_with_a_prefetch_is_known_as_such(source: MemorySource) -> None:
     assert isinstance(source.open(source.find(DATA)), Prefetchable)
     assert not isinstance(MemoryBlob("a", b""), Prefetchable)
 
 
 def test_opening_the_graph_asks_for_what_is_certain_and_no_more(
-    prefetcher: Prefetcher, source: Listed, asked: Asked
+    prefetcher: Prefetcher, source: MemorySource, asked: Asked
 ) -> None:
     _, release = opened(prefetcher, source, GRAPH)
     assert 63 * BLOCK < settled(asked) <= 64 * BLOCK
@@ -152,7 +135,7 @@ def test_opening_the_graph_asks_for_what_is_certain_and_no_more(
     release()
 
 
-def test_a_loader_gets_everything_fetched_once(prefetcher: Prefetcher, source: Listed, asked: Asked) -> None:
+def test_a_loader_gets_everything_fetched_once(prefetcher: Prefetcher, source: MemorySource, asked: Asked) -> None:
     opened(prefetcher, source, GRAPH)[1]()
     prefetcher.looked_up(source, "debug")
     assert settled(asked) == TOTAL_BYTES
@@ -161,7 +144,7 @@ def test_a_loader_gets_everything_fetched_once(prefetcher: Prefetcher, source: L
 
 
 def test_opening_other_files_and_looking_up_other_names_asks_for_nothing(
-    prefetcher: Prefetcher, source: Listed, asked: Asked
+    prefetcher: Prefetcher, source: MemorySource, asked: Asked
 ) -> None:
     for path in (INDEX, DATA, "fingerprint.pb"):
         opened(prefetcher, source, path)
@@ -170,7 +153,9 @@ def test_opening_other_files_and_looking_up_other_names_asks_for_nothing(
     assert settled(asked) == 0
 
 
-def test_a_refusal_is_tried_again_until_there_is_room(prefetcher: Prefetcher, source: Listed, asked: Asked) -> None:
+def test_a_refusal_is_tried_again_until_there_is_room(
+    prefetcher: Prefetcher, source: MemorySource, asked: Asked
+) -> None:
     asked.room_bytes = 10 * BLOCK
     opened(prefetcher, source, GRAPH)
     opened(prefetcher, source, DATA)
@@ -180,7 +165,9 @@ def test_a_refusal_is_tried_again_until_there_is_room(prefetcher: Prefetcher, so
     assert settled(asked) == TOTAL_BYTES
 
 
-def test_nobody_following_ends_the_prefetch(prefetcher: Prefetcher, source: Listed, asked: Asked, clock: Clock) -> None:
+def test_nobody_following_ends_the_prefetch(
+    prefetcher: Prefetcher, source: MemorySource, asked: Asked, clock: Clock
+) -> None:
     asked.room_bytes = 10 * BLOCK
     opened(prefetcher, source, GRAPH)[1]()
     prefetcher.looked_up(source, "debug")
@@ -192,7 +179,9 @@ def test_nobody_following_ends_the_prefetch(prefetcher: Prefetcher, source: List
     assert settled(asked) == before_bytes
 
 
-def test_many_processes_that_open_one_model_ask_once(prefetcher: Prefetcher, source: Listed, asked: Asked) -> None:
+def test_many_processes_that_open_one_model_ask_once(
+    prefetcher: Prefetcher, source: MemorySource, asked: Asked
+) -> None:
     asked.room_bytes = 0  # the burst lasts until all are there
     for _ in range(16):
         opened(prefetcher, source, GRAPH)
@@ -202,7 +191,7 @@ def test_many_processes_that_open_one_model_ask_once(prefetcher: Prefetcher, sou
 
 
 def test_a_second_load_does_not_ask_for_what_the_first_was_given(
-    prefetcher: Prefetcher, source: Listed, asked: Asked
+    prefetcher: Prefetcher, source: MemorySource, asked: Asked
 ) -> None:
     for path, data in CONTENTS.items():
         reader, release = opened(prefetcher, source, path)
@@ -214,7 +203,9 @@ def test_a_second_load_does_not_ask_for_what_the_first_was_given(
     assert settled(asked) == before_bytes
 
 
-def test_a_model_that_failed_is_not_fetched_any_further(prefetcher: Prefetcher, source: Listed, asked: Asked) -> None:
+def test_a_model_that_failed_is_not_fetched_any_further(
+    prefetcher: Prefetcher, source: MemorySource, asked: Asked
+) -> None:
     asked.room_bytes = 10 * BLOCK
     opened(prefetcher, source, GRAPH)
     assert eventually(lambda: asked.room_bytes < BLOCK)
@@ -223,7 +214,7 @@ def test_a_model_that_failed_is_not_fetched_any_further(prefetcher: Prefetcher, 
 
 
 def test_the_prefetch_of_one_model_survives_the_failure_of_another(
-    prefetcher: Prefetcher, asked: Asked, source: Listed
+    prefetcher: Prefetcher, asked: Asked, source: MemorySource
 ) -> None:
     failing = Asked()
     failing.error = RuntimeError("a defect")
@@ -233,7 +224,7 @@ def test_the_prefetch_of_one_model_survives_the_failure_of_another(
 
 
 def test_a_model_whose_entries_are_not_known_yet_is_waited_for_by_nobody(prefetcher: Prefetcher, asked: Asked) -> None:
-    class Unknown(Listed):
+    class Unknown(MemorySource):
         complete = False
 
     source = source_of(asked)
@@ -256,7 +247,7 @@ def test_files_that_cannot_be_prefetched_are_passed_over(prefetcher: Prefetcher)
 
 
 def test_a_release_that_comes_twice_counts_once(
-    prefetcher: Prefetcher, source: Listed, asked: Asked, clock: Clock
+    prefetcher: Prefetcher, source: MemorySource, asked: Asked, clock: Clock
 ) -> None:
     asked.room_bytes = 0
     opened(prefetcher, source, GRAPH)
