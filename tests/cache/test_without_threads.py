@@ -4,8 +4,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.support.disk_cache import KEY, PLENTY_BYTES, block_of
-from tests.support.shared_cache import memory_store
 
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.page_cache import DataPages
@@ -17,6 +15,8 @@ from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedTier
 from hubfs.cache.shared.turns import SharedTurns
 from hubfs.waiting import Cancellation
+from tests.support.disk_cache import KEY, PLENTY_BYTES, block_of
+from tests.support.shared_cache import memory_store
 from tests.support.waiting import eventually
 
 

@@ -1,10 +1,9 @@
 from pathlib import Path
 
-from tests.support.disk_cache import KEY, MODEL, another_process, tier
-
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.store import DiskStore
 from tests.contracts.disk_store_contract import DiskStoreContract
+from tests.support.disk_cache import KEY, MODEL, another_process, tier
 
 
 class TestTheDaemonsOwnStore(DiskStoreContract):

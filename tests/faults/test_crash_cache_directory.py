@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.disk_cache import file_system, let_others_in
 
 from tests.conftest import SMALL, MountHub
+from tests.support.disk_cache import file_system, let_others_in
 from tests.support.figures import Figures
 from tests.support.files import files
 from tests.support.mount import Machine, mounted

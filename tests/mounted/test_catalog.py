@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.serving import serving, write_model
 
 from tests.support.catalogue import (
     FILES,
@@ -20,6 +19,7 @@ from tests.support.catalogue import (
 )
 from tests.support.files import files, listed
 from tests.support.mount import Machine, Mount, is_mounted, mounted
+from tests.support.serving import serving, write_model
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.serving import serving, write_model
 
 from tests.support.files import files
 from tests.support.http_origin import Answer, HttpOrigin, Request, Resource, Route, redirect
 from tests.support.models import pack, small_model
 from tests.support.mount import Machine, mounted
 from tests.support.nginx import NginxHub, nginx_hub
+from tests.support.serving import serving, write_model
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted

@@ -10,7 +10,6 @@ from typing import ClassVar
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from tests.support.shared_cache import memory_store
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, Release
 from hubfs.cache.disk.layout import CacheLayout
@@ -25,6 +24,7 @@ from hubfs.cache.tiered import TieredCache
 from hubfs.waiting import Cancellation
 from tests.contracts.block_cache_contract import block_of
 from tests.properties.kit import examples
+from tests.support.shared_cache import memory_store
 
 LIMIT_BYTES = 2 << 20
 SLACK_BYTES = 1 << 19

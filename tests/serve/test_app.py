@@ -17,11 +17,11 @@ import pytest
 import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.serving import serving, write_model
 
 from hubfs.errors import InvalidConfig
 from hubfs.formats.index_file import SUFFIX
 from hubfs.serve.app import HostSettings, make_app
+from tests.support.serving import serving, write_model
 
 COMPRESSED = "?tf-hub-format=compressed"
 UNCOMPRESSED = "?tf-hub-format=uncompressed"

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.support.serving import write_model
 
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.slice import SliceBlob
@@ -17,6 +16,7 @@ from hubfs.serve.archive import write_archive
 from hubfs.serve.listing import list_members
 from hubfs.serve.models import ModelDirectory
 from hubfs.waiting import Cancellation
+from tests.support.serving import write_model
 
 
 def pack(root: Path, handle: str, target: Path) -> bytes:

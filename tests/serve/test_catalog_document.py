@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 import requests
-from tests.support.serving import serving, write_model
 
 from hubfs.catalogue.catalogue import Catalog, CatalogKind
 from hubfs.catalogue.document import CatalogDocument, fetch
 from hubfs.catalogue.file import parse_catalog
 from tests.support.http_clients import http_client
+from tests.support.serving import serving, write_model
 
 TIMEOUT_S = 30
 

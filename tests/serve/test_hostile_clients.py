@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from tests.support.serving import serving, write_model
 
 from hubfs.serve.connections import ConnectionLimits
 from tests.serve.test_server import process
+from tests.support.serving import serving, write_model
 from tests.support.waiting import eventually
 
 COMPRESSED = "?tf-hub-format=compressed"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import requests
-from tests.support.serving import serving, write_model
 
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import EntryNotFound, ModelNotFound
@@ -19,6 +18,7 @@ from hubfs.sources.tfjs import TfjsSource
 from tests.support.catalogue import public_handles
 from tests.support.hosted import manifest
 from tests.support.http_clients import http_client
+from tests.support.serving import serving, write_model
 
 TIMEOUT_S = 30
 LITE = "?lite-format=tflite"

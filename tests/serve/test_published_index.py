@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import requests
-from tests.support.serving import serving, write_model
 
 from hubfs.blobs.http.blob import HttpBlob
 from hubfs.blobs.http.client import HttpClient
@@ -18,6 +17,7 @@ from hubfs.formats.index_file import IndexFile
 from hubfs.sources.archive.published import find_published_index
 from tests.support.http_clients import http_client
 from tests.support.models import pack
+from tests.support.serving import serving, write_model
 
 COMPRESSED = "tf-hub-format=compressed"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import requests
-from tests.support.serving import write_model
 
 from hubfs.errors import InvalidConfig
 from hubfs.serve.app import HostSettings
 from hubfs.serve.server import run
+from tests.support.serving import write_model
 
 PROGRAM = """
 import pathlib, sys

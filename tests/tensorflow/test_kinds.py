@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.serving import serving
 
 from tests.support.files import files
 from tests.support.gcs_server import gcs_server
@@ -22,6 +21,7 @@ from tests.support.kinds import (
 )
 from tests.support.models import BASIC_PITCH, basic_pitch, packed
 from tests.support.mount import Machine, Mount, mounted
+from tests.support.serving import serving
 from tests.support.tensorflow import TensorFlow
 
 pytestmark = [pytest.mark.mounted, pytest.mark.tensorflow, pytest.mark.timeout(600)]

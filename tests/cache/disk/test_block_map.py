@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.disk_cache import KEY, MODEL
 
 from hubfs.blobs.crc32c import crc32c
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.disk.block_map import clear_record, read_record, records, seed_of, write_record
+from tests.support.disk_cache import KEY, MODEL
 
 SEED = seed_of(KEY)
 

@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from hubfs.cache.block_cache import CacheKey
+from hubfs.cache.disk import room
+from hubfs.cache.disk.indexes import IndexStore
+from hubfs.cache.disk.layout import CacheLayout
+from hubfs.cache.disk.tier import DiskTier
 from tests.support.disk_cache import (
     KEY,
     MODEL,
@@ -21,12 +27,6 @@ from tests.support.disk_cache import (
     map_file,
     tier,
 )
-
-from hubfs.cache.block_cache import CacheKey
-from hubfs.cache.disk import room
-from hubfs.cache.disk.indexes import IndexStore
-from hubfs.cache.disk.layout import CacheLayout
-from hubfs.cache.disk.tier import DiskTier
 
 BLOCK = block_of(1)
 

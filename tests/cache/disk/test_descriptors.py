@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.support.disk_cache import KEY, MODEL, another_process, block_of, data_file, map_file, tier
 
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.disk.descriptors import Descriptors
 from hubfs.cache.disk.layout import CacheLayout
+from tests.support.disk_cache import KEY, MODEL, another_process, block_of, data_file, map_file, tier
 
 
 def open_files(root: Path) -> list[str]:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.disk_cache import KEY, PLENTY_BYTES, block_of, data_file
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 from hubfs.cache.disk.layout import CacheLayout
@@ -18,6 +17,7 @@ from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.errors import Cancelled
 from hubfs.waiting import Cancellation
+from tests.support.disk_cache import KEY, PLENTY_BYTES, block_of, data_file
 from tests.support.waiting import eventually
 
 BLOCKS = 4

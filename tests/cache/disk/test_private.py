@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.support.disk_cache import KEY, MODEL, block_of, data_file, let_others_in, map_file, tier
 
 from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
+from tests.support.disk_cache import KEY, MODEL, block_of, data_file, let_others_in, map_file, tier
 
 BLOCK = block_of(1, 5000)
 

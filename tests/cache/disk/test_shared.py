@@ -4,9 +4,8 @@ import random
 import time
 from pathlib import Path
 
-from tests.support.disk_cache import KEY, another_process, block_of, tier
-
 from hubfs.cache.block_cache import CacheKey
+from tests.support.disk_cache import KEY, another_process, block_of, tier
 
 COUNT = 12
 

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.support.disk_cache import MODEL, another_process, block_of, file_system, tier
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.disk import evictor, in_use
@@ -14,6 +13,7 @@ from hubfs.cache.disk import store as disk
 from hubfs.cache.disk.in_use import InUse
 from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
+from tests.support.disk_cache import MODEL, another_process, block_of, file_system, tier
 
 BLOCK = block_of(1)
 SLACK_BYTES = BLOCK_SIZE_BYTES // 4

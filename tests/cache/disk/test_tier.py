@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.disk_cache import KEY, MODEL, block_of, data_file, map_file, tier
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.disk import room
+from tests.support.disk_cache import KEY, MODEL, block_of, data_file, map_file, tier
 
 BLOCKS = {index: block_of(index) for index in range(3)} | {3: block_of(3, 12_345)}
 WHOLE = b"".join(BLOCKS.values())

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.support.shared_cache import Watched, memory_store
 
 from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
@@ -13,6 +12,7 @@ from hubfs.cache.shared.indexes import CombinedIndexes, SharedIndexes
 from hubfs.cache.shared.store import RestingStore
 from hubfs.testing import Clock
 from hubfs.waiting import Cancellation
+from tests.support.shared_cache import Watched, memory_store
 
 HUB = "127.0.0.1:8080%2Fhub"
 NAME = f"{HUB}/google/my.model/sub/2"

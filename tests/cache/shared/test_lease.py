@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from tests.support.shared_cache import Watched, memory_store
 
 from hubfs.cache.shared.lease import Lease
 from hubfs.errors import Cancelled, Unavailable
 from hubfs.testing import Clock
 from hubfs.waiting import Cancellation
+from tests.support.shared_cache import Watched, memory_store
 
 NAME = "leases/model/pass"
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.support.shared_cache import Watched, memory_store
 
 from hubfs.blobs.store import ObjectStore, ObjectStoreSettings, open_store
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
@@ -19,6 +18,7 @@ from hubfs.testing import Clock
 from hubfs.waiting import Cancellation
 from tests.contracts.block_cache_contract import KEY, MODEL, OTHER, BlockCacheContract, block_of
 from tests.support.gcs_server import GcsServer, gcs_server
+from tests.support.shared_cache import Watched, memory_store
 
 SMALL_BYTES = 1000
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from tests.support.shared_cache import Watched, memory_store
 
 from hubfs.cache.shared.indexes import SharedIndexes
 from hubfs.cache.shared.store import RestingStore
@@ -15,6 +14,7 @@ from hubfs.cache.turns import Member, NoTurns
 from hubfs.errors import Cancelled
 from hubfs.waiting import Cancellation
 from tests.contracts.block_cache_contract import KEY, MODEL, block_of
+from tests.support.shared_cache import Watched, memory_store
 from tests.support.waiting import eventually
 
 

@@ -2,7 +2,6 @@
 
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,8 +13,9 @@ from hubfs.cache.ahead.policy import ReadAheadPolicy
 from hubfs.cache.memory import MemoryTier
 from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.archive.source import ArchiveSource
+from hubfs.testing import ScriptedBlob
 from tests.support.archives import gzipped, tar_of
-from tests.support.indexed import MODEL, Bench, Origin
+from tests.support.indexed import MODEL, Bench
 from tests.support.streams import HANDLE, MIB, source_from_index
 from tests.support.waiting import eventually
 
@@ -25,11 +25,11 @@ NOISE = random.Random(5).randbytes(SIZE_BYTES).translate(bytes(n % 64 for n in r
 FILES = {"saved_model.pb": b"graph", WEIGHTS: NOISE, "zz/last": b"the end"}
 
 
-class FarOrigin(Origin):
+class FarOrigin(ScriptedBlob):
     """Answers after a round trip. Counts how many requests were under way at once, and how many the reader made."""
 
     def __init__(self, data: bytes) -> None:
-        super().__init__(data)
+        super().__init__(data, delay_s=0.1)
         self._lock = threading.Lock()
         self._reader = threading.current_thread()
         self._under_way = 0
@@ -41,7 +41,6 @@ class FarOrigin(Origin):
             self._under_way += 1
             self.most_under_way = max(self.most_under_way, self._under_way)
             self.by_the_reader += threading.current_thread() is self._reader
-        time.sleep(0.1)
         try:
             return super().read_at(offset_bytes, size_bytes)
         finally:
