@@ -5,6 +5,7 @@ import random
 import tarfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,10 @@ from hubfs.waiting import Cancellation
 from tests.support.archives import model_files, tar_of
 from tests.support.checkpoints import mixture
 
-LARGE = {"variables/data": mixture(30 << 20), **model_files()}
+
+@cache
+def large() -> dict[str, bytes]:
+    return {"variables/data": mixture(30 << 20), **model_files()}
 
 
 def file_blob(path: Path) -> FileBlob:
@@ -46,10 +50,10 @@ def files_by_index(archive: Path, index: IndexFile) -> dict[str, bytes]:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_index_of_an_archive_leads_to_every_file(tmp_path: Path, workers: int):
     archive = tmp_path / "model.tar.gz"
-    archive.write_bytes(gzip.compress(tar_of(LARGE), 1))
+    archive.write_bytes(gzip.compress(tar_of(large()), 1))
     index = index_of(archive, workers=workers)
     assert len(index.gzip) > 2
-    assert files_by_index(archive, index) == LARGE
+    assert files_by_index(archive, index) == large()
     assert len(index.to_bytes()) < 0.01 * archive.stat().st_size
 
 
@@ -133,7 +137,7 @@ def test_an_archive_that_changes_meanwhile_has_no_index(tmp_path: Path, monkeypa
 
 def test_an_index_that_leads_to_other_bytes_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     archive = tmp_path / "model.tar.gz"
-    archive.write_bytes(gzip.compress(tar_of(LARGE), 1))
+    archive.write_bytes(gzip.compress(tar_of(large()), 1))
 
     def wrong(path: Path, *, workers: int) -> IndexFile:
         made = index_of(path, workers=workers)

@@ -2,7 +2,9 @@ import gzip
 import itertools
 import random
 import zlib
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -13,57 +15,74 @@ from hubfs.errors import Damaged
 from hubfs.formats.gzip.span import _EMPTY_BLOCKS, WINDOW_BYTES, inflate_span, inflate_start
 from tests.support.checkpoints import checkpoints_of, mixture, words
 
-NOISE = random.Random(3).randbytes(700_000)
-TEXT = words(6_000_000)
-MIXED = mixture(4_000_000)
 EMPTY = gzip.compress(b"")
 
-COMPRESSED = {
-    "zlib-1": gzip.compress(TEXT, 1),
-    "zlib-6": gzip.compress(TEXT, 6),
-    "zlib-9": gzip.compress(TEXT, 9),
-    "zlib-6-mixed": gzip.compress(MIXED, 6),
-    "zlib-1-mixed": gzip.compress(MIXED, 1),
-    "isal-2": igzip.compress(TEXT, 2),
-    "isal-1": igzip.compress(TEXT, 1),
-    "isal-3-mixed": igzip.compress(MIXED, 3),
-    "stored": gzip.compress(MIXED, 0),
-    "noise": gzip.compress(NOISE, 6),
-    "members": b"".join(gzip.compress(MIXED[n : n + 300_000], 6) for n in range(0, len(MIXED), 300_000)),
-    "tiny members": b"".join(gzip.compress(TEXT[n : n + 700], 6) for n in range(0, 1_400_000, 700)),
-    "empty members between": b"".join(
-        EMPTY + gzip.compress(MIXED[n : n + 90_000], 9) + EMPTY + EMPTY for n in range(0, len(MIXED), 90_000)
-    ),
+
+@cache
+def text() -> bytes:
+    return words(6_000_000)
+
+
+@cache
+def mixed() -> bytes:
+    return mixture(4_000_000)
+
+
+def in_members(data: bytes, size_bytes: int, level: int = 6) -> Iterator[bytes]:
+    return (gzip.compress(data[n : n + size_bytes], level) for n in range(0, len(data), size_bytes))
+
+
+COMPRESSED: dict[str, Callable[[], bytes]] = {
+    "zlib-1": lambda: gzip.compress(text(), 1),
+    "zlib-6": lambda: gzip.compress(text(), 6),
+    "zlib-9": lambda: gzip.compress(text(), 9),
+    "zlib-6-mixed": lambda: gzip.compress(mixed(), 6),
+    "zlib-1-mixed": lambda: gzip.compress(mixed(), 1),
+    "isal-2": lambda: igzip.compress(text(), 2),
+    "isal-1": lambda: igzip.compress(text(), 1),
+    "isal-3-mixed": lambda: igzip.compress(mixed(), 3),
+    "stored": lambda: gzip.compress(mixed(), 0),
+    "noise": lambda: gzip.compress(random.Random(3).randbytes(700_000), 6),
+    "members": lambda: b"".join(in_members(mixed(), 300_000)),
+    "tiny members": lambda: b"".join(in_members(text()[:1_400_000], 700)),
+    "empty members between": lambda: b"".join(EMPTY + one + EMPTY + EMPTY for one in in_members(mixed(), 90_000, 9)),
 }
 
 
-def spans_of(archive: bytes):
+@cache
+def compressed_by(name: str) -> bytes:
+    return COMPRESSED[name]()
+
+
+@cache
+def spans_of(name: str) -> list[tuple[int, int, bytes, bytes]]:
     """Start bit, end bit, window and output of every span between two checkpoints but the first."""
-    checkpoints, output = checkpoints_of(archive)
-    for (bit, start), (end_bit, end) in itertools.pairwise(checkpoints.items()):
-        if start and start < end:
-            yield bit, end_bit, output[max(0, start - WINDOW_BYTES) : start], output[start:end]
+    checkpoints, output = checkpoints_of(compressed_by(name))
+    return [
+        (bit, end_bit, output[max(0, start - WINDOW_BYTES) : start], output[start:end])
+        for (bit, start), (end_bit, end) in itertools.pairwise(checkpoints.items())
+        if start and start < end
+    ]
 
 
 @pytest.mark.parametrize("name", COMPRESSED)
 def test_every_span_is_inflated_alone(name: str):
-    archive = COMPRESSED[name]
-    count = 0
-    for bit, end_bit, window, output in spans_of(archive):
+    archive = compressed_by(name)
+    spans = spans_of(name)
+    for bit, end_bit, window, output in spans:
         compressed = memoryview(archive)[bit // 8 : -(-end_bit // 8)]
         assert inflate_span(compressed, bit % 8, window, len(output)) == output
-        count += 1
-    assert count >= 3
+    assert len(spans) >= 3
 
 
 def test_spans_begin_at_every_bit_of_a_byte():
-    residues = {bit % 8 for name in COMPRESSED for bit, *_ in spans_of(COMPRESSED[name])}
+    residues = {bit % 8 for name in COMPRESSED for bit, *_ in spans_of(name)}
     assert residues == set(range(8))
 
 
 def test_some_spans_with_stored_blocks_begin_inside_a_byte():
     # The case that shifting gets wrong: noise is stored, and the checkpoint before it is not at a byte boundary.
-    unaligned = [output for bit, _, _, output in spans_of(COMPRESSED["zlib-6-mixed"]) if bit % 8]
+    unaligned = [output for bit, _, _, output in spans_of("zlib-6-mixed") if bit % 8]
     assert any(len(zlib.compress(output)) > 0.5 * len(output) for output in unaligned)
 
 
@@ -80,7 +99,7 @@ def test_the_empty_blocks_have_no_output_and_the_bits_they_say(first_bit: int):
 
 
 def test_the_first_span_begins_with_the_header_of_the_file():
-    for archive in (COMPRESSED["zlib-6"], EMPTY + EMPTY + COMPRESSED["members"]):
+    for archive in (compressed_by("zlib-6"), EMPTY + EMPTY + compressed_by("members")):
         output = gzip.decompress(archive)
         assert inflate_start(archive, 100_000) == output[:100_000]
         assert inflate_start(archive, len(output)) == output
@@ -88,36 +107,36 @@ def test_the_first_span_begins_with_the_header_of_the_file():
 
 
 def test_a_member_that_begins_needs_no_window():
-    first, second = gzip.compress(TEXT[:5000]), gzip.compress(TEXT[5000:9000])
-    assert inflate_span((first + second)[len(first) + 10 :], 0, b"", 4000) == TEXT[5000:9000]
+    first, second = gzip.compress(text()[:5000]), gzip.compress(text()[5000:9000])
+    assert inflate_span((first + second)[len(first) + 10 :], 0, b"", 4000) == text()[5000:9000]
 
 
 def test_zeros_between_members_are_skipped():
-    members = [gzip.compress(TEXT[start : start + 5000]) for start in range(0, 15_000, 5000)]
+    members = [gzip.compress(text()[start : start + 5000]) for start in range(0, 15_000, 5000)]
     padded = bytes(9000).join(members)
-    assert inflate_span(padded[10:], 0, b"", 15_000) == TEXT[:15_000]
+    assert inflate_span(padded[10:], 0, b"", 15_000) == text()[:15_000]
     with pytest.raises(Damaged):
         inflate_span(padded[10:] + bytes(20), 0, b"", 15_001)
 
 
 def test_only_what_the_output_needs_is_looked_at():
-    archive = gzip.compress(TEXT[:5000]) + b"something else"
-    assert inflate_start(archive, 5000) == TEXT[:5000]
-    assert inflate_span(archive[10:], 0, b"", 5000) == TEXT[:5000]
+    archive = gzip.compress(text()[:5000]) + b"something else"
+    assert inflate_start(archive, 5000) == text()[:5000]
+    assert inflate_span(archive[10:], 0, b"", 5000) == text()[:5000]
 
 
 def test_a_span_that_is_cut_is_damaged():
-    bit, end_bit, window, output = next(spans_of(COMPRESSED["zlib-6"]))
-    compressed = COMPRESSED["zlib-6"][bit // 8 : -(-end_bit // 8)]
+    bit, end_bit, window, output = spans_of("zlib-6")[0]
+    compressed = compressed_by("zlib-6")[bit // 8 : -(-end_bit // 8)]
     for size_bytes in (0, 1, 2, 1000, len(compressed) - 50):
         with pytest.raises(Damaged, match=r"early|empty"):
             inflate_span(compressed[:size_bytes], bit % 8, window, len(output))
     with pytest.raises(Damaged):
-        inflate_start(COMPRESSED["zlib-6"][:1000], 1_000_000)
+        inflate_start(compressed_by("zlib-6")[:1000], 1_000_000)
 
 
 def test_more_output_than_there_is_is_damaged():
-    archive = gzip.compress(TEXT[:5000])
+    archive = gzip.compress(text()[:5000])
     with pytest.raises(Damaged):
         inflate_start(archive, 5001)
     with pytest.raises(Damaged):
