@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from hubfs.blobs import json_text
 from hubfs.errors import AccessDenied, HubfsError, InvalidConfig, Unavailable, quoted
 from hubfs.waiting import Cancellation, await_result
 
@@ -16,12 +17,17 @@ _BETWEEN_S = 60.0
 """A token that is refused is given up no more often, or credentials that may not read would be renewed each time."""
 
 
+_DAMAGED = "no whole key of a service account, and no user's credentials"
+_KINDS = ({"client_email", "token_uri", "private_key"}, {"refresh_token", "client_id", "client_secret"})
+"""What a credentials file has: of a service account, or of a user."""
+
+
 class GcsCredentials:
     """The credentials `token`: "anon", "google_default", or the path of a credentials file. Thread-safe.
 
     `access` is the scope that they are asked for: "read_only" or "read_write". Tokens are renewed before they expire,
     in a thread that nobody waits for longer than `timeout_s`, nor beyond a cancel. `_lock` guards the fields below it.
-    Raises `InvalidConfig` for another text, without showing it: it may be a token.
+    Raises `InvalidConfig` for a file that holds none, and for another text, which is not shown: it may be a token.
     """
 
     def __init__(
@@ -34,8 +40,10 @@ class GcsCredentials:
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         # gcsfs would take any other text for a bearer token, and send it away to ask when it expires.
-        if token not in (_ANONYMOUS, _DEFAULT) and not Path(token).is_file():
-            raise InvalidConfig("the GCS credentials are neither 'anon', 'google_default' nor the path of a file")
+        if token not in (_ANONYMOUS, _DEFAULT):
+            if not Path(token).is_file():
+                raise InvalidConfig("the GCS credentials are neither 'anon', 'google_default' nor the path of a file")
+            _check(Path(token))
         self._token = token
         self._access = access
         self._cancellation = cancellation
@@ -61,9 +69,7 @@ class GcsCredentials:
         try:
             loaded = GoogleCredentials("", self._access, method)
         except (GoogleAuthError, OSError, ValueError, KeyError) as error:
-            damaged = "no whole key of a service account, and no user's credentials"
-            reason = damaged if isinstance(error, KeyError) else quoted(error)
-            raise InvalidConfig(f"GCS credentials ({self._token}) cannot be used: {reason}") from error
+            raise _useless(self._token, _DAMAGED if isinstance(error, KeyError) else quoted(error)) from error
         with self._lock:
             self._google = self._google or loaded
 
@@ -130,3 +136,17 @@ class GcsCredentials:
             mine.set_result(None)
         else:
             mine.set_exception(error)
+
+
+def _check(path: Path) -> None:
+    """Has a file that is of no use refused before gcsfs is asked, which nobody may need. Raises `InvalidConfig`."""
+    try:
+        found = json_text.parse(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise _useless(path, quoted(error)) from error
+    if not isinstance(found, dict) or not any(kind <= found.keys() for kind in _KINDS):
+        raise _useless(path, _DAMAGED)
+
+
+def _useless(token: object, reason: str) -> InvalidConfig:
+    return InvalidConfig(f"GCS credentials ({token}) cannot be used: {reason}")

@@ -407,6 +407,9 @@ def test_credentials_that_cannot_be_used_are_refused_without_being_shown(tmp_pat
     assert "ya29" not in str(caught.value)
     broken = tmp_path / "credentials.json"
     broken.write_text('{"type": "service_account"}')
+    with pytest.raises(InvalidConfig, match=r"credentials\.json"):
+        GcsClient(GcsSettings(token=str(broken)), Cancellation())
+    broken.write_text('{"client_email": "me", "token_uri": "http://127.0.0.1:9", "private_key": "ya29"}')
     client = GcsClient(GcsSettings(token=str(broken)), Cancellation())
     with pytest.raises(InvalidConfig, match=r"credentials\.json"):
         client.load_credentials()
