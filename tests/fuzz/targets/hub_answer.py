@@ -151,7 +151,7 @@ def fuzz(data: bytes) -> None:
         return  # what a host knows already, it may send: the engine takes words from comparisons that it sees
     logging.disable()
     client = _client()
-    client._probes.clear()
+    client._probes._answers.clear()
     adapter = _Fed(data[1:].split(b"\n%%\n"))
     answer = mock.patch.object(WatchedAdapter, "send", lambda _, request, **__: adapter.answer(request))
     try:
