@@ -31,8 +31,7 @@ from hubfs.cache.shared.indexes import CombinedIndexes
 from hubfs.cache.shared.over import OverShared
 from hubfs.cache.tiered import TieredCache
 from hubfs.cache.turns import NoTurns, Turns
-from hubfs.catalogue.catalogue import Catalog
-from hubfs.catalogue.provider import CatalogProvider
+from hubfs.catalogue.provider import CatalogProvider, Fetch
 from hubfs.hubs.resolver import Resolver
 from hubfs.memory_budget import MemoryBudget
 from hubfs.models.answers import AnswersSettings
@@ -165,7 +164,13 @@ def assemble(
             negative_ttl_s=config.negative_ttl_s, failure_ttl_s=config.failure_ttl_s, fall_back=config.form is None
         ),
     )
-    catalog = _catalog(config, resolver.hub, http, reachability, cancellation)
+    catalog = CatalogProvider(
+        cancellation,
+        file=config.catalog,
+        fetch=_patient(endpoints.document_fetcher(config, http), reachability),
+        bundled=endpoints.bundled_catalogue(config),
+        hub=resolver.hub,
+    )
     modules = TfhubModules(
         [DEFAULT_HUB, resolver.hub],
         lambda: [*catalog.current(refresh=True).handles(), *(str(handle) for handle in models.known())],
@@ -233,20 +238,11 @@ def _shared_cache_url(config: Config, resolver: Resolver) -> str | None:
     return config.shared_cache_url
 
 
-def _catalog(
-    config: Config, hub: str, http: HttpClient, reachability: Reachability, cancellation: Cancellation
-) -> CatalogProvider:
-    """Which handles exist. Who can be shown the bundled catalogue waits less long for the hub's own."""
-    bundled = endpoints.bundled_catalogue(config)
-    patience_s = AnswersSettings.listing_patience_s if bundled is None else AnswersSettings.patience_s
-    fetch = endpoints.document_fetcher(config, http)
-    return CatalogProvider(
-        cancellation,
-        file=config.catalog,
-        fetch=None if fetch is None else lambda etag: reachability.ask("catalogue", lambda: fetch(etag), patience_s),
-        bundled=bundled or Catalog,
-        hub=hub,
-    )
+def _patient(fetch: Fetch | None, reachability: Reachability) -> Fetch | None:
+    """`fetch`, which does not wait for a hub that is out of reach: a listing has the catalogue of before."""
+    if fetch is None:
+        return None
+    return lambda etag: reachability.ask("catalogue", lambda: fetch(etag), AnswersSettings.listing_patience_s)
 
 
 def _disk_settings(config: Config) -> DiskSettings:

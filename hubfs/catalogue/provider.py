@@ -30,7 +30,8 @@ _Stamp = tuple[int, int, int]
 class CatalogProvider:
     """A file's catalogue merged with the one of the hub; where they differ, the file counts.
 
-    `bundled` reads the catalogue that comes with hubfs for this hub. It stands in while there is neither.
+    `bundled` reads the catalogue that comes with hubfs for this hub. It stands in while there is neither, and nobody
+    waits for the hub then: its own catalogue shows in a later listing.
 
     The file is read at once, and again when it has changed (looked at once a second, at most). The hub is asked when
     somebody lists, at most once at a time and once in `ttl_s` seconds. Once there was a catalogue, no trouble with
@@ -48,7 +49,7 @@ class CatalogProvider:
         *,
         file: Path | None = None,
         fetch: Fetch | None = None,
-        bundled: Callable[[], Catalog] = Catalog,
+        bundled: Callable[[], Catalog] | None = None,
         hub: str = "the hub",
         ttl_s: float = _HUB_TTL_S,
         timer: Callable[[], float] = time.monotonic,
@@ -74,7 +75,8 @@ class CatalogProvider:
             if path is not None:
                 self._looks.get(str(path), lambda: self._look_at(path))
             if refresh and fetch is not None:
-                self._asked.get(self._hub_name, lambda: self._ask(fetch))
+                asked = self._asked.get if self._bundled is None else self._asked.behind
+                asked(self._hub_name, lambda: self._ask(fetch))
         except TimedOut as error:  # somebody else's question takes long: the list that is there does
             _log.info("The catalogue of %s is not waited for: %s", self._hub_name, error)
         with self._lock:
@@ -134,7 +136,7 @@ class CatalogProvider:
         with self._lock:
             file, hub = self._file, self._hub
         merged = file.merged(hub)
-        if not merged.entries:
+        if self._bundled is not None and not merged.entries:
             merged = self._bundled()
         with self._lock:
             if self._file is file and self._hub is hub:  # else it is merged anew

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.catalogue.document import fetch
+from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
+from hubfs.catalogue.document import CatalogDocument, fetch
 from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import Cancelled, InvalidConfig
 from hubfs.testing import Clock
 from hubfs.waiting import Cancellation
 from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin, Request, stall_first, status, well
+from tests.support.mount import eventually
 
 PATH = "/catalog.jsonl"
 
@@ -210,3 +212,32 @@ def test_a_cancel_ends_the_wait_for_the_hub(make: Make, hub: Hub, cancellation: 
     threading.Timer(0.2, cancellation.cancel).start()
     with pytest.raises(Cancelled):
         provider.current(refresh=True)
+
+
+def test_nobody_waits_for_the_hub_while_there_is_the_bundled_catalogue(cancellation: Cancellation):
+    go = threading.Event()
+
+    def fetch(_: str | None) -> CatalogDocument:
+        assert go.wait(10)
+        return CatalogDocument("Module\tgoogle/theirs/1\n")
+
+    bundled = Catalog([CatalogEntry(CatalogKind.MODULE, "google/spice/2")])
+    provider = CatalogProvider(cancellation, fetch=fetch, bundled=lambda: bundled)
+    for refresh in (False, True, True):
+        assert provider.current(refresh=refresh) is bundled
+    go.set()
+    assert eventually(lambda: provider.current(refresh=True).handles() == ["google/theirs/1"])
+
+
+def test_the_bundled_catalogue_is_read_when_it_is_needed_and_not_before(cancellation: Cancellation):
+    read = []
+
+    def bundled() -> Catalog:
+        read.append(1)
+        return Catalog()
+
+    provider = CatalogProvider(cancellation, bundled=bundled)
+    assert not read
+    provider.current(refresh=False)
+    provider.current(refresh=False)
+    assert len(read) == 1

@@ -53,7 +53,7 @@ class TreeHub:
         *,
         catalog: Path | None = None,
         document: Sequence[CatalogEntry] = (),
-        bundled: Callable[[], Catalog] = Catalog,
+        bundled: Callable[[], Catalog] | None = None,
         listing: bool = False,
     ) -> None:
         self.desk = desk

@@ -27,6 +27,7 @@ from hubfs.hubs.tfhub.bundled import bundled_catalogue
 from hubfs.tree.control_files import MODULES
 from hubfs.tree.node import Node, NodeKind
 from tests.support.archives import tar_of
+from tests.support.mount import eventually
 from tests.support.streams import Desk
 from tests.support.tree_hub import TreeHub, attributes_of
 
@@ -450,8 +451,9 @@ class TestBundled:
 
     def test_the_document_of_the_hub_stands_in_its_place(self, make: MakeHub) -> None:
         hub = make(document=CATALOG, bundled=bundled_catalogue)
-        assert names(hub, "/") == [".hubfs", "google"]
+        assert eventually(lambda: names(hub, "/") == [".hubfs", "google"])
         assert names(hub, "/google/spice") == ["2", "README.md", "latest"]
+        assert hub.documents == 1
 
     def test_a_file_stands_in_its_place(self, make: MakeHub) -> None:
         hub = make([CatalogEntry(CatalogKind.MODULE, "us/a/1")], bundled=bundled_catalogue)
