@@ -20,9 +20,22 @@ _MODES = {
 }
 
 
-def inode(path: str) -> int:
-    """A stable inode number: the same path has the same one after every mount. 63 bits, never 0."""
-    return int.from_bytes(blake2b(path.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big") >> 1 or 1
+_PLACE_BITS = 32
+
+
+def inode(path: str, place: int = 0) -> int:
+    """A stable inode number: the same path has the same one after every mount. 63 bits, never 0.
+
+    Of files in one directory that have a `place`, the numbers are in the order of their places: `cp -r` and other
+    programs of coreutils read the files of a directory in the order of their inode numbers.
+    """
+    if place:
+        return (_hash_of(path.rpartition("/")[0]) >> _PLACE_BITS << _PLACE_BITS) + place % (1 << _PLACE_BITS)
+    return _hash_of(path) or 1
+
+
+def _hash_of(path: str) -> int:
+    return int.from_bytes(blake2b(path.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big") >> 1
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,7 @@ def stat_of(path: str, node: Node, owner: Owner) -> dict[str, int]:
     """The fields of struct stat, times in nanoseconds."""
     return {
         "st_mode": mode_of(node.kind),
-        "st_ino": inode(path),
+        "st_ino": inode(path, node.place),
         "st_nlink": 2 if node.kind is NodeKind.DIRECTORY else 1,
         "st_uid": owner.uid,
         "st_gid": owner.gid,

@@ -67,12 +67,16 @@ class Operations:
         below = path.rstrip("/")
         try:
             names = self._tree.list(path)
+            places = self._tree.places(path)
         except NotFound as gone:
             raise Stale(f"{path} was there when it was opened, and is gone: {gone}") from gone
         return [
             (".", {"st_mode": mode_of(NodeKind.DIRECTORY), "st_ino": inode(path)}, 0),
             ("..", {"st_mode": mode_of(NodeKind.DIRECTORY), "st_ino": inode(os.path.dirname(below) or "/")}, 0),  # noqa: PTH120
-            *((name, {"st_mode": mode_of(kind), "st_ino": inode(f"{below}/{name}")}, 0) for name, kind in names),
+            *(
+                (name, {"st_mode": mode_of(kind), "st_ino": inode(f"{below}/{name}", places.get(name, 0))}, 0)
+                for name, kind in names
+            ),
         ]
 
     @boundary

@@ -26,7 +26,8 @@ class Entry:
     """A path in a model. `path` is relative and POSIX, without `.` or `..`; the model root is the empty path.
 
     Of a file with holes, `sparse` says where its data are: they alone are stored, and cached. `kept_as`: the name that
-    the file has in the cache, if that is not its path.
+    the file has in the cache, if that is not its path. `place`: where the file lies in what the host sends, in units of
+    512 bytes, if files that are read in the order of their places cost less; 0 if not.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Entry:
     size_bytes: int = 0
     sparse: SparseMap | None = field(default=None, repr=False)
     kept_as: str = ""
+    place: int = field(default=0, compare=False)
 
     @property
     def kept_path(self) -> str:

@@ -23,11 +23,14 @@ class Node:
     known.
 
     `time_ns`: when it was made, in nanoseconds since the epoch; two nodes are equal whatever their times.
+
+    `place`: as of an `Entry`; the files of a directory are best read in the order of their places.
     """
 
     kind: NodeKind
     size_bytes: int = 0
     time_ns: int = field(default=BASE_NS, compare=False)
+    place: int = field(default=0, compare=False)
 
 
 DIRECTORY = Node(NodeKind.DIRECTORY)

@@ -1,6 +1,6 @@
 """Paths below the mount point → directories, files and their bytes. Knows neither FUSE nor errno."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hubfs.blobs.blob import Blob
@@ -141,6 +141,15 @@ class VirtualTree:
                     ]
             case _:
                 raise NotADirectory(path)
+
+    def places(self, path: str) -> Mapping[str, int]:
+        """The places of the files in a directory that was listed, by name, as far as they have any."""
+        match self._place(path):
+            case InModel(handle, inner):
+                entries = self._directories.list(self._models.get(handle), inner)
+                return {entry.path.rpartition("/")[2]: entry.place for entry in entries if entry.place}
+            case _:
+                return {}
 
     def open(self, path: str) -> OpenFile:
         """Opens a file for reading. The caller calls `release` when done."""
@@ -312,4 +321,4 @@ def _kind_of(entry: Entry) -> NodeKind:
 
 
 def _node_of(entry: Entry, time_ns: int) -> Node:
-    return Node(_kind_of(entry), entry.size_bytes, time_ns)
+    return Node(_kind_of(entry), entry.size_bytes, time_ns, entry.place)

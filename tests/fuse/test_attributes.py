@@ -1,4 +1,5 @@
 import os
+import random
 import stat
 
 import pytest
@@ -23,6 +24,16 @@ def test_inodes_are_the_same_in_every_version_of_the_program() -> None:
 
 def test_inodes_of_many_paths_differ() -> None:
     assert len({inode(f"/a/b/{number}") for number in range(20_000)}) == 20_000
+
+
+def test_inodes_of_a_directory_are_in_the_order_of_the_places() -> None:
+    names = random.Random(1).sample(range(1 << 32), 1000)
+    inodes = [inode(f"/a/b/{name}", place + 1) for place, name in enumerate(names)]
+    assert inodes == sorted(set(inodes))
+    assert inodes[0] > 0
+    assert inodes[-1] < 1 << 63
+    assert inode("/a/b/c", 1 << 32) > 0
+    assert inode("/a/c/d", 7) != inode("/a/b/d", 7)
 
 
 @pytest.mark.parametrize("kind", NodeKind)

@@ -40,7 +40,11 @@ def models() -> Mapping[str, Mapping[str, bytes]]:
         },
         MANY: {
             "saved_model.pb": GRAPH,
-            **{f"assets/{n:03}": noise[n * 3 * MIB : (n + 1) * 3 * MIB + n] for n in range(61)},
+            # In an order that is not that of the names.
+            **{
+                f"assets/{n:03}": noise[n * 3 * MIB : (n + 1) * 3 * MIB + n]
+                for n in random.Random(3).sample(range(61), 61)
+            },
         },
         LAST: {WEIGHTS: noise, "variables/variables.index": INDEX, "saved_model.pb": GRAPH},
     }
@@ -134,4 +138,17 @@ def test_what_readers_come_back_for_is_fetched_once_more_by_its_spans(
         check(mount, LAST, ["saved_model.pb", WEIGHTS])
         assert mount.status()["lost_bytes"] > 100 * MIB
         assert "memory is too small for its readers" in machine.hubfs("status", mount.path).stdout
+    assert 1.9 <= served.times <= 2.3
+
+
+@pytest.mark.parametrize("binding", ["libfuse3"], indirect=True)
+def test_a_copy_of_many_members_is_read_in_the_order_of_the_archive(
+    tmp_path: Path, machine: Machine, hub: NginxHub, archives: Mapping[str, Path]
+) -> None:
+    """`cp -r` lists first, so that all of the archive passes by, and copies files by their inode numbers."""
+    served = Served(hub, archives[MANY])
+    with mounted(machine, tmp_path / "hub", hub.url, *LITTLE) as mount:
+        subprocess.run(["cp", "-r", mount.path / HANDLE, tmp_path / "copy"], check=True)
+    for path, content in models()[MANY].items():
+        assert (tmp_path / "copy" / path).read_bytes() == content
     assert 1.9 <= served.times <= 2.3

@@ -1,5 +1,6 @@
 """The index of an archive: what must be known to read it again without asking the network."""
 
+import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +32,8 @@ def entry_of(member: IndexedMember) -> Entry:
         return Entry(member.path, EntryKind.DIRECTORY)
     renamed = member.replaces or member.path.partition("/")[0] == _REPLACED
     kept_as = f"{_REPLACED}/{member.offset_bytes}" if renamed else ""
-    return Entry(member.path, EntryKind.FILE, member.size_bytes, member.sparse, kept_as)
+    place = member.offset_bytes // tarfile.BLOCKSIZE
+    return Entry(member.path, EntryKind.FILE, member.size_bytes, member.sparse, kept_as, place)
 
 
 def to_json(member: IndexedMember) -> dict[str, Any]:

@@ -98,13 +98,13 @@ def plan(entries: Sequence[Entry], opened: str) -> tuple[Want, ...]:
     """What a loader that opened `opened` will want of the model whose entries are `entries`, in its order.
 
     The file itself; of a SavedModel or TF1 Hub module the index of the variables, the tails of the data files, the
-    tensors in the order of their offsets, and what is optional; of a TF.js model the shards in order. The wants of
+    tensors in the order of their offsets, and the optional files in the order of their places; of a TF.js model the shards in order. The wants of
     stage CERTAIN come first, and are `SPECULATION_BYTES` at most. Empty for a file that tells nothing.
     """
     folder = _folder(opened)
     files = {
         entry.path.removeprefix(folder): entry.size_bytes
-        for entry in entries
+        for entry in sorted(entries, key=lambda entry: (entry.place, entry.path))
         if entry.kind is EntryKind.FILE and entry.path.startswith(folder)
     }
     name = _name(opened)
@@ -122,7 +122,7 @@ def _saved_model(files: Mapping[str, int]) -> Iterator[tuple[str, range]]:
     tails = {path: max(0, files[path] - TAIL_BYTES) // BLOCK_SIZE_BYTES * BLOCK_SIZE_BYTES for path in shards}
     yield from ((path, range(tails[path], files[path])) for path in shards)
     yield from ((path, range(tails[path])) for path in shards)
-    for path in sorted(files):
+    for path in files:
         if path in _OPTIONAL or path.startswith("assets/"):
             yield path, range(files[path])
 

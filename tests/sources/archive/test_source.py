@@ -366,6 +366,7 @@ def test_files_begin_where_the_index_says(desk: Desk) -> None:
     source.entries()
     starts = {item["path"]: item["offset_bytes"] for item in source.to_index()["entries"]}
     assert {path: archive[starts[path] : starts[path] + len(data)] for path, data in FILES.items()} == FILES
+    assert {path: source.find(path).place for path in FILES} == {path: starts[path] // 512 for path in FILES}
 
 
 def test_other_handles_do_not_share_blocks(desk: Desk) -> None:

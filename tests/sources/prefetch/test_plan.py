@@ -56,6 +56,14 @@ def test_the_index_comes_first_then_the_tail_then_the_tensors_then_what_is_optio
     )
 
 
+def test_assets_come_in_the_order_of_their_places() -> None:
+    places = {"assets/b": 3, "assets/c": 7, "fingerprint.pb": 9, "assets/a": 12}
+    assets = [Entry(path, EntryKind.FILE, 5, place=place) for path, place in places.items()]
+    random.Random(7).shuffle(assets)
+    wants = plan([*saved_model(BLOCK), *assets], "saved_model.pb")
+    assert [want.path for want in wants[-4:]] == [*places]
+
+
 def test_shards_are_read_in_order_after_the_tails_of_all() -> None:
     shards = [f"variables/variables.data-{number:05}-of-00003" for number in range(3)]
     sizes_bytes = dict.fromkeys(reversed(shards), 3 * BLOCK)
