@@ -98,8 +98,9 @@ def plan(entries: Sequence[Entry], opened: str) -> tuple[Want, ...]:
     """What a loader that opened `opened` will want of the model whose entries are `entries`, in its order.
 
     The file itself; of a SavedModel or TF1 Hub module the index of the variables, the tails of the data files, the
-    tensors in the order of their offsets, and the optional files in the order of their places; of a TF.js model the shards in order. The wants of
-    stage CERTAIN come first, and are `SPECULATION_BYTES` at most. Empty for a file that tells nothing.
+    tensors in the order of their offsets, and the optional files in the order of their places; of a TF.js model the
+    shards in order. The wants of stage CERTAIN come first, and are `SPECULATION_BYTES` at most. Empty for a file that
+    tells nothing.
     """
     folder = _folder(opened)
     files = {
