@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.examples import how_many
 from tests.support.figures import Figures
 from tests.support.left_behind import left_behind
 from tests.support.models import pack, small_model
@@ -34,7 +35,9 @@ ALONE = ("tensorflow", "faults/test_soak.py", "faults/test_hostile_hub.py")
 
 
 # How long an example takes says how busy the machine is.
-settings.register_profile("hubfs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "hubfs", max_examples=how_many(100), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("hubfs")
 
 

@@ -183,6 +183,7 @@ def test_a_cut_answer_is_no_object(bucket: ObjectStore, server: GcsServer) -> No
         bucket.get("name")
 
 
+@pytest.mark.slow
 def test_silence_is_borne_no_longer_than_the_time_out(hasty: ObjectStore, server: GcsServer) -> None:
     server.spoil(*[Fault(stall_s=120)] * 2)
     began_s = time.monotonic()

@@ -47,6 +47,7 @@ def files_by_index(archive: Path, index: IndexFile) -> dict[str, bytes]:
         }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_index_of_an_archive_leads_to_every_file(tmp_path: Path, workers: int):
     archive = tmp_path / "model.tar.gz"
@@ -135,6 +136,7 @@ def test_an_archive_that_changes_meanwhile_has_no_index(tmp_path: Path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["model.tar.gz"]
 
 
+@pytest.mark.slow
 def test_an_index_that_leads_to_other_bytes_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     archive = tmp_path / "model.tar.gz"
     archive.write_bytes(gzip.compress(tar_of(large()), 1))
@@ -159,6 +161,7 @@ def test_a_link_in_an_archive_is_refused_as_a_mount_would(tmp_path: Path):
         write_index(tmp_path / "model.tar.gz", None, workers=1)
 
 
+@pytest.mark.slow
 def test_fixed_huffman_codes_that_cost_the_index_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     some = random.Random(1)
     words = [some.randbytes(5).hex().encode() for _ in range(4000)]

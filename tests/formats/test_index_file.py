@@ -2,7 +2,7 @@ import dataclasses
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hubfs.blobs.sparse import SparseMap
@@ -13,6 +13,7 @@ from hubfs.formats.index_file import IndexedMember, IndexFile, looks_like_index
 from hubfs.formats.names import MAX_MEMBERS
 from hubfs.formats.sealed import seal
 from tests.support.archives import flipped
+from tests.support.examples import examples
 
 HOLES = SparseMap(1 << 40, ((0, 100), (5000, 20), ((1 << 40) - 1, 1)))
 GZIP = GzipIndex(90_000, 200_000, b"trailer!", (Checkpoint(0, 0, 1), Checkpoint(803, 99_000, 2, b"window")))
@@ -45,7 +46,7 @@ def test_the_tar_has_the_size_of_the_output_or_of_the_archive():
 
 
 @given(st.data())
-@settings(max_examples=200)
+@examples(200)
 def test_any_wrong_bit_and_any_cut_is_damaged(data: st.DataObject):
     written = data.draw(st.sampled_from(FILES)).to_bytes()
     wrong = flipped(written, data.draw(st.integers(0, len(written) * 8 - 1)))
@@ -56,7 +57,7 @@ def test_any_wrong_bit_and_any_cut_is_damaged(data: st.DataObject):
 
 
 @given(st.data())
-@settings(max_examples=400)
+@examples(400)
 def test_a_changed_body_with_a_right_checksum_is_an_index_or_damaged(data: st.DataObject):
     body = bytearray(data.draw(st.sampled_from(FILES)).to_bytes()[18:-4])
     for _ in range(data.draw(st.integers(1, 4))):

@@ -8,6 +8,8 @@ import pytest
 from tests.conftest import LAYERS
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("check", ["ruff", "format", "mypy", "imports", "collect"])
 def test_the_house_is_in_order(check: str) -> None:

@@ -98,6 +98,7 @@ def test_only_a_small_regular_file_of_the_mount_itself_is_read(forged: Path, for
     assert state_of(forged, name) == (State.STRANGE, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forge", [*FILES.values(), *SHAPES], ids=[*FILES, *map(str, range(len(SHAPES)))])
 def test_one_bad_mount_spoils_no_report_on_the_others(forged: Path, tmp_path: Path, forge: object) -> None:
     place = forged / ".hubfs" / mount_table.REPORT

@@ -2,14 +2,15 @@
 
 from hypothesis import HealthCheck, settings
 
+from tests.support.examples import how_many
 from tests.support.figures import budget
 
 
 def examples(share: float = 1.0, steps: int = 30) -> settings:
     """Settings for a property that may take this share of the usual number of examples; `steps` of a machine."""
-    count = budget("property_examples", boxed=60, full=400) * share
+    count = how_many(budget("property_examples", boxed=60, full=400) * share)
     return settings(
-        max_examples=max(1, int(count)),
+        max_examples=count,
         stateful_step_count=steps,
         derandomize=True,
         database=None,

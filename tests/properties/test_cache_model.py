@@ -26,6 +26,8 @@ from tests.contracts.block_cache_contract import block_of
 from tests.properties.kit import examples
 from tests.support.shared_cache import memory_store
 
+pytestmark = pytest.mark.slow
+
 LIMIT_BYTES = 2 << 20
 SLACK_BYTES = 1 << 19
 """Block maps and directories count, too; and what is coming while something else is being counted."""

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 import requests
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hubfs.errors import InvalidConfig
 from hubfs.formats.index_file import SUFFIX
 from hubfs.serve.app import HostSettings, make_app
+from tests.support.examples import examples
 from tests.support.serving import serving, write_model
 
 COMPRESSED = "?tf-hub-format=compressed"
@@ -172,6 +173,7 @@ def test_a_changed_file_makes_another_archive(root: Path, hub: str):
     assert unpacked(after.content)["assets/vocab.txt"] == b"z\nb\n"
 
 
+@pytest.mark.slow
 def test_concurrent_requests_wait_for_one_build(
     root: Path, temporary: Path, hub: str, caplog: pytest.LogCaptureFixture
 ):
@@ -191,6 +193,7 @@ def test_concurrent_requests_wait_for_one_build(
     assert [path.name for path in temporary.glob("*/*.gz")] == ["1.tar.gz"]
 
 
+@pytest.mark.slow
 def test_a_model_that_keeps_changing_is_unavailable_until_that_is_done(root: Path, hub: str):
     write_model(root, "google/large/1", size_bytes=30 << 20)
     done = threading.Event()
@@ -359,7 +362,7 @@ def test_headers_that_are_not_utf8_do_no_harm(hub: str):
 
 
 @given(path=st.text(max_size=60), asked=st.sampled_from(["", COMPRESSED, UNCOMPRESSED]))
-@settings(max_examples=150)
+@examples(150)
 def test_no_path_is_an_error_of_the_host(host_of_nothing: str, path: str, asked: str):
     assert get(f"{host_of_nothing}/{requests.utils.quote(path)}{asked}").status_code in (200, 404)
 

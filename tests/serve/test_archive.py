@@ -189,6 +189,7 @@ def test_the_index_beside_an_archive_leads_to_every_file(tmp_path: Path):
     assert (tmp_path / "a.tar.gz.hubfs-index").stat().st_size < 1000
 
 
+@pytest.mark.slow
 def test_well_compressed_files_have_spans_of_bounded_output(tmp_path: Path):
     write_model(tmp_path, "google/spice/1")
     (tmp_path / "google/spice/1/zeros").write_bytes(bytes(70 << 20))

@@ -276,6 +276,7 @@ def test_what_was_asked_for_last_is_kept(host: str, models: list[str], tmp_path:
     assert built() == {"1.tar.gz", "3.tar.gz"}
 
 
+@pytest.mark.slow
 def test_an_archive_that_is_being_sent_stays(root: Path, tmp_path: Path):
     one, two, three = (f"google/heavy-{n}/1" for n in range(3))
     for n, handle in enumerate((one, two, three)):

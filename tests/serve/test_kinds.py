@@ -217,6 +217,7 @@ def test_the_page_says_how_to_use_the_kind(hub: str, handle: str, shown: str, li
     assert "tf-hub-format" not in page
 
 
+@pytest.mark.slow
 def test_every_real_typed_handle_is_found_in_a_directory_of_them_all(tmp_path: Path):
     files = {"Lite": "model.tflite", "Coral": "model.tflite", "Tfjs": "model.json"}
     typed = {text: kind for text, kind in public_handles().models.items() if kind in files}

@@ -44,6 +44,7 @@ def process(root: Path, temporary: Path, host: str = "127.0.0.1") -> Iterator[tu
         child.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, number: signal.Signals):
     write_model(tmp_path / "root", "google/spice/1")

@@ -360,6 +360,7 @@ class TestSizes:
         for text in (f"{number}{prefix}{infix}b", f"{number} {prefix.upper()}{infix}B", f"{number}{prefix}{infix}"):
             assert parse_size(text) == expected
 
+    @pytest.mark.slow
     @given(st.text())
     def test_whatever_is_written_is_a_size_or_a_value_error(self, text: str) -> None:
         try:

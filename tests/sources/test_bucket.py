@@ -202,6 +202,7 @@ def test_what_may_pass_does_not_fail_the_source(source: BucketSource, server: Gc
     assert blob.read_at(0, 5) == b"graph"
 
 
+@pytest.mark.slow
 def test_a_block_that_was_on_its_way_when_the_source_failed_is_not_given_out(
     client: GcsClient, server: GcsServer
 ) -> None:
@@ -290,6 +291,7 @@ def test_a_name_that_is_a_file_and_a_directory_is_refused(
         shaped(server, client, name, dict.fromkeys(paths, b""))
 
 
+@pytest.mark.slow
 def test_a_model_of_more_files_than_a_page_holds_is_whole(client: GcsClient, server: GcsServer) -> None:
     paths = [f"shards/{index % 7}/{index}" for index in range(1100)]
     with ThreadPoolExecutor(8) as pool:

@@ -38,7 +38,9 @@ def inflating_processes(parent: int | None = None) -> list[int]:
             command = (status.parent / "cmdline").read_bytes()
         except OSError:
             continue
-        if int(state[1]) == (parent or os.getpid()) and (b"inflate_worker" in command or state[0] == "Z"):
+        if int(state[1]) == (parent or os.getpid()) and (
+            b"hubfs.formats.inflating.worker" in command or state[0] == "Z"
+        ):
             found.append(int(status.parent.name))
     return found
 

@@ -372,6 +372,7 @@ class TestModules:
             assert hub.documents <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_catalogue", [True, False])
 def test_every_public_handle_is_a_model_root_and_what_is_above_is_not(make: MakeHub, with_catalogue: bool) -> None:  # noqa: FBT001 - a case
     entries = bundled_catalogue().entries

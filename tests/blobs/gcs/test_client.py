@@ -83,6 +83,7 @@ def test_a_listing_says_size_generation_and_checksums(client: GcsClient, server:
     assert len(server.requests) == 1
 
 
+@pytest.mark.slow
 def test_a_listing_of_many_objects_is_paged(client: GcsClient, server: GcsServer) -> None:
     names = [f"many/{index:05}" for index in range(1234)]
     with ThreadPoolExecutor(8) as pool:
@@ -425,6 +426,7 @@ def test_a_password_in_the_endpoint_is_not_shown(cancellation: Cancellation) -> 
     client.close()
 
 
+@pytest.mark.slow
 def test_a_new_process_needs_no_second_to_list(server: GcsServer) -> None:
     # The default class of gcsfs asks over gRPC first, and waits for a minute when nobody answers there.
     script = (

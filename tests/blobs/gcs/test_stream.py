@@ -222,6 +222,7 @@ def test_what_is_replaced_in_mid_stream_is_stale(client: GcsClient, server: GcsS
 # The tests above count requests. Those below leave some behind, which the server may count only in the next test.
 
 
+@pytest.mark.slow
 def test_ranges_stay_small_on_a_slow_line_so_that_bytes_are_not_held_back(client: GcsClient, server: GcsServer) -> None:
     stream = GcsStream(client, URL)
     server.spoil(*[Fault(stall_s=0.6)] * 8)

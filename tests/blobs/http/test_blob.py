@@ -35,6 +35,7 @@ def test_a_read_fetches_its_range_and_nothing_else(origin, client) -> None:
     assert origin.body_bytes_sent() == 5000
 
 
+@pytest.mark.slow
 def test_a_body_that_goes_on_behind_its_length_spoils_no_other_reply(origin, client) -> None:
     def cut_short(answer: Answer) -> Answer:
         size_bytes = max(1, len(answer.body) * 3 // 4)
@@ -136,6 +137,7 @@ def test_a_cut_read_is_unavailable_and_worth_retrying(origin, client) -> None:
     assert RetryingBlob(blob, QUICK, client.cancellation).read_at(0, 5000) == PAYLOAD[:5000]
 
 
+@pytest.mark.slow
 def test_a_stalled_read_times_out_and_is_worth_retrying(origin) -> None:
     with http_client(stall_timeout_s=1.0) as hasty:
         blob = HttpBlob(hasty, origin.url + "/file")

@@ -186,12 +186,14 @@ class TestErrors:
         with pytest.raises(Unavailable, match=r"http://host\.invalid/a could not be read: "):
             client.probe("http://host.invalid/a?hush")
 
+    @pytest.mark.slow
     def test_a_host_that_is_silent_times_out(self, origin, hasty) -> None:
         origin.put("/a", PAYLOAD)
         origin.always("/a", stall_first())
         with pytest.raises(TimedOut, match=rf"{origin.url}/a sent nothing for 0\.5 s"):
             hasty.probe(origin.url + "/a?hush")
 
+    @pytest.mark.slow
     def test_a_slow_transfer_is_no_stall(self, origin) -> None:
         origin.put("/a", PAYLOAD * 3)
         origin.always("/a", paced(150_000, piece_bytes=4096))  # twenty pieces a second, two seconds in all

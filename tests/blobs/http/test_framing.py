@@ -35,6 +35,7 @@ def test_what_trickles_between_the_bytes_is_borne_no_longer_than_silence(before:
             assert 0.9 <= time.monotonic() - began_s < 20, "all of it takes 50 s"
 
 
+@pytest.mark.slow
 def test_chunks_that_come_in_the_time_of_a_body_are_read() -> None:
     def paced() -> Iterator[bytes]:
         yield HEAD

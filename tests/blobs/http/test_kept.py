@@ -108,6 +108,7 @@ def test_what_ended_within_its_reply_is_not_sent_again(origin, client, reset) ->
     assert (len(origin.requests), origin.connections) == (1, 1)
 
 
+@pytest.mark.slow
 def test_silence_is_no_end(origin) -> None:
     with http_client(retry=ONCE, stall_timeout_s=1.5) as client:
         keep(client, origin, 1)

@@ -72,6 +72,7 @@ def test_chunks_are_worth_handling(origin, client) -> None:
     assert len(chunks) < 1.5 * len(PAYLOAD) / (256 * 1024)
 
 
+@pytest.mark.slow
 def test_bytes_of_a_slow_line_are_not_held_back(origin, client) -> None:
     stream = HttpStream(client, origin.url + "/a")
     origin.always("/a", paced(16_000))
@@ -94,6 +95,7 @@ def test_closing_the_generator_ends_the_transfer(origin, client) -> None:
     assert sent < len(PAYLOAD)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("breakage", [cut(after=1_000_000), cut(after=1_000_000, reset=True), stall(after=1_000_000)])
 def test_a_broken_transfer_goes_on_from_where_it_broke(origin, hasty, breakage) -> None:
     stream = HttpStream(hasty, origin.url + "/a")
@@ -125,6 +127,7 @@ def test_a_stream_that_makes_no_progress_is_given_up(origin, client) -> None:
     assert len(origin.requests) == 3
 
 
+@pytest.mark.slow
 def test_a_stream_that_stays_silent_times_out(origin, hasty) -> None:
     stream = HttpStream(hasty, origin.url + "/a")
     origin.always("/a", stall(after=0))
@@ -168,6 +171,7 @@ def test_what_changed_in_mid_stream_is_stale(origin, client, ranges, before, aft
     assert PAYLOAD.startswith(b"".join(got))
 
 
+@pytest.mark.slow
 def test_a_large_archive_comes_over_several_connections_and_each_byte_once(origin, client) -> None:
     payload = random.Random(4).randbytes(24_000_000)
     origin.put("/a", payload, etag='"v1"')
@@ -226,6 +230,7 @@ def test_a_host_that_sends_less_than_a_range_is_asked_for_the_rest(origin, clien
     assert origin.body_bytes_sent() == len(PAYLOAD) + 512
 
 
+@pytest.mark.slow
 def test_a_signature_that_expires_for_many_ranges_is_renewed_once(origin, client) -> None:
     good = [1]
     payload = random.Random(4).randbytes(20_000_000)

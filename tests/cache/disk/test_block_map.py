@@ -10,6 +10,7 @@ from hubfs.blobs.crc32c import crc32c
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.disk.block_map import clear_record, read_record, records, seed_of, write_record
 from tests.support.disk_cache import KEY, MODEL
+from tests.support.examples import examples
 
 SEED = seed_of(KEY)
 
@@ -39,7 +40,7 @@ def test_an_empty_map_has_no_record(fd: int) -> None:
 
 
 @given(index=st.integers(0, 100_000), length=st.integers(1, BLOCK_SIZE_BYTES), checksum=st.integers(0, 2**32 - 1))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=50)
+@settings(examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_what_was_written_is_read_at_its_place_alone(fd: int, index: int, length: int, checksum: int) -> None:
     os.ftruncate(fd, 0)
     write_record(fd, SEED, index, length, checksum)

@@ -73,6 +73,7 @@ def _a_real_disk(tmp_path: Path) -> None:
         pytest.skip("the temporary directory is on a file system that lives in memory")
 
 
+@pytest.mark.slow
 def test_what_was_written_is_given_back_and_is_still_there(tmp_path: Path, cancellation: Cancellation) -> None:
     cache = tier_with_pages(tmp_path, cancellation, after_s=2.0)
     fill(cache)
@@ -98,6 +99,7 @@ def test_until_then_it_stays(tmp_path: Path, cancellation: Cancellation) -> None
     assert sweepers() == 1
 
 
+@pytest.mark.slow
 def test_the_thread_ends_when_there_is_nothing_to_do_and_begins_anew(
     tmp_path: Path, cancellation: Cancellation
 ) -> None:

@@ -4,8 +4,12 @@ import random
 import time
 from pathlib import Path
 
+import pytest
+
 from hubfs.cache.block_cache import CacheKey
 from tests.support.disk_cache import KEY, another_process, block_of, tier
+
+pytestmark = pytest.mark.slow
 
 COUNT = 12
 

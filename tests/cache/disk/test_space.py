@@ -70,6 +70,7 @@ def test_no_put_exceeds_the_limit(tmp_path: Path) -> None:
     assert abs(used_bytes - disk_usage_bytes(tmp_path)) <= SLACK_BYTES
 
 
+@pytest.mark.slow
 def test_many_small_files_do_not_exceed_the_limit(tmp_path: Path) -> None:
     limit_bytes = 2 * BLOCK_SIZE_BYTES
     cache = tier(tmp_path, limit_bytes)

@@ -150,6 +150,7 @@ def test_blocks_exclude_each_other_and_no_others(desk: Desk, pool: ThreadPoolExe
     assert arrived == [True]
 
 
+@pytest.mark.slow
 def test_a_heartbeat_keeps_the_others_waiting(desk: Desk, pool: ThreadPoolExecutor) -> None:
     with desk.daemon(ttl_s=2.0).pass_turn(MODEL, never):
         waiting = pool.submit(take, desk.daemon(ttl_s=2.0))

@@ -41,6 +41,8 @@ from tests.support.http_origin import DeadPort, HttpOrigin, paced
 from tests.support.streams import archive_source, source_from_index, wrap_by
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 HANDLE = parse_handle("google/fleet/1")
 FILES = model_files(variables_bytes=20 * BLOCK_SIZE_BYTES + 12345)
 ARCHIVE = gzipped(tar_of(FILES))

@@ -100,6 +100,7 @@ def test_what_has_arrived_already_needs_no_lease(desk: Desk) -> None:
     assert desk.store.calls == []
 
 
+@pytest.mark.slow
 def test_a_lease_outlives_its_time_while_it_is_needed(desk: Desk, pool: ThreadPoolExecutor) -> None:
     (_, first), (_, second) = desk.daemon(ttl_s=2.0), desk.daemon(ttl_s=2.0)
     with first.pass_turn(MODEL, never):

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hubfs.blobs.memory import MemoryBlob
@@ -19,6 +19,7 @@ from hubfs.testing import ScriptedBlob
 from hubfs.waiting import Cancellation
 from tests.support.archives import flipped
 from tests.support.checkpoints import index_of, mixture
+from tests.support.examples import examples
 from tests.support.waiting import eventually, waiting_threads
 
 OUTPUT = mixture(6_000_000)
@@ -122,7 +123,7 @@ def test_a_pool_that_never_gets_to_it_holds_nobody_up(index):
 
 
 @given(st.integers(0, len(OUTPUT) + 10), st.integers(0, 2_000_000))
-@settings(max_examples=25)
+@examples(25)
 def test_any_range_is_that_range_of_the_output(index, offset: int, size: int):
     with ThreadPoolExecutor(2) as pool:
         assert blob_of(archived(), index, pool).read_at(offset, size) == OUTPUT[offset : offset + size]

@@ -5,7 +5,7 @@ import struct
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hubfs.errors import Damaged
@@ -21,6 +21,7 @@ from hubfs.formats.gzip.span import WINDOW_BYTES
 from hubfs.formats.sealed import seal
 from tests.support.archives import flipped
 from tests.support.checkpoints import words
+from tests.support.examples import examples
 
 TRAILER = b"\x01\x02\x03\x04\x05\x06\x07\x08"
 WINDOW = words(WINDOW_BYTES)
@@ -78,7 +79,7 @@ def test_what_was_written_is_read(steps: list[tuple[int, int]], window: bytes):
 
 
 @given(st.data())
-@settings(max_examples=200)
+@examples(200)
 def test_any_wrong_bit_and_any_cut_is_damaged(data: st.DataObject):
     written = SOME.to_bytes()
     wrong = flipped(written, data.draw(st.integers(0, len(written) * 8 - 1)))
@@ -89,7 +90,7 @@ def test_any_wrong_bit_and_any_cut_is_damaged(data: st.DataObject):
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=300)
+@examples(300)
 def test_any_body_with_a_right_checksum_is_an_index_or_damaged(body: bytes):
     try:
         found = GzipIndex.from_bytes(seal(gzip_index._MAGIC, gzip_index._VERSION, body))
@@ -99,7 +100,7 @@ def test_any_body_with_a_right_checksum_is_an_index_or_damaged(body: bytes):
 
 
 @given(st.data())
-@settings(max_examples=300)
+@examples(300)
 def test_a_changed_body_with_a_right_checksum_is_an_index_or_damaged(data: st.DataObject):
     body = bytearray(SOME.to_bytes()[18:-4])
     for _ in range(data.draw(st.integers(1, 4))):

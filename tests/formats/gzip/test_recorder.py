@@ -3,7 +3,7 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hubfs.blobs.crc32c import crc32c
@@ -12,6 +12,7 @@ from hubfs.formats.gzip.index import MAX_SPAN_OUTPUT_BYTES, GzipIndex
 from hubfs.formats.gzip.recorder import LARGEST_SINGLE_BYTES, IndexRecorder
 from hubfs.formats.gzip.span import WINDOW_BYTES
 from tests.support.archives import in_chunks
+from tests.support.examples import examples
 
 MIB = 1 << 20
 OUTPUT = random.Random(5).randbytes(24 * MIB)
@@ -68,7 +69,7 @@ def test_a_checkpoint_that_comes_too_late_is_passed_over():
     st.integers(1, 3000),
     st.integers(-2000, 2000),
 )
-@settings(max_examples=150)
+@examples(150)
 def test_whatever_is_announced_the_index_agrees_with_the_output(places, chunk_bytes: int, late: int):
     output = OUTPUT[:8000]
     with pytest.MonkeyPatch.context() as patch:

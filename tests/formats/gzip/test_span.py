@@ -7,13 +7,14 @@ from contextlib import suppress
 from functools import cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from isal import igzip
 
 from hubfs.errors import Damaged
 from hubfs.formats.gzip.span import _EMPTY_BLOCKS, WINDOW_BYTES, inflate_span, inflate_start
 from tests.support.checkpoints import checkpoints_of, mixture, words
+from tests.support.examples import examples
 
 EMPTY = gzip.compress(b"")
 
@@ -65,6 +66,7 @@ def spans_of(name: str) -> list[tuple[int, int, bytes, bytes]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPRESSED)
 def test_every_span_is_inflated_alone(name: str):
     archive = compressed_by(name)
@@ -75,6 +77,7 @@ def test_every_span_is_inflated_alone(name: str):
     assert len(spans) >= 3
 
 
+@pytest.mark.slow
 def test_spans_begin_at_every_bit_of_a_byte():
     residues = {bit % 8 for name in COMPRESSED for bit, *_ in spans_of(name)}
     assert residues == set(range(8))
@@ -144,7 +147,7 @@ def test_more_output_than_there_is_is_damaged():
 
 
 @given(st.binary(max_size=200), st.integers(0, 7), st.binary(max_size=50), st.integers(0, 1000))
-@settings(max_examples=300)
+@examples(300)
 def test_any_bytes_are_inflated_or_damaged(data: bytes, first_bit: int, window: bytes, size_bytes: int):
     with suppress(Damaged):
         assert len(inflate_span(data, first_bit, window, size_bytes)) == size_bytes

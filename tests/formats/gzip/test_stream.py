@@ -5,12 +5,13 @@ import tracemalloc
 import zlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hubfs.errors import Damaged, Stale
 from hubfs.formats.gzip.stream import CHUNK_SIZE_BYTES, inflate
 from tests.support.archives import Feed, flipped, gzipped, in_chunks, without
+from tests.support.examples import examples
 
 NOISE = random.Random(2).randbytes(30_000)
 TEXT = b"".join(b"line %d of a text\n" % number for number in range(2_000))
@@ -28,7 +29,7 @@ def test_output_is_what_was_compressed_however_it_is_cut(level, sizes):
     assert inflated(*in_chunks(gzipped(data, level=level), *sizes)) == data
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(
     data=st.binary(max_size=2000),
     fields=st.fixed_dictionaries(
@@ -150,6 +151,7 @@ def test_output_comes_as_soon_as_its_input_is_there():
     assert b"".join(output) == NOISE
 
 
+@pytest.mark.slow
 def test_a_bomb_comes_in_bounded_chunks_and_takes_bounded_memory():
     packed = gzipped(bytes(200 << 20), level=9)
     tracemalloc.start()
@@ -179,6 +181,7 @@ def outcome(packed, size):
         return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_damage_anywhere_never_yields_other_bytes(seed):
     """Any other exception than `Damaged` fails here, too. Some bits mean nothing (a time stamp, padding)."""

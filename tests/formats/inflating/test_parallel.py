@@ -21,6 +21,8 @@ from tests.support.archives import Feed, flipped, gzipped, in_chunks
 from tests.support.inflating import feeding_threads, inflating_processes, noise_and_text, zeros_archive
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 DATA = noise_and_text(16 << 20)
 PACKED = gzipped(DATA, level=6, name=b"model.tar")
 SIZE = len(PACKED)

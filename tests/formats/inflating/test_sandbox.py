@@ -17,6 +17,8 @@ from tests.support.archives import gzipped
 from tests.support.inflating import inflating_processes, noise_and_text
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = r"""
 import ctypes, errno, json, mmap, os, signal, socket, sys, threading
 from hubfs.formats.inflating.sandbox import confine

@@ -9,7 +9,7 @@ import tarfile
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hubfs.errors import Damaged, Unavailable
@@ -36,6 +36,7 @@ from tests.support.archives import (
     tar_of,
     without,
 )
+from tests.support.examples import examples
 
 FILES = model_files()
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
@@ -66,6 +67,7 @@ def refused(*chunks):
 # ---------------------------------------------------------------- shapes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("prefix", ["", "./"])
 @pytest.mark.parametrize("directories", [True, False])
@@ -214,7 +216,7 @@ def test_one_zero_block_ends_an_archive_and_what_follows_is_read_and_ignored():
     assert feed.pulled == 3
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(
     files=st.dictionaries(
         st.lists(
@@ -496,6 +498,7 @@ def test_an_archive_of_nothing_is_damaged():
     assert "without an end marker" in refused(gzipped(b""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", FORMATS)
 def test_a_cut_anywhere_before_the_end_marker_is_damaged(format_):
     files = {"a": b"1" * 700, "dir/b": b"", "naïve": b"2" * 512}
@@ -569,6 +572,7 @@ def test_damage_to_a_compressed_archive_never_yields_another_model(seed):
     assert noticed > 850
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", FORMATS)
 def test_a_wrong_bit_in_a_plain_tar_changes_nothing_but_the_data_it_hits(format_):
     dice = random.Random(format_)
@@ -585,6 +589,7 @@ def test_a_wrong_bit_in_a_plain_tar_changes_nothing_but_the_data_it_hits(format_
     assert noticed > 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_plain_tar_with_bytes_missing_or_overwritten_raises_nothing_but_damaged(seed):
     dice = random.Random(seed)
@@ -598,7 +603,7 @@ def test_a_plain_tar_with_bytes_missing_or_overwritten_raises_nothing_but_damage
             assert result is None or all(isinstance(path, str) for path in result)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     blocks=st.lists(
         st.builds(

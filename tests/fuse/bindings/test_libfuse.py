@@ -59,6 +59,7 @@ print(faults())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in os.confstr_names, reason="another malloc")
 def test_buffers_that_were_freed_are_used_again_without_page_faults() -> None:
     def faults(how: str) -> int:

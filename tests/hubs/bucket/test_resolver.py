@@ -325,6 +325,7 @@ def test_a_prefix_may_hold_any_character(client: GcsClient) -> None:
     assert location.url == "gs://bucket/odd #1?/50%2F/google/spice/2"
 
 
+@pytest.mark.slow
 def test_pages_are_followed(tmp_path: Path) -> None:
     for name in ("one", "tfjs-model/x"):
         for number in range(1, 1051):
@@ -344,6 +345,7 @@ def put(file: Path) -> None:
     file.write_bytes(b"x")
 
 
+@pytest.mark.slow
 def test_hundreds_of_models_are_listed_by_one_request_a_folder(tmp_path: Path) -> None:
     for number in range(400):
         put(tmp_path / f"data/bucket/google/m{number}/{number}/saved_model.pb")

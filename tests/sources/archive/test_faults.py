@@ -253,6 +253,7 @@ def test_a_stream_that_stands_still_is_given_up(
     assert stream.transfers == 1
 
 
+@pytest.mark.slow
 def test_a_stream_that_crawls_is_waited_for(desk: Desk, pool: ThreadPoolExecutor, monkeypatch: Any) -> None:
     monkeypatch.setattr(archive_progress, "_STALL_S", 2.0)
     stream = desk.stream(TAR)

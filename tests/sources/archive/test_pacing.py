@@ -254,6 +254,7 @@ def test_an_idle_pass_ends_and_a_later_reader_begins_anew(
     assert eventually(lambda: stream.closed == 2, 5)
 
 
+@pytest.mark.slow
 def test_a_reader_who_pauses_longer_than_a_pass_waits_still_comes_through(
     source: ArchiveSource, stream: ScriptedStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,8 @@ from tests.support.indexed import MODEL, Bench
 from tests.support.streams import HANDLE, MIB, source_from_index
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = "variables/variables.data-00000-of-00001"
 SIZE_BYTES = 48 * MIB
 NOISE = random.Random(5).randbytes(SIZE_BYTES).translate(bytes(n % 64 for n in range(256)))

@@ -80,6 +80,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("members", TWICE.values(), ids=TWICE)
 @pytest.mark.parametrize("pack", [bytes, gzipped], ids=["tar", "tar.gz"])
 def test_a_model_that_is_listed_first_is_what_gnu_tar_extracts(

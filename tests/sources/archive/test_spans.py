@@ -151,6 +151,7 @@ def test_inflated_in_the_daemon_a_large_archive_has_no_index_and_is_passed_again
     assert (bench.kept, bench.stream.transfers, bench.origin.reads) == (None, 2, [])
 
 
+@pytest.mark.slow
 def test_an_index_that_does_not_fit_gives_way_to_a_pass(bench_of: Callable[..., Bench]) -> None:
     bench = bench_of()
     source = bench.read_once()
@@ -357,6 +358,7 @@ def in_two_members(tar: bytes) -> bytes:
     return gzipped(tar[:middle], level=1) + gzipped(tar[middle:], level=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pack", "workers", "reason"),
     [

@@ -15,6 +15,8 @@ from hubfs.sources.archive.source import ArchiveSource
 from tests.support.archives import gzipped, tar_of
 from tests.support.streams import MIB, Desk, ScriptedStream
 
+pytestmark = pytest.mark.slow
+
 _NOISE = random.Random(5)
 FILES = {
     f"d{n % 3}/file{n}": _NOISE.randbytes(size) for n, size in enumerate((0, 7, MIB, 3 * MIB + 1, 300_000, 2 * MIB))

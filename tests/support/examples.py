@@ -1,0 +1,20 @@
+"""How many examples hypothesis looks at: a fifth where the run must be over in a minute.
+
+`scripts/test unit` sets `HUBFS_EXAMPLES=few`; every other run looks at all of them.
+"""
+
+import os
+
+from hypothesis import settings
+
+FEW = os.environ.get("HUBFS_EXAMPLES") == "few"
+
+
+def how_many(count: float) -> int:
+    """So many examples, or a fifth of them."""
+    return max(1, int(count / 5 if FEW else count))
+
+
+def examples(count: int) -> settings:
+    """Settings for a test that looks at other than the usual hundred examples."""
+    return settings(max_examples=how_many(count))
