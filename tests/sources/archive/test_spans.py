@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from hubfs.blobs.blob import Blob, Prefetchable
+from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.retry import Permanent
 from hubfs.blobs.sparse import SparseMap
 from hubfs.cache.ahead.budget import Ahead
@@ -155,12 +156,13 @@ def test_inflated_in_the_daemon_a_large_archive_has_no_index_and_is_passed_again
 def test_an_index_that_does_not_fit_gives_way_to_a_pass(bench_of: Callable[..., Bench]) -> None:
     bench = bench_of()
     source = bench.read_once()
-    bench.origin._data, bench.kept = bytes(len(ARCHIVE)), None  # another archive, of the same size
+    whole, bench.origin.answer = bench.origin.answer, MemoryBlob("another archive", bytes(len(ARCHIVE))).read_at
+    bench.kept = None
     assert read(source, WEIGHTS) == NOISE
     assert eventually(lambda: bench.kept is not None)
     assert bench.stream.transfers == 2
     bench.cache.drop(MODEL)
-    bench.origin._data = ARCHIVE
+    bench.origin.answer = whole
     assert read(source, "zz/last") == b"the end"  # the pass made a new index
     assert bench.stream.transfers == 2
     assert source.failure is None
