@@ -24,25 +24,16 @@ class FileBlob:
         opened: Callable[[], AbstractContextManager[int]] | None = None,
     ) -> None:
         self._path = path
-        self._size_bytes = size_bytes
+        self.size_bytes = size_bytes
         self.mtime_ns = mtime_ns
+        self.key = f"file://{path}@{size_bytes}-{mtime_ns}"
         self._opened = opened or partial(_opened, path)
-
-    @property
-    def key(self) -> str:
-        """Made of the path, the size and the time of modification."""
-        return f"file://{self._path}@{self._size_bytes}-{self.mtime_ns}"
-
-    @property
-    def size_bytes(self) -> int:
-        """As given."""
-        return self._size_bytes
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """The bytes at an offset. Raises `Stale` for a file that changed or is gone, `AccessDenied`, `Unavailable`."""
         try:
             with self._opened() as descriptor:
-                data = _read(descriptor, offset_bytes, min(size_bytes, self._size_bytes - offset_bytes))
+                data = _read(descriptor, offset_bytes, min(size_bytes, self.size_bytes - offset_bytes))
                 found = os.fstat(descriptor)  # after reading: what changed while it was read is noticed
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise Stale(f"{self._path} is gone: open the file again") from error
@@ -50,7 +41,7 @@ class FileBlob:
             raise AccessDenied(f"{self._path} may not be read by this user") from error
         except OSError as error:
             raise Unavailable(f"{self._path} cannot be read: {error.strerror}") from error
-        if (found.st_size, found.st_mtime_ns) != (self._size_bytes, self.mtime_ns):
+        if (found.st_size, found.st_mtime_ns) != (self.size_bytes, self.mtime_ns):
             raise Stale(f"{self._path} changed: open the file again")
         return data
 

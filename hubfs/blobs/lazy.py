@@ -18,31 +18,21 @@ class LazyBlob:
     """
 
     def __init__(self, key: str, size_bytes: int, open_blob: Callable[[], Blob], cancellation: Cancellation) -> None:
-        self._key = key
-        self._size_bytes = size_bytes
+        self.key = key
+        self.size_bytes = size_bytes
         self._open_blob = open_blob
         self._opening: SingleFlight[str, Blob] = SingleFlight(cancellation, _OPENING_S)
         self._opened: Blob | None = None
 
-    @property
-    def key(self) -> str:
-        """As given."""
-        return self._key
-
-    @property
-    def size_bytes(self) -> int:
-        """As given."""
-        return self._size_bytes
-
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """The bytes at an offset. Raises what opening raised, too, and `Stale` for another size than was known."""
-        blob = self._opened or self._opening.run(self._key, self._open)
+        blob = self._opened or self._opening.run(self.key, self._open)
         return blob.read_at(offset_bytes, size_bytes)
 
     def _open(self) -> Blob:
         if self._opened is None:
             blob = self._open_blob()
-            if blob.size_bytes != self._size_bytes:
-                raise Stale(f"{self._key} has {blob.size_bytes} bytes by now, where it had {self._size_bytes}")
+            if blob.size_bytes != self.size_bytes:
+                raise Stale(f"{self.key} has {blob.size_bytes} bytes by now, where it had {self.size_bytes}")
             self._opened = blob
         return self._opened

@@ -9,20 +9,10 @@ class SliceBlob:
     def __init__(self, blob: Blob, offset_bytes: int, size_bytes: int, key: str) -> None:
         self._blob = blob
         self._offset_bytes = offset_bytes
-        self._size_bytes = size_bytes
-        self._key = key
-
-    @property
-    def key(self) -> str:
-        """As given."""
-        return self._key
-
-    @property
-    def size_bytes(self) -> int:
-        """As given."""
-        return self._size_bytes
+        self.size_bytes = size_bytes
+        self.key = key
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """The bytes at an offset; fewer only at the end. Raises as the blob does."""
-        size_bytes = min(size_bytes, self._size_bytes - offset_bytes)
+        size_bytes = min(size_bytes, self.size_bytes - offset_bytes)
         return self._blob.read_at(self._offset_bytes + offset_bytes, size_bytes) if size_bytes > 0 else b""

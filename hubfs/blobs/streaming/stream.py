@@ -36,29 +36,15 @@ class RangedStream:
         connections: int = MOST_CONNECTIONS,
         allowance: MemoryBudget | None = None,
     ) -> None:
+        self.url, self.identity, self.size_bytes = ranges.url, ranges.identity, ranges.size_bytes
         self._ranges = ranges
         self._retry = retry
         self._cancellation = cancellation
         self._connections = connections
         self._allowance = allowance
 
-    @property
-    def url(self) -> str:
-        """See `ByteStream`."""
-        return self._ranges.url
-
-    @property
-    def identity(self) -> str:
-        """See `ByteStream`."""
-        return self._ranges.identity
-
-    @property
-    def size_bytes(self) -> int:
-        """How many bytes there are."""
-        return self._ranges.size_bytes
-
     def chunks(self) -> Generator[bytes, None, None]:
-        """See `ByteStream`. The first bytes leave as they come, over one connection; `Pace` says when others join.
+        """Yields all bytes once. The first leave as they come, over one connection; `Pace` says when others join.
 
         A piece is asked again from where it broke; attempts count anew after every 64 KiB. One that is not
         wanted yet gives way when its host cannot take it, and comes when it is its turn. Raises `Damaged`, `Stale`,
