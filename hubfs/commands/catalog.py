@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Collection
-from difflib import get_close_matches
 from pathlib import Path
 
 import click
@@ -11,7 +10,7 @@ from hubfs.blobs.http.url import redacted
 from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
 from hubfs.catalogue.documentation import read_documentation
 from hubfs.catalogue.file import read_catalog, to_json_lines, to_tsv, write_catalog
-from hubfs.errors import InvalidConfig
+from hubfs.errors import InvalidConfig, quoted
 from hubfs.hubs.tfhub.bundled import bundled_catalogue, is_public_hub
 from hubfs.settings.config import load
 
@@ -83,8 +82,9 @@ def chosen(catalogue: Catalog, kinds: Collection[str], tasks: Collection[str]) -
     known = {entry.task for entry in catalogue.entries if entry.task is not None}
     for task in tasks:
         if task not in known:
-            near = ", ".join(get_close_matches(task, known)) or "`hubfs catalog ls --format json` shows the tasks"
-            raise InvalidConfig(f"No model of the catalogue is for the task '{task}'; near it: {near}")
+            near = [other for other in sorted(known) if not {*task.split("-")}.isdisjoint(other.split("-"))]
+            hint = f"near it: {', '.join(near)}" if near else "`hubfs catalog ls --format json` shows the tasks"
+            raise InvalidConfig(f"No model of the catalogue is for the task '{quoted(task)}'; {hint}")
     return [
         entry
         for entry in catalogue.entries

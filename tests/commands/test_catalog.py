@@ -81,7 +81,10 @@ def test_a_listing_is_of_the_kinds_and_tasks_that_are_asked_for():
 def test_a_task_that_is_mistyped_is_named_with_those_near_it():
     done = run("--task", "text-embeding")
     assert done.exit_code == 1
-    assert "for the task 'text-embeding'; near it: text-embedding" in done.output
+    assert "for the task 'text-embeding'; near it: " in done.output
+    assert " text-embedding," in done.output
+    assert "image-classification" not in done.output
+    assert "`hubfs catalog ls --format json` shows the tasks" in run("--task", "chess").output
 
 
 def test_the_configured_file_comes_before_the_public_catalogue(tmp_path: Path):
