@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
-from hubfs.blobs.http.stream import HttpStream
+from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.cache.memory import MemoryTier
 from hubfs.hubs.resolver import Form
 from hubfs.sources.archive.passes import ArchiveSettings

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from hubfs.blobs.blob import ByteStream
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.gcs.stream import GcsStream
-from hubfs.blobs.http.stream import HttpStream
+from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.blobs.streaming.stream import RangedStream
 from hubfs.waiting import Cancellation
 from tests.contracts.stream_contract import StreamContract

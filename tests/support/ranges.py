@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator
 
-from hubfs.blobs.streaming.ranges import RangeRead
 from hubfs.errors import Unavailable
 from hubfs.waiting import Cancellation
 
@@ -45,7 +44,7 @@ class ScriptedRanges:
     def resume(self) -> None:
         self.pause_from(len(self.data))
 
-    def begin(self, offset_bytes: int, end_bytes: int, _: Cancellation) -> RangeRead:
+    def begin(self, offset_bytes: int, end_bytes: int, _: Cancellation) -> "_Read":
         with self._condition:
             self.begun.append((offset_bytes, end_bytes))
         self.fault(offset_bytes)

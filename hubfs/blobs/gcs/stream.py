@@ -6,8 +6,8 @@ from contextlib import closing
 from hubfs.blobs.crc32c import combine, crc32c
 from hubfs.blobs.gcs.client import AS_STORED, GcsClient
 from hubfs.blobs.gcs.object import GcsObject, bucket_and_name
-from hubfs.blobs.http.stream import HttpStream
 from hubfs.blobs.stamp import Stamp
+from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.blobs.streaming.stream import MOST_CONNECTIONS
 from hubfs.errors import Damaged
 from hubfs.memory_budget import MemoryBudget

@@ -12,7 +12,6 @@ from hubfs.blobs.http.object import HttpObject, content_length, total_bytes
 from hubfs.blobs.http.transfer import Transfer
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import Permanent
-from hubfs.blobs.streaming.ranges import RangesIgnored
 from hubfs.errors import AccessDenied, NotFound, Stale, TimedOut, Unavailable
 from hubfs.waiting import SingleFlight
 
@@ -24,6 +23,10 @@ _MOST_OF_REPLICAS = 64
 """How often, once it is known to be replicas. An archive of 400 MB takes a hundred requests, and has to survive all."""
 
 _log = logging.getLogger(__name__)
+
+
+class RangesIgnored(Permanent):
+    """The host answered with other bytes than the range that was asked for: it has to be read as one stream."""
 
 
 class Replicas:

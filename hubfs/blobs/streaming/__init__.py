@@ -1,4 +1,5 @@
 """An object as a stream over several connections. Door: `stream.RangedStream`; `ramp` decides how many, and is pure.
 
-What a range is, and who is asked for it, is behind the interface in `ranges`: no HTTP here.
+`http_stream.HttpStream` is the same for whatever is behind a URL. How hosts are asked is in the room of HTTP, which
+knows nothing of this one.
 """

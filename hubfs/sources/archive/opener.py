@@ -8,9 +8,9 @@ from hubfs.blobs.gcs.client import GcsBlob, GcsClient
 from hubfs.blobs.gcs.stream import GcsStream
 from hubfs.blobs.http.blob import HttpBlob
 from hubfs.blobs.http.client import HttpClient
-from hubfs.blobs.http.stream import HttpStream
 from hubfs.blobs.lazy import LazyBlob
 from hubfs.blobs.retry import Permanent, RetryingBlob, RetryPolicy
+from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BlockCache
 from hubfs.cache.block_checksums import BlockChecksums

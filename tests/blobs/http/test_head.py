@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from hubfs.blobs.http.pinned import PinnedObject
-from hubfs.blobs.http.stream import HttpRanges
+from hubfs.blobs.streaming.ranges import Ranges
 from hubfs.errors import TimedOut
 from hubfs.waiting import Cancellation
 from tests.support.fault_proxy import slow_header
@@ -49,7 +49,7 @@ def test_a_body_may_take_longer_than_a_head(origin: HttpOrigin) -> None:
 def test_a_range_whose_reply_does_not_begin_ends_with_its_reading(origin: HttpOrigin) -> None:
     with http_client(stall_timeout_s=100) as patient:
         url = origin.url + "/a"
-        ranges = HttpRanges(PinnedObject(patient, url, {}), url, "v1", len(DATA))
+        ranges = Ranges(PinnedObject(patient, url, {}), url, "v1", len(DATA))
         origin.always("/a", stall_first())
         stop = Cancellation()
         timer = threading.Timer(0.3, stop.cancel)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from hubfs.blobs.blob import ByteStream
+from hubfs.blobs.http.pinned import RangesIgnored
 from hubfs.blobs.retry import Busy
 from hubfs.blobs.streaming.ramp import FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES, Pace
-from hubfs.blobs.streaming.ranges import RangesIgnored
 from hubfs.blobs.streaming.stream import RangedStream
 from hubfs.errors import Cancelled, Damaged, Stale, TimedOut, Unavailable
 from hubfs.memory_budget import MemoryBudget

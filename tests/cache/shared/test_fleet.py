@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hubfs.blobs.http.client import HttpClient, HttpSettings
-from hubfs.blobs.http.stream import HttpStream
 from hubfs.blobs.store import ObjectStoreSettings, open_store
+from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.disk.indexes import IndexStore

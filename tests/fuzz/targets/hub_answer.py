@@ -20,9 +20,9 @@ import urllib3
 from hubfs.blobs.http.blob import HttpBlob
 from hubfs.blobs.http.client import HttpClient, HttpSettings
 from hubfs.blobs.http.connections import WatchedAdapter
-from hubfs.blobs.http.stream import HttpStream
 from hubfs.blobs.http.url import origin_of
 from hubfs.blobs.retry import RetryPolicy
+from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.catalogue import document as catalog_document
 from hubfs.errors import HubfsError
 from hubfs.hubs.resolver import Form, Location

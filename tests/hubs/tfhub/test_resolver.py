@@ -4,7 +4,7 @@ import tarfile
 
 import pytest
 
-from hubfs.blobs.http.stream import HttpStream
+from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound, TimedOut, Unavailable
 from hubfs.hubs.resolver import Form, Resolver

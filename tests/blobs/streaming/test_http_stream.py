@@ -5,7 +5,7 @@ import time
 import pytest
 
 from hubfs.blobs.blob import ByteStream
-from hubfs.blobs.http.stream import HttpStream
+from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.errors import AccessDenied, Cancelled, Damaged, Stale, TimedOut, Unavailable
 from hubfs.waiting import Cancellation
 from tests.support.http_clients import http_client
