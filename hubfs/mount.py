@@ -14,7 +14,6 @@ from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.cache.ahead.blob import ReadAheadBlob
-from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.ahead.policy import FETCHES, LIMIT_BYTES, ReadAheadPolicy
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache
 from hubfs.cache.disk.indexes import Indexes, IndexStore
@@ -96,10 +95,9 @@ def assemble(
 
     # Memory: transfers and windows take at most half of it, and what they do not take is for blocks.
     budget = MemoryBudget(config.memory_size_bytes // 2)
-    ahead = Ahead(budget)
 
     # The middle: memory, then disk, then what a fleet shares.
-    memory = MemoryTier(config.memory_size_bytes, lambda: ahead.beside_cache_bytes, ahead)
+    memory = MemoryTier(config.memory_size_bytes, lambda: budget.beside_cache_bytes, budget)
     cache: BlockCache = memory
     disk: DiskTier | None = None
     layout = CacheLayout(config.cache_dir) if config.cache_dir is not None else None
@@ -139,7 +137,6 @@ def assemble(
             shared_bytes=budget.limit_bytes,
         ),
         turns=turns,
-        ahead=ahead,
         budget=budget,
         extracted_dir=config.extracted_dir,
     )
@@ -185,7 +182,7 @@ def assemble(
         buckets=gcs,
         problems=problems,
         restarts=restarts,
-        lost_bytes=lambda: ahead.lost_bytes,
+        lost_bytes=lambda: budget.lost_bytes,
         unconfined_by=unconfined_by,
         offline=config.offline,
     )

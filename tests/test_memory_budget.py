@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from hubfs.cache.block_cache import CacheKey
 from hubfs.memory_budget import MemoryBudget, available_memory_bytes
 from hubfs.settings.config import default_memory_size_bytes
 
 MIB = 1 << 20
+KEY = CacheKey("hub/a/b/1@x", "f")
 
 
 def test_takes_up_to_the_limit_all_or_nothing() -> None:
@@ -139,3 +141,97 @@ def test_what_is_taken_for_a_while_is_given_back_whatever_happens() -> None:
     with pytest.raises(KeyError):
         fail()
     assert (budget.taken_bytes, budget.free_bytes) == (0, 10)
+
+
+def begun(budget: MemoryBudget, index: int, size_bytes: int) -> None:
+    assert budget.try_take(size_bytes)
+    budget.arrived((KEY, index), size_bytes)
+
+
+def test_nobody_takes_all() -> None:
+    budget = MemoryBudget(80)
+    assert budget.allowance_bytes() == 40
+    assert budget.try_take(40)
+    assert budget.allowance_bytes() == 20
+
+
+def test_what_arrived_is_in_the_cache_and_still_counts() -> None:
+    budget = MemoryBudget(80)
+    assert budget.try_take(30)
+    assert budget.beside_cache_bytes == 30
+    budget.arrived((KEY, 0), 30)
+    assert (budget.beside_cache_bytes, budget.taken_bytes) == (0, 30)
+    budget.read((KEY, 0))
+    budget.read((KEY, 0))
+    assert (budget.beside_cache_bytes, budget.taken_bytes) == (0, 0)
+
+
+def test_what_arrives_again_counts_once() -> None:
+    budget = MemoryBudget(80)
+    begun(budget, 0, 30)
+    begun(budget, 0, 30)
+    assert (budget.beside_cache_bytes, budget.taken_bytes) == (0, 30)
+
+
+def test_the_idle_give_theirs_back_and_the_others_keep_it() -> None:
+    now_s = 0.0
+    budget = MemoryBudget(100, idle_s=20.0, timer=lambda: now_s)
+    begun(budget, 0, 30)
+    now_s = 10.0
+    begun(budget, 1, 30)
+    now_s = 25.0
+    assert budget.allowance_bytes() == 35
+    assert budget.taken_bytes == 30
+    budget.read((KEY, 0))  # late, and no longer waited for
+    assert budget.taken_bytes == 30
+    budget.read((KEY, 1))
+    assert budget.taken_bytes == 0
+
+
+def test_a_reader_may_exceed_the_budget_and_what_is_ahead_waits_meanwhile() -> None:
+    budget = MemoryBudget(100)
+    budget.take(150)
+    assert budget.allowance_bytes() == 0
+    assert not budget.try_take(1)
+    budget.give_back(150)
+    assert budget.try_take(1)
+
+
+def test_a_pass_may_be_ahead_by_half_of_what_is_there_for_blocks() -> None:
+    budget = MemoryBudget(160)  # of 320
+    with budget.passing(120):
+        assert budget.pass_bytes() == 100
+        with budget.taken(40), budget.passing(60):
+            assert budget.pass_bytes() == 25
+        assert budget.pass_bytes() == 100
+        budget.take(400)
+        assert budget.pass_bytes() == 0
+    assert budget.taken_bytes == 400
+
+
+def test_what_a_pass_brought_waits_for_its_reader_and_is_no_part_of_the_budget() -> None:
+    now_s = 0.0
+    budget = MemoryBudget(100, idle_s=20.0, timer=lambda: now_s)
+    for index in range(3):
+        budget.passed((KEY, index), 30)
+    assert [(KEY, index) in budget for index in range(4)] == [True, True, True, False]
+    assert (budget.taken_bytes, budget.beside_cache_bytes) == (0, 0)
+    budget.read((KEY, 1))
+    assert (KEY, 1) not in budget
+    now_s = 20.0
+    assert (KEY, 0) not in budget
+
+
+def test_where_passes_bring_more_than_there_is_room_for_the_oldest_wait_no_longer() -> None:
+    budget = MemoryBudget(100)
+    for index in range(6):
+        budget.passed((KEY, index), 30)
+    assert [(KEY, index) in budget for index in range(6)] == [False] * 3 + [True] * 3
+
+
+def test_what_is_fetched_ahead_waits_for_its_reader() -> None:
+    budget = MemoryBudget(100)
+    begun(budget, 0, 30)
+    assert (KEY, 0) in budget
+    budget.read((KEY, 0))
+    assert (KEY, 0) not in budget

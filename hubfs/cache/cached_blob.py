@@ -9,7 +9,6 @@ from typing import Protocol, runtime_checkable
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.wrapper import WrappedBlob
-from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.ahead.policy import FETCHES, RUN_BLOCKS
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, block_size_at, blocks_of, cached_block
 from hubfs.cache.block_run import runs_of, slice_blocks
@@ -67,7 +66,7 @@ class CachedBlob(WrappedBlob):
     """Wraps `blob`: reads come from `cache`; what is missing is fetched once, whoever asks, and kept.
 
     Reads of the wrapped blob begin at block boundaries and cover whole blocks. What is fetched ahead stands in line in
-    `pool`, within the bounds of `ahead`; what a reader wants never waits in that line: the reader fetches it itself.
+    `pool`, within the bounds of `budget`; what a reader wants never waits in that line: the reader fetches it itself.
     With `turns`, one daemon of several fetches a block, and the others find it in the cache that they share.
 
     Blocks of a `Streaming` blob that only come by are waited for: they take no turn, no place in line and no memory,
@@ -77,7 +76,7 @@ class CachedBlob(WrappedBlob):
     what a fetch brings that was under way meanwhile, and may be as damaged, is dropped here.
 
     `_lock` guards `_flights` (the fetches under way, by block) and every run's `begun`; it is never held across I/O or
-    a wait, and taken before the locks of `ahead`.
+    a wait, and taken before the lock of `budget`.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class CachedBlob(WrappedBlob):
         pool: Executor,
         cancellation: Cancellation,
         turns: Turns | None = None,
-        ahead: Ahead | None = None,
+        budget: MemoryBudget | None = None,
         failed: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(blob)
@@ -98,7 +97,7 @@ class CachedBlob(WrappedBlob):
         self._pool = pool
         self._cancellation = cancellation
         self._turns = turns or NoTurns()
-        self._ahead = ahead or Ahead(MemoryBudget(_NO_LIMIT_BYTES))
+        self._budget = budget or MemoryBudget(_NO_LIMIT_BYTES)
         self._failed = failed
         self._streaming = blob if isinstance(blob, Streaming) else None
         # A file that fits one request comes in one: `saved_model.pb` costs a round trip, and no second connection.
@@ -113,7 +112,7 @@ class CachedBlob(WrappedBlob):
         if len(indexes) == 1:  # most reads, most of them from memory
             block = self._cached(indexes.start)
             if block is not None:
-                self._ahead.read((self._cache_key, indexes.start))
+                self._budget.read((self._cache_key, indexes.start))
                 return slice_blocks([block], indexes.start, offset_bytes, size_bytes)
             found: list[bytes | None] = [None]
         elif indexes:
@@ -123,7 +122,7 @@ class CachedBlob(WrappedBlob):
         missing = [index for index, block in zip(indexes, found, strict=True) if block is None]
         arrived = self._obtain(missing) if missing else {}
         for index in indexes:
-            self._ahead.read((self._cache_key, index))
+            self._budget.read((self._cache_key, index))
         blocks = [arrived[index] if block is None else block for index, block in zip(indexes, found, strict=True)]
         return slice_blocks(blocks, indexes.start, offset_bytes, size_bytes)
 
@@ -134,7 +133,7 @@ class CachedBlob(WrappedBlob):
         `offset_bytes` if nothing is). Who wants the rest asks again, from there on, when some of this has been read.
         """
         indexes = self._together or blocks_of(offset_bytes, size_bytes, self.size_bytes)
-        allowance_bytes = self._ahead.allowance_bytes()
+        allowance_bytes = self._budget.allowance_bytes()
         wanted: list[int] = []
         stop = indexes.stop
         for index in indexes:
@@ -144,7 +143,7 @@ class CachedBlob(WrappedBlob):
                 break  # everything comes by
             block_bytes = self._size_of(index)
             allowance_bytes -= block_bytes
-            if allowance_bytes < 0 or not self._ahead.try_begin(block_bytes):
+            if allowance_bytes < 0 or not self._budget.try_take(block_bytes):
                 stop = index
                 break
             wanted.append(index)
@@ -200,9 +199,9 @@ class CachedBlob(WrappedBlob):
             if index not in self._flights:
                 new.append(index)
                 if not ahead:
-                    self._ahead.begin(self._size_of(index))
+                    self._budget.take(self._size_of(index))
             elif ahead:  # a reader came first, and began it for itself
-                self._ahead.end(self._size_of(index))
+                self._budget.give_back(self._size_of(index))
         if self._turns.others_wait:  # one lease a request
             cut = runs_of(new, SHARED_RUN_BLOCKS, cut_every=SHARED_RUN_BLOCKS)
         else:
@@ -257,7 +256,7 @@ class CachedBlob(WrappedBlob):
                 del self._flights[index]
         for index, flight in run.flights.items():
             if not flight.done():
-                self._ahead.end(self._size_of(index))
+                self._budget.give_back(self._size_of(index))
                 flight.set_exception(error)
 
     def _hand_out(self, run: _Run) -> bool:
@@ -270,7 +269,7 @@ class CachedBlob(WrappedBlob):
             if block is None:
                 arrived = False
             else:
-                self._ahead.end(self._size_of(index))
+                self._budget.give_back(self._size_of(index))
                 run.flights[index].set_result(block)
         return arrived
 
@@ -284,9 +283,9 @@ class CachedBlob(WrappedBlob):
             block = data[place * BLOCK_SIZE_BYTES : (place + 1) * BLOCK_SIZE_BYTES]
             lasting = self._cache.put(self._cache_key, index, block)
             if run.ahead and not lasting:
-                self._ahead.arrived((self._cache_key, index), len(block))
+                self._budget.arrived((self._cache_key, index), len(block))
             else:
-                self._ahead.end(len(block))
+                self._budget.give_back(len(block))
             run.flights[index].set_result(block)
         if self._failed():
             self._cache.drop(self._cache_key.model)

@@ -8,7 +8,6 @@ from hubfs.blobs.blob import Blob
 from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.retry import RetryingBlob, RetryPolicy
-from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.disk.indexes import Index, Indexes
@@ -50,7 +49,6 @@ class SourceFactory:
         cancellation: Cancellation,
         archive_settings: ArchiveSettings,
         turns: Turns,
-        ahead: Ahead | None = None,
         budget: MemoryBudget | None = None,
         extracted_dir: Path | None = None,
     ) -> None:
@@ -64,7 +62,7 @@ class SourceFactory:
         self._retry = retry
         self._cancellation = cancellation
         self._turns = turns
-        self._ahead = ahead
+        self._budget = budget
         self._extracted_dir = extracted_dir
         self._archives = ArchiveOpener(
             resolver,
@@ -77,7 +75,6 @@ class SourceFactory:
             cancellation=cancellation,
             settings=archive_settings,
             turns=turns,
-            ahead=ahead,
             budget=budget,
             memory=memory,
             wrap=self._cached,
@@ -119,7 +116,7 @@ class SourceFactory:
             pool=self._pool,
             cancellation=self._cancellation,
             turns=self._turns,
-            ahead=self._ahead,
+            budget=self._budget,
             failed=failed,
         )
 

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 import pytest
 
-from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
@@ -269,8 +268,8 @@ def test_what_a_reader_wants_does_not_stand_in_line_behind_what_is_fetched_ahead
 
 def test_a_pool_that_is_shut_down_leaves_no_reader_waiting(origin: Origin, cancellation: Cancellation) -> None:
     pool = ThreadPoolExecutor(1)
-    budget = MemoryBudget(PLENTY_BYTES)
-    blob = CachedBlob(origin, MemoryTier(0), KEY, pool=pool, cancellation=cancellation, ahead=Ahead(budget, idle_s=0.0))
+    budget = MemoryBudget(PLENTY_BYTES, idle_s=0.0)
+    blob = CachedBlob(origin, MemoryTier(0), KEY, pool=pool, cancellation=cancellation, budget=budget)
     origin.pause()
     blob.prefetch(0, 1)  # takes the only thread
     assert origin.wait_for_reads(1)
@@ -288,12 +287,11 @@ class Bounded:
     """A blob whose cache and fetches share a budget, in memory alone or over a tier that lasts."""
 
     def __init__(self, origin: Origin, pool: ThreadPoolExecutor, *, limit_blocks: int, lasting: bool = False) -> None:
-        self.budget = MemoryBudget(limit_blocks * BLOCK_SIZE_BYTES)
         self.now_s = 0.0
-        self.ahead = Ahead(self.budget, idle_s=20.0, timer=lambda: self.now_s)
-        self.memory = MemoryTier(PLENTY_BYTES, lambda: self.ahead.beside_cache_bytes)
+        self.budget = MemoryBudget(limit_blocks * BLOCK_SIZE_BYTES, idle_s=20.0, timer=lambda: self.now_s)
+        self.memory = MemoryTier(PLENTY_BYTES, lambda: self.budget.beside_cache_bytes)
         cache = Lasting() if lasting else self.memory
-        self.blob = CachedBlob(origin, cache, KEY, pool=pool, cancellation=Cancellation(), ahead=self.ahead)
+        self.blob = CachedBlob(origin, cache, KEY, pool=pool, cancellation=Cancellation(), budget=self.budget)
 
 
 class Lasting(MemoryTier):
@@ -359,7 +357,7 @@ def test_what_only_memory_keeps_stays_within_the_budget_until_it_is_read(
     bounded = Bounded(origin, pool, limit_blocks=8)
     assert bounded.blob.prefetch(0, len(PAYLOAD)) == 4 * BLOCK_SIZE_BYTES
     assert eventually(lambda: bounded.memory.cached_bytes(KEY.model) == 4 * BLOCK_SIZE_BYTES)
-    assert eventually(lambda: bounded.ahead.beside_cache_bytes == 0)
+    assert eventually(lambda: bounded.budget.beside_cache_bytes == 0)
     assert bounded.budget.taken_bytes == 4 * BLOCK_SIZE_BYTES
     bounded.blob.read_at(BLOCK_SIZE_BYTES, 2 * BLOCK_SIZE_BYTES)
     assert bounded.budget.taken_bytes == 2 * BLOCK_SIZE_BYTES
@@ -368,11 +366,11 @@ def test_what_only_memory_keeps_stays_within_the_budget_until_it_is_read(
 def test_what_nobody_reads_is_given_back_after_a_while(origin: Origin, pool: ThreadPoolExecutor) -> None:
     bounded = Bounded(origin, pool, limit_blocks=8)
     bounded.blob.prefetch(0, len(PAYLOAD))
-    assert eventually(lambda: bounded.ahead.beside_cache_bytes == 0)
+    assert eventually(lambda: bounded.budget.beside_cache_bytes == 0)
     bounded.now_s = 19.0
-    assert bounded.ahead.allowance_bytes() == 2 * BLOCK_SIZE_BYTES
+    assert bounded.budget.allowance_bytes() == 2 * BLOCK_SIZE_BYTES
     bounded.now_s = 20.0
-    assert bounded.ahead.allowance_bytes() == 4 * BLOCK_SIZE_BYTES
+    assert bounded.budget.allowance_bytes() == 4 * BLOCK_SIZE_BYTES
     assert bounded.budget.taken_bytes == 0
 
 
@@ -485,7 +483,7 @@ def test_what_lies_beside_a_block_that_is_on_its_way_is_fetched_too() -> None:
     budget, cache, key = MemoryBudget(1 << 30), MemoryTier(1 << 30), CacheKey("hub/a/b/1@x", "f")
     cache.put(key, 1, data[-9:])
     with ThreadPoolExecutor(1) as pool, ThreadPoolExecutor(2) as readers:
-        blob = CachedBlob(origin, cache, key, pool=pool, cancellation=Cancellation(), ahead=Ahead(budget))
+        blob = CachedBlob(origin, cache, key, pool=pool, cancellation=Cancellation(), budget=budget)
         first = readers.submit(blob.read_at, 0, 5)
         assert begun.wait(10)
         cache.drop(key.model)

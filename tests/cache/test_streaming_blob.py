@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.cached_blob import CachedBlob, CannotFetch
 from hubfs.cache.memory import MemoryTier
@@ -56,9 +55,7 @@ class Desk:
         self.origin = Passing()
         self.cache = MemoryTier(PLENTY_BYTES)
         self.budget = MemoryBudget(PLENTY_BYTES)
-        self.blob = CachedBlob(
-            self.origin, self.cache, KEY, pool=pool, cancellation=Cancellation(), ahead=Ahead(self.budget)
-        )
+        self.blob = CachedBlob(self.origin, self.cache, KEY, pool=pool, cancellation=Cancellation(), budget=self.budget)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.cache.ahead.blob import ReadAheadBlob
-from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.ahead.policy import ReadAheadPolicy
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
@@ -20,18 +19,17 @@ class TestCachedBlob(BlobContract):
 
     @contextmanager
     def blob_of(self, payload: bytes) -> Iterator[Blob]:
-        budget = MemoryBudget(self.limit_bytes // 2)
-        ahead = Ahead(budget, idle_s=0.0)
-        cache: BlockCache = MemoryTier(self.limit_bytes, lambda: ahead.beside_cache_bytes)
+        budget = MemoryBudget(self.limit_bytes // 2, idle_s=0.0)
+        cache: BlockCache = MemoryTier(self.limit_bytes, lambda: budget.beside_cache_bytes)
         with ThreadPoolExecutor(4) as pool:
             cached = CachedBlob(
                 *(MemoryBlob("k", payload), cache, CacheKey("hub/a/b/1@x", "f")),
                 pool=pool,
                 cancellation=Cancellation(),
-                ahead=ahead,
+                budget=budget,
             )
             yield self.wrapped(cached)
-        ahead.allowance_bytes()  # forgets what nobody read
+        budget.allowance_bytes()  # forgets what nobody read
         assert budget.taken_bytes == 0
 
     def wrapped(self, blob: CachedBlob) -> Blob:

@@ -19,7 +19,6 @@ from hubfs.blobs.retry import Busy, RetryingBlob
 from hubfs.blobs.slice import SliceBlob
 from hubfs.blobs.streaming.stream import RangedStream
 from hubfs.cache.ahead.blob import ReadAheadBlob
-from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.ahead.policy import ReadAheadPolicy
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
@@ -124,12 +123,13 @@ def check_reads(blob: Blob, data: bytes, reads: Sequence[tuple[int, int]], reade
 
 @contextmanager
 def cached(below: Blob, limit_bytes: int) -> Iterator[Blob]:
-    budget = MemoryBudget(8 * MIB)
-    ahead = Ahead(budget, idle_s=0.0)
-    tier = MemoryTier(limit_bytes, lambda: ahead.beside_cache_bytes)
+    budget = MemoryBudget(8 * MIB, idle_s=0.0)
+    tier = MemoryTier(limit_bytes, lambda: budget.beside_cache_bytes)
     with ThreadPoolExecutor(4) as pool:
-        yield CachedBlob(below, tier, CacheKey("hub/a/b/1@x", "f"), pool=pool, cancellation=Cancellation(), ahead=ahead)
-    ahead.allowance_bytes()  # forgets what nobody read
+        yield CachedBlob(
+            below, tier, CacheKey("hub/a/b/1@x", "f"), pool=pool, cancellation=Cancellation(), budget=budget
+        )
+    budget.allowance_bytes()  # forgets what nobody read
     assert budget.taken_bytes == 0, "memory that was taken is given back, whatever happened"
 
 

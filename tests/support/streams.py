@@ -6,7 +6,6 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 from hubfs.blobs.blob import Blob
-from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BlockCache, CacheKey, Release, TierStats
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
@@ -110,14 +109,14 @@ def wrap_by(
     pool: Executor,
     cancellation: Cancellation,
     *,
-    ahead: Ahead | None = None,
+    budget: MemoryBudget | None = None,
     turns: Turns | None = None,
 ) -> Wrap:
     """What puts `cache` around the blobs of files."""
 
     def wrap(key: CacheKey, blob: Blob, failed: Callable[[], bool]) -> CachedBlob:
         return CachedBlob(
-            blob, cache, key, pool=pool, cancellation=cancellation, turns=turns, ahead=ahead, failed=failed
+            blob, cache, key, pool=pool, cancellation=cancellation, turns=turns, budget=budget, failed=failed
         )
 
     return wrap
@@ -141,14 +140,14 @@ class Desk:
         stream: ScriptedStream,
         cache: BlockCache | None = None,
         ahead_bytes: int = 8 * MIB,
-        ahead: Ahead | None = None,
+        budget: MemoryBudget | None = None,
     ) -> dict[str, Any]:
         cache = cache if cache is not None else MemoryTier(64 * MIB)
         return {
             "open_stream": lambda: stream,
             "cache": cache,
-            "wrap": wrap_by(cache, self.pool, self.cancellation, ahead=ahead),
-            **({"ahead": ahead} if ahead is not None else {}),
+            "wrap": wrap_by(cache, self.pool, self.cancellation, budget=budget),
+            **({"budget": budget} if budget is not None else {}),
             "cancellation": self.cancellation,
             "settings": ArchiveSettings(ahead_bytes=ahead_bytes, shared_s=0.0),
             "on_complete": self.completed.append,
@@ -159,10 +158,10 @@ class Desk:
         stream: ScriptedStream,
         cache: BlockCache | None = None,
         ahead_bytes: int = 8 * MIB,
-        ahead: Ahead | None = None,
+        budget: MemoryBudget | None = None,
         **overrides: Callable[..., Any],
     ) -> ArchiveSource:
-        collaborators = self.collaborators(stream, cache, ahead_bytes, ahead) | overrides
+        collaborators = self.collaborators(stream, cache, ahead_bytes, budget) | overrides
         return archive_source(HANDLE, URL, model_name(HUB, HANDLE, "v1"), "v1", **collaborators)
 
     def close(self) -> None:
@@ -183,7 +182,7 @@ def archive_source(
     **collaborators: Any,
 ) -> ArchiveSource:
     """The source of an archive; for what it has no use for, no collaborators need be named."""
-    plenty = {"ahead": Ahead(MemoryBudget(PLENTY_BYTES)), "turns": NoTurns()}
+    plenty = {"budget": MemoryBudget(PLENTY_BYTES), "turns": NoTurns()}
     archive = Archive(handle=handle, url=url, model=model, identity=identity, **plenty | collaborators)
     return ArchiveSource(archive, wrap=wrap, on_complete=on_complete)
 

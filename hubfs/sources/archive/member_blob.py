@@ -34,7 +34,7 @@ class StoredBlob:
         self._file = file
         self._progress = progress
         self._spans = archive.spans
-        self._ahead = archive.ahead
+        self._budget = archive.budget
         self._on_stale = on_stale
 
     def can_fetch(self) -> bool:
@@ -87,7 +87,7 @@ class StoredBlob:
 
     def _count_lost(self, index: int, *, came_by: bool) -> None:
         if came_by:
-            self._ahead.lost(block_size_at(index, self.size_bytes))
+            self._budget.lost(block_size_at(index, self.size_bytes))
 
 
 class MemberBlob(WrappedBlob):

@@ -11,7 +11,6 @@ from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.lazy import LazyBlob
 from hubfs.blobs.retry import Permanent, RetryingBlob, RetryPolicy
 from hubfs.blobs.streaming.http_stream import HttpStream
-from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BlockCache
 from hubfs.cache.block_checksums import BlockChecksums
 from hubfs.cache.disk.indexes import Index, Indexes
@@ -52,7 +51,6 @@ class ArchiveOpener:
         cancellation: Cancellation,
         settings: ArchiveSettings,
         turns: Turns,
-        ahead: Ahead | None,
         budget: MemoryBudget | None,
         memory: MemoryTier,
         wrap: Wrap,
@@ -67,8 +65,7 @@ class ArchiveOpener:
         self._cancellation = cancellation
         self._settings = settings
         self._turns = turns
-        self._ahead = ahead or Ahead(MemoryBudget(PLENTY_BYTES))
-        self._budget = budget
+        self._budget = budget or MemoryBudget(PLENTY_BYTES)
         self._memory = memory
         self._wrap = wrap
 
@@ -116,7 +113,7 @@ class ArchiveOpener:
             cache=self._cache,
             cancellation=self._cancellation,
             settings=self._settings,
-            ahead=self._ahead,
+            budget=self._budget,
             turns=self._turns,
             spans=self._spans(known.handle, model, known.identity, locate, checksums),
             checksums=checksums,

@@ -9,7 +9,6 @@ from typing import Any
 
 from hubfs.blobs.blob import ByteStream
 from hubfs.blobs.stamp import UNDATED, Stamp
-from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BlockCache, CacheKey, cached_block
 from hubfs.cache.block_checksums import BlockChecksums
 from hubfs.cache.turns import Member, Turn, Turns
@@ -17,6 +16,7 @@ from hubfs.errors import Cancelled, Damaged, HubfsError, Stale
 from hubfs.formats.index_file import IndexedMember, IndexFile
 from hubfs.formats.inflating.parallel import PLENTY_BYTES, inflate, shared_memory_bytes
 from hubfs.formats.limits import bounded
+from hubfs.memory_budget import MemoryBudget
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.index import ArchiveIndex, entry_of, members_of, to_json
 from hubfs.sources.archive.progress import Abandoned, ArchiveProgress
@@ -67,7 +67,7 @@ class Archive:
     cache: BlockCache
     cancellation: Cancellation
     settings: ArchiveSettings
-    ahead: Ahead
+    budget: MemoryBudget
     turns: Turns
     stamp: Stamp = UNDATED
     spans: ArchiveSpans | None = None
@@ -97,7 +97,7 @@ class ArchivePasses:
         self.progress = ArchiveProgress(
             archive.handle,
             archive.url,
-            ahead_bytes=lambda: min(archive.settings.ahead_bytes, archive.ahead.pass_bytes()),
+            ahead_bytes=lambda: min(archive.settings.ahead_bytes, archive.budget.pass_bytes()),
             begin_pass=self._begin_pass,
             cancellation=archive.cancellation,
             shared_s=archive.settings.shared_s,
@@ -177,7 +177,7 @@ class ArchivePasses:
         )
         kept = settings.eager
         came: set[str] = set()
-        with closing(inflated), archive.ahead.passing(shared_bytes):
+        with closing(inflated), archive.budget.passing(shared_bytes):
             passing = bounded(recording.inflated(inflated), lambda: stream.size_bytes or recording.read_bytes)
             repeats = Repeats(
                 self.progress,
@@ -195,7 +195,7 @@ class ArchivePasses:
                         came.add(seen.path)
                     key = CacheKey(archive.model, seen.path)
                     if not kept and not archive.turns.others_wait:  # before it is there for others to push out
-                        archive.ahead.passed((key, seen.index), len(seen.block))
+                        archive.budget.passed((key, seen.index), len(seen.block))
                     kept &= archive.cache.put(key, seen.index, seen.block)
                     if not kept:
                         turn.let_go()

@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hubfs.cache.ahead.blob import ReadAheadBlob
-from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.ahead.policy import ReadAheadPolicy
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
@@ -30,10 +29,10 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def cached(origin: ScriptedBlob, pool: ThreadPoolExecutor, memory_blocks: int) -> CachedBlob:
-    ahead = Ahead(MemoryBudget(memory_blocks * BLOCK_SIZE_BYTES // 2))
-    memory = MemoryTier(memory_blocks * BLOCK_SIZE_BYTES, lambda: ahead.beside_cache_bytes)
+    budget = MemoryBudget(memory_blocks * BLOCK_SIZE_BYTES // 2)
+    memory = MemoryTier(memory_blocks * BLOCK_SIZE_BYTES, lambda: budget.beside_cache_bytes)
     key = CacheKey("hub/a/b/1@x", "f")
-    return CachedBlob(origin, memory, key, pool=pool, cancellation=Cancellation(), ahead=ahead)
+    return CachedBlob(origin, memory, key, pool=pool, cancellation=Cancellation(), budget=budget)
 
 
 def read_side_by_side(readers: list[ReadAheadBlob]) -> None:
@@ -63,9 +62,9 @@ def test_a_reader_that_was_refused_fetches_ahead_once_there_is_room_again(
 ) -> None:
     budget = MemoryBudget(40 * BLOCK_SIZE_BYTES)
     assert budget.try_take(40 * BLOCK_SIZE_BYTES)
-    memory, ahead = MemoryTier(1 << 30), Ahead(budget)
+    memory = MemoryTier(1 << 30)
     key = CacheKey("hub/a/b/1@x", "f")
-    blob = CachedBlob(origin, memory, key, pool=pool, cancellation=Cancellation(), ahead=ahead)
+    blob = CachedBlob(origin, memory, key, pool=pool, cancellation=Cancellation(), budget=budget)
     reader = ReadAheadBlob(blob, ReadAheadPolicy())
     for offset in range(0, 4 * BLOCK_SIZE_BYTES, READ_BYTES):
         reader.read_at(offset, READ_BYTES)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from hubfs import waiting
-from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
@@ -186,20 +185,20 @@ def test_nothing_is_pulled_further_than_agreed_beyond_the_last_reader(
 
 
 def test_what_a_pass_brought_ahead_is_not_lost_to_what_others_read(desk: Desk, stream: ScriptedStream) -> None:
-    ahead = Ahead(MemoryBudget(4 * MIB))  # of eight
-    memory = MemoryTier(8 * MIB, lambda: ahead.beside_cache_bytes, ahead)
-    source = desk.source(stream, memory, 64 * MIB, ahead=ahead)
+    budget = MemoryBudget(4 * MIB)  # of eight
+    memory = MemoryTier(8 * MIB, lambda: budget.beside_cache_bytes, budget)
+    source = desk.source(stream, memory, 64 * MIB, budget=budget)
     for path, data in FILES.items():
         for offset in range(0, len(data), MIB):
             check(source, path, offset, MIB)
             for index in range(8):
                 memory.put(CacheKey("another model", "its file"), index, bytes(MIB))
-    assert (stream.transfers, ahead.lost_bytes) == (1, 0)
+    assert (stream.transfers, budget.lost_bytes) == (1, 0)
 
 
 def test_a_pass_is_ahead_by_what_memory_holds_of_it_just_now(desk: Desk, stream: ScriptedStream) -> None:
     budget = MemoryBudget(4 * MIB)
-    source = desk.source(stream, MemoryTier(8 * MIB), 64 * MIB, ahead=Ahead(budget))
+    source = desk.source(stream, MemoryTier(8 * MIB), 64 * MIB, budget=budget)
     begins = ARCHIVE.index(FILES[WEIGHTS])
     with budget.taken(6 * MIB):
         check(source, WEIGHTS, 0, 100)

@@ -13,7 +13,6 @@ from hubfs.blobs.blob import Blob, Prefetchable
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.retry import Permanent
 from hubfs.blobs.sparse import SparseMap
-from hubfs.cache.ahead.budget import Ahead
 from hubfs.cache.block_cache import BlockCache, CacheKey
 from hubfs.cache.memory import MemoryTier
 from hubfs.errors import Damaged, Stale
@@ -241,7 +240,7 @@ def test_prefetching_begins_what_is_missing_and_nothing_while_a_pass_goes_by(ben
 def test_the_rings_of_the_inflating_process_are_part_of_the_budget(bench_of: Callable[..., Bench]) -> None:
     bench = bench_of()
     budget = MemoryBudget(1 << 30)
-    source = archive_source(HANDLE, URL, MODEL, "v1", **bench.collaborators(), ahead=Ahead(budget))
+    source = archive_source(HANDLE, URL, MODEL, "v1", **bench.collaborators(), budget=budget)
     bench.stream.pause_at(len(ARCHIVE) - 1000)
     source.find(WEIGHTS)
     assert budget.taken_bytes > 4 * MIB
@@ -254,19 +253,19 @@ def test_who_waits_for_what_came_by_unread_has_it_by_the_index_of_the_same_pass(
     bench_of: Callable[..., Bench], pool: ThreadPoolExecutor
 ) -> None:
     bench = bench_of()
-    ahead = Ahead(MemoryBudget(1 << 30))
-    source = archive_source(HANDLE, URL, MODEL, "v1", **bench.collaborators(), ahead=ahead)
+    budget = MemoryBudget(1 << 30)
+    source = archive_source(HANDLE, URL, MODEL, "v1", **bench.collaborators(), budget=budget)
     bench.stream.pause_at(len(ARCHIVE) - 1000)
     weights = source.open(source.find(WEIGHTS))
     assert weights.read_at(6 * MIB, 1000) == NOISE[6 * MIB : 6 * MIB + 1000]
-    assert ahead.lost_bytes == 0
+    assert budget.lost_bytes == 0
     bench.cache.drop(MODEL)
     waiting = pool.submit(weights.read_at, MIB, MIB)
     assert eventually(lambda: [(one.file.path, one.index) for one in source._progress._missing()] == [(WEIGHTS, 1)])
     bench.stream.resume()
     assert waiting.result(30) == NOISE[MIB : 2 * MIB]
     assert bench.stream.transfers == 1
-    assert ahead.lost_bytes == MIB
+    assert budget.lost_bytes == MIB
 
 
 def test_who_waits_for_what_came_by_unread_has_it_by_another_pass_where_there_is_no_index(
