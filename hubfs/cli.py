@@ -101,8 +101,10 @@ def main() -> None:
 @click.argument("mountpoint", type=click.Path(path_type=Path))
 @click.option(
     "--hub",
-    metavar="URL",
-    help="The hub: any http(s) host of the TF Hub protocol, or gs://bucket/prefix.  [default: https://tfhub.dev]",
+    metavar="URL|NAME=URL",
+    multiple=True,
+    help="The hub: any http(s) host of the TF Hub protocol, or gs://bucket/prefix. Several hubs are NAME=URL each, and "
+    "every one is in the directory NAME.  [default: https://tfhub.dev]",
 )
 @click.option(
     "--format",

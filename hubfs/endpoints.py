@@ -1,35 +1,29 @@
 """What a config says of whom to ask: the hub, its bucket, the shared cache, and with which credentials."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.http.client import HttpClient, HttpSettings
+from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.store import ObjectStoreSettings
-from hubfs.catalogue import document as catalog_document
-from hubfs.catalogue.catalogue import Catalog
-from hubfs.catalogue.handle import handle_on, is_versioned, parse_handle
-from hubfs.catalogue.provider import Fetch
 from hubfs.errors import InvalidHandle
-from hubfs.hubs.bucket.resolver import GcsResolver
-from hubfs.hubs.offline import OfflineResolver
-from hubfs.hubs.resolver import Form, Resolver
-from hubfs.hubs.tfhub import bundled
-from hubfs.hubs.tfhub.resolver import TfhubResolver
+from hubfs.hubs.hub import Hub, Means, make_hub
+from hubfs.model_id import ModelId
 from hubfs.settings.config import Config
 from hubfs.waiting import Cancellation
 
 
 @contextmanager
-def asking(config: Config, retry: RetryPolicy) -> Iterator[tuple[Resolver, HttpClient]]:
+def asking(config: Config, retry: RetryPolicy) -> Iterator[Hub]:
     """The hub, for a command that has a question and ends. Raises `InvalidConfig`."""
     cancellation = Cancellation()
     http = HttpClient(http_settings(config, retry), cancellation)
     gcs = GcsClient(gcs_settings(config, retry), cancellation)
     try:
-        yield resolver(config, http, gcs), http
+        yield make_hub(config.hub, Means(http, gcs, form=config.form, extracted_dir=config.extracted_dir))
     finally:
         http.close()
         gcs.close()
@@ -40,35 +34,13 @@ def gcs_folder(config: Config, text: str) -> str:
 
     Raises `ModelNotFound` where the hub names no bucket, `InvalidHandle`, and what kept the hub from answering.
     """
-    with asking(config, RetryPolicy()) as (hub, _):
-        name = handle_on(hub.hub, text)
-        if name is None:
-            raise InvalidHandle(f"{text} is not a handle of {hub.hub}; --hub names another hub")
-        handle = parse_handle(name if is_versioned(name) else f"{name}/{hub.latest(name)}")
-        return hub.resolve(handle, Form.UNCOMPRESSED).url
-
-
-def resolver(config: Config, http: HttpClient, gcs: GcsClient) -> Resolver:
-    """Who knows where models are."""
-    asked: Resolver
-    if config.hub.startswith("gs://"):
-        gcs.load_credentials()  # of no use, they would be found so by the first reader
-        asked = GcsResolver(gcs, config.hub, config.form)
-    else:
-        asked = TfhubResolver(http, config.hub, config.form)
-    return OfflineResolver(asked) if config.offline else asked
-
-
-def document_fetcher(config: Config, http: HttpClient) -> Fetch | None:
-    """Asks for the hub's catalogue document; a bucket lists itself."""
-    if config.hub.startswith("gs://") or config.offline:
-        return None
-    return lambda etag: catalog_document.fetch(http, config.hub, etag=etag)
-
-
-def bundled_catalogue(config: Config) -> Callable[[], Catalog] | None:
-    """Reads the catalogue that comes with hubfs; None where there is a file, and for hubs that it is not of."""
-    return bundled.bundled_catalogue if config.catalog is None and bundled.is_public_hub(config.hub) else None
+    for own in config.each_hub().values():
+        with asking(own, RetryPolicy()) as hub:
+            found = hub.find(text)
+            if found is not None:
+                name, version = found
+                return hub.folder(ModelId(name, version or hub.alias(name)))
+    raise InvalidHandle(f"{text} is not a handle of {redacted(config.hub)}; --hub names another hub")
 
 
 def store_settings(config: Config, retry: RetryPolicy) -> ObjectStoreSettings:

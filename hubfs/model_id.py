@@ -1,6 +1,7 @@
 """Which model: the name and the version by which everything but its own hub knows it."""
 
 from dataclasses import dataclass
+from hashlib import blake2b
 
 
 @dataclass(frozen=True, order=True)
@@ -16,3 +17,8 @@ class ModelId:
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
+
+
+def model_name(hub: str, model: ModelId, identity: str) -> str:
+    """The model's name in the cache, of the hub whose name there is `hub`; another identity gives another name."""
+    return f"{hub}/{model}@{blake2b(identity.encode(), digest_size=6).hexdigest()}"

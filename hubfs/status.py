@@ -6,14 +6,14 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hubfs import __version__
 from hubfs.blobs.gcs.client import GcsClient
-from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.client import HttpClient, HttpStats
 from hubfs.blobs.http.url import redacted_text
 from hubfs.cache.block_cache import BlockCache
 from hubfs.errors import cut, printable
@@ -74,10 +74,10 @@ class Status:
         mountpoint: Path,
         binding: str,
         cache_dir: Path | None,
-        models: Models,
+        models: Mapping[str, Models],
         cache: BlockCache,
-        http: HttpClient,
-        buckets: GcsClient,
+        http: Sequence[HttpClient],
+        buckets: Sequence[GcsClient],
         problems: RecentProblems,
         restarts: int | None = None,
         unconfined_by: str | None = None,
@@ -104,14 +104,15 @@ class Status:
         `models` are those in trouble and those in use, `latest` the names whose `latest` was asked for, those first
         that may be old; of either at most a hundred. `model_counts` and `latest_counts` say of how many.
         """
-        census = self._models.census(_SHOWN)
-        asked = self._models.latest_asked()
-        stale = [latest for latest in asked if latest.error is not None]
-        told = [*stale, *(latest for latest in asked if latest.error is None)][:_SHOWN]
+        censuses = [models.census(_SHOWN) for models in self._models.values()]
+        shown = self._shown(censuses)[:_SHOWN]
+        asked = [(hub, latest) for hub, models in self._models.items() for latest in models.latest_asked()]
+        stale = [(hub, latest) for hub, latest in asked if latest.error is not None]
+        told = [*stale, *((hub, latest) for hub, latest in asked if latest.error is None)][:_SHOWN]
         return {
             "version": __version__,
             "mountpoint": str(self._mountpoint),
-            "hub": self._models.hub,
+            **self.hubs,
             "offline": self._offline,
             "pid": os.getpid(),
             "supervised": self._restarts is not None,
@@ -121,12 +122,12 @@ class Status:
             "cache_dir": None if self._cache_dir is None else str(self._cache_dir),
             "cache": {name: asdict(stats) for name, stats in self._cache.stats().items()},
             "lost_bytes": self._lost_bytes(),
-            "http": asdict(self._http.stats() + self._buckets.stats()),
+            "http": asdict(self._transfers()),
             "inflating_unconfined_by": self._unconfined_by,
-            "certificates_verified": self._http.settings.verify,
-            "models": [self._model(known) for known in census.shown],
-            "model_counts": _counts(census, len(census.shown)),
-            "latest": [_latest(latest) for latest in told],
+            "certificates_verified": all(client.settings.verify for client in self._http),
+            "models": [self._model(hub, known) for hub, known in shown],
+            "model_counts": _counts(censuses, len(shown)),
+            "latest": [_latest(hub, latest) for hub, latest in told],
             "latest_counts": {"asked": len(asked), "stale": len(stale), "shown": len(told)},
             "log_file": None if self._problems.log_file is None else str(self._problems.log_file),
             "log_problem": self._problems.without_log,
@@ -138,18 +139,35 @@ class Status:
 
         As many as make no more than `most_bytes` of JSON: those in trouble first, then those in use.
         """
-        census = self._models.census(most_bytes // _LEAST_BYTES, idle=True)
+        censuses = [models.census(most_bytes // _LEAST_BYTES, idle=True) for models in self._models.values()]
         models, left_bytes = [], most_bytes - _COUNTS_BYTES
-        for known in census.shown:
-            model = self._model(known)
+        for hub, known in self._shown(censuses):
+            model = self._model(hub, known)
             left_bytes -= len(json.dumps(model)) + 2
             if left_bytes < 0:
                 break
             models.append(model)
-        return {"models": models, "model_counts": _counts(census, len(models))}
+        return {"models": models, "model_counts": _counts(censuses, len(models))}
 
-    def _model(self, known: KnownModel) -> dict[str, Any]:
-        described: dict[str, Any] = {"handle": str(known.handle), "error": known.error}
+    @property
+    def hubs(self) -> dict[str, Any]:
+        """`hub`: the URL of the hub, null for several; `hubs`: their URLs by the directory that each is in."""
+        urls = {name: models.hub.url for name, models in self._models.items()}
+        return {"hub": urls.get(""), "hubs": urls}
+
+    def _transfers(self) -> HttpStats:
+        total = HttpStats(0, 0)
+        for stats in (*(http.stats() for http in self._http), *(bucket.stats() for bucket in self._buckets)):
+            total += stats
+        return total
+
+    def _shown(self, censuses: Sequence[Census]) -> list[tuple[str, KnownModel]]:
+        """The models to tell of, with the directory of their hub: those in trouble first, of every hub some."""
+        told = [(hub, known) for hub, census in zip(self._models, censuses, strict=True) for known in census.shown]
+        return sorted(told, key=lambda one: one[1].error is None)
+
+    def _model(self, hub: str, known: KnownModel) -> dict[str, Any]:
+        described: dict[str, Any] = {"handle": _below(hub, str(known.handle)), "error": known.error}
         if known.trouble is not None:
             described["trouble"] = _trouble(known.trouble)
         if known.source is not None:
@@ -167,8 +185,18 @@ class Status:
         return described
 
 
-def _counts(census: Census, shown: int) -> dict[str, int]:
-    return {"found": census.found, "in_use": census.in_use, "in_trouble": census.in_trouble, "shown": shown}
+def _below(hub: str, name: str) -> str:
+    """The path of a model below the mount point."""
+    return f"{hub}/{name}" if hub else name
+
+
+def _counts(censuses: Sequence[Census], shown: int) -> dict[str, int]:
+    return {
+        "found": sum(census.found for census in censuses),
+        "in_use": sum(census.in_use for census in censuses),
+        "in_trouble": sum(census.in_trouble for census in censuses),
+        "shown": shown,
+    }
 
 
 def _trouble(trouble: Trouble) -> dict[str, Any]:
@@ -183,9 +211,9 @@ def _trouble(trouble: Trouble) -> dict[str, Any]:
     }
 
 
-def _latest(latest: Latest) -> dict[str, Any]:
+def _latest(hub: str, latest: Latest) -> dict[str, Any]:
     return {
-        "name": latest.name,
+        "name": _below(hub, latest.name),
         "version": latest.version,
         "asked_at": _utc(latest.asked_at_s),
         "stale": latest.error is not None,

@@ -1,7 +1,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -16,11 +16,10 @@ from hubfs.cache.memory import MemoryTier
 from hubfs.catalogue.handle import parse_handle
 from hubfs.commands.status_text import as_text
 from hubfs.errors import Unavailable
-from hubfs.hubs.resolver import Form
 from hubfs.models.answers import Latest
 from hubfs.models.models import Census, KnownModel, Models
 from hubfs.models.troubles import Trouble
-from hubfs.sources.source import Extent, Source
+from hubfs.sources.source import Extent, Form, Source
 from hubfs.status import RecentProblems, Status
 from tests.support.http_clients import http_client
 
@@ -63,6 +62,11 @@ def problems() -> Iterator[RecentProblems]:
     logger.removeHandler(problems)
 
 
+def models_of(url: str, census: Callable[..., Census]) -> Models:
+    told = SimpleNamespace(hub=SimpleNamespace(url=url), census=census, latest_asked=lambda: [LATEST])
+    return cast("Models", told)
+
+
 @pytest.fixture
 def status(http: HttpClient, known: list[KnownModel], problems: RecentProblems) -> Status:
     def census(most: int, *, idle: bool = False) -> Census:
@@ -75,10 +79,10 @@ def status(http: HttpClient, known: list[KnownModel], problems: RecentProblems) 
         mountpoint=Path("/mnt/hub"),
         binding="mfusepy on libfuse3.so.3",
         cache_dir=None,
-        models=cast("Models", SimpleNamespace(hub="https://hub", census=census, latest_asked=lambda: [LATEST])),
+        models={"": models_of("https://hub", census)},
         cache=cache,
-        http=http,
-        buckets=cast("GcsClient", SimpleNamespace(stats=lambda: HttpStats(requests=3, bytes_received=700))),
+        http=[http],
+        buckets=[cast("GcsClient", SimpleNamespace(stats=lambda: HttpStats(requests=3, bytes_received=700)))],
         problems=problems,
     )
 

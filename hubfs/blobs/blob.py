@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
+from hubfs.blobs.stamp import Stamp
+
 
 @runtime_checkable
 class Blob(Protocol):
@@ -60,6 +62,16 @@ class ByteStream(Protocol):
     @property
     def size_bytes(self) -> int | None:
         """How many bytes there are, if the origin says so."""
+        ...
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the identity is a validator of the origin: else nobody can say later which bytes they were."""
+        ...
+
+    @property
+    def stamp(self) -> Stamp:
+        """When the bytes were made, as far as the origin tells."""
         ...
 
     def chunks(self) -> Iterator[bytes]:

@@ -1,12 +1,32 @@
-"""Holds a blob against the crc32c that its store announced, whatever the order its blocks are read in."""
+"""Holds a blob against the checksum that its store announced, whatever the order its blocks are read in."""
 
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.crc32c import contribution, crc32c
 from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.errors import Damaged
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What a store announces of the bytes of a whole file: `algorithm` (`crc32c`), and `value` in hexadecimal.
+
+    Raises `ValueError` for an algorithm that hubfs does not know, and for a value that the algorithm cannot give.
+    """
+
+    algorithm: str
+    value: str
+
+    def __post_init__(self) -> None:
+        if self.algorithm != "crc32c" or not 0 <= int(self.value, 16) < 1 << 32:
+            raise ValueError(f"{self.algorithm} {self.value!r} is no checksum that can be verified")
+
+    def verified(self, blob: Blob, block_size_bytes: int) -> Blob:
+        """`blob`, whose blocks of `block_size_bytes` are verified together as soon as all of them were read."""
+        return ChecksummedBlob(blob, int(self.value, 16), block_size_bytes)
 
 
 class ChecksummedBlob(WrappedBlob):

@@ -1,7 +1,7 @@
 """What a path is, by its grammar and the catalogue: no I/O."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from typing import Protocol
 
 from hubfs.catalogue.catalogue import Catalog
 from hubfs.catalogue.handle import (
@@ -10,14 +10,25 @@ from hubfs.catalogue.handle import (
     Kind,
     is_name,
     is_name_segment,
+    is_typed,
+    is_version,
     kind_of,
     possible_models,
 )
+from hubfs.catalogue.place import (
+    Alias,
+    Ambiguous,
+    Folder,
+    InModel,
+    Link,
+    Links,
+    NotInCatalogue,
+    Place,
+    Settled,
+    Shown,
+    Text,
+)
 from hubfs.errors import EntryNotFound, InvalidHandle
-from hubfs.model_id import ModelId
-
-CONTROL = ".hubfs"
-"""The directory of control files in the root; no publisher can have this name."""
 
 LATEST = "latest"
 """The name, beside versions, of the symlink to the newest."""
@@ -28,85 +39,9 @@ README = "README.md"
 _MODEL_FILES = {Kind.LITE: "model.tflite", Kind.CORAL: "model.tflite", Kind.TFJS: "model.json"}
 
 
-@dataclass(frozen=True)
-class Folder:
-    """A directory above models: it could lead to one, whether or not anything is known below."""
-
-    segments: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class InModel:
-    """A model root (`inner` empty) or what is in it. The model may turn out not to exist."""
-
-    handle: ModelId
-    inner: str
-
-
-@dataclass(frozen=True)
-class Latest:
-    """The symlink `latest` of the model `name`."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Readme:
-    """The documentation of the model `name`."""
-
-    name: str
-    text: bytes
-
-
-@dataclass(frozen=True)
-class Collection:
-    """A directory of a collection, or above some: symlinks by name, and the names of directories below."""
-
-    links: dict[str, str]
-    folders: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class CollectionLink:
-    """A symlink to a model of a collection."""
-
-    target: str
-
-
-@dataclass(frozen=True)
-class Control:
-    """The directory of control files, or something below it."""
-
-    segments: tuple[str, ...]
-
-
-Settled = Folder | InModel | Latest | Readme | Collection | CollectionLink | Control
-
-
-@dataclass(frozen=True)
-class Ambiguous:
-    """A typed path with numbers in it, of which the catalogue does not know: at most one candidate is a model.
-
-    `otherwise`: what the path is if none is; None if it does not exist then.
-    """
-
-    segments: tuple[str, ...]
-    candidates: tuple[InModel, ...]
-    otherwise: Settled | None
-
-
-Place = Settled | Ambiguous
-
-
-class NotInCatalogue(EntryNotFound):
-    """The catalogue, which alone could know of such a path, does not have it."""
-
-
 def place_of(path: str, catalog: Catalog) -> Place:
     """What `path` (absolute, as FUSE gives it) is. Raises `EntryNotFound` for what cannot exist, `NotInCatalogue`."""
     segments = tuple(segment for segment in path.split("/") if segment)
-    if segments[:1] == (CONTROL,):
-        return Control(segments[1:])
     if segments[1:2] == (COLLECTION,):
         return _in_collections(segments, catalog)
     try:
@@ -142,13 +77,57 @@ def _above_models(segments: tuple[str, ...], catalog: Catalog) -> Settled:
         return Folder(segments)
     name = "/".join(segments[:-1])
     if segments[-1] == LATEST:
-        return Latest(name)
+        return Alias(name)
     if segments[-1] == README:
         text = catalog.documentation(name)
         if text is None:
             raise NotInCatalogue(f"the catalogue has no documentation of {name}")
-        return Readme(name, text)
+        return Text(text)
     return Folder(segments)
+
+
+class Known(Protocol):
+    """What is known of the names of a hub, for its listings. The last two may ask the hub."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalogue of the hub, as of now."""
+        ...
+
+    def known_children(self, folder: str) -> Collection[str]:
+        """The names directly below `folder` that lead to models which were found or are cached."""
+        ...
+
+    def known_versions(self, name: str) -> Collection[str]:
+        """The versions of `name` that were found or are cached."""
+        ...
+
+    def children(self, folder: str) -> Sequence[str] | None:
+        """The names directly below `folder` that the hub lists; None where it lists nothing."""
+        ...
+
+    def versions(self, name: str) -> Sequence[str]:
+        """The versions of `name` that the hub is known to have."""
+        ...
+
+
+def names_in(segments: tuple[str, ...], known: Known) -> Shown:
+    """The names in the directory `segments` above models."""
+    catalog = known.catalog
+    folder = "/".join(segments)
+    listed = known.children(folder)
+    names = {*known.known_children(folder), *catalog.children(segments), *(listed or ())}
+    cached = known.known_versions(folder)
+    versions = {*catalog.versions(folder), *cached}
+    if is_name(segments):
+        if listed is not None and not is_typed(segments):
+            versions.update(filter(is_version, listed))
+        elif listed is not None or not catalog.children(segments) or (cached and not catalog.lists_all):
+            # The catalogue does not know; or it is a snapshot of a model in use, of which a server may wait for the
+            # next version; and of numbers below a typed name, a listing does not tell versions.
+            versions.update(known.versions(folder))
+    documented = catalog.documentation(folder) is not None
+    return Shown(names | versions, [LATEST] if versions else [], [README] if documented else [])
 
 
 def _in_collections(segments: tuple[str, ...], catalog: Catalog) -> Settled:
@@ -158,12 +137,12 @@ def _in_collections(segments: tuple[str, ...], catalog: Catalog) -> Settled:
     members = catalog.collection(path)
     folders = tuple(catalog.children(segments))
     if members is not None or folders:
-        return Collection(_links(segments, members or ()), folders)
+        return Links(_links(segments, members or ()), folders)
     members = catalog.collection("/".join(segments[:-1]))
     target = _links(segments[:-1], members or ()).get(segments[-1])
     if target is None:
         raise NotInCatalogue(f"the catalogue has no {path}")
-    return CollectionLink(target)
+    return Link(target)
 
 
 def _links(collection: tuple[str, ...], members: Sequence[str]) -> dict[str, str]:

@@ -3,8 +3,8 @@
 import contextlib
 import errno
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hubfs.catalogue.handle import handle_on, is_versioned
@@ -28,7 +28,12 @@ def below_a_mount(text: str) -> Path:
     """
     # Another user's are not even asked whether they are there: any number may be silent.
     found = mount_table.of_each(lambda where: _look(where) if mount_table.is_believed(where) else _Found(where))
-    asked = [(one.where, name) for one in found if one.hub and (name := handle_on(one.hub, text)) is not None]
+    asked = [
+        (one.where / directory, name)
+        for one in found
+        for directory, url in one.hubs.items()
+        if (name := handle_on(url, text)) is not None
+    ]
     untold = [one.reason for one in found if one.reason]
     if not asked:
         raise _not_mounted(text, found, untold)
@@ -56,10 +61,10 @@ def below_a_mount(text: str) -> Path:
 
 @dataclass(frozen=True)
 class _Found:
-    """A mount: its hub's URL, or why that cannot be told. Neither, for another user's."""
+    """A mount: the URLs of its hubs by directory, or why they cannot be told. Neither, for another user's."""
 
     where: Path
-    hub: str = ""
+    hubs: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
 
 
@@ -68,10 +73,11 @@ def _look(where: Path) -> _Found:
         state, said = mount_table.state_of(where, mount_table.ABOUT)
     except MountFailed:  # unmounted just now
         return _Found(where)
-    hub = (said or {}).get("hub")
+    said = said or {}
+    hubs = said.get("hubs", {"": said.get("hub")})
     match state:
-        case State.ALIVE if isinstance(hub, str):
-            return _Found(where, hub)
+        case State.ALIVE if isinstance(hubs, dict) and all(isinstance(url, str) for url in hubs.values()):
+            return _Found(where, hubs)
         case State.DEAD:
             return _Found(where, reason=f"the daemon of {where} is gone; `hubfs mount {where}` mounts it again")
         case State.SILENT:
@@ -82,7 +88,7 @@ def _look(where: Path) -> _Found:
 
 
 def _not_mounted(text: str, found: Sequence[_Found], untold: Sequence[str]) -> HubfsError:
-    others = any(one.hub for one in found)
+    others = any(one.hubs for one in found)
     if untold:  # it may be there
         so_far = f"The hub of {text} is not mounted" if others else f"{text} was not found"
         return Unavailable(f"{so_far}; but {'; '.join(untold)}")

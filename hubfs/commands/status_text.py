@@ -40,7 +40,8 @@ def _as_text(status: Mapping[str, Any]) -> str:
         daemon += f", supervised, restarted {status['restarts']} times"
     if status["offline"]:
         daemon += ", offline"
-    lines = [f"{status['mountpoint']}: {status['hub']} ({daemon})"]
+    hubs = [url if not name else f"{name}={url}" for name, url in status["hubs"].items()]
+    lines = [f"{status['mountpoint']}: {' '.join(hubs)} ({daemon})"]
     lines += [f"  {warning}" for warning in _warnings(status)]
     asked = status["http"]
     lines.append(f"  network: {asked['requests']} requests, {_mib(asked['bytes_received'])} MiB received")

@@ -66,7 +66,7 @@ def run(config: Config, mountpoint: Path, on_ready: Callable[[], None], *, resta
             on_ready()
             done.get()
         server.stop()
-        _log.info("%s is unmounted from %s", redacted(config.hub), mountpoint)
+        _log.info("%s is unmounted from %s", _hubs(config), mountpoint)
         # Not an ordinary exit: that would wait for threads that ask for a name or a connection, which cannot be given
         # up, and takes the interpreter apart for longer than all the rest takes on a busy machine.
         logging.shutdown()
@@ -94,8 +94,12 @@ def _serving(
         except BaseException:
             server.stop()
             raise
-    _log.info("%s is mounted at %s (%s)", redacted(config.hub), mountpoint, binding.description)
+    _log.info("%s is mounted at %s (%s)", _hubs(config), mountpoint, binding.description)
     return server
+
+
+def _hubs(config: Config) -> str:
+    return ", ".join(redacted(own.hub) for own in config.each_hub().values())
 
 
 def _unconfined_by(config: Config) -> str | None:

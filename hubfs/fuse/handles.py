@@ -6,7 +6,7 @@ from itertools import count
 from cachetools import LRUCache
 
 from hubfs.errors import Stale
-from hubfs.tree.virtual_tree import OpenFile
+from hubfs.tree.hub_tree import OpenFile
 
 _REMEMBERED_PATHS = 100_000
 

@@ -145,9 +145,13 @@ def _place_of_hub(url: str) -> _Place:
 
 
 def _own_place(mountpoint: Path) -> list[_Place]:
-    """Of the hub that is mounted, if it has a URL. Raises `NotMounted`."""
+    """The hub that is mounted at `mountpoint`, or in it as one of several, if it has a URL. Raises `NotMounted`."""
     try:
-        place = _place(str(json.loads((mountpoint / _ABOUT).read_bytes())["hub"]))
+        try:
+            url = json.loads((mountpoint / _ABOUT).read_bytes())["hub"]
+        except FileNotFoundError:
+            url = json.loads((mountpoint.parent / _ABOUT).read_bytes())["hubs"][mountpoint.name]
+        place = _place(str(url))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _not_mounted(mountpoint) from error
     return [] if place is None else [place]

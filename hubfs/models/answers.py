@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from hubfs.cache.disk.latest import LastAnswer, LatestStore
-from hubfs.catalogue.handle import parse_handle
-from hubfs.errors import Cancelled, HubfsError, InvalidHandle, ModelNotFound
-from hubfs.hubs.resolver import Resolver
+from hubfs.errors import Cancelled, HubfsError, InvalidHandle, ModelNotFound, NotCached
+from hubfs.hubs.hub import Hub
 from hubfs.models.reachability import OutOfReach, Reachability
 from hubfs.waiting import Cancellation, Remembered
 
@@ -52,8 +51,32 @@ class Latest:
     stale_since_s: float | None = None
 
 
+class Unasked:
+    """The hub `asked` as `--offline` has it: of what may change, nothing is known but what is cached."""
+
+    lists = False
+
+    def __init__(self, asked: Hub) -> None:
+        self.url = asked.url
+        self.newest, self.parse = asked.newest, asked.parse
+
+    def alias(self, name: str) -> str:
+        """Raises `NotCached`."""
+        raise NotCached(
+            f"hubfs is mounted with --offline and asks nobody which version of {self.url}/{name} is the latest"
+        )
+
+    def versions(self, name: str) -> Sequence[str]:  # noqa: ARG002 - the signature of `Hub`
+        """None that the cache does not know."""
+        return ()
+
+    def children(self, folder: str) -> Sequence[str]:  # noqa: ARG002 - the signature of `Hub`
+        """None that the cache does not know."""
+        return ()
+
+
 class ChangingAnswers:
-    """Asks `resolver` at most once at a time and once in `ttl_s`; see `Models` for the questions.
+    """Asks `hub` at most once at a time and once in `ttl_s`: the latest version of a name, versions, listings.
 
     `known` gives the versions of a name that are there without asking, `found` is told of those that the hub has.
     Whoever can be served without the hub waits for it only as `reachability` says.
@@ -63,7 +86,7 @@ class ChangingAnswers:
 
     def __init__(
         self,
-        resolver: Resolver,
+        hub: Hub | Unasked,
         *,
         reachability: Reachability,
         store: LatestStore,
@@ -74,7 +97,7 @@ class ChangingAnswers:
         timer: Callable[[], float],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._resolver = resolver
+        self._hub = hub
         self._reachability = reachability
         self._store = store
         self._known = known
@@ -103,14 +126,14 @@ class ChangingAnswers:
         """
         last = self._last_answer(name)
         known = self._known(name)
-        spare = _spare(last, known or catalogued)
+        spare = self._spare(last, known or catalogued)
         try:
             version = self._versions.get(name, lambda: self._ask_latest(name, known, spare=spare is not None))
         except Cancelled:
             raise
         except HubfsError as error:
             if isinstance(error, ModelNotFound):  # the hub takes back what the catalogue says
-                spare = _spare(last, known)
+                spare = self._spare(last, known)
             if spare is None:
                 raise
             self._is_stale(name, spare, last, error)
@@ -127,23 +150,27 @@ class ChangingAnswers:
             given = self._latest.get(name)
         if given is not None:
             return given.version
-        return _spare(self._last_answer(name), {*self._known(name), *catalogued})
+        return self._spare(self._last_answer(name), {*self._known(name), *catalogued})
+
+    def _spare(self, last: LastAnswer | None, known: Collection[str]) -> str | None:
+        """Where `latest` leads without the hub. Its last answer is of use only if it is here, or if nothing else is."""
+        if last is not None and (last.version in known or not known):
+            return last.version
+        return self._hub.newest(known) if known else None
 
     def _ask_latest(self, name: str, known: Collection[str], *, spare: bool) -> str:
         question = f"latest {name}"
         try:
             if spare:
-                version = self._reachability.ask(
-                    question, lambda: self._resolver.latest(name), self._settings.patience_s
-                )
+                version = self._reachability.ask(question, lambda: self._hub.alias(name), self._settings.patience_s)
             else:
                 with self._reachability.watching(question):
-                    version = self._resolver.latest(name)
+                    version = self._hub.alias(name)
         except ModelNotFound:
             versions = self.versions(name)
             if not versions:
                 raise
-            version = max([*known, *versions], key=int)
+            version = self._hub.newest([*known, *versions])
         self._found(name, [version])
         self._keep(name, LastAnswer(version, self._clock()))
         return version
@@ -162,10 +189,11 @@ class ChangingAnswers:
             if name in self._last:
                 return self._last[name]
         last = self._store.load(name)
-        try:
-            parse_handle(f"{name}/{last.version if last else 0}")
-        except InvalidHandle:  # whoever wrote that
-            last = None
+        if last is not None:
+            try:
+                self._hub.parse(f"{name}/{last.version}")
+            except InvalidHandle:  # the file is another program's
+                last = None
         with self._lock:
             return self._last.setdefault(name, last)
 
@@ -199,7 +227,7 @@ class ChangingAnswers:
         """The versions of `name` that the hub is known to have; none where it cannot be asked."""
 
         def ask() -> Sequence[str]:
-            found = tuple(self._resolver.versions(name))
+            found = tuple(self._hub.versions(name))
             self._found(name, found)
             return found
 
@@ -210,9 +238,9 @@ class ChangingAnswers:
 
         A hub without listings is not asked: its answer would take no request, and tell that a hub which hangs answers.
         """
-        if not self._resolver.lists:
+        if not self._hub.lists:
             return None
-        return self._listing("children", folder, lambda: self._resolver.children(folder))
+        return self._listing("children", folder, lambda: self._hub.children(folder))
 
     def _listing(self, question: str, folder: str, ask: Callable[[], Sequence[str]]) -> Sequence[str] | None:
         """The hub's listing, else the last one; None if there is none."""
@@ -227,12 +255,5 @@ class ChangingAnswers:
             raise
         except HubfsError as error:
             level = logging.DEBUG if isinstance(error, OutOfReach) else logging.WARNING
-            _log.log(level, "The %s of %s are not known: %s", question, folder or self._resolver.hub, error)
+            _log.log(level, "The %s of %s are not known: %s", question, folder or self._hub.url, error)
             return self._listings.last(place)
-
-
-def _spare(last: LastAnswer | None, known: Collection[str]) -> str | None:
-    """Where `latest` leads without the hub. Of its last answer only what is here is of use, unless nothing else is."""
-    if last is not None and (last.version in known or not known):
-        return last.version
-    return max(known, key=int, default=None)

@@ -4,7 +4,6 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable
 
-from hubfs.catalogue.handle import parse_handle
 from hubfs.catalogue.names import NamesByFolder
 from hubfs.errors import InvalidHandle
 from hubfs.model_id import ModelId
@@ -14,14 +13,15 @@ from hubfs.waiting import Cancellation, Remembered
 class KnownHandles:
     """The handles that exist for sure. Asks no hub; `on_disk` gives those that are cached, and is asked now and then.
 
-    `ttl_s`: for how long its answer holds; `timeout_s` bounds the wait for another reader who is asking it. `_lock`
-    guards `_found`, `_names` and `_names_on_disk`; it is not held while `on_disk` is asked, and is taken
-    last.
+    `parse` reads a handle, or raises `InvalidHandle`. `ttl_s`: for how long an answer of `on_disk` holds; `timeout_s`
+    bounds the wait for another reader that is asking. `_lock` guards `_found`, `_names` and
+    `_names_on_disk`; it is not held while `on_disk` is asked, and is taken last.
     """
 
     def __init__(
         self,
         on_disk: Callable[[], Iterable[str]],
+        parse: Callable[[str], ModelId],
         cancellation: Cancellation,
         *,
         ttl_s: float,
@@ -29,6 +29,7 @@ class KnownHandles:
         timer: Callable[[], float],
     ) -> None:
         self._read_disk = on_disk
+        self._parse = parse
         self._on_disk: Remembered[str, list[ModelId]] = Remembered(
             cancellation, ttl_s=ttl_s, timeout_s=timeout_s, timer=timer
         )
@@ -76,7 +77,7 @@ class KnownHandles:
         cached = []
         for text in self._read_disk():
             with contextlib.suppress(InvalidHandle):  # somebody else's folder in the cache directory
-                cached.append(parse_handle(text))
+                cached.append(self._parse(text))
         return cached
 
     def _by_name(self, on_disk: list[ModelId]) -> NamesByFolder:

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -12,17 +12,16 @@ from cachetools import TTLCache
 from hubfs.cache.block_cache import Release
 from hubfs.cache.disk.indexes import Index
 from hubfs.cache.disk.latest import LatestStore
-from hubfs.catalogue.handle import parse_handle
-from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, ModelNotFound, NotFound
-from hubfs.hubs.resolver import Form, Resolver
+from hubfs.errors import Cancelled, Damaged, HubfsError, ModelNotFound, NotCached
+from hubfs.hubs.hub import Hub
 from hubfs.model_id import ModelId
-from hubfs.models.answers import AnswersSettings, ChangingAnswers, Latest
+from hubfs.models.answers import AnswersSettings, ChangingAnswers, Latest, Unasked
 from hubfs.models.known_handles import KnownHandles
 from hubfs.models.reachability import Reachability
 from hubfs.models.troubles import Trouble, Troubles
 from hubfs.models.uses import Uses
-from hubfs.sources.naming import hub_label
-from hubfs.sources.source import Loader, Opener, Source
+from hubfs.sources.kit import Kit
+from hubfs.sources.source import Source
 from hubfs.waiting import Cancellation, SingleFlight
 
 _log = logging.getLogger(__name__)
@@ -42,8 +41,7 @@ class ModelsSettings:
     damaged before it is fetched anew. `timeout_s` bounds the wait for another reader who is finding the same model.
     `latest_ttl_s`: for how long an unversioned name stands for the same version, and a hub's listing holds.
     `patience_s` and `listing_patience_s`: see `AnswersSettings`. `rest_s`: how long a hub that does not answer is left
-    alone, by those who can be served without it. `fall_back`: whether the archive is asked for where the bucket that
-    the hub names cannot be read.
+    alone, by those who can be served without it. `offline`: whether the hub is asked for nothing at all.
     """
 
     negative_ttl_s: float = 10.0
@@ -53,7 +51,7 @@ class ModelsSettings:
     patience_s: float = AnswersSettings.patience_s
     listing_patience_s: float = AnswersSettings.listing_patience_s
     rest_s: float = 10.0
-    fall_back: bool = True
+    offline: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,13 +90,11 @@ class Models:
 
     def __init__(
         self,
-        resolver: Resolver,
+        hub: Hub,
+        kit: Kit,
         *,
-        openers: Mapping[Form, Opener],
-        loaders: Mapping[Form, Loader],
         load_index: Callable[[str], Index | None],
         known_on_disk: Callable[[str], Iterator[str]],
-        load_extracted: Callable[[ModelId], Source | None] = lambda _: None,
         cancellation: Cancellation,
         settings: ModelsSettings,
         troubles: Troubles | None = None,
@@ -106,16 +102,15 @@ class Models:
         latest_answers: LatestStore | None = None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._resolver = resolver
-        self._openers = openers
-        self._loaders = loaders
+        self._hub = hub
+        self._kit = kit
         self._load_index = load_index
-        self._load_extracted = load_extracted
         self._settings = settings
         self._timer = timer
         self._finding: SingleFlight[ModelId, Source] = SingleFlight(cancellation, settings.timeout_s)
         self._known = KnownHandles(
-            lambda: known_on_disk(hub_label(self._resolver.cached_as)),
+            lambda: known_on_disk(hub.label),
+            hub.parse,
             cancellation,
             ttl_s=settings.latest_ttl_s,
             timeout_s=settings.timeout_s,
@@ -128,11 +123,9 @@ class Models:
         self._unreachable: TTLCache[ModelId, HubfsError] = TTLCache(_UNREACHABLE_KEPT, _SHARED_S, timer)
         self._troubles = troubles or Troubles()
         self._uses = Uses(timer)
-        self._reachability = reachability or Reachability(
-            resolver.hub, cancellation, rest_s=settings.rest_s, timer=timer
-        )
+        self._reachability = reachability or Reachability(hub.url, cancellation, rest_s=settings.rest_s, timer=timer)
         self._answers = ChangingAnswers(
-            resolver,
+            Unasked(hub) if settings.offline else hub,
             reachability=self._reachability,
             store=latest_answers or LatestStore(None, ""),
             known=self.known_versions,
@@ -145,9 +138,9 @@ class Models:
         )
 
     @property
-    def hub(self) -> str:
-        """The hub's URL."""
-        return self._resolver.hub
+    def hub(self) -> Hub:
+        """The hub whose models these are."""
+        return self._hub
 
     def get(self, handle: ModelId) -> Source:
         """The model's source, which may be a failed one (its methods say why).
@@ -193,7 +186,7 @@ class Models:
         if source is not None:
             return source
         try:
-            source = self._load(handle) or self._load_extracted(handle) or self._open(handle)
+            source = self._load(handle) or self._hub.local(handle) or self._open(handle)
         except ModelNotFound as error:
             with self._lock:
                 self._missing[handle] = error
@@ -212,30 +205,23 @@ class Models:
         return source
 
     def _load(self, handle: ModelId) -> Source | None:
-        index = self._load_index(f"{hub_label(self._resolver.cached_as)}/{handle}")
+        index = self._load_index(f"{self._hub.label}/{handle}")
         if index is None:
             return None
         try:
-            return self._loaders[Form(index["form"])](handle, index)
+            return self._hub.load(handle, index, self._kit)
         except (Damaged, KeyError, ValueError) as error:
             _log.warning("The cache's index of %s is left aside: %s", handle, error)
             return None
 
     def _open(self, handle: ModelId) -> Source:
+        if self._settings.offline:
+            raise NotCached(
+                f"{self._hub.url}/{handle} is not cached, and hubfs is mounted with --offline and asks nobody: read it "
+                "once on a mount without --offline"
+            )
         with self._reachability.watching(f"model {handle}"):
-            location = self._resolver.resolve(handle)
-        try:
-            return self._openers[location.form](handle, location)
-        except (NotFound, AccessDenied) as refused:
-            if location.form is Form.COMPRESSED or not self._settings.fall_back:
-                raise
-            # The hub names a bucket that does not let us in (or is gone): the archive may still be there.
-            _log.warning("%s: %s; asking for the compressed form", handle, refused)
-            try:
-                location = self._resolver.resolve(handle, Form.COMPRESSED)
-            except NotFound:
-                raise refused from None
-            return self._openers[location.form](handle, location)
+            return self._hub.open(handle, self._kit)
 
     def latest(self, name: str, catalogued: Collection[str] = ()) -> str:
         """The version that `name` (`google/spice`) stands for.
@@ -274,7 +260,7 @@ class Models:
         """The hub says that they exist: "no such model" of a moment ago holds no longer."""
         with self._lock:
             for version in versions:
-                self._missing.pop(parse_handle(f"{name}/{version}"), None)
+                self._missing.pop(ModelId(name, version), None)
 
     def found(self, handle: ModelId) -> bool:
         """Whether the model was found since the start. Looks at memory only."""
@@ -283,7 +269,7 @@ class Models:
 
     def has(self, handle: ModelId) -> bool:
         """Whether the model was found since the start, or is cached. Asks no hub."""
-        return self.found(handle) or self._load_index(f"{hub_label(self._resolver.cached_as)}/{handle}") is not None
+        return self.found(handle) or self._load_index(f"{self._hub.label}/{handle}") is not None
 
     def trouble(self, handle: ModelId) -> Trouble | None:
         """Why the model, or some of it, cannot be read at present, if so."""
@@ -311,7 +297,7 @@ class Models:
         with self._lock:
             sources = dict(self._sources)
         troubled = {handle for handle, source in sources.items() if source.failure is not None}
-        troubled.update(map(parse_handle, self._troubles.handles()))
+        troubled.update(map(self._hub.parse, self._troubles.handles()))
         streaming = (handle for handle, source in sources.items() if source.streams)
         used = [handle for handle in dict.fromkeys((*streaming, *self._uses.current())) if handle in sources]
         told = dict.fromkeys((*sorted(troubled), *used, *(sorted(sources) if idle else ())))

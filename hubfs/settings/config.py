@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import platformdirs
 from hubfs.blobs.http.url import without_secrets
 from hubfs.errors import InvalidConfig
 from hubfs.fuse.mounting import FuseLibrary
-from hubfs.hubs.resolver import Form
+from hubfs.hubs.registry import DEFAULT_HUB
 from hubfs.memory_budget import available_memory_bytes
 from hubfs.settings.values import (
     MOST_WORKERS,
@@ -26,7 +26,7 @@ from hubfs.settings.values import (
     parse_form,
     parse_fuse_library,
     parse_headers,
-    parse_hub,
+    parse_hubs,
     parse_level,
     parse_memory_size,
     parse_options,
@@ -37,13 +37,18 @@ from hubfs.settings.values import (
     parse_token,
     parse_workers,
 )
+from hubfs.sources.source import Form
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-DEFAULT_HUB = "https://tfhub.dev"
+_OWN = ("format", "catalog", "token", "headers", "gcs_token", "gcs_endpoint")
+"""Settings of a section `[hub.NAME]` of the config file: they are of this hub alone, as its `url` is."""
+
+_OF_ONE_HUB = ("catalog", "token", "headers")
+"""Settings that no two hubs share: what is said of one must not be sent to, nor believed of, another."""
 
 
 def of_user(path: Path) -> Path:
@@ -66,6 +71,7 @@ class Config:
     """Everything that a mount needs to know; see `SETTINGS` for where each value comes from."""
 
     hub: str = field(default=DEFAULT_HUB, repr=False)  # it may hold credentials
+    hubs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)  # of several: what differs, by name
     form: Form | None = None  # None: uncompressed if the hub offers it, else compressed
     cache_dir: Path | None = field(
         default_factory=lambda: of_user(platformdirs.user_cache_path("hubfs"))
@@ -96,6 +102,10 @@ class Config:
     gcs_endpoint_url: str | None = None
     fuse_library: FuseLibrary = FuseLibrary.AUTO
     warnings: tuple[str, ...] = ()  # what is wrong with where the values came from
+
+    def each_hub(self) -> "Mapping[str, Config]":
+        """The config of each hub by the directory that it is in; a hub that is the root itself has an empty name."""
+        return {name: replace(self, hubs={}, **own) for name, own in self.hubs.items()} or {"": self}
 
 
 def default_memory_size_bytes(available_bytes: int) -> int:
@@ -135,7 +145,7 @@ def _no_certificates(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a
 
 
 SETTINGS = (
-    Setting("hub", "hub", parse_hub, ("HUBFS_HUB",)),
+    Setting("hub", "hub", parse_hubs, ("HUBFS_HUB",)),
     Setting("format", "form", parse_form, ("HUBFS_FORMAT", "TFHUB_MODEL_LOAD_FORMAT")),
     Setting("cache_dir", "cache_dir", parse_path, ("HUBFS_CACHE_DIR", "TFHUB_CACHE_DIR"), _is_local),
     Setting("cache_dir", "shared_cache_url", str, ("HUBFS_CACHE_DIR", "TFHUB_CACHE_DIR"), _is_url),
@@ -179,23 +189,48 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
     values: dict[str, Any] = {"warnings": tuple(_exposed(file, table))}
     for setting in SETTINGS:
         for origin, value in _candidates(setting, flags, environment, table):
-            try:
-                values[setting.field] = setting.parse(value)
-            except (ValueError, TypeError) as error:
-                raise InvalidConfig(f"{origin}{_shown(setting, value)} cannot be used: {error}") from None
+            values[setting.field] = _parsed(setting, origin, value)
             break
+    values |= _of_hubs(values.pop("hub", None), values, table)
     if _no_disk_cache(flags, environment, table):
         values["cache_dir"] = None
     return Config(**values)
 
 
+def _parsed(setting: Setting, origin: str, value: object) -> Any:
+    try:
+        return setting.parse(value)
+    except (ValueError, TypeError) as error:
+        raise InvalidConfig(f"{origin}{_shown(setting, value)} cannot be used: {error}") from None
+
+
+def _of_hubs(urls: Mapping[str, str] | None, values: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields `hub` and `hubs` for the hubs of these names (an empty one: the root); no field for None."""
+    if urls is None or "" in urls:
+        return {} if urls is None else {"hub": urls[""]}
+    of_one = [setting for setting in SETTINGS if setting.name in _OF_ONE_HUB and setting.field in values]
+    if of_one:
+        raise InvalidConfig(
+            f"With several hubs, {of_one[0].name} is one hub's: say it in the section [hub.NAME] of the config file"
+        )
+    sections = table["hub"] if isinstance(table.get("hub"), Mapping) else {}
+    return {"hubs": {name: {"hub": url, **_own(name, sections.get(name, {}))} for name, url in urls.items()}}
+
+
+def _own(name: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    """What a section says of its hub, by the fields of `Config`: nobody else's token is its."""
+    if unknown := section.keys() - {*_OWN, "url"}:
+        raise InvalidConfig(f"[hub.{name}] in the config file has unknown settings: {', '.join(sorted(unknown))}")
+    return {
+        setting.field: _parsed(setting, f"{setting.name!r} of [hub.{name}] in the config file", section[setting.name])
+        for setting in SETTINGS
+        if setting.name in _OWN and setting.name in section
+    }
+
+
 def _exposed(file: Path, table: Mapping[str, Any]) -> Iterator[str]:
     """A warning if the config file has a secret, and other users of the machine may read it."""
-    secret = sorted(
-        name
-        for name, value in table.items()
-        if name in _SECRET or (isinstance(value, str) and _is_url(value) and without_secrets(value) != value)
-    )
+    secret = sorted({name for name, value in _flat(table) if name in _SECRET or _is_secret(value)})
     with contextlib.suppress(OSError):
         mode = file.stat().st_mode
         if secret and mode & (stat.S_IRGRP | stat.S_IROTH):
@@ -211,17 +246,34 @@ def out_of_sight(arguments: Sequence[str], flags: Mapping[str, Any]) -> tuple[li
     """
     arguments, unlisted = [*arguments], {}
     for name, value in flags.items():
-        if isinstance(value, str) and _is_url(value) and without_secrets(value) != value:
-            arguments = [argument.replace(value, without_secrets(value)) for argument in arguments]
-            unlisted[name] = value
+        for text in [value] if isinstance(value, str) else value if isinstance(value, tuple) else ():
+            if _is_secret(text):
+                arguments = [argument.replace(text, without_secrets(text)) for argument in arguments]
+                unlisted[name] = value
     return arguments, {_UNLISTED: json.dumps(unlisted)} if unlisted else {}
+
+
+def _flat(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The names and values of a table and of the tables in it."""
+    for name, value in table.items():
+        if isinstance(value, Mapping) and name not in _SECRET:
+            yield from _flat(value)
+        else:
+            yield name, value
+
+
+def _is_secret(value: object) -> bool:
+    """Whether a text is a URL with credentials, or with a query."""
+    return isinstance(value, str) and _is_url(value) and without_secrets(value) != value
 
 
 def _shown(setting: Setting, value: object) -> str:
     """The value, for a message: nothing of what is secret, no `user:password@`, and no query."""
     if setting.name in _SECRET:
         return ""
-    text = value if isinstance(value, str) else repr(value)
+    if isinstance(value, Mapping):  # sections of hubs hold tokens
+        return ""
+    text = value if isinstance(value, str) else " ".join(value) if isinstance(value, tuple) else repr(value)
     start, slashes, rest = text.partition("//") if "//" in text else ("", "", text)
     text = start + slashes + rest.rpartition("@")[2].partition("?")[0]
     return f" ({text!r})" if isinstance(value, str) else f" ({text})"

@@ -2,13 +2,18 @@
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from hubfs.fuse.mounting import FuseLibrary
-from hubfs.hubs.resolver import Form
+from hubfs.hubs.registry import HUBS
+from hubfs.sources.source import Form
+
+_NAMED_HUB = re.compile(r"([a-zA-Z\d][\w-]{0,63})=(.*)", re.ASCII | re.DOTALL)
+"""The name is a directory's."""
 
 MOST_WORKERS = 16
 """So many threads inflate at most."""
@@ -70,14 +75,39 @@ def parse_hub(text: str) -> str:
     """The URL of a hub. Raises ValueError, which does not show it."""
     try:
         url = urlsplit(str(text))
-        is_hub = bool(url.hostname) and url.scheme in ("http", "https") and url.port != 0
+        is_hub = url.scheme in HUBS
+        if url.scheme in ("http", "https"):
+            is_hub = bool(url.hostname) and url.port != 0
+        elif url.scheme == "gs":
+            is_hub = bool(url.netloc)
     except ValueError:  # says what it met: half a password, maybe
         is_hub = False
-    else:
-        is_hub = is_hub or (url.scheme == "gs" and bool(url.netloc))
     if not is_hub:
         raise ValueError("it must be the http(s) URL of a hub, such as https://tfhub.dev, or gs://bucket/prefix")
     return text.rstrip("/")
+
+
+def parse_hubs(value: str | Sequence[str] | Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The URLs of hubs by their names: `NAME=URL` each, or one URL alone, whose name is empty. Raises ValueError.
+
+    `value` is one or several texts (several in one are separated by spaces), or tables with a `url` each, by name.
+    """
+    if isinstance(value, Mapping):
+        texts = [f"{name}={table['url']}" for name, table in value.items() if "url" in table]
+    else:
+        texts = [text for one in ([value] if isinstance(value, str) else value) for text in str(one).split()]
+    found: dict[str, str] = {}
+    for text in texts:
+        named = _NAMED_HUB.fullmatch(text)
+        name, url = (named[1], named[2]) if named else ("", text)
+        if name in found:
+            raise ValueError(f"two hubs have the name {name!r}" if name else "of several hubs, each reads NAME=URL")
+        found[name] = parse_hub(url)
+    if not found:
+        raise ValueError("it must be the URL of a hub, or NAME=URL for each of several")
+    if "" in found and len(found) > 1:
+        raise ValueError("of several hubs, each reads NAME=URL")
+    return found
 
 
 def parse_form(text: str) -> Form | None:

@@ -1,17 +1,14 @@
 """A model that is served out of the cache, and from nowhere else."""
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.stamp import Stamp
 from hubfs.cache.block_cache import BlockCache, CacheKey, block_size_at, blocks_of
 from hubfs.cache.block_run import slice_blocks
-from hubfs.cache.disk.indexes import Index
 from hubfs.errors import HubfsError, IsADirectory, NotCached
-from hubfs.hubs.resolver import Form
 from hubfs.model_id import ModelId
-from hubfs.sources.source import Entry, EntryKind, Extent, Loader, Source, with_holes
+from hubfs.sources.source import Entry, EntryKind, Extent, Form, Source, with_holes
 
 
 class CachedOnlyBlob:
@@ -127,12 +124,3 @@ class OfflineSource:
             raise IsADirectory(f"{self.handle}/{entry.path} is a directory")
         stored = CachedOnlyBlob(self._cache, CacheKey(self.model, found.kept_path), found.stored_bytes)
         return with_holes(stored, found)
-
-
-def offline_loaders(loaders: Mapping[Form, Loader], cache: BlockCache) -> Mapping[Form, Loader]:
-    """`loaders`, with every model out of `cache` alone."""
-
-    def load(loader: Loader, handle: ModelId, index: Index) -> Source:
-        return OfflineSource(loader(handle, index), cache)
-
-    return {form: partial(load, loader) for form, loader in loaders.items()}

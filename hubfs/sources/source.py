@@ -1,6 +1,6 @@
 """A source: one model's entries, and the blobs behind them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -8,10 +8,17 @@ from typing import Protocol
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.sparse import SparseBlob, SparseMap
 from hubfs.blobs.stamp import Stamp
-from hubfs.cache.disk.indexes import Index
 from hubfs.errors import HubfsError
-from hubfs.hubs.resolver import Form, Location
 from hubfs.model_id import ModelId
+
+
+class Form(Enum):
+    """How a hub hosts a model, as the status and the index name it."""
+
+    COMPRESSED = "compressed"  # one archive
+    UNCOMPRESSED = "uncompressed"  # the objects of a folder in a bucket
+    FILE = "file"  # one file
+    FILES = "files"  # every file has a URL of its own
 
 
 class EntryKind(Enum):
@@ -139,10 +146,3 @@ class Source(Protocol):
     def open(self, entry: Entry) -> Blob:
         """The bytes of a file entry."""
         ...
-
-
-Opener = Callable[[ModelId, Location], Source]
-"""Makes the source of a model at a location. May ask the network."""
-
-Loader = Callable[[ModelId, Index], Source]
-"""Makes the source of a model that the cache has an index of, without the network. Raises `Damaged`."""

@@ -1,33 +1,34 @@
-"""What is in the control directory, `.hubfs`: files about the mount, and what looks like tensorflow_hub's cache."""
+"""The control directory, `.hubfs`: files about the mount, and directories that look like caches of client libraries."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from hubfs.catalogue.places import CONTROL
 from hubfs.errors import EntryNotFound, NotADirectory
+from hubfs.hubs.hub import View
 from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind
-from hubfs.tree.tfhub_modules import TfhubModules
 
-MODULES = "tfhub_modules"
-"""The control directory that looks like tensorflow_hub's cache directory."""
+CONTROL = ".hubfs"
+"""The directory of control files in the root; neither a hub nor a publisher can have this name."""
 
 Segments = tuple[str, ...]
 """A path below `.hubfs`; empty for that itself."""
 
 
 class ControlFiles:
-    """The control files, made by `contents` when they are looked at, and `modules`."""
+    """The control files, made by `contents` when they are looked at, and `views` of every hub, by their names."""
 
-    def __init__(self, contents: Mapping[str, Callable[[], bytes]], modules: TfhubModules) -> None:
+    def __init__(self, contents: Mapping[str, Callable[[], bytes]], views: Mapping[str, Sequence[View]]) -> None:
         self._contents = contents
-        self._modules = modules
+        self._views = views
 
     def stat(self, segments: Segments) -> Node:
-        """What is there. Raises `EntryNotFound`, `NotADirectory`."""
-        if segments in ((), (MODULES,)):
-            return DIRECTORY
+        """The kind and size of what is there. Raises `EntryNotFound`, `NotADirectory`."""
         match segments:
-            case (folder, name) if folder == MODULES:
-                target = self._modules.target(name)
+            case ():
+                return DIRECTORY
+            case (folder,) if folder in self._views:
+                return DIRECTORY
+            case (folder, _) if folder in self._views:
+                target = self.target(segments)
                 if target is not None:
                     return Node(NodeKind.SYMLINK, len(target))
                 return Node(NodeKind.CONTROL, len(self.content(segments)))
@@ -41,28 +42,28 @@ class ControlFiles:
     def list(self, segments: Segments) -> Names:
         """The names in a directory. Raises `EntryNotFound`, `NotADirectory`."""
         if not segments:
-            return sorted(
-                [*((name, NodeKind.CONTROL) for name in self._contents), (MODULES, NodeKind.DIRECTORY)],
-                key=lambda named: named[0],
-            )
-        if segments == (MODULES,):
-            return []  # 2,800 hashes tell nobody anything; each is there for who asks
-        self.stat(segments)
+            files = ((name, NodeKind.CONTROL) for name in self._contents)
+            return sorted([*files, *((name, NodeKind.DIRECTORY) for name in self._views)], key=lambda named: named[0])
+        if self.stat(segments).kind is NodeKind.DIRECTORY:
+            return []  # 2,800 hashes tell nobody anything; each is there for a program that asks for it
         raise NotADirectory("/".join(segments))
 
     def content(self, segments: Segments) -> bytes:
-        """What is in a file, as of now. Raises `EntryNotFound` where `tfhub_modules` has none of that name."""
-        if segments[0] == MODULES:
-            text = self._modules.descriptor(segments[1])
-            if text is None:
-                raise EntryNotFound(f"No handle that is known here has the name {segments[1]}")
-            return text
-        return self._contents[segments[0]]()
+        """The bytes of a file, as of now. Raises `EntryNotFound` where no view has one of that name."""
+        if len(segments) == 1:
+            return self._contents[segments[0]]()
+        folder, name = segments
+        for view in self._views[folder]:
+            content = view.content(name)
+            if content is not None:
+                return content
+        raise EntryNotFound(f"No handle that is known here has the name {name}")
 
     def target(self, segments: Segments) -> str | None:
         """Where a symlink leads; None for what is none."""
         match segments:
-            case (folder, module) if folder == MODULES:
-                return self._modules.target(module)
+            case (folder, name):
+                targets = (view.target(name) for view in self._views.get(folder, ()))
+                return next((target for target in targets if target is not None), None)
             case _:
                 return None

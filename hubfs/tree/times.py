@@ -27,6 +27,8 @@ UNDATED_RESIDUES = 100_000_007
 def time_ns(version: str, stamp: Stamp) -> int:
     """The time of what `stamp` is of, in a model of this `version`: nanoseconds since the epoch.
 
+    Versions that are numbers are ordered; another version, such as a commit, counts as its hash.
+
     Whole seconds differ between versions of a model, since rsync and nginx compare no more: of two versions whose
     numbers do not differ by a multiple of `RESIDUES` (`UNDATED_RESIDUES` where the origin tells no date), no two times
     fall into one second. Versions that were made later are later, and of those that were made at once, the larger one.
@@ -35,13 +37,16 @@ def time_ns(version: str, stamp: Stamp) -> int:
     compare with the time at which a copy was made, do something twice, and never pass over a version that was published
     since. The nanoseconds tell apart what has one version and one date, and other bytes.
     """
-    number = int(version)
+    number = int(version) if version.isdecimal() else _hashed(version)
     if stamp.made_s is None or not EARLIEST_S <= stamp.made_s < LATEST_S:
         second = BASE_S + number % UNDATED_RESIDUES
     else:
         second = (stamp.made_s // RESIDUES + 1) * RESIDUES + number % RESIDUES
-    mark = blake2b(f"{version}\0{stamp.tag}".encode(errors="surrogatepass"), digest_size=8).digest()
-    return second * _NS + int.from_bytes(mark, "big") % _NS
+    return second * _NS + _hashed(f"{version}\0{stamp.tag}") % _NS
+
+
+def _hashed(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest(), "big")
 
 
 BASE_NS = BASE_S * _NS

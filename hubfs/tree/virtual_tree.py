@@ -1,324 +1,100 @@
-"""Paths below the mount point → directories, files and their bytes. Knows neither FUSE nor errno."""
+"""Paths below the mount point → the control files, and the hub that a path belongs to. Knows neither FUSE nor errno."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from hubfs.blobs.blob import Blob
-from hubfs.blobs.memory import MemoryBlob
-from hubfs.cache.block_cache import BlockCache, Release, TierStats
-from hubfs.catalogue.handle import is_name, is_typed, is_version
-from hubfs.catalogue.places import (
-    CONTROL,
-    LATEST,
-    README,
-    Ambiguous,
-    Collection,
-    CollectionLink,
-    Control,
-    Folder,
-    InModel,
-    Latest,
-    NotInCatalogue,
-    Readme,
-    Settled,
-    place_of,
-)
-from hubfs.catalogue.provider import CatalogProvider
-from hubfs.errors import (
-    EntryNotFound,
-    HubfsError,
-    IsADirectory,
-    ModelNotFound,
-    NoSuchAttribute,
-    NotADirectory,
-    NotASymlink,
-    NotFound,
-)
-from hubfs.model_id import ModelId
-from hubfs.models.models import Models
-from hubfs.models.troubles import Troubles, WatchedBlob
-from hubfs.sources.prefetch.prefetcher import Prefetcher
-from hubfs.sources.source import ROOT, Entry, EntryKind, Source
-from hubfs.tree.control_files import ControlFiles
-from hubfs.tree.model_directories import ModelDirectories
+from hubfs.cache.block_cache import BlockCache, TierStats
+from hubfs.errors import EntryNotFound, IsADirectory, NoSuchAttribute, NotASymlink
+from hubfs.tree.control_files import CONTROL, ControlFiles
+from hubfs.tree.hub_tree import HubTree, OpenFile, names_of, text_file
 from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind
-from hubfs.tree.times import time_ns
-
-
-@dataclass(frozen=True)
-class OpenFile:
-    """An open file; `release` ends the use.
-
-    `pages_of` is the same object for as long as what was read from this path earlier still holds; None if it never
-    does.
-    """
-
-    blob: Blob
-    pages_of: object | None
-    release: Release
-
-
-_ATTRIBUTES = "user.hubfs."
-
-ReadAhead = Callable[[Blob], Blob]
-"""Makes one reader's view of a blob."""
 
 
 class VirtualTree:
-    """The name space. Stateless but for its collaborators; every method may wait for the network, with a bound.
+    """The name space of a mount. Stateless but for its collaborators; every method may wait for a hub, with a bound.
 
-    A directory that could lead to a model exists without asking the hub; a model root exists if the hub says so.
-    Looking a path up never lists, listing never looks up.
+    `hubs` by the name of the directory that each is in. A hub whose name is empty is the root itself, and the only one.
+    Paths are absolute, as FUSE gives them.
     """
 
-    def __init__(
-        self,
-        models: Models,
-        cache: BlockCache,
-        *,
-        read_ahead: ReadAhead,
-        controls: ControlFiles,
-        catalog: CatalogProvider,
-        prefetcher: Prefetcher | None = None,
-        troubles: Troubles | None = None,
-    ) -> None:
-        self._models = models
-        self._cache = cache
-        self._read_ahead = read_ahead
+    def __init__(self, hubs: Mapping[str, HubTree], controls: ControlFiles, cache: BlockCache) -> None:
+        self._hubs = hubs
+        self._alone = hubs.get("")
         self._controls = controls
-        self._catalog = catalog
-        self._prefetcher = prefetcher
-        self._troubles = troubles or Troubles()
-        self._directories = ModelDirectories()
+        self._cache = cache
 
     def stat(self, path: str) -> Node:
-        """What is at `path` (absolute, as FUSE gives it).
+        """The kind, size and time of `path`.
 
         Raises `NotFound`, `NotADirectory` for a path below a file, and what kept the hub from answering.
         """
-        match self._place(path):
-            case Control(segments):
-                return self._controls.stat(segments)
-            case Folder() | Collection():
-                return DIRECTORY
-            case Latest(name):
-                # Where it leads to is asked by who follows it, if any version is known: `find` stats the link of every
-                # model.
-                catalogued = self._catalog.current(refresh=False).versions(name)
-                return Node(NodeKind.SYMLINK, len(self._models.expected_latest(name, catalogued)))
-            case CollectionLink(target):
-                return Node(NodeKind.SYMLINK, len(target))
-            case Readme(_, text):
-                return Node(NodeKind.CONTROL, len(text))
-            case InModel(handle, inner):
-                source = self._models.get(handle)
-                if self._prefetcher is not None:
-                    self._prefetcher.looked_up(source, inner)
-                entry = ROOT
-                if inner:
-                    with self._troubles.watching(str(handle), inner):
-                        entry = self._directories.find(source, inner)
-                return _node_of(entry, time_ns(handle.version, source.stamp(inner)))
+        if (control := _control(path)) is not None:
+            return self._controls.stat(control)
+        hub, inner = self._hub_of(path)
+        return DIRECTORY if hub is None else hub.stat(inner)
 
     def list(self, path: str) -> Names:
         """The names in a directory, sorted, and what they are. In a model, waits until all entries are known."""
-        match self._place(path):
-            case Control(segments):
-                return self._controls.list(segments)
-            case Folder(segments):
-                return self._list_folder(segments)
-            case Collection(links, folders):
-                return sorted(
-                    {**dict.fromkeys(links, NodeKind.SYMLINK), **dict.fromkeys(folders, NodeKind.DIRECTORY)}.items(),
-                    key=_name,
-                )
-            case InModel(handle, inner):
-                source = self._models.get(handle)
-                with self._troubles.watching(str(handle), inner):
-                    return [
-                        (entry.path.rpartition("/")[2], _kind_of(entry))
-                        for entry in self._directories.list(source, inner)
-                    ]
-            case _:
-                raise NotADirectory(path)
+        if (control := _control(path)) is not None:
+            return self._controls.list(control)
+        hub, inner = self._hub_of(path)
+        names = names_of(folders=self._hubs) if hub is None else hub.list(inner)
+        return sorted([*names, (CONTROL, NodeKind.DIRECTORY)]) if not path.strip("/") else names
 
     def places(self, path: str) -> Mapping[str, int]:
         """The places of the files in a directory that was listed, by name, as far as they have any."""
-        match self._place(path):
-            case InModel(handle, inner):
-                entries = self._directories.list(self._models.get(handle), inner)
-                return {entry.path.rpartition("/")[2]: entry.place for entry in entries if entry.place}
-            case _:
-                return {}
+        hub, inner = (None, "") if _control(path) is not None else self._hub_of(path)
+        return {} if hub is None else hub.places(inner)
 
     def open(self, path: str) -> OpenFile:
         """Opens a file for reading. The caller calls `release` when done."""
-        match self._place(path):
-            case Control(segments):
-                if self._controls.stat(segments).kind is NodeKind.DIRECTORY:
-                    raise IsADirectory(path)
-                return OpenFile(MemoryBlob(path, self._controls.content(segments)), None, _nothing)
-            case Readme(_, text):
-                return OpenFile(MemoryBlob(path, text), None, _nothing)
-            case InModel(handle, inner) if inner:
-                source = self._models.get(handle)
-                with self._troubles.watching(str(handle), inner):
-                    entry = self._directories.find(source, inner)
-                    if entry.kind is EntryKind.DIRECTORY:
-                        raise IsADirectory(path)
-                    blob = self._read_ahead(source.open(entry))
-                held = _both(self._models.use(handle), self._cache.hold(source.model))
-                if self._prefetcher is not None:
-                    blob, ended = self._prefetcher.opened(source, entry, blob)
-                    held = _both(ended, held)
-                return OpenFile(WatchedBlob(blob, self._troubles, str(handle), inner), source, held)
-            case _:
+        if (control := _control(path)) is not None:
+            if self._controls.stat(control).kind is NodeKind.DIRECTORY:
                 raise IsADirectory(path)
+            return text_file(path, self._controls.content(control))
+        hub, inner = self._hub_of(path)
+        if hub is None:
+            raise IsADirectory(path)
+        return hub.open(inner)
 
     def readlink(self, path: str) -> str:
         """The target of a symlink, relative. Raises `NotASymlink` for whatever else exists."""
-        match self._place(path):
-            case Latest(name):
-                return self._models.latest(name, self._catalog.current(refresh=False).versions(name))
-            case CollectionLink(target):
-                return target
-            case Control(segments):
-                link = self._controls.target(segments)
-                if link is not None:
-                    return link
-        self.stat(path)
-        raise NotASymlink(path)
+        if (control := _control(path)) is not None:
+            target = self._controls.target(control)
+            if target is None:
+                self._controls.stat(control)
+                raise NotASymlink(path)
+            return target
+        hub, inner = self._hub_of(path)
+        if hub is None:
+            raise NotASymlink(path)
+        return hub.readlink(inner)
 
     def attribute(self, path: str, name: str) -> str:
-        """An extended attribute, `user.hubfs.*`: of a path in a model; of a directory above, what is wrong there.
-
-        The cost does not grow with the model. Waits for the hub where nobody asked for the model before. Raises
-        `NotFound` where there is no such model, `NoSuchAttribute`.
-        """
-        # `ls` asks for security.* of every file it shows: answered without looking.
-        value = self._attribute(path, name.removeprefix(_ATTRIBUTES)) if name.startswith(_ATTRIBUTES) else None
-        if value is None:
+        """An extended attribute, `user.hubfs.*`. Raises `NotFound`, `NoSuchAttribute`."""
+        hub, inner = (None, "") if _control(path) is not None else self._hub_of(path)
+        if hub is None:
             raise NoSuchAttribute(f"{path} has no attribute {name}")
-        return value
-
-    def _attribute(self, path: str, name: str) -> str | None:
-        match self._place(path):
-            case Folder(segments):
-                return self._folder_attribute("/".join(segments), name)
-            case InModel(handle, inner):
-                return self._model_attribute(handle, inner, name)
-        return None
-
-    def _model_attribute(self, handle: ModelId, inner: str, name: str) -> str | None:
-        try:
-            source = self._models.get(handle)
-        except NotFound:
-            raise
-        except HubfsError as unreadable:
-            return {"handle": str(handle), "error": str(unreadable)}.get(name)
-        answers: dict[str, Callable[[], str | None]] = {
-            "handle": lambda: str(handle),
-            "url": lambda: source.url,
-            "form": lambda: source.form.value,
-            "cached_bytes": lambda: _text(self._cache.cached_bytes(source.model)),
-            "error": lambda: self._error(source, inner),
-        }
-        answer = answers.get(name)
-        return None if answer is None else answer()
-
-    def _error(self, source: Source, inner: str) -> str | None:
-        if source.failure is not None:
-            return str(source.failure)
-        trouble = self._troubles.of(str(source.handle), inner)
-        return None if trouble is None else trouble.error
-
-    def _folder_attribute(self, folder: str, name: str) -> str | None:
-        """A model root that cannot be looked up has no attributes of its own, nor has a symlink."""
-        match name:
-            case "error":
-                troubles = self._troubles.below(folder)
-                return "\n".join(f"{child}: {trouble.error}" for child, trouble in troubles.items()) or None
-            case "stale":
-                stale = self._models.stale(folder)
-                return None if stale is None else f"{LATEST} -> {stale.version}: {stale.error}"
-        return None
+        return hub.attribute(inner, name)
 
     def room(self) -> TierStats:
         """How much the cache may keep and keeps: on disk, or in memory where there is no disk cache."""
         stats = self._cache.stats()
         return stats["disk"] if "disk" in stats else stats["memory"]
 
-    def _place(self, path: str) -> Settled:
-        """What the path is; which of several candidates is the model, the hub is asked if nothing known tells."""
-        try:
-            place = place_of(path, self._catalog.current(refresh=False))
-        except NotInCatalogue:  # which may be for want of having asked for the hub's
-            place = place_of(path, self._catalog.current(refresh=True))
-        if not isinstance(place, Ambiguous):
-            return place
-        for is_known in (self._models.found, self._models.has):  # what is in memory before what is on disk
-            for candidate in place.candidates:
-                if is_known(candidate.handle):
-                    return candidate
-        if self._models.known_children("/".join(place.segments)):
-            return Folder(place.segments)
-        for candidate in place.candidates:
-            try:
-                self._models.get(candidate.handle)
-            except ModelNotFound:
-                continue
-            return candidate
-        if place.otherwise is None:
-            raise EntryNotFound(f"{self._models.hub} has no model at {path}")
-        return place.otherwise
-
-    def _list_folder(self, segments: tuple[str, ...]) -> Names:
-        catalog = self._catalog.current(refresh=True)
-        folder = "/".join(segments)
-        listed = self._models.children(folder)
-        names = {*self._models.known_children(folder), *catalog.children(segments), *(listed or ())}
-        known = self._models.known_versions(folder)
-        versions = {*catalog.versions(folder), *known}
-        if is_name(segments):
-            if listed is not None and not is_typed(segments):
-                versions.update(filter(is_version, listed))
-            elif listed is not None or not catalog.children(segments) or (known and not catalog.lists_all):
-                # The catalogue does not know; or it is a snapshot of a model in use, of which a server may wait for the
-                # next version; and of numbers below a typed name, a listing does not tell versions.
-                versions.update(self._models.versions(folder))
-        found = dict.fromkeys(names | versions, NodeKind.DIRECTORY)
-        if versions:
-            found[LATEST] = NodeKind.SYMLINK
-        if catalog.documentation(folder) is not None:
-            found[README] = NodeKind.CONTROL
-        if not segments:
-            found[CONTROL] = NodeKind.DIRECTORY
-        return sorted(found.items(), key=_name)
+    def _hub_of(self, path: str) -> tuple[HubTree | None, str]:
+        """The hub that `path` belongs to, and the path in it; None for the root of several hubs."""
+        if self._alone is not None:
+            return self._alone, path
+        name, _, inner = path.strip("/").partition("/")
+        if not name:
+            return None, ""
+        hub = self._hubs.get(name)
+        if hub is None:
+            raise EntryNotFound(f"no hub {name!r} is mounted here, but {', '.join(sorted(self._hubs))}")
+        return hub, f"/{inner}"
 
 
-def _text(number: int | None) -> str | None:
-    return None if number is None else str(number)
-
-
-def _nothing() -> None:
-    """Nothing to release."""
-
-
-def _both(first: Release, second: Release) -> Release:
-    def release() -> None:
-        first()
-        second()
-
-    return release
-
-
-def _name(named: tuple[str, NodeKind]) -> str:
-    return named[0]
-
-
-def _kind_of(entry: Entry) -> NodeKind:
-    return NodeKind.DIRECTORY if entry.kind is EntryKind.DIRECTORY else NodeKind.FILE
-
-
-def _node_of(entry: Entry, time_ns: int) -> Node:
-    return Node(_kind_of(entry), entry.size_bytes, time_ns, entry.place)
+def _control(path: str) -> tuple[str, ...] | None:
+    """The segments below `/.hubfs` of a path there; None for another path."""
+    segments = tuple(segment for segment in path.split("/") if segment) if path.startswith(f"/{CONTROL}") else ()
+    return segments[1:] if segments[:1] == (CONTROL,) else None

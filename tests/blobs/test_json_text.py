@@ -7,7 +7,7 @@ from hubfs.blobs.gcs.object import page_of
 from hubfs.catalogue import file as catalog_file
 from hubfs.catalogue.file import parse_catalog
 from hubfs.errors import Damaged, InvalidConfig
-from hubfs.sources.tfjs import _shards
+from hubfs.hubs.tfhub.tfjs import _shards
 
 MANY = 20 << 20
 

@@ -8,18 +8,8 @@ from hypothesis import strategies as st
 
 from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
 from hubfs.catalogue.handle import is_name, is_typed, parse_handle
-from hubfs.catalogue.places import (
-    Ambiguous,
-    Collection,
-    CollectionLink,
-    Control,
-    Folder,
-    InModel,
-    Latest,
-    NotInCatalogue,
-    Readme,
-    place_of,
-)
+from hubfs.catalogue.place import Alias, Ambiguous, Folder, InModel, Link, Links, NotInCatalogue, Text
+from hubfs.catalogue.places import place_of
 from hubfs.errors import EntryNotFound
 
 NOTHING = Catalog()
@@ -74,11 +64,9 @@ def folder(path: str) -> Folder:
         ("/google/spice/2/README.md", in_model("google/spice/2", "README.md")),
         ("/google/spice/2/.git", in_model("google/spice/2", ".git")),
         ("/google/spice/deeper/1", in_model("google/spice/deeper/1")),
-        ("/google/spice/latest", Latest("google/spice")),
-        ("/nobody/knows/this/latest", Latest("nobody/knows/this")),
-        ("/google/lite-model/spice/latest", Latest("google/lite-model/spice")),
-        ("/.hubfs", Control(())),
-        ("/.hubfs/tfhub_modules/x", Control(("tfhub_modules", "x"))),
+        ("/google/spice/latest", Alias("google/spice")),
+        ("/nobody/knows/this/latest", Alias("nobody/knows/this")),
+        ("/google/lite-model/spice/latest", Alias("google/lite-model/spice")),
     ],
 )
 def test_untyped_paths_are_what_their_grammar_says(catalog: Catalog, path: str, place: object) -> None:
@@ -143,7 +131,7 @@ class TestTypedNamesWithoutACatalogue:
         place = place_of(f"/{SPICE_JS}/latest", NOTHING)
         assert isinstance(place, Ambiguous)
         assert place.candidates == (in_model("google/tfjs-model/spice/2", "default/latest"),)
-        assert place.otherwise == Latest(SPICE_JS)
+        assert place.otherwise == Alias(SPICE_JS)
 
 
 class TestTypedNamesOfTheCatalogue:
@@ -158,8 +146,8 @@ class TestTypedNamesOfTheCatalogue:
             ("google/tfjs-model/spice/2", folder("google/tfjs-model/spice/2")),
             ("google/tfjs-model/spice", folder("google/tfjs-model/spice")),
             ("google/coral-model/mobilenet/224", folder("google/coral-model/mobilenet/224")),
-            (f"{SPICE_JS}/latest", Latest(SPICE_JS)),
-            (f"{SPICE_JS}/README.md", Readme(SPICE_JS, b"# Spice for browsers")),
+            (f"{SPICE_JS}/latest", Alias(SPICE_JS)),
+            (f"{SPICE_JS}/README.md", Text(b"# Spice for browsers")),
             ("google/lite-model/spice/1", in_model("google/lite-model/spice/1")),
         ],
     )
@@ -183,7 +171,7 @@ def test_a_placeholder_is_no_model_root(path: str) -> None:
 
 
 def test_documentation_lies_beside_the_versions() -> None:
-    assert place_of("/google/spice/README.md", CATALOG) == Readme("google/spice", b"# Spice")
+    assert place_of("/google/spice/README.md", CATALOG) == Text(b"# Spice")
     with pytest.raises(NotInCatalogue):
         place_of("/google/spice/deeper/README.md", CATALOG)
 
@@ -191,7 +179,7 @@ def test_documentation_lies_beside_the_versions() -> None:
 class TestCollections:
     def test_are_directories_of_links(self) -> None:
         up = "../../../"
-        assert place_of("/google/collection/pitch", CATALOG) == Collection(
+        assert place_of("/google/collection/pitch", CATALOG) == Links(
             {
                 "google_a_b_1": f"{up}google/a/b/1",
                 "google_a_b_1_": f"{up}google/a_b/1",  # no member is lost to another of the same spelling
@@ -204,18 +192,18 @@ class TestCollections:
     @pytest.mark.parametrize("path", ["/google/collection/pitch", "/google/collection/deep/er"])
     def test_links_lead_to_models(self, path: str) -> None:
         collection = place_of(path, CATALOG)
-        assert isinstance(collection, Collection)
+        assert isinstance(collection, Links)
         assert collection.links
         for name in collection.links:
             link = place_of(f"{path}/{name}", CATALOG)
-            assert link == CollectionLink(collection.links[name])
+            assert link == Link(collection.links[name])
             target = place_of(posixpath.normpath(f"{path}/{collection.links[name]}"), CATALOG)
             assert isinstance(target, InModel)
             assert target.inner == ""
 
     def test_have_directories_above(self) -> None:
-        assert place_of("/google/collection", CATALOG) == Collection({}, ("deep", "pitch"))
-        assert place_of("/google/collection/deep", CATALOG) == Collection({}, ("er",))
+        assert place_of("/google/collection", CATALOG) == Links({}, ("deep", "pitch"))
+        assert place_of("/google/collection/deep", CATALOG) == Links({}, ("er",))
 
     @pytest.mark.parametrize("path", ["/google/collection", "/google/collection/pitch", "/google/collection/pitch/x"])
     def test_only_a_catalogue_knows_them(self, path: str) -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import EntryNotFound, IsADirectory
-from hubfs.hubs.resolver import Form
-from hubfs.sources.source import ROOT, Entry, EntryKind, Extent, Source
+from hubfs.sources.source import ROOT, Entry, EntryKind, Extent, Form, Source
 
 HANDLE = parse_handle("google/spice/2")
 _NOISE = random.Random(21)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.hubs.resolver import Form
 from hubfs.sources.extracted.source import ExtractedSource
-from hubfs.sources.source import Source
+from hubfs.sources.source import Form, Source
 from tests.contracts.source_contract import HANDLE, SourceContract
 
 

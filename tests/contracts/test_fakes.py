@@ -11,8 +11,7 @@ import pytest
 
 from hubfs.blobs.blob import Blob
 from hubfs.errors import TimedOut, Unavailable
-from hubfs.hubs.resolver import Form
-from hubfs.sources.source import Source
+from hubfs.sources.source import Form, Source
 from hubfs.testing import Clock, MemorySource, ScriptedBlob
 from tests.contracts.blob_contract import BlobContract
 from tests.contracts.source_contract import HANDLE, SourceContract

@@ -7,20 +7,19 @@ import pytest
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.cache.memory import MemoryTier
-from hubfs.hubs.resolver import Form
+from hubfs.hubs.hub import label_of
+from hubfs.model_id import model_name
 from hubfs.sources.archive.passes import ArchiveSettings
-from hubfs.sources.bucket import BucketSource
-from hubfs.sources.naming import model_name
-from hubfs.sources.source import Source
+from hubfs.sources.files import FilesSource
+from hubfs.sources.source import Form, Source
 from hubfs.waiting import Cancellation
 from tests.contracts.source_contract import HANDLE, SourceContract
 from tests.support.archives import gzipped, tar_of
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.http_clients import http_client
 from tests.support.http_origin import HttpOrigin
+from tests.support.sources import HUB, bucket_source, kept_bucket_source
 from tests.support.streams import archive_source, wrap_by
-
-HUB = "https://hub.example"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ class TestArchiveSource(SourceContract):
             yield archive_source(
                 HANDLE,
                 stream.url,
-                model_name(HUB, HANDLE, stream.identity),
+                model_name(label_of(HUB), HANDLE, stream.identity),
                 stream.identity,
                 open_stream=lambda: stream,
                 cache=cache,
@@ -72,6 +71,14 @@ class TestBucketSource(SourceContract):
             self.server.upload("models", f"spice/2/{path}", data)
         client = GcsClient(GcsSettings(endpoint_url=self.server.url), Cancellation())
         try:
-            yield BucketSource.list(client, HUB, HANDLE, "gs://models/spice/2", lambda _, blob: blob)
+            yield self.reopened(bucket_source(client, HANDLE, "gs://models/spice/2"), client)
         finally:
             client.close()
+
+    def reopened(self, source: FilesSource, client: GcsClient) -> FilesSource:
+        return source
+
+
+class TestBucketSourceFromAnIndex(TestBucketSource):
+    def reopened(self, source: FilesSource, client: GcsClient) -> FilesSource:
+        return kept_bucket_source(client, HANDLE, source.to_index())

@@ -46,6 +46,10 @@ class TestRangedStream(StreamContract):
     def stream_of(self, payload: bytes) -> Iterator[ByteStream]:
         yield RangedStream(ScriptedRanges(payload), retry=QUICK, cancellation=Cancellation())
 
+    def is_whole(self, stream: ByteStream) -> bool:
+        """Byte streams are made of it: those know whether the bytes are pinned, and when they were made."""
+        return isinstance(stream, RangedStream)
+
 
 class TestGcsStream(StreamContract):
     @contextmanager

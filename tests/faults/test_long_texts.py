@@ -11,9 +11,9 @@ from hubfs.blobs.http.url import redacted_text
 from hubfs.catalogue.file import parse_catalog
 from hubfs.daemon.log_repeats import Repeats
 from hubfs.errors import Damaged, HubfsError, InvalidConfig, Unavailable, cut, quoted
-from hubfs.hubs.resolver import Form
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.model_id import ModelId
+from hubfs.sources.source import Form
 from hubfs.status import RecentProblems
 from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin

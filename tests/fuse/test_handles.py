@@ -5,7 +5,7 @@ import pytest
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.errors import Stale
 from hubfs.fuse.handles import OpenFiles
-from hubfs.tree.virtual_tree import OpenFile
+from hubfs.tree.hub_tree import OpenFile
 
 
 class File(OpenFile):

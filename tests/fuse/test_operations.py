@@ -22,12 +22,14 @@ from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import Damaged, ModelNotFound, Unavailable
 from hubfs.fuse.attributes import Owner, inode
 from hubfs.fuse.operations import Operations
-from hubfs.hubs.resolver import Form
+from hubfs.hubs.numbered import NumberedNames
+from hubfs.hubs.tfhub_modules import TfhubModules
 from hubfs.model_id import ModelId
 from hubfs.models.models import Models
+from hubfs.sources.source import Form
 from hubfs.testing import MemorySource
 from hubfs.tree.control_files import ControlFiles
-from hubfs.tree.tfhub_modules import TfhubModules
+from hubfs.tree.hub_tree import HubTree
 from hubfs.tree.virtual_tree import VirtualTree
 from hubfs.waiting import Cancellation
 
@@ -54,7 +56,7 @@ def fresh_source() -> MemorySource:
 class OneModel:
     """What the tree needs of Models, for one source; other models are missing, `down` ones unreachable."""
 
-    hub = "https://hub"
+    hub = NumberedNames("https://hub", "https://hub", "hub")
 
     def use(self, _: ModelId) -> Release:
         return lambda: None
@@ -130,16 +132,10 @@ def operations(models: OneModel, cache: Cache, tmp_path: Path) -> Operations:
     file = tmp_path / "catalog.jsonl"
     file.write_text(to_json_lines(CATALOG), encoding="ascii")
     catalog = CatalogProvider(Cancellation(), file=file)
-    tree = VirtualTree(
-        cast("Models", models),
-        cache,
-        read_ahead=lambda blob: blob,
-        controls=ControlFiles(
-            {"version": lambda: b"1.2.3\n"},
-            TfhubModules(["https://tfhub.dev"], lambda: catalog.current(refresh=True).handles()),
-        ),
-        catalog=catalog,
-    )
+    hub = HubTree(cast("Models", models), cache, read_ahead=lambda blob: blob, catalog=catalog)
+    modules = TfhubModules(["https://tfhub.dev"], lambda: catalog.current(refresh=True).handles())
+    controls = ControlFiles({"version": lambda: b"1.2.3\n"}, {"tfhub_modules": [modules]})
+    tree = VirtualTree({"": hub}, controls, cache)
     return Operations(tree, Owner(1, 2))
 
 

@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from hubfs.blobs.checksummed import Checksum
 from hubfs.blobs.crc32c import crc32c
-from hubfs.blobs.gcs.client import GcsObject
 from hubfs.blobs.sparse import SparseMap
 from hubfs.blobs.stamp import Stamp
 from hubfs.cache.block_cache import CacheKey
@@ -24,9 +24,8 @@ from hubfs.formats.inflating.protocol import _FORMAT, SLOT_BYTES, Kind
 from hubfs.formats.tar.walk import members
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.index import ArchiveIndex
-from hubfs.sources.bucket import BucketSource
-from hubfs.sources.hosted import HostedFile
-from hubfs.sources.tfjs import TfjsSource
+from hubfs.sources.files import Manifest, RemoteFile
+from hubfs.sources.source import Form
 from tests.fuzz.fuzzing import CORPUS
 from tests.fuzz.targets.block_map import SEED
 from tests.fuzz.targets.index_file import archive
@@ -203,25 +202,23 @@ def model_index() -> Inputs:
     )
     stamp = Stamp(1_600_000_000, '"v1"')
     packed = ArchiveIndex(_HANDLE, "https://hub.example/google/spice/2", "0123", members, stamp).to_json()
-    paths = ("saved_model.pb", "v/data")
-    objects = {path: GcsObject("bucket", f"hub/{path}", 5, "17", crc32c=12345, md5=None, made_s=5) for path in paths}
     unused: Any = None  # nothing is asked for
-    url = "gs://bucket/hub"
-    bucket = BucketSource(unused, "hub.example", _HANDLE, url, files=objects, directories=["assets"], wrap=unused)
-    hosted = TfjsSource(
-        unused,
-        "hub.example",
-        _HANDLE,
+    crc32c_of = Checksum("crc32c", "00003039")
+    objects = {
+        path: RemoteFile(5, f"gs://bucket/hub/{path}#17", unused, crc32c_of, Stamp(5, "17"))
+        for path in ("saved_model.pb", "v/data")
+    }
+    bucket = Manifest("gs://bucket/hub", Form.UNCOMPRESSED, objects, ["assets"])
+    hosted = Manifest(
         "https://hub.example/google/spice/2",
-        files={"model.json": HostedFile("key", 10), "shard": HostedFile("other", 1000, stamp)},
-        locate=unused,
-        wrap=unused,
+        Form.FILES,
+        {"model.json": RemoteFile(10, "key", unused), "shard": RemoteFile(1000, "other", unused, stamp=stamp)},
     )
     shared = json.dumps({"saved_s": 1.5, "index": packed})
     return {
         "archive": json.dumps(packed).encode(),
-        "bucket": json.dumps(bucket.to_index()).encode(),
-        "files": json.dumps(hosted.to_index()).encode(),
+        "bucket": json.dumps(bucket.to_json(_HANDLE)).encode(),
+        "files": json.dumps(hosted.to_json(_HANDLE)).encode(),
         "shared": shared.encode(),
         "no-object": b"[1, 2]",
         "nested": NESTED,

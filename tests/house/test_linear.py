@@ -42,14 +42,14 @@ WORST: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("", "http", ""),
         ("](", "a", ""),
     ),
-    "tree.tfhub_modules._DIGEST": (("", "a", "x"),),
+    "hubs.tfhub_modules._DIGEST": (("", "a", "x"),),
     "serve.resumable._ONE_RANGE": (("bytes=", "1", "x"), ("bytes=1-", "1", "x")),
     "serve.app._BUCKET": (("gs://a", "a", "?"), ("gs://a/", "a", "?"), ("gs://a", "/", " ")),
     "catalogue.handle._PUBLISHER": (("", "a", "!"),),
     "catalogue.handle._SEGMENT": (("", "a", "!"),),
     "catalogue.handle._VERSION": (("", "1", "!"),),
     "hubs.tfhub.versions._VERSION": (("", "1", "x"), ("1", "/", "x"), ("1", ".tar", "x")),
-    "hubs.bucket.resolver._BUCKET": (("", "a", "!"), ("a", ".", "!")),
+    "hubs.bucket.hub._BUCKET": (("", "a", "!"), ("a", ".", "!")),
     "hubs.tfhub.questions._GS_URL": (("", "gs://", ""), ("", "gs:/", ""), ("gs://", "a", "")),
     "hubs.tfhub.questions._GS_FOLDER": (
         *(("gs://a", "a", "!"), ("gs://", "a.", "!"), ("gs://aa", "/a", "?"), ("gs://aa/", "a", "?")),
@@ -71,6 +71,7 @@ WORST: dict[str, tuple[tuple[str, str, str], ...]] = {
     "sources.prefetch.plan._DIGITS": (("", "1", ""), ("", "1a", "")),
     "settings.values._SIZE": (("", "1", "x"), ("1.", "1", "x"), ("1", " ", "x")),
     "settings.values._TIME": (("", "1", "x"), ("1.", "1", "x"), ("1", " ", "x")),
+    "settings.values._NAMED_HUB": (("a", "b", " "), ("a=", "b", "")),
     "settings.values._HEADER_NAME": (("", "a", " "),),
 }
 INLINE = {

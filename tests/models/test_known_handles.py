@@ -9,7 +9,7 @@ from hubfs.waiting import Cancellation
 def test_what_was_found_and_what_is_cached_is_known_and_the_cache_is_asked_now_and_then() -> None:
     clock = Clock()
     cached = ["google/bert/1", "lost+found"]
-    known = KnownHandles(lambda: [*cached], Cancellation(), ttl_s=10.0, timeout_s=1.0, timer=clock)
+    known = KnownHandles(lambda: [*cached], parse_handle, Cancellation(), ttl_s=10.0, timeout_s=1.0, timer=clock)
     known.add(parse_handle("google/spice/2"))
     assert [str(handle) for handle in known.in_order()] == ["google/bert/1", "google/spice/2"]
     assert known.children("google") == {"bert", "spice"}

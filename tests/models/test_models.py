@@ -20,10 +20,12 @@ from hubfs.errors import (
     TimedOut,
     Unavailable,
 )
-from hubfs.hubs.resolver import Form, Location
+from hubfs.hubs.tfhub.hub import TfHub
+from hubfs.hubs.tfhub.questions import Location
 from hubfs.model_id import ModelId
 from hubfs.models.models import Models, ModelsSettings
 from hubfs.models.reachability import Reachability
+from hubfs.sources.source import Form, Source
 from hubfs.testing import MemorySource
 from hubfs.waiting import Cancellation
 from tests.support.waiting import eventually
@@ -31,6 +33,8 @@ from tests.support.waiting import eventually
 T = TypeVar("T")
 
 HUB = "https://hub.example"
+NO_KIT: Any = None
+"""The hub of these tests needs none."""
 SPICE = parse_handle("google/spice/2")
 YAMNET = parse_handle("google/yamnet/1")
 
@@ -41,11 +45,12 @@ def source_of(handle: ModelId, form: Form) -> MemorySource:
 
 
 @dataclass
-class Hub:
-    """A resolver, the openers behind it, a cache's indexes and a clock, all counting what they are asked."""
+class Hub(TfHub):
+    """A hub without network, a cache's indexes and a clock, all counting what they are asked."""
 
-    hub: str = HUB
-    cached_as: str = HUB
+    url: str = HUB
+    label: str = "hub.example"
+    extracted: dict[ModelId, Source] = field(default_factory=dict)
     forms: dict[ModelId, Form] = field(default_factory=lambda: {SPICE: Form.COMPRESSED, YAMNET: Form.UNCOMPRESSED})
     asked: list[tuple[ModelId, Form | None]] = field(default_factory=list)
     opened: list[tuple[ModelId, Form]] = field(default_factory=list)
@@ -61,7 +66,14 @@ class Hub:
     lists: bool = True
     questions: list[str] = field(default_factory=list)
 
-    def latest(self, name: str) -> str:
+    def __post_init__(self) -> None:
+        self._resolver = self  # type: ignore[assignment]  # it has `resolve`
+        self._form = None
+
+    def local(self, model: ModelId) -> Source | None:
+        return self.extracted.get(model)
+
+    def alias(self, name: str) -> str:
         self.answering(f"latest {name}")
         if name not in self.versions_of or not self.unversioned:
             raise ModelNotFound(f"{HUB}/{name}: no version")
@@ -90,13 +102,13 @@ class Hub:
             raise ModelNotFound(f"{HUB}/{handle}: no such model")
         return Location(f"{HUB}/{handle}", form or self.forms[handle])
 
-    def open(self, handle: ModelId, location: Location) -> MemorySource:
+    def _opened(self, handle: ModelId, location: Location, _: object) -> MemorySource:  # type: ignore[override]
         self.opened.append((handle, location.form))
         if location.form in self.refusals:
             raise self.refusals[location.form]
         return source_of(handle, location.form)
 
-    def load(self, handle: ModelId, index: Mapping[str, Any]) -> MemorySource:
+    def load(self, handle: ModelId, index: Mapping[str, Any], _: object) -> MemorySource:  # type: ignore[override]
         if "damaged" in index:
             raise Damaged("malformed")
         return source_of(handle, Form(index["form"]))
@@ -115,8 +127,7 @@ def hub() -> Hub:
 def models(hub: Hub) -> Models:
     return Models(
         hub,
-        openers=dict.fromkeys(Form, hub.open),
-        loaders=dict.fromkeys(Form, hub.load),
+        NO_KIT,
         load_index=hub.indexes.get,
         known_on_disk=hub.known,
         cancellation=Cancellation(),
@@ -137,7 +148,7 @@ def test_a_source_is_found_once_and_kept(models: Models, hub: Hub) -> None:
     assert models.get(SPICE) is source
     assert hub.asked == [(SPICE, None)]
     assert models.get(YAMNET).form is Form.UNCOMPRESSED
-    assert models.hub == HUB
+    assert models.hub is hub
 
 
 @pytest.mark.parametrize("handle", [SPICE, parse_handle("no/such/1")])
@@ -322,14 +333,13 @@ def test_models_that_the_library_extracted_come_after_the_cache_and_before_the_h
     extracted = source_of(SPICE, Form.COMPRESSED)
     models = Models(
         hub,
-        openers=dict.fromkeys(Form, hub.open),
-        loaders=dict.fromkeys(Form, hub.load),
+        NO_KIT,
         load_index=hub.indexes.get,
         known_on_disk=hub.known,
-        load_extracted={SPICE: extracted, YAMNET: source_of(YAMNET, Form.COMPRESSED)}.get,
         cancellation=Cancellation(),
         settings=ModelsSettings(),
     )
+    hub.extracted = {SPICE: extracted, YAMNET: source_of(YAMNET, Form.COMPRESSED)}
     hub.indexes["hub.example/google/yamnet/1"] = {"form": "uncompressed"}
     assert models.get(SPICE) is extracted
     assert models.get(YAMNET).form is Form.UNCOMPRESSED
@@ -482,8 +492,7 @@ class TestWhatMayChange:
         cancellation = Cancellation()
         models = Models(
             hub,
-            openers=dict.fromkeys(Form, hub.open),
-            loaders=dict.fromkeys(Form, hub.load),
+            NO_KIT,
             load_index=hub.indexes.get,
             known_on_disk=hub.known,
             cancellation=cancellation,
@@ -549,8 +558,7 @@ class TestWhatMayChange:
     def test_a_silent_hub_is_waited_for_once_and_only_as_long_as_patience_lasts(self, hub: Hub) -> None:
         models = Models(
             hub,
-            openers=dict.fromkeys(Form, hub.open),
-            loaders=dict.fromkeys(Form, hub.load),
+            NO_KIT,
             load_index=hub.indexes.get,
             known_on_disk=hub.known,
             cancellation=Cancellation(),

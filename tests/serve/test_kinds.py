@@ -4,21 +4,23 @@ import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
+from hubfs.blobs.http.client import HttpClient
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import EntryNotFound, ModelNotFound
-from hubfs.hubs.resolver import Form
+from hubfs.hubs.tfhub.hub import TfHub
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.serve.models import ModelDirectory
-from hubfs.sources.single_file import FileSource
-from hubfs.sources.tfjs import TfjsSource
+from hubfs.sources.source import Form
 from tests.support.catalogue import public_handles
 from tests.support.hosted import manifest
 from tests.support.http_clients import http_client
 from tests.support.serving import serving, write_model
+from tests.support.sources import Told, contents, source_of
 
 TIMEOUT_S = 30
 LITE = "?lite-format=tflite"
@@ -59,6 +61,11 @@ def hub(root: Path) -> Iterator[str]:
         yield url
 
 
+def hub_at(url: str, client: HttpClient) -> TfHub:
+    no_gcs: Any = None
+    return TfHub(url, http=client, gcs=no_gcs)
+
+
 def get(url: str, *, redirect: bool = False, **headers: str) -> requests.Response:
     return requests.get(url, headers=headers, allow_redirects=redirect, timeout=TIMEOUT_S)
 
@@ -81,18 +88,17 @@ def test_a_tf_lite_model_is_its_file(hub: str, handle: str, seed: int):
     assert (part.status_code, part.content) == (206, b"TFL3")
     with http_client() as client:
         parsed = parse_handle(handle)
-        location = TfhubResolver(client, hub).resolve(parsed)
-        source = FileSource.ask(client, hub, parsed, location, lambda _, blob: blob)
-        assert source.open(source.find("model.tflite")).read_at(0, 1 << 20) == tflite(seed)
+        source = source_of(hub_at(hub, client).open(parsed, Told()), parsed)
+        assert source.form is Form.FILE
+        assert contents(source) == {"model.tflite": tflite(seed)}
 
 
 def test_a_tfjs_model_is_its_archive_and_its_files(hub: str):
     with http_client() as client:
         handle = parse_handle(f"{TFJS}/3")
-        location = TfhubResolver(client, hub).resolve(handle)
-        assert location.form is Form.FILES
-        source = TfjsSource.ask(client, hub, handle, location, lambda _, blob: blob)
-        assert {path: source.open(source.find(path)).read_at(0, 9999) for path in TFJS_FILES} == TFJS_FILES
+        source = source_of(hub_at(hub, client).open(handle, Told()), handle)
+        assert source.form is Form.FILES
+        assert contents(source) == TFJS_FILES
         assert TfhubResolver(client, hub, Form.COMPRESSED).resolve(handle).form is Form.COMPRESSED
     reply = get(f"{hub}/{TFJS}/3?tfjs-format=compressed")
     with tarfile.open(fileobj=io.BytesIO(reply.content)) as tar:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from hubfs.errors import InvalidConfig
 from hubfs.fuse.mounting import FuseLibrary
-from hubfs.hubs.resolver import Form
 from hubfs.settings import config
 from hubfs.settings.config import SETTINGS, Config, load
 from hubfs.settings.values import parse_options, parse_size, parse_time
+from hubfs.sources.source import Form
 
 SECRET = "s3cr3t"
 
@@ -68,7 +68,7 @@ def written(path: Path, **table: str) -> Path:
 def test_every_setting_has_an_example_and_a_field_of_its_own() -> None:
     fields = [setting.field for setting in SETTINGS]
     assert len(fields) == len(set(fields))
-    assert {*fields, "warnings"} == set(Config.__dataclass_fields__) == {*EXAMPLES, "warnings"}
+    assert {*fields, "warnings", "hubs"} == set(Config.__dataclass_fields__) == {*EXAMPLES, "warnings", "hubs"}
 
 
 @pytest.mark.parametrize(
@@ -433,3 +433,79 @@ def test_an_ordinary_command_line_stays_as_it_is() -> None:
         ["mount", "/m", "--hub", "https://h"],
         {},
     )
+
+
+SEVERAL = {"one": "https://one.example/hub", "two": "gs://bucket/prefix"}
+
+
+def test_several_hubs_have_names_wherever_they_are_said(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("".join(f'[hub.{name}]\nurl = "{url}"\n' for name, url in SEVERAL.items()), encoding="utf-8")
+    texts = tuple(f"{name}={url}" for name, url in SEVERAL.items())
+    for loaded in (load({"hub": texts}, {}), load({}, {"HUBFS_HUB": " ".join(texts)}), load({"config": str(file)}, {})):
+        assert {name: own.hub for name, own in loaded.each_hub().items()} == SEVERAL
+    assert {name: own.hub for name, own in load({"hub": ("one=https://one.example",)}, {}).each_hub().items()} == {
+        "one": "https://one.example"
+    }
+    assert load({"hub": ("https://one.example",)}, {}).each_hub().keys() == {""}
+
+
+def test_a_section_says_what_is_its_hubs_alone(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(
+        """stall_timeout = "7s"
+[hub.one]
+token = "s3cr3t"
+format = "compressed"
+catalog = "/k/one.tsv"
+[hub.one.headers]
+X-Key = "hush"
+[hub.two]
+url = "https://two.example"
+""",
+        encoding="utf-8",
+    )
+    hubs = load({"config": str(file), "hub": ("one=https://one.example", "two=https://two.example")}, {}).each_hub()
+    one, two = hubs["one"], hubs["two"]
+    assert (one.token, one.form, one.catalog, one.headers) == (
+        "s3cr3t",
+        Form.COMPRESSED,
+        Path("/k/one.tsv"),
+        {"X-Key": "hush"},
+    )
+    assert (two.token, two.form, two.catalog, two.headers) == (None, None, None, {})
+    assert one.stall_timeout_s == two.stall_timeout_s == 7.0
+    assert "s3cr3t" not in repr(load({"config": str(file)}, {}))
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640])
+def test_a_secret_in_a_section_that_others_can_read_is_warned_of(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('[hub.one]\nurl = "https://one.example"\ntoken = "s3cr3t"\n', encoding="utf-8")
+    file.chmod(mode)
+    (text,) = load({"config": str(file)}, {}).warnings
+    assert "token" in text
+    assert "s3cr3t" not in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "table", "reason"),
+    [
+        ({"hub": ("https://a.example", "https://b.example")}, "", "each reads NAME=URL"),
+        ({"hub": ("a=https://a.example", "https://b.example")}, "", "each reads NAME=URL"),
+        ({"hub": ("a=https://a.example", "a=https://b.example")}, "", "two hubs have the name 'a'"),
+        ({"hub": ("../x=https://a.example",)}, "", "http"),
+        ({"hub": ("a=ftp://a.example",)}, "", "http"),
+        ({"hub": ("a=https://a.example",), "token": "s3cr3t"}, "", r"the section \[hub.NAME\]"),
+        ({}, '[hub.a]\nurl = "https://a.example"\nspeed = 9\n', "unknown settings: speed"),
+        ({}, "[hub.a]\ntoken = 't'\n", "'hub' in the config file"),
+        ({}, "[hub.a]\nurl = 5\n", "'hub' in the config file"),
+        ({}, '[hub.a]\nurl = "https://a.example"\nformat = "zip"\n', r"'format' of \[hub.a\]"),
+    ],
+)
+def test_hubs_that_make_no_sense_are_refused(tmp_path: Path, flags: dict[str, Any], table: str, reason: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(table, encoding="utf-8")
+    with pytest.raises(InvalidConfig, match=reason) as caught:
+        load({"config": str(file), **flags}, {})
+    assert "s3cr3t" not in str(caught.value)

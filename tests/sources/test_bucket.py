@@ -16,15 +16,15 @@ from hubfs.blobs.retry import RetryPolicy
 from hubfs.cache.block_cache import CacheKey
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, Damaged, EntryNotFound, IsADirectory, ModelNotFound, Stale, Unavailable
-from hubfs.hubs.resolver import Form
-from hubfs.sources.bucket import BucketSource
-from hubfs.sources.naming import model_name
-from hubfs.sources.source import Entry, EntryKind, Source
+from hubfs.hubs.hub import label_of
+from hubfs.model_id import model_name
+from hubfs.sources.files import FilesSource
+from hubfs.sources.source import Entry, EntryKind, Form, Source
 from hubfs.waiting import Cancellation
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
 from tests.support.one_answer import one_answer
+from tests.support.sources import HUB, bucket_source, kept_bucket_source
 
-HUB = "https://hub.example"
 HANDLE = parse_handle("google/spice/2")
 WEIGHTS = random.Random(12).randbytes((2 << 20) + 999)
 FILES = {
@@ -38,10 +38,6 @@ FILES = {
 DIRECTORIES = ["assets", "assets/deep", "assets/deep/er", "assets.extra", "variables"]
 
 
-def plain(_: CacheKey, blob: Blob) -> Blob:
-    return blob
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
     data = tmp_path_factory.mktemp("buckets")
@@ -51,6 +47,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
     with gcs_server(data) as server:
+        server.upload("models", "google/spice/2/assets/", b"")  # the mark of a directory
         server.create_bucket("shapes")
         yield server
 
@@ -70,18 +67,18 @@ def client(server: GcsServer) -> Iterator[GcsClient]:
 
 
 @pytest.fixture
-def source(client: GcsClient) -> BucketSource:
-    return BucketSource.list(client, HUB, HANDLE, "gs://models/google/spice/2", plain)
+def source(client: GcsClient) -> FilesSource:
+    return bucket_source(client, HANDLE, "gs://models/google/spice/2")
 
 
-def shaped(server: GcsServer, client: GcsClient, name: str, paths: dict[str, bytes]) -> BucketSource:
+def shaped(server: GcsServer, client: GcsClient, name: str, paths: dict[str, bytes]) -> FilesSource:
     """A model of objects with just these names below its own."""
     for path, content in paths.items():
         server.upload("shapes", f"{name}/{path}", content)
-    return BucketSource.list(client, HUB, HANDLE, f"gs://shapes/{name}", plain)
+    return bucket_source(client, HANDLE, f"gs://shapes/{name}")
 
 
-def test_one_listing_says_everything(source: BucketSource, server: GcsServer) -> None:
+def test_one_listing_says_everything(source: FilesSource, server: GcsServer) -> None:
     checked: Source = source
     expected = [Entry(path, EntryKind.DIRECTORY) for path in DIRECTORIES]
     expected += [Entry(path, EntryKind.FILE, len(content)) for path, content in FILES.items()]
@@ -90,16 +87,16 @@ def test_one_listing_says_everything(source: BucketSource, server: GcsServer) ->
     assert checked.form is Form.UNCOMPRESSED
     assert checked.complete
     assert checked.failure is None
-    assert checked.model == model_name(HUB, HANDLE, checked.identity)
+    assert checked.model == model_name(label_of(HUB), HANDLE, checked.identity)
     assert len(server.requests) == 1
 
 
-def test_a_slash_at_the_end_of_the_location_changes_nothing(source: BucketSource, client: GcsClient) -> None:
-    slashed = BucketSource.list(client, HUB, HANDLE, "gs://models/google/spice/2/", plain)
+def test_a_slash_at_the_end_of_the_location_changes_nothing(source: FilesSource, client: GcsClient) -> None:
+    slashed = bucket_source(client, HANDLE, "gs://models/google/spice/2/")
     assert slashed.to_index() == source.to_index()
 
 
-def test_finds_files_directories_and_the_root(source: BucketSource, server: GcsServer) -> None:
+def test_finds_files_directories_and_the_root(source: FilesSource, server: GcsServer) -> None:
     server.reset()
     assert source.find("") == Entry("", EntryKind.DIRECTORY)
     assert source.find("variables") == Entry("variables", EntryKind.DIRECTORY)
@@ -110,25 +107,25 @@ def test_finds_files_directories_and_the_root(source: BucketSource, server: GcsS
     assert not server.requests
 
 
-def test_every_file_reads_as_it_was_stored(source: BucketSource) -> None:
+def test_every_file_reads_as_it_was_stored(source: FilesSource) -> None:
     for path, content in FILES.items():
         blob = source.open(source.find(path))
         assert blob.size_bytes == len(content)
         assert blob.read_at(0, len(content)) == content
 
 
-def test_reading_one_file_fetches_nothing_of_the_others(source: BucketSource, server: GcsServer) -> None:
+def test_reading_one_file_fetches_nothing_of_the_others(source: FilesSource, server: GcsServer) -> None:
     source.open(source.find("saved_model.pb")).read_at(0, 1 << 20)
     assert server.sent_bytes("models/google/spice/2/saved_model.pb") == 5000
     assert server.sent_bytes() == 5000
 
 
-def test_a_directory_cannot_be_opened(source: BucketSource) -> None:
+def test_a_directory_cannot_be_opened(source: FilesSource) -> None:
     with pytest.raises(IsADirectory, match="gs://models/google/spice/2/assets"):
         source.open(source.find("assets"))
 
 
-def test_an_entry_of_another_model_cannot_be_opened(source: BucketSource) -> None:
+def test_an_entry_of_another_model_cannot_be_opened(source: FilesSource) -> None:
     with pytest.raises(EntryNotFound):
         source.open(Entry("other", EntryKind.FILE, 1))
 
@@ -140,7 +137,7 @@ def test_all_who_open_an_entry_share_one_blob_that_was_wrapped_once(client: GcsC
         wrapped.append((key, blob))
         return blob
 
-    source = BucketSource.list(client, HUB, HANDLE, "gs://models/google/spice/2", wrap)
+    source = bucket_source(client, HANDLE, "gs://models/google/spice/2", wrap)
     assert not wrapped
     entry = source.find("variables/variables.index")
     with ThreadPoolExecutor(8) as pool:
@@ -151,7 +148,7 @@ def test_all_who_open_an_entry_share_one_blob_that_was_wrapped_once(client: GcsC
     assert blob.key.startswith("gs://models/google/spice/2/variables/variables.index#")
 
 
-def test_a_bit_that_flips_on_the_way_is_found(source: BucketSource, server: GcsServer) -> None:
+def test_a_bit_that_flips_on_the_way_is_found(source: FilesSource, server: GcsServer) -> None:
     blob = source.open(source.find("variables/variables.data-00000-of-00001"))
     blob.read_at(0, 1 << 20)
     server.spoil(Fault(flip_byte=(1 << 20) - 1))
@@ -163,8 +160,8 @@ def test_a_bit_that_flips_on_the_way_is_found(source: BucketSource, server: GcsS
 
 
 def test_damage_fails_the_whole_source_and_is_told_once(client: GcsClient, server: GcsServer) -> None:
-    failed: list[BucketSource] = []
-    source = BucketSource.list(client, HUB, HANDLE, "gs://models/google/spice/2", plain, on_failure=failed.append)
+    failed: list[FilesSource] = []
+    source = bucket_source(client, HANDLE, "gs://models/google/spice/2", on_failure=failed.append)
     index = source.open(source.find("variables/variables.index"))
     graph = source.open(source.find("saved_model.pb"))
     assert graph.read_at(0, 5) == b"graph"
@@ -192,7 +189,7 @@ def test_damage_fails_the_whole_source_and_is_told_once(client: GcsClient, serve
     assert len(traceback.extract_tb(source.failure.__traceback__)) < 10
 
 
-def test_what_may_pass_does_not_fail_the_source(source: BucketSource, server: GcsServer) -> None:
+def test_what_may_pass_does_not_fail_the_source(source: FilesSource, server: GcsServer) -> None:
     blob = source.open(source.find("saved_model.pb"))
     for status, error in ((503, Unavailable), (403, AccessDenied)):
         server.spoil(Fault(status=status))
@@ -206,7 +203,7 @@ def test_what_may_pass_does_not_fail_the_source(source: BucketSource, server: Gc
 def test_a_block_that_was_on_its_way_when_the_source_failed_is_not_given_out(
     client: GcsClient, server: GcsServer
 ) -> None:
-    source = BucketSource.list(client, HUB, HANDLE, "gs://models/google/spice/2", plain)
+    source = bucket_source(client, HANDLE, "gs://models/google/spice/2")
     graph, index = (source.open(source.find(path)) for path in ("saved_model.pb", "variables/variables.index"))
     server.spoil(Fault(stall_s=3), Fault(flip_byte=0))
     with ThreadPoolExecutor(1) as pool:
@@ -222,7 +219,7 @@ def test_a_block_that_was_on_its_way_when_the_source_failed_is_not_given_out(
 
 def test_identity_is_that_of_the_generations(server: GcsServer, client: GcsClient) -> None:
     before = shaped(server, client, "identity", {"a": b"1", "b": b"2"})
-    same = BucketSource.list(client, HUB, HANDLE, "gs://shapes/identity", plain)
+    same = bucket_source(client, HANDLE, "gs://shapes/identity")
     after = shaped(server, client, "identity", {"b": b"2"})
     assert before.identity == same.identity
     assert before.identity != after.identity
@@ -237,7 +234,7 @@ def test_identity_is_that_of_the_generations(server: GcsServer, client: GcsClien
 def test_a_location_that_holds_nothing_is_no_model(client: GcsClient, server: GcsServer) -> None:
     for url in ("gs://models/google/spice/3", "gs://models/google/spice/2/saved_model.pb", "gs://nobucket/a"):
         with pytest.raises(ModelNotFound, match=f"google/spice/2: .*{url}"):
-            BucketSource.list(client, HUB, HANDLE, url, plain)
+            bucket_source(client, HANDLE, url)
 
 
 def test_a_location_that_holds_only_the_mark_of_a_directory_is_no_model(client: GcsClient, server: GcsServer) -> None:
@@ -248,7 +245,7 @@ def test_a_location_that_holds_only_the_mark_of_a_directory_is_no_model(client: 
 def test_a_whole_bucket_may_be_a_model(client: GcsClient, server: GcsServer) -> None:
     server.create_bucket("whole")
     server.upload("whole", "variables/x", b"x")
-    source = BucketSource.list(client, HUB, HANDLE, "gs://whole", plain)
+    source = bucket_source(client, HANDLE, "gs://whole")
     assert [entry.path for entry in source.entries()] == ["variables", "variables/x"]
     assert source.url == "gs://whole"
 
@@ -256,7 +253,7 @@ def test_a_whole_bucket_may_be_a_model(client: GcsClient, server: GcsServer) -> 
 @pytest.mark.parametrize("url", ["gs://", "gs:///a", "https://models/google", "models/google"])
 def test_what_is_no_bucket_url_is_refused(client: GcsClient, url: str) -> None:
     with pytest.raises(Damaged, match="gs://BUCKET/PREFIX"):
-        BucketSource.list(client, HUB, HANDLE, url, plain)
+        bucket_source(client, HANDLE, url)
 
 
 def test_objects_that_mark_directories_are_directories(client: GcsClient, server: GcsServer) -> None:
@@ -276,7 +273,7 @@ def test_a_name_that_is_no_path_is_refused(client: GcsClient, path: str) -> None
     with one_answer(json.dumps({"items": items}).encode()) as url:
         hostile = GcsClient(GcsSettings(endpoint_url=url), Cancellation())
         with pytest.raises(Damaged) as caught:
-            BucketSource.list(hostile, HUB, HANDLE, "gs://b/m", plain)
+            bucket_source(hostile, HANDLE, "gs://b/m")
         hostile.close()
     assert repr(path.removesuffix("/"))[1:-1] in str(caught.value)
     assert "gs://b/m/" in str(caught.value)
@@ -296,7 +293,7 @@ def test_a_model_of_more_files_than_a_page_holds_is_whole(client: GcsClient, ser
     paths = [f"shards/{index % 7}/{index}" for index in range(1100)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda path: server.upload("shapes", f"big/{path}", path.encode()), paths))
-    source = BucketSource.list(client, HUB, HANDLE, "gs://shapes/big", plain)
+    source = bucket_source(client, HANDLE, "gs://shapes/big")
     assert {entry.path for entry in source.entries() if entry.kind is EntryKind.FILE} == set(paths)
     assert source.open(source.find("shards/6/1098")).read_at(0, 99) == b"shards/6/1098"
 
@@ -307,16 +304,16 @@ def test_a_store_that_refuses_or_fails_is_not_called_a_missing_model(
 ) -> None:
     server.spoil(*[Fault(status=status)] * 2)
     with pytest.raises(error):
-        BucketSource.list(client, HUB, HANDLE, "gs://models/google/spice/2", plain)
+        bucket_source(client, HANDLE, "gs://models/google/spice/2")
 
 
 def test_an_index_gives_the_same_source_without_a_request(
-    source: BucketSource, client: GcsClient, server: GcsServer, tmp_path: Path
+    source: FilesSource, client: GcsClient, server: GcsServer, tmp_path: Path
 ) -> None:
     server.reset()
     file = tmp_path / "index.json"
     file.write_text(json.dumps(source.to_index()))
-    again = BucketSource.from_index(client, HUB, HANDLE, json.loads(file.read_text()), plain)
+    again = kept_bucket_source(client, HANDLE, json.loads(file.read_text()))
     assert (again.url, again.identity, again.entries()) == (source.url, source.identity, source.entries())
     assert again.to_index() == source.to_index()
     assert not server.requests
@@ -325,15 +322,15 @@ def test_an_index_gives_the_same_source_without_a_request(
 
 
 def test_a_source_from_an_index_verifies_what_it_reads(
-    source: BucketSource, client: GcsClient, server: GcsServer
+    source: FilesSource, client: GcsClient, server: GcsServer
 ) -> None:
-    again = BucketSource.from_index(client, HUB, HANDLE, source.to_index(), plain)
+    again = kept_bucket_source(client, HANDLE, source.to_index())
     server.spoil(Fault(flip_byte=17))
     with pytest.raises(Damaged, match="saved_model"):
         again.open(again.find("saved_model.pb")).read_at(0, 1 << 20)
 
 
-def test_an_index_says_what_the_store_said(source: BucketSource) -> None:
+def test_an_index_says_what_the_store_said(source: FilesSource) -> None:
     index = source.to_index()
     assert {key: index[key] for key in ("handle", "url", "form", "identity")} == {
         "handle": "google/spice/2",
@@ -342,17 +339,19 @@ def test_an_index_says_what_the_store_said(source: BucketSource) -> None:
         "identity": source.identity,
     }
     items = {item["path"]: item for item in index["entries"]}
-    assert items["variables"] == {"path": "variables", "kind": "directory"}
+    assert items["assets"] == {"path": "assets", "kind": "directory"}
     weights = items["variables/variables.data-00000-of-00001"]
     assert weights["kind"] == "file"
-    assert weights["name"] == "google/spice/2/variables/variables.data-00000-of-00001"
+    path, _, generation = weights["pin"].partition("#")
+    assert path == "gs://models/google/spice/2/variables/variables.data-00000-of-00001"
+    assert generation.isdecimal()
     assert weights["size_bytes"] == len(WEIGHTS)
-    assert weights["crc32c"] == google_crc32c.value(WEIGHTS)
+    assert int(weights["checksum"][1], 16) == google_crc32c.value(WEIGHTS)
 
 
-def test_an_index_may_hold_what_others_keep_in_it(source: BucketSource, client: GcsClient) -> None:
+def test_an_index_may_hold_what_others_keep_in_it(source: FilesSource, client: GcsClient) -> None:
     index = source.to_index() | {"kept_by": "somebody else"}
-    assert BucketSource.from_index(client, HUB, HANDLE, index, plain).identity == source.identity
+    assert kept_bucket_source(client, HANDLE, index).identity == source.identity
 
 
 def damage(index: dict[str, Any], at: list[str | int], value: Any) -> None:
@@ -387,22 +386,41 @@ def damage(index: dict[str, Any], at: list[str | int], value: Any) -> None:
         (["entries", -1, "kind"], None),
         (["entries", -1, "path"], "another"),
         (["entries", -1, "path"], 5),
-        (["entries", -1, "name"], "google/elsewhere"),
+        (["entries", -1, "pin"], None),
+        (["entries", -1, "pin"], 5),
+        (["entries", -1, "pin"], "gs://models/google/elsewhere#5"),
+        (["entries", -1, "pin"], "gs://elsewhere/google/spice/2/variables/variables.index#5"),
+        (["entries", -1, "pin"], "half \ud800#5"),
         (["entries", -1, "size_bytes"], -1),
         (["entries", -1, "size_bytes"], "5"),
         (["entries", -1, "size_bytes"], True),
         (["entries", -1, "size_bytes"], 1.5),
-        (["entries", -1, "generation"], "1&alt=json"),
-        (["entries", -1, "generation"], "5"),
-        (["entries", -1, "generation"], 5),
-        (["entries", -1, "crc32c"], "5"),
-        (["entries", -1, "crc32c"], None),
+        (["entries", -1, "pin"], "gs://models/google/spice/2/variables/variables.index#1&alt=json"),
+        (["entries", -1, "pin"], "gs://models/google/spice/2/variables/variables.index#5"),
+        (["entries", -1, "pin"], "gs://models/google/spice/2/variables/variables.index#"),
+        (["entries", -1, "pin"], "gs://models/google/spice/2/variables/variables.index"),
+        (["entries", -1, "checksum"], 5),
+        (["entries", -1, "checksum"], ["crc32c", "no number"]),
+        (["entries", -1, "checksum"], ["crc32c", "1ffffffff"]),
+        (["entries", -1, "checksum"], ["crc32"]),
+        (["entries", -1, "checksum"], ["none", "0"]),
     ],
 )
 def test_an_index_that_is_not_as_written_is_damaged(
-    source: BucketSource, client: GcsClient, at: list[str | int], value: Any
+    source: FilesSource, client: GcsClient, at: list[str | int], value: Any
 ) -> None:
     index = json.loads(json.dumps(source.to_index()))
     damage(index, at, value)
     with pytest.raises(Damaged):
-        BucketSource.from_index(client, HUB, HANDLE, index, plain)
+        kept_bucket_source(client, HANDLE, index)
+
+
+def test_an_index_as_it_was_written_before_is_damaged_and_nothing_worse(source: FilesSource, client: GcsClient) -> None:
+    index = source.to_index()
+    for item in index["entries"]:
+        if item["kind"] == "file":
+            url, _, generation = item.pop("pin").partition("#")
+            crc32c = int(item.pop("checksum")[1], 16)
+            item |= {"name": url.removeprefix("gs://models/"), "generation": generation, "crc32c": crc32c, "md5": None}
+    with pytest.raises(Damaged, match="google/spice/2 is malformed: KeyError"):
+        kept_bucket_source(client, HANDLE, index)

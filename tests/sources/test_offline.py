@@ -1,20 +1,27 @@
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import pytest
 
+from hubfs.blobs.blob import Blob
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.memory import MemoryTier
 from hubfs.catalogue.handle import parse_handle
-from hubfs.errors import EntryNotFound, IsADirectory, ModelNotFound, Unavailable
-from hubfs.hubs.offline import OfflineResolver
-from hubfs.hubs.resolver import Form
-from hubfs.hubs.tfhub.resolver import TfhubResolver
-from hubfs.sources.naming import model_name
-from hubfs.sources.offline import OfflineSource, offline_loaders
-from hubfs.sources.source import Entry, EntryKind
+from hubfs.errors import EntryNotFound, IsADirectory, ModelNotFound, NotCached, Unavailable
+from hubfs.hubs.tfhub.hub import TfHub
+from hubfs.model_id import model_name
+from hubfs.models.answers import Unasked
+from hubfs.models.models import Models, ModelsSettings
+from hubfs.sources.files import Manifest, RemoteFile
+from hubfs.sources.offline import OfflineSource
+from hubfs.sources.source import Entry, EntryKind, Form
 from hubfs.testing import MemorySource, ScriptedBlob
+from hubfs.waiting import Cancellation
 from tests.support.http_clients import http_client
+from tests.support.sources import kit_of
 
 HANDLE = parse_handle("google/spice/2")
-MODEL = model_name("https://hub", HANDLE, "x")
+MODEL = model_name("hub", HANDLE, "x")
 DATA = bytes(range(256)) * (BLOCK_SIZE_BYTES // 256) * 2 + b"the end"
 FILE = Entry("variables/data", EntryKind.FILE, len(DATA))
 EMPTY = Entry("empty", EntryKind.FILE, 0)
@@ -76,20 +83,45 @@ def test_the_entries_are_the_models(source: OfflineSource, listed: MemorySource)
     assert described == (listed.handle, listed.url, listed.form, "x", MODEL, True, None)
 
 
-def test_loaders_make_models_that_are_read_out_of_the_cache(listed: MemorySource, cache: MemoryTier) -> None:
-    put(cache, 0, 1, 2)
-    loaders = offline_loaders({Form.COMPRESSED: lambda _handle, _index: listed}, cache)
-    found = loaders[Form.COMPRESSED](listed.handle, {})
-    assert found.open(FILE).read_at(0, len(DATA)) == DATA
+def test_a_kit_that_asks_nobody_makes_models_that_are_read_out_of_the_cache(cache: MemoryTier) -> None:
+    manifest = Manifest("https://hub/google/spice/2", Form.FILES, {FILE.path: RemoteFile(len(DATA), "pin", unread)})
+    cancellation = Cancellation()
+    with ThreadPoolExecutor(1) as pool:
+        kit = kit_of(pool, cancellation, cache=cache, memory=cache, offline=True)
+        found = kit.kept_files("hub", HANDLE, manifest)
+        for index in range(3):
+            block = DATA[index * BLOCK_SIZE_BYTES : (index + 1) * BLOCK_SIZE_BYTES]
+            cache.put(CacheKey(found.model, FILE.path), index, block)
+        assert found.open(FILE).read_at(0, len(DATA)) == DATA
+        cache.drop(found.model)
+        with pytest.raises(NotCached, match="--offline"):
+            found.open(FILE).read_at(0, 1)
+
+
+def unread() -> Blob:
+    raise AssertionError("somebody was asked")
 
 
 def test_a_hub_that_is_not_asked_says_so_and_knows_nothing() -> None:
+    unused: Any = None
     with http_client(verify=False) as client:
-        hub = OfflineResolver(TfhubResolver(client, "https://hub"))
-    assert hub.cached_as == "unverified+https://hub"
-    for ask in (lambda: hub.resolve(HANDLE), lambda: hub.latest("google/spice")):
-        with pytest.raises(Unavailable, match="--offline") as caught:
-            ask()
-        assert "https://hub/google/spice" in str(caught.value)
-        assert not isinstance(caught.value, ModelNotFound)
-    assert (hub.hub, hub.lists, hub.versions("google/spice"), hub.children("")) == ("https://hub", False, (), ())
+        hub = TfHub("https://hub", http=client, gcs=unused)
+        assert hub.label == "unverified%2Bhttps:%2F%2Fhub"
+        models = Models(
+            hub,
+            unused,
+            load_index=lambda _: None,
+            known_on_disk=lambda _: iter(()),
+            cancellation=client.cancellation,
+            settings=ModelsSettings(offline=True),
+        )
+        for ask in (lambda: models.get(HANDLE), lambda: models.latest("google/spice")):
+            with pytest.raises(Unavailable, match="--offline") as caught:
+                ask()
+            assert "https://hub/google/spice" in str(caught.value)
+            assert not isinstance(caught.value, ModelNotFound)
+        assert (models.versions("google/spice"), models.children("")) == ((), None)
+        assert client.stats().requests == 0
+    unasked = Unasked(hub)
+    assert (unasked.url, unasked.lists) == ("https://hub", False)
+    assert (unasked.versions("google/spice"), unasked.children("")) == ((), ())

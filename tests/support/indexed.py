@@ -8,16 +8,17 @@ from hubfs.cache.block_cache import BlockCache
 from hubfs.cache.memory import MemoryTier
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
+from hubfs.hubs.hub import label_of
+from hubfs.model_id import model_name
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.archive.spans import ArchiveSpans
-from hubfs.sources.naming import model_name
 from hubfs.testing import ScriptedBlob
 from hubfs.waiting import Cancellation
 from tests.support.streams import HANDLE, HUB, MIB, URL, Desk, ScriptedStream, archive_source, wrap_by
 from tests.support.waiting import eventually
 
-MODEL = model_name(HUB, HANDLE, "v1")
+MODEL = model_name(label_of(HUB), HANDLE, "v1")
 
 
 class Bench:

@@ -6,18 +6,19 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 from hubfs.blobs.blob import Blob
+from hubfs.blobs.stamp import UNDATED
 from hubfs.cache.block_cache import BlockCache, CacheKey, Release, TierStats
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.turns import NoTurns, Turns
 from hubfs.catalogue.handle import parse_handle
 from hubfs.formats.inflating.parallel import PLENTY_BYTES
+from hubfs.hubs.hub import label_of
 from hubfs.memory_budget import MemoryBudget
-from hubfs.model_id import ModelId
+from hubfs.model_id import ModelId, model_name
 from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.archive.passes import Archive, ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource, Wrap
-from hubfs.sources.naming import model_name
 from hubfs.waiting import Cancellation
 
 HUB = "https://hub.example"
@@ -30,6 +31,8 @@ class ScriptedStream:
     """`data` as a ByteStream. Counts over all transfers: how many began and ended, and how far any of them came."""
 
     url = URL
+    pinned = True
+    stamp = UNDATED
 
     def __init__(self, data: bytes, *, identity: str = "v1", chunk_bytes: int = 1 << 16) -> None:
         self.identity = identity
@@ -162,7 +165,7 @@ class Desk:
         **overrides: Callable[..., Any],
     ) -> ArchiveSource:
         collaborators = self.collaborators(stream, cache, ahead_bytes, budget) | overrides
-        return archive_source(HANDLE, URL, model_name(HUB, HANDLE, "v1"), "v1", **collaborators)
+        return archive_source(HANDLE, URL, model_name(label_of(HUB), HANDLE, "v1"), "v1", **collaborators)
 
     def close(self) -> None:
         self.cancellation.cancel()

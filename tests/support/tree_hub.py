@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hubfs.blobs.blob import Blob
 from hubfs.cache.block_cache import Release
@@ -14,15 +15,18 @@ from hubfs.catalogue.document import CatalogDocument
 from hubfs.catalogue.file import to_json_lines
 from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import HubfsError, ModelNotFound, NoSuchAttribute
-from hubfs.hubs.resolver import Form, Location
+from hubfs.hubs.numbered import NumberedNames
 from hubfs.model_id import ModelId
 from hubfs.models.models import Models, ModelsSettings
 from hubfs.models.troubles import Troubles
 from hubfs.sources.archive.source import ArchiveSource
+from hubfs.sources.kit import Kit
 from hubfs.tree.control_files import ControlFiles
-from hubfs.tree.tfhub_modules import TfhubModules
+from hubfs.tree.hub_tree import HubTree
 from hubfs.tree.virtual_tree import VirtualTree
 from tests.support.streams import HUB, MIB, Desk, archive_source
+
+NO_KIT: Any = None
 
 
 class Holds(MemoryTier):
@@ -37,14 +41,12 @@ class Holds(MemoryTier):
         return lambda: self.held.remove(model)
 
 
-class TreeHub:
-    """A resolver of `archives` (handle → bytes), which counts what it is asked, and `tree`, the tree of what it has.
+class TreeHub(NumberedNames):
+    """A hub of `archives` (handle → bytes), which counts what it is asked, and `tree`, the tree of what it has.
 
     `listing`: whether it lists; `trouble`: what it answers instead, by handle or name, or for everything as "".
     `document`: the catalogue that the hub itself has; `bundled`: the one that comes with hubfs.
     """
-
-    hub = cached_as = HUB
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class TreeHub:
         bundled: Callable[[], Catalog] | None = None,
         listing: bool = False,
     ) -> None:
+        super().__init__(HUB, HUB, "hub.example")
         self.desk = desk
         self.archives = dict(archives)
         self.listing = listing
@@ -73,9 +76,8 @@ class TreeHub:
         self.troubles = Troubles()
         self.models = Models(
             self,
+            NO_KIT,
             troubles=self.troubles,
-            openers={Form.COMPRESSED: self.open},
-            loaders={Form.COMPRESSED: lambda handle, _: self.open(handle, Location("cached", Form.COMPRESSED))},
             load_index=lambda text: self.indexes.get(text.partition("/")[2]),
             known_on_disk=lambda _: iter([*self.on_disk, *self.indexes]),
             cancellation=desk.cancellation,
@@ -90,33 +92,31 @@ class TreeHub:
             hub=HUB,
             timer=lambda: self.now_s,
         )
-        self.tree = VirtualTree(
-            self.models,
-            self.cache,
-            read_ahead=self.view,
-            controls=ControlFiles(
-                {"status.json": lambda: self.status, "version": lambda: b"0.1.0\n"},
-                TfhubModules(["https://tfhub.dev", HUB], self.handles),
-            ),
-            catalog=self.catalog,
-            troubles=self.troubles,
+        hub = HubTree(self.models, self.cache, read_ahead=self.view, catalog=self.catalog, troubles=self.troubles)
+        controls = ControlFiles(
+            {"status.json": lambda: self.status, "version": lambda: b"0.1.0\n"},
+            {name: [view] for name, view in self.views(hub.handles, "../..").items()},
         )
-
-    def handles(self) -> list[str]:
-        return [*self.catalog.current(refresh=True).handles(), *map(str, self.models.known())]
+        self.tree = VirtualTree({"": hub}, controls, self.cache)
 
     def fetch(self, etag: str | None) -> CatalogDocument:
         self.documents += 1
         self._trouble("")
         return CatalogDocument(to_json_lines(self._document))
 
-    def resolve(self, handle: ModelId, form: Form | None = None) -> Location:
-        self._ask(str(handle))
-        if str(handle) not in self.archives:
-            raise ModelNotFound(f"{HUB}/{handle}: no such model")
-        return Location(f"{HUB}/{handle}", Form.COMPRESSED)
+    def local(self, model: ModelId) -> None:
+        """Nothing is on this machine."""
 
-    def latest(self, name: str) -> str:
+    def open(self, model: ModelId, kit: Kit) -> ArchiveSource:
+        self._ask(str(model))
+        if str(model) not in self.archives:
+            raise ModelNotFound(f"{HUB}/{model}: no such model")
+        return self._source(model, f"{HUB}/{model}")
+
+    def load(self, model: ModelId, kept: Index, kit: Kit) -> ArchiveSource:
+        return self._source(model, "cached")
+
+    def alias(self, name: str) -> str:
         self._ask(f"latest {name}", name)
         versions = self._versions(name)
         if not versions:
@@ -128,7 +128,7 @@ class TreeHub:
         return self._versions(name)
 
     @property
-    def lists(self) -> bool:
+    def lists(self) -> bool:  # type: ignore[override]
         return self.listing
 
     def children(self, folder: str) -> Sequence[str]:
@@ -136,10 +136,10 @@ class TreeHub:
         prefix = f"{folder}/" if folder else ""
         return sorted({one.removeprefix(prefix).partition("/")[0] for one in self.archives if one.startswith(prefix)})
 
-    def open(self, handle: ModelId, location: Location) -> ArchiveSource:
+    def _source(self, handle: ModelId, url: str) -> ArchiveSource:
         stream = self.desk.stream(self.archives[str(handle)])
         collaborators = self.desk.collaborators(stream, self.cache)
-        return archive_source(handle, location.url, f"{handle}@v1", "v1", **collaborators)
+        return archive_source(handle, url, f"{handle}@v1", "v1", **collaborators)
 
     def view(self, blob: Blob) -> Blob:
         self.read_ahead.append(blob)

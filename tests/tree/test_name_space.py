@@ -24,12 +24,13 @@ from hubfs.errors import (
     Unavailable,
 )
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
-from hubfs.tree.control_files import MODULES
 from hubfs.tree.node import Node, NodeKind
 from tests.support.archives import tar_of
 from tests.support.mount import eventually
 from tests.support.streams import Desk
 from tests.support.tree_hub import TreeHub, attributes_of
+
+MODULES = "tfhub_modules"
 
 SPICE_JS = "google/tfjs-model/spice/2/default"
 ARCHIVES = {

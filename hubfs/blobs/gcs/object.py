@@ -97,10 +97,17 @@ def _object(bucket: str, item: Mapping[str, Any]) -> GcsObject:
         name=item["name"],
         size_bytes=int(item["size"]),
         generation=str(int(item["generation"])),
-        crc32c=int.from_bytes(base64.b64decode(crc32c, validate=True), "big") if crc32c else None,
+        crc32c=_crc32c(crc32c) if crc32c else None,
         md5=base64.b64decode(md5, validate=True).hex() if md5 else None,
         made_s=_seconds(item.get("timeCreated")),
     )
+
+
+def _crc32c(text: Any) -> int:
+    data = base64.b64decode(text, validate=True)
+    if len(data) != 4:  # noqa: PLR2004 - bytes of a crc32c
+        raise ValueError(f"a crc32c has 4 bytes, and not {len(data)}")
+    return int.from_bytes(data, "big")
 
 
 def _seconds(text: Any) -> int | None:

@@ -3,20 +3,18 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from hubfs import endpoints
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.store import open_store
-from hubfs.commands.doctor.finding import Finding, ok, problem, warning
+from hubfs.commands.doctor.finding import Finding, Verdict, ok, problem, warning
 from hubfs.errors import AccessDenied, HubfsError
-from hubfs.hubs.resolver import Form
 from hubfs.settings.config import Config
 from hubfs.waiting import Cancellation
 
-_GOOGLE = "https://storage.googleapis.com"
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _ONCE = RetryPolicy(attempts=1)
 
@@ -25,24 +23,27 @@ def examine(config: Config, environment: Mapping[str, str]) -> Iterator[Finding]
     """What lies between this machine and the bytes. Every question is bounded by the time-outs of the config."""
     yield from proxies(config)
     yield from certificates(config, environment)
-    yield hub(config)
-    if not config.hub.startswith("gs://") and config.form is not Form.COMPRESSED:
-        yield buckets(config)
+    for own in config.each_hub().values():
+        yield from hub(own)
     if config.shared_cache_url is not None:
         yield shared_cache(config, config.shared_cache_url)
 
 
 def proxies(config: Config) -> Iterator[Finding]:
-    """Which proxy the hub would be asked through; its password is not shown."""
-    url = urlsplit(config.hub if not config.hub.startswith("gs://") else config.gcs_endpoint_url or _GOOGLE)
+    """Which proxy each hub would be asked through; its password is not shown."""
+    for own in config.each_hub().values():
+        with endpoints.asking(own, _ONCE) as asked:
+            yield _proxy(urlsplit(asked.host))
+
+
+def _proxy(url: SplitResult) -> Finding:
     found = getproxies()
     proxy = found.get(url.scheme) or found.get("all")
     if proxy is None:
-        yield ok("proxy", "none")
-    elif proxy_bypass(url.hostname or ""):
-        yield ok("proxy", f"none for {url.hostname}, by NO_PROXY")
-    else:
-        yield ok("proxy", f"{url.hostname} is asked through {redacted(proxy)}")
+        return ok("proxy", "none")
+    if proxy_bypass(url.hostname or ""):
+        return ok("proxy", f"none for {url.hostname}, by NO_PROXY")
+    return ok("proxy", f"{url.hostname} is asked through {redacted(proxy)}")
 
 
 def certificates(config: Config, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -59,34 +60,15 @@ def certificates(config: Config, environment: Mapping[str, str]) -> Iterator[Fin
             yield problem("certificates", f"{name} names {bundle}, which does not exist", f"unset {name}, or mend it")
 
 
-def hub(config: Config) -> Finding:
-    """Whether the hub answers."""
-
-    def ask() -> str:
-        with endpoints.asking(config, _ONCE) as (resolver, http):
-            if config.hub.startswith("gs://"):
-                return f"{len(resolver.children(''))} names at its root"
-            return f"status {http.reply(config.hub, max_body_bytes=1).status}"
-
-    return _asked("hub", redacted(config.hub), ask, "see the proxy above, and whether --hub names a hub that there is")
-
-
-def buckets(config: Config) -> Finding:
-    """Whether the store answers, to which hubs lead for models in the uncompressed form."""
-    url = config.gcs_endpoint_url or _GOOGLE
-
-    def ask() -> str:
-        with endpoints.asking(config, _ONCE) as (_, http):
-            return f"status {http.reply(url, max_body_bytes=1).status}"
-
-    found = _asked("bucket", redacted(url), ask, "")
-    if found.verdict.value == "ok":
-        return found
-    return warning(
-        "bucket",
-        found.said,
-        "models that are hosted uncompressed cannot be read: --format compressed asks for archives",
-    )
+def hub(config: Config) -> Iterator[Finding]:
+    """Whether the hub answers, and the hosts to which it leads."""
+    with endpoints.asking(config, _ONCE) as asked:
+        for check in asked.checks():
+            found = _asked(check.subject, check.url, check.ask, check.advice)
+            if found.verdict is Verdict.OK or check.vital:
+                yield found
+            else:
+                yield warning(check.subject, found.said, check.advice)
 
 
 def shared_cache(config: Config, url: str) -> Finding:

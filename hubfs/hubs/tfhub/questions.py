@@ -3,7 +3,7 @@
 import re
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from hubfs.blobs.http.probing import is_page, looks_like_page
 from hubfs.blobs.http.url import redacted
 from hubfs.catalogue.handle import Kind
 from hubfs.errors import Damaged, NotFound, quoted
-from hubfs.hubs.resolver import Form, Location
+from hubfs.sources.source import Form
 
 _REDIRECTS = range(300, 400)
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -23,6 +23,20 @@ _GS_URL = re.compile(r"""gs://[^\s"'<>]+""")
 _GS_FOLDER = re.compile(
     r"""gs://[a-z\d](?![^/]*\.\.)[a-z\d._-]{1,220}[a-z\d](?:/(?!\.\.?(?:/|$))[^\s\0-\x1f\x7f"'<>/?#%\\]+)*""", re.ASCII
 )
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a model's bytes are, and in which form; holding one fetches nothing.
+
+    By form, `url` is: COMPRESSED, the URL of the archive; UNCOMPRESSED, `gs://bucket/prefix`; FILE, the URL of the
+    file; FILES, the model's URL. HTTP URLs are the hub's own, not yet redirected, so that a signed URL which expired is
+    found anew. `headers` are needed to fetch it; they may be secret and are never part of a message.
+    """
+
+    url: str
+    form: Form
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Question(Protocol):

@@ -7,10 +7,10 @@ from hubfs.blobs.http.client import HttpClient, HttpReply
 from hubfs.blobs.http.url import origin_of, redacted, without_secrets, without_userinfo
 from hubfs.catalogue.handle import kind_of, parse_handle
 from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound
-from hubfs.hubs.resolver import Form, Location
-from hubfs.hubs.tfhub.questions import Question, bucket_in, questions
+from hubfs.hubs.tfhub.questions import Location, Question, bucket_in, questions
 from hubfs.hubs.tfhub.versions import count_up, shown_in
 from hubfs.model_id import ModelId
+from hubfs.sources.source import Form
 
 _HEAD_BYTES = 512  # tells a page from a model
 

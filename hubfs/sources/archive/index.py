@@ -11,9 +11,8 @@ from hubfs.cache.block_cache import blocks_of
 from hubfs.cache.block_checksums import Checksums
 from hubfs.errors import Damaged
 from hubfs.formats.index_file import IndexedMember, check_members
-from hubfs.hubs.resolver import Form
 from hubfs.model_id import ModelId
-from hubfs.sources.source import Entry, EntryKind
+from hubfs.sources.source import Entry, EntryKind, Form
 
 _REPLACED = ".hubfs-replaced"
 

@@ -9,11 +9,10 @@ from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.errors import HubfsError, IsADirectory
 from hubfs.formats.index_file import IndexedMember, IndexFile
-from hubfs.hubs.resolver import Form
 from hubfs.sources.archive.index import ArchiveIndex, entry_of
 from hubfs.sources.archive.member_blob import MemberBlob, StoredBlob
 from hubfs.sources.archive.passes import Archive, ArchivePasses
-from hubfs.sources.source import Entry, Extent, with_holes
+from hubfs.sources.source import Entry, Extent, Form, with_holes
 
 Wrap = Callable[[CacheKey, Blob, Callable[[], bool]], CachedBlob]
 """Puts the cache around the blob of a file; the function says whether the model failed for good. Fetches nothing."""

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,10 @@ from hubfs.blobs.file import FileBlob
 from hubfs.blobs.own_tree import OwnTree, check_shared_directory, is_there
 from hubfs.blobs.stamp import Stamp
 from hubfs.errors import Damaged, HubfsError, Untrusted
-from hubfs.hubs.resolver import Form
 from hubfs.model_id import ModelId
 from hubfs.sources.extracted.saved_model import check_saved_model
-from hubfs.sources.listed import ListedSource, tree_of
+from hubfs.sources.files import FilesSource, Manifest, RemoteFile
+from hubfs.sources.source import Form
 
 _log = logging.getLogger(__name__)
 
@@ -39,39 +39,28 @@ def module_name(url: str) -> str:
     return hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()
 
 
-class ExtractedSource(ListedSource):
-    """The model `handle` of `hub` in the local `directory`; see `ListedSource`. The hub is not asked for anything.
+class ExtractedSource(FilesSource):
+    """The model `handle` of `hub` in the local `directory`. The hub is not asked for anything.
 
     Nothing of it goes into the cache: it is on a disk already. Every part must be the mounting user's or root's alone,
     now and at every read. Raises `Untrusted` where one is not, `Damaged` for a directory that tensorflow_hub cannot
     have made (it extracts files and directories only), `Stale` if it cannot be listed.
     """
 
-    form = Form.COMPRESSED  # which is how it was downloaded
-
     def __init__(self, hub: str, handle: ModelId, directory: Path) -> None:
         found = _listed(directory)
-        url = f"file://{directory}"
-        sizes_bytes = {path: blob.size_bytes for path, blob in found.files.items()}
-        super().__init__(
-            hub,
-            handle,
-            url,
-            _identity(found.files),
-            entries=tree_of(url, sizes_bytes, found.directories),
-            stamp_of=lambda path: _stamp(found.files[path]),
-            blob_of=found.files.__getitem__,
-            wrap=lambda _, blob: blob,
-            on_failure=None,
-        )
-        self._files = found.files
+        files = {path: _described(blob) for path, blob in sorted(found.files.items())}
+        # COMPRESSED is how it was downloaded.
+        manifest = Manifest(f"file://{directory}", Form.COMPRESSED, files, found.directories)
+        super().__init__(hub, handle, manifest, lambda _, blob: blob)
+        self._found = found.files
 
     def check_whole(self) -> None:
         """Raises `Damaged` if the model was cut when it was extracted, as far as that shows: see `check_saved_model`.
 
         tensorflow_hub takes a cut archive for a whole one when the cut falls between members.
         """
-        check_saved_model(self._files)
+        check_saved_model(self._found)
 
 
 def find_extracted(cache_dir: Path, hub: str, handle: ModelId, urls: Iterable[str]) -> ExtractedSource | None:
@@ -160,11 +149,6 @@ def _listed(root: Path) -> _Listing:
     return listing
 
 
-def _stamp(file: FileBlob) -> Stamp:
-    return Stamp(file.mtime_ns // 10**9, str(file.mtime_ns))
-
-
-def _identity(files: Mapping[str, FileBlob]) -> str:
-    """Of paths, sizes and times of modification."""
-    text = "\0".join(files[path].key for path in sorted(files))
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
+def _described(blob: FileBlob) -> RemoteFile:
+    stamp = Stamp(blob.mtime_ns // 10**9, str(blob.mtime_ns))
+    return RemoteFile(blob.size_bytes, blob.key, lambda: blob, stamp=stamp)

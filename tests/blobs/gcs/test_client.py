@@ -345,6 +345,7 @@ def test_an_answer_of_another_kind_of_host_is_damaged(cancellation: Cancellation
         {"name": "a/x", "size": "many", "generation": "1"},
         {"name": "a/x", "size": "1"},
         {"name": "a/x", "size": "1", "generation": "1", "crc32c": "?"},
+        {"name": "a/x", "size": "1", "generation": "1", "crc32c": "AAAAAAAA"},
     ],
 )
 def test_a_listing_that_cannot_be_understood_is_damaged(cancellation: Cancellation, item: object) -> None:

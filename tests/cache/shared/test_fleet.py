@@ -29,10 +29,11 @@ from hubfs.cache.shared.tier import SharedSettings, SharedTier
 from hubfs.cache.shared.turns import SharedTurns
 from hubfs.cache.tiered import TieredCache
 from hubfs.catalogue.handle import parse_handle
+from hubfs.hubs.hub import label_of
+from hubfs.model_id import model_name
 from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource
-from hubfs.sources.naming import hub_label, model_name
 from hubfs.testing import ScriptedBlob
 from hubfs.waiting import Cancellation
 from tests.support.archives import gzipped, model_files, tar_of
@@ -98,16 +99,16 @@ class Daemon:
             "on_complete": lambda source: self.indexes.save(source.model, source.to_index()),
             "turns": self.turns,
         }
-        index = self.indexes.load(f"{hub_label(self.hub)}/{HANDLE}")
+        index = self.indexes.load(f"{label_of(self.hub)}/{HANDLE}")
         if index is not None:
             return source_from_index(
-                model_name(self.hub, HANDLE, str(index["identity"])),
+                model_name(label_of(self.hub), HANDLE, str(index["identity"])),
                 ArchiveIndex.from_json(HANDLE, index),
                 open_stream=lambda: HttpStream(self.http, self.hub + PATH),
                 **collaborators,
             )
         stream = HttpStream(self.http, self.hub + PATH)
-        model = model_name(self.hub, HANDLE, stream.identity)
+        model = model_name(label_of(self.hub), HANDLE, stream.identity)
         return archive_source(HANDLE, stream.url, model, stream.identity, open_stream=lambda: stream, **collaborators)
 
     def read_all(self) -> dict[str, bytes]:

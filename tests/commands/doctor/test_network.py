@@ -1,7 +1,7 @@
 import pytest
 
 from hubfs.commands.doctor import network
-from hubfs.commands.doctor.finding import Verdict
+from hubfs.commands.doctor.finding import Finding, Verdict
 from hubfs.settings.config import Config
 from tests.support.http_origin import Answer, DeadPort, HttpOrigin
 
@@ -21,38 +21,42 @@ def origin():
         yield running
 
 
+def of_hub(config: Config, subject: str = "hub") -> Finding:
+    return next(found for found in network.hub(config) if found.subject == subject)
+
+
 def test_a_hub_that_answers_whatever_is_well(origin):
-    found = network.hub(Config(hub=origin.url))
+    found = of_hub(Config(hub=origin.url))
     assert found.verdict is Verdict.OK
     assert "status 404" in found.said
 
 
 def test_a_hub_that_refuses_is_a_problem_that_is_asked_once():
     with DeadPort() as dead:
-        found = network.hub(Config(hub=dead.url))
+        found = of_hub(Config(hub=dead.url))
     assert found.verdict is Verdict.PROBLEM
     assert "refused" in found.said
 
 
 def test_a_hub_that_wants_credentials_says_where_they_go(origin):
     origin.route("/*", lambda _: Answer(401))
-    found = network.hub(Config(hub=origin.url))
+    found = of_hub(Config(hub=origin.url))
     assert found.verdict is Verdict.PROBLEM
     assert "HUBFS_TOKEN" in found.advice
 
 
 def test_a_store_that_is_not_there_leaves_the_archives(origin):
     with DeadPort() as dead:
-        found = network.buckets(Config(gcs_endpoint_url=dead.url))
+        found = of_hub(Config(hub=origin.url, gcs_endpoint_url=dead.url), "bucket")
     assert found.verdict is Verdict.WARNING
     assert "--format compressed" in found.advice
-    assert network.buckets(Config(gcs_endpoint_url=origin.url)).verdict is Verdict.OK
+    assert of_hub(Config(hub=origin.url, gcs_endpoint_url=origin.url), "bucket").verdict is Verdict.OK
 
 
 def test_a_bucket_as_hub_is_listed(gcs_hub_url):
     config = Config(hub="gs://models", gcs_endpoint_url=gcs_hub_url)
-    assert network.hub(config).verdict is Verdict.OK
-    assert network.hub(Config(hub="gs://none", gcs_endpoint_url=gcs_hub_url)).verdict is Verdict.PROBLEM
+    assert of_hub(config).verdict is Verdict.OK
+    assert of_hub(Config(hub="gs://none", gcs_endpoint_url=gcs_hub_url)).verdict is Verdict.PROBLEM
 
 
 @pytest.fixture(scope="module")

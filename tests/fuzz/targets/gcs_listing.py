@@ -8,10 +8,12 @@ from typing import Any
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.errors import HubfsError, InvalidHandle
-from hubfs.hubs.bucket.resolver import GcsResolver
+from hubfs.hubs.bucket.hub import Bucket
 from hubfs.model_id import ModelId
-from hubfs.sources.bucket import BucketSource
+from hubfs.sources.bucket import kept_bucket, list_bucket
+from hubfs.sources.files import FilesSource
 from hubfs.waiting import Cancellation
+from tests.support.sources import Told, plain
 
 MAX_BYTES = 8192
 WORDS = (
@@ -40,14 +42,16 @@ def _client() -> _Fed:
 
 def fuzz(data: bytes) -> None:
     logging.disable()
-    client, resolver = _client(), GcsResolver(_client(), "gs://bucket/hub")
+    client, hub = _client(), Bucket("gs://bucket/hub", gcs=_client())
     client.pages = data.split(b"\n%%\n")
     for question in (
-        lambda: resolver.resolve(HANDLE),
-        lambda: resolver.latest("google/spice"),
-        lambda: resolver.versions("google/tfjs-model/spice"),
-        lambda: resolver.children("google"),
-        lambda: resolver.children(""),
+        lambda: hub.open(HANDLE, Told()),
+        lambda: hub.load(HANDLE, {"form": "compressed"}, Told()),
+        lambda: hub.folder(HANDLE),
+        lambda: hub.alias("google/spice"),
+        lambda: hub.versions("google/tfjs-model/spice"),
+        lambda: hub.children("google"),
+        lambda: hub.children(""),
         lambda: client.stat("bucket", "hub/object"),
         lambda: _model(client),
     ):
@@ -70,12 +74,14 @@ def _answered(question: Callable[[], Any]) -> None:
 
 
 def _model(client: GcsClient) -> None:
-    source = BucketSource.list(client, "hub.example", HANDLE, "gs://bucket/hub/google/spice/2", lambda _, blob: blob)
+    manifest = list_bucket(client, HANDLE, "gs://bucket/hub/google/spice/2")
+    source = FilesSource("hub.example", HANDLE, manifest, plain)
     entries = {entry.path: entry for entry in source.entries()}
     for path, entry in entries.items():
         above = path.rpartition("/")[0]
         assert not above or entries[above].kind.value == "directory"
         assert 0 <= entry.size_bytes < 1 << 63
         assert all(0 < len(part.encode()) <= 255 and part not in (".", "..") for part in path.split("/"))
-    again = BucketSource.from_index(client, "hub.example", HANDLE, source.to_index(), lambda _, blob: blob)
+    again = FilesSource("hub.example", HANDLE, kept_bucket(client, HANDLE, source.to_index()), plain)
+    assert again.identity == source.identity
     assert again.entries() == source.entries()

@@ -4,7 +4,8 @@ from functools import lru_cache
 
 from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
 from hubfs.catalogue.handle import parse_handle
-from hubfs.catalogue.places import Ambiguous, Collection, CollectionLink, InModel, Latest, place_of
+from hubfs.catalogue.place import Alias, Ambiguous, InModel, Link, Links
+from hubfs.catalogue.places import place_of
 from hubfs.errors import EntryNotFound, InvalidHandle
 
 MAX_BYTES = 5000
@@ -52,7 +53,7 @@ def fuzz(data: bytes) -> None:
                 path = f"{candidate.handle}/{candidate.inner}".rstrip("/")
                 assert path == "/".join(part for part in text.split("/") if part)
                 assert parse_handle(str(candidate.handle)) == candidate.handle
-        if isinstance(place, Latest):
+        if isinstance(place, Alias):
             parse_handle(f"{place.name}/1")
-        if isinstance(place, Collection | CollectionLink):
+        if isinstance(place, Links | Link):
             assert "google" in text

@@ -25,12 +25,14 @@ from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.catalogue import document as catalog_document
 from hubfs.errors import HubfsError
-from hubfs.hubs.resolver import Form, Location
 from hubfs.hubs.tfhub import versions as tfhub_versions
+from hubfs.hubs.tfhub.questions import Location
 from hubfs.hubs.tfhub.resolver import TfhubResolver
+from hubfs.hubs.tfhub.tfjs import ask_tfjs
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.published import find_published_index
-from hubfs.sources.tfjs import TfjsSource
+from hubfs.sources.files import FilesSource
+from hubfs.sources.source import Form
 from hubfs.waiting import Cancellation
 
 MAX_BYTES = 8192
@@ -126,7 +128,7 @@ def _resolve(client: HttpClient, handle: ModelId, form: Form | None) -> None:
 
 def _tfjs(client: HttpClient) -> None:
     location = Location("http://hub.test/google/tfjs-model/spice/2", Form.FILES)
-    source = TfjsSource.ask(client, "hub.test", HANDLES[1], location, lambda _, blob: blob)
+    source = FilesSource("hub.test", HANDLES[1], ask_tfjs(client, HANDLES[1], location), lambda _, blob: blob)
     assert all(entry.size_bytes < 1 << 63 for entry in source.entries())
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,23 +18,22 @@ from hubfs.errors import Damaged
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.contents import ArchiveContents
 from hubfs.sources.archive.index import ArchiveIndex, entry_of
-from hubfs.sources.bucket import BucketSource
-from hubfs.sources.hosted import HostedSource
-from hubfs.sources.single_file import FileSource
+from hubfs.sources.bucket import kept_bucket
+from hubfs.sources.files import FilesSource, Manifest
+from hubfs.sources.hosted import kept_files
 from hubfs.sources.source import Entry, EntryKind
-from hubfs.sources.tfjs import TfjsSource
 from hubfs.tree.times import time_ns
+from tests.support.sources import plain
 
 MAX_BYTES = 6000
 WORDS = (
     *(f'"{word}":'.encode() for word in ("handle", "form", "url", "identity", "entries", "path", "kind", "size_bytes")),
     *(
         b'"offset_bytes":',
-        b'"key":',
-        b'"name":',
-        b'"generation":',
+        b'"pin":',
+        b'"gs://bucket/hub/',
+        b'#17"',
         b'"crc32c":',
-        b'"md5":',
         b'"made_s":',
         b'"tag":',
         b'"file"',
@@ -96,7 +95,6 @@ def _from_disk(data: bytes) -> Mapping[str, Any] | None:
 
 
 def _sources(index: Mapping[str, Any]) -> None:
-    wrap: Any = None  # nothing is opened
     try:
         known = ArchiveIndex.from_json(HANDLE, index)
         assert ArchiveIndex.from_json(HANDLE, json.loads(json.dumps(known.to_json()))) == known
@@ -106,26 +104,21 @@ def _sources(index: Mapping[str, Any]) -> None:
         _check_tree({member.path: entry_of(member) for member in contents.all()})
     except Damaged as damage:
         str(damage).encode(errors="backslashreplace")  # as it is shown
-    try:
-        bucket = BucketSource.from_index(wrap, HUB, HANDLE, index, wrap)
-        assert BucketSource.from_index(wrap, HUB, HANDLE, bucket.to_index(), wrap).entries() == bucket.entries()
-        _check_tree(bucket._entries)
-        _check_date(bucket.stamp(""))
-    except Damaged as damage:
-        str(damage).encode(errors="backslashreplace")  # as it is shown
-    for kind in (TfjsSource, FileSource):
-        _hosted(kind, index)
+    unused: Any = None  # nothing is opened
+    _files(index, lambda kept: kept_bucket(unused, HANDLE, kept))
+    _files(index, lambda kept: kept_files(unused, HANDLE, kept, unused))
 
 
-def _hosted(kind: type[HostedSource], index: Mapping[str, Any]) -> None:
-    unused: Any = None
+def _files(index: Mapping[str, Any], read: Callable[[Mapping[str, Any]], Manifest]) -> None:
     try:
-        source = kind.from_index(unused, HUB, HANDLE, index, unused, locate=unused)
-        again = kind.from_index(unused, HUB, HANDLE, source.to_index(), unused, locate=unused)
+        source = FilesSource(HUB, HANDLE, read(index), plain)
+        again = FilesSource(HUB, HANDLE, read(source.to_index()), plain)
     except Damaged as damage:
         str(damage).encode(errors="backslashreplace")  # as it is shown
         return
     assert again.identity == source.identity
+    assert again.entries() == source.entries()
+    assert again.to_index() == source.to_index() == {key: index[key] for key in source.to_index()}
     _check_tree(source._entries)
     _check_date(source.stamp(""))
 

@@ -3,8 +3,8 @@
 from urllib.parse import unquote, urlsplit
 
 from hubfs.errors import Damaged
-from hubfs.sources.listed import tree_of
-from hubfs.sources.tfjs import SHARDS_LIMIT, TfjsSource, _shards
+from hubfs.hubs.tfhub.tfjs import SHARDS_LIMIT, _shards, url_of
+from hubfs.sources.files import tree_of
 
 MAX_BYTES = 6000
 WORDS = (
@@ -32,7 +32,7 @@ def fuzz(data: bytes) -> None:
         assert entry.path == path
         assert all(0 < len(part.encode()) <= 255 for part in path.split("/"))
     for path in shards:
-        url = urlsplit(TfjsSource.url_of(_MODEL, path))
+        url = urlsplit(url_of(_MODEL, path))
         assert url.netloc == "hub.test"
         assert url.query == "tfjs-format=file"
         assert unquote(url.path) == f"/google/tfjs-model/spice/2/{path}"

@@ -6,9 +6,9 @@ import pytest
 
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, Damaged, ModelNotFound
-from hubfs.hubs.resolver import Form
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.model_id import ModelId
+from hubfs.sources.source import Form
 from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin, Request, Resource
 

@@ -1,14 +1,17 @@
 import gzip
 import io
 import tarfile
+from typing import Any
 
 import pytest
 
 from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound, TimedOut, Unavailable
-from hubfs.hubs.resolver import Form, Resolver
+from hubfs.hubs.hub import Hub
+from hubfs.hubs.tfhub.hub import TfHub
 from hubfs.hubs.tfhub.resolver import TfhubResolver
+from hubfs.sources.source import Form
 from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, DeadPort, HttpOrigin, Request, Resource, redirect, stall_first, status
 
@@ -31,7 +34,7 @@ TAR = tar_bytes()
 TAR_GZ = gzip.compress(TAR)
 
 
-class Hub:
+class OneModel:
     """A hub of one model; each form is answered as the test wants."""
 
     def __init__(self, origin: HttpOrigin, prefix: str = "") -> None:
@@ -60,7 +63,7 @@ def origin():
 
 @pytest.fixture
 def hub(origin):
-    return Hub(origin)
+    return OneModel(origin)
 
 
 @pytest.fixture
@@ -73,13 +76,14 @@ def client():
 def resolver(origin, client) -> TfhubResolver:
     resolver = TfhubResolver(client, origin.url)
     assert resolver.hub == origin.url
-    assert_is_resolver(resolver)
     return resolver
 
 
-def assert_is_resolver(resolver: Resolver) -> None:
-    assert callable(resolver.resolve)
-    assert (resolver.lists, resolver.children("")) == (False, ())
+def test_a_hub_of_this_protocol_lists_nothing_and_is_asked_nothing_for_that(origin, client) -> None:
+    no_gcs: Any = None
+    hub: Hub = TfHub(origin.url, http=client, gcs=no_gcs)
+    assert (hub.url, hub.lists, [*hub.children("")]) == (origin.url, False, [])
+    assert not origin.requests
 
 
 class TestUncompressed:
@@ -236,13 +240,13 @@ class TestForms:
 class TestHubUrl:
     @pytest.mark.parametrize("slashes", ["", "/", "//"])
     def test_may_have_a_prefix_and_a_slash_at_its_end(self, origin, client, slashes: str) -> None:
-        Hub(origin, "/hubs/ours").has_archive(TAR_GZ)
+        OneModel(origin, "/hubs/ours").has_archive(TAR_GZ)
         resolver = TfhubResolver(client, f"{origin.url}/hubs/ours{slashes}")
         assert resolver.hub == origin.url + "/hubs/ours"
         assert resolver.resolve(HANDLE).url == f"{origin.url}/hubs/ours{PATH}?tf-hub-format=compressed"
 
     def test_credentials_are_sent_and_never_said(self, origin, client) -> None:
-        hub = Hub(origin)
+        hub = OneModel(origin)
         resolver = TfhubResolver(client, f"http://me:hush@{origin.host}/")
         with pytest.raises(ModelNotFound) as caught:
             resolver.resolve(HANDLE)

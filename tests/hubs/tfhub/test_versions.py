@@ -5,9 +5,9 @@ import pytest
 
 from hubfs.blobs.http.client import HttpReply
 from hubfs.errors import AccessDenied, InvalidHandle, ModelNotFound, Unavailable
-from hubfs.hubs.resolver import Form
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.hubs.tfhub.versions import GAP, MOST, count_up, shown_in
+from hubfs.sources.source import Form
 from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin, Request, Resource
 

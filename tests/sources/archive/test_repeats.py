@@ -19,17 +19,18 @@ from hubfs.cache.memory import MemoryTier
 from hubfs.commands.index import index_of
 from hubfs.errors import Damaged
 from hubfs.formats.index_file import IndexedMember, IndexFile
+from hubfs.hubs.hub import label_of
+from hubfs.model_id import model_name
 from hubfs.sources.archive.contents import ArchiveContents
 from hubfs.sources.archive.index import ArchiveIndex, entry_of
 from hubfs.sources.archive.source import ArchiveSource
-from hubfs.sources.naming import model_name
 from hubfs.sources.offline import OfflineSource
 from hubfs.sources.source import Entry, EntryKind
 from tests.support.archives import END_MARKER, gzipped, member
 from tests.support.streams import HANDLE, HUB, MIB, Desk, NoCache, read, source_from_index
 from tests.support.waiting import eventually
 
-MODEL = model_name(HUB, HANDLE, "v1")
+MODEL = model_name(label_of(HUB), HANDLE, "v1")
 LARGE = random.Random(1).randbytes(3 * MIB + 17)
 OTHER_END = LARGE[: 2 * MIB] + random.Random(2).randbytes(MIB + 17)
 GIGABYTE = 1 << 30

@@ -16,13 +16,12 @@ from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.errors import Damaged, EntryNotFound, IsADirectory, Stale
-from hubfs.hubs.resolver import Form
-from hubfs.model_id import ModelId
+from hubfs.hubs.hub import label_of
+from hubfs.model_id import ModelId, model_name
 from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource
-from hubfs.sources.naming import model_name
-from hubfs.sources.source import ROOT, Entry, EntryKind
+from hubfs.sources.source import ROOT, Entry, EntryKind, Form
 from tests.support.archives import END_MARKER, gzipped, member, model_files, tar_of
 from tests.support.streams import HANDLE, HUB, MIB, URL, Desk, NoCache, archive_source, read, source_from_index
 from tests.support.waiting import eventually
@@ -69,7 +68,7 @@ def test_it_says_what_it_is_without_a_transfer(desk: Desk) -> None:
     stream = desk.stream(tar_of(FILES))
     source = desk.source(stream)
     assert (source.handle, source.url, source.form, source.identity) == (HANDLE, URL, Form.COMPRESSED, "v1")
-    assert (source.model, source.complete, source.failure) == (model_name(HUB, HANDLE, "v1"), False, None)
+    assert (source.model, source.complete, source.failure) == (model_name(label_of(HUB), HANDLE, "v1"), False, None)
     assert source.find("") == ROOT
     assert stream.transfers == 0
 
@@ -396,6 +395,6 @@ def test_an_archive_without_an_end_is_hostile(
     endless = gzipped(tar + bytes(40 * MIB)) if "tar" in limit else gzipped(tar) + bytes(40 * MIB)
     settings = ArchiveSettings(8 * MIB, inflate_workers=workers)
     collaborators = {**desk.collaborators(desk.stream(endless, chunk_bytes=1 << 18)), "settings": settings}
-    source = archive_source(HANDLE, URL, model_name(HUB, HANDLE, "v1"), "v1", **collaborators)
+    source = archive_source(HANDLE, URL, model_name(label_of(HUB), HANDLE, "v1"), "v1", **collaborators)
     with pytest.raises(Damaged, match="hostile"):
         source.entries()

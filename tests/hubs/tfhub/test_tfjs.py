@@ -1,26 +1,29 @@
 import gzip
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.retry import RetryingBlob
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, Damaged, ModelNotFound, Stale, Unavailable
-from hubfs.hubs.resolver import Form, Location
-from hubfs.sources import tfjs
-from hubfs.sources.source import Entry, EntryKind
-from hubfs.sources.tfjs import TfjsSource
+from hubfs.hubs.tfhub import tfjs
+from hubfs.hubs.tfhub.questions import Location
+from hubfs.sources.files import FilesSource, Manifest, RemoteFile
+from hubfs.sources.hosted import Urls, kept_files
+from hubfs.sources.source import Entry, EntryKind, Form
 from tests.support.hosted import PAGE, manifest, put, put_tfjs
-from tests.support.http_clients import QUICK, http_client
+from tests.support.http_clients import NO_HEADERS, QUICK, http_client
 from tests.support.http_origin import Answer, HttpOrigin, cut, status
+from tests.support.sources import source_of
 
 HANDLE = parse_handle("google/tfjs-model/spice/2/default/1")
 ROOT = f"/{HANDLE}"
@@ -49,34 +52,40 @@ def client() -> Iterator[HttpClient]:
 
 
 @pytest.fixture
-def failed() -> list[TfjsSource]:
+def failed() -> list[FilesSource]:
     return []
 
 
 @pytest.fixture
-def ask(origin: HttpOrigin, client: HttpClient, failed: list[TfjsSource]) -> Callable[[], TfjsSource]:
+def asked(origin: HttpOrigin, client: HttpClient) -> Callable[[], Manifest]:
     location = Location(origin.url + ROOT, Form.FILES, {"X-Token": "hush"})
+    return lambda: tfjs.ask_tfjs(client, HANDLE, location)
 
+
+@pytest.fixture
+def ask(client: HttpClient, asked: Callable[[], Manifest], failed: list[FilesSource]) -> Callable[[], FilesSource]:
     def wrap(_: CacheKey, blob: Blob) -> Blob:
         return RetryingBlob(blob, QUICK, client.cancellation)
 
-    return lambda: TfjsSource.ask(client, origin.url, HANDLE, location, wrap, on_failure=failed.append)
+    return lambda: source_of(asked(), HANDLE, wrap, failed.append)
 
 
 @pytest.fixture
 def loaded(
-    origin: HttpOrigin, client: HttpClient, ask: Callable[[], TfjsSource], failed: list[TfjsSource]
-) -> TfjsSource:
+    origin: HttpOrigin, client: HttpClient, ask: Callable[[], FilesSource], failed: list[FilesSource]
+) -> FilesSource:
     """A source from an index, and nothing known of the host."""
     index = json.loads(json.dumps(ask().to_index()))
     origin.reset()
-    location = Location(origin.url + ROOT, Form.FILES, {"X-Token": "hush"})
-    return TfjsSource.from_index(
-        client, origin.url, HANDLE, index, lambda _, blob: blob, locate=lambda: location, on_failure=failed.append
-    )
+    kept = kept_files(client, HANDLE, index, urls_at(origin, {"X-Token": "hush"}))
+    return source_of(kept, HANDLE, on_failure=failed.append)
 
 
-def read(source: TfjsSource, path: str) -> bytes:
+def urls_at(origin: HttpOrigin, headers: Mapping[str, str] = NO_HEADERS) -> Urls:
+    return lambda path: (tfjs.url_of(origin.url + ROOT, path), headers)
+
+
+def read(source: FilesSource, path: str) -> bytes:
     blob = source.open(source.find(path))
     return blob.read_at(0, blob.size_bytes + 1)
 
@@ -232,7 +241,7 @@ def test_each_file_has_its_own_date_and_the_model_the_newest(origin: HttpOrigin,
     assert source.stamp("") == source.stamp("deep") == source.stamp([*FILES][-1])
 
 
-def test_an_index_gives_the_same_source_without_a_request(origin: HttpOrigin, ask, loaded: TfjsSource) -> None:
+def test_an_index_gives_the_same_source_without_a_request(origin: HttpOrigin, ask, loaded: FilesSource) -> None:
     assert [*loaded.entries()]
     assert loaded.open(loaded.find("empty.bin")).size_bytes == 0
     assert not origin.requests
@@ -246,22 +255,22 @@ def test_an_index_gives_the_same_source_without_a_request(origin: HttpOrigin, as
     [({"etag": None}, False), ({"etag": 'W/"weak"'}, False), ({"etag": None, "last_modified": DATE}, True)],
 )
 def test_an_index_is_of_use_only_where_the_host_names_its_bytes(
-    origin: HttpOrigin, ask, virtues: dict[str, object], *, lasting: bool
+    origin: HttpOrigin, asked, virtues: dict[str, object], *, lasting: bool
 ) -> None:
     shard = {"other.bin": b"other"}
     put_tfjs(origin, ROOT, {"model.json": manifest(["empty.bin", *shard])})
     put_tfjs(origin, ROOT, shard, **virtues)
-    assert ask().lasting is lasting
+    assert asked().lasting is lasting
 
 
-def test_many_may_read_a_source_from_an_index_at_once(loaded: TfjsSource) -> None:
+def test_many_may_read_a_source_from_an_index_at_once(loaded: FilesSource) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert [*pool.map(lambda path: read(loaded, path), 4 * [*FILES])] == 4 * [*FILES.values()]
 
 
 @pytest.mark.parametrize("answer", [Answer(404), Answer(200, {"ETag": '"other"'}, FILES["group1-shard2of2.bin"])])
 def test_a_source_from_an_index_notices_what_changed_meanwhile(
-    origin: HttpOrigin, client: HttpClient, loaded: TfjsSource, failed, answer: Answer
+    origin: HttpOrigin, client: HttpClient, loaded: FilesSource, failed, answer: Answer
 ) -> None:
     name = "group1-shard2of2.bin"
     origin.route(f"{ROOT}/{name}", lambda _: answer)
@@ -274,7 +283,7 @@ def test_a_source_from_an_index_notices_what_changed_meanwhile(
 
 
 def test_a_host_that_is_down_does_not_fail_a_source_from_an_index(
-    origin: HttpOrigin, client: HttpClient, loaded: TfjsSource, failed
+    origin: HttpOrigin, client: HttpClient, loaded: FilesSource, failed
 ) -> None:
     name = "group1-shard2of2.bin"
     client.forget(f"{origin.url}{ROOT}/{name}?tfjs-format=file", {"X-Token": "hush"})
@@ -289,7 +298,7 @@ def test_what_the_cache_has_is_read_without_the_host(origin: HttpOrigin, client:
     index = ask().to_index()
     cache = MemoryTier(8 << 20)
 
-    def locate() -> Location:
+    def nowhere(_: str) -> tuple[str, Mapping[str, str]]:
         raise Unavailable("the hub is down")
 
     with ThreadPoolExecutor(2) as pool:
@@ -297,10 +306,9 @@ def test_what_the_cache_has_is_read_without_the_host(origin: HttpOrigin, client:
         def cached(key: CacheKey, blob: Blob) -> Blob:
             return CachedBlob(blob, cache, key, pool=pool, cancellation=client.cancellation)
 
-        location = Location(origin.url + ROOT, Form.FILES)
-        here = TfjsSource.from_index(client, origin.url, HANDLE, index, cached, locate=lambda: location)
+        here = source_of(kept_files(client, HANDLE, index, urls_at(origin)), HANDLE, cached)
         assert {path: read(here, path) for path in FILES} == FILES
-        later = TfjsSource.from_index(client, origin.url, HANDLE, index, cached, locate=locate)
+        later = source_of(kept_files(client, HANDLE, index, nowhere), HANDLE, cached)
         origin.reset()
         assert {path: read(later, path) for path in FILES} == FILES
         assert not origin.requests
@@ -311,32 +319,52 @@ def test_what_the_cache_has_is_read_without_the_host(origin: HttpOrigin, client:
     [
         ("url", None),
         ("url", 5),
-        ("form", "file"),
+        ("url", "half \ud800"),
+        ("form", "other"),
         ("handle", "google/tfjs-model/spice/2/default/2"),
         ("identity", "0123"),
         ("entries", None),
         ("entries", {}),
         ("entries", []),
         ("entries", ["text"]),
-        ("entries", [{"path": "a", "size_bytes": 5}]),
-        ("entries", [{"path": "../a", "size_bytes": 5, "key": "k"}]),
-        ("entries", [{"path": 5, "size_bytes": 5, "key": "k"}]),
-        ("entries", [{"path": "a", "size_bytes": True, "key": "k"}]),
-        ("entries", [{"path": "a", "size_bytes": -1, "key": "k"}]),
-        ("entries", [{"path": "a", "size_bytes": 5, "key": None}]),
-        ("entries", [{"path": "a", "size_bytes": 5, "key": "k"}]),
+        ("entries", [{"path": "a", "kind": "file", "size_bytes": 5}]),
+        ("entries", [{"path": "../a", "kind": "file", "size_bytes": 5, "pin": "k"}]),
+        ("entries", [{"path": 5, "kind": "file", "size_bytes": 5, "pin": "k"}]),
+        ("entries", [{"path": "a", "kind": "file", "size_bytes": True, "pin": "k"}]),
+        ("entries", [{"path": "a", "kind": "file", "size_bytes": -1, "pin": "k"}]),
+        ("entries", [{"path": "a", "kind": "file", "size_bytes": 5, "pin": None}]),
+        ("entries", [{"path": "a", "kind": "file", "size_bytes": 5, "pin": "half \ud800"}]),
+        ("entries", [{"path": "a", "kind": "file", "size_bytes": 5, "pin": "k"}]),
     ],
 )
-def test_an_index_that_is_not_as_written_is_damaged(client: HttpClient, ask, key: str, value: object) -> None:
-    source = ask()
-    index = source.to_index() | {key: value}
+def test_an_index_that_is_not_as_written_is_damaged(
+    origin: HttpOrigin, client: HttpClient, ask, key: str, value: object
+) -> None:
+    index = ask().to_index() | {key: value}
     with pytest.raises(Damaged):
-        TfjsSource.from_index(
-            client, "http://hub.invalid", HANDLE, index, lambda _, blob: blob, locate=lambda: Location("", Form.FILES)
-        )
+        source_of(kept_files(client, HANDLE, index, urls_at(origin)), HANDLE)
 
 
-def test_a_shard_that_comes_compressed_unasked_is_refused(origin: HttpOrigin, ask: Callable[[], TfjsSource]) -> None:
+@pytest.mark.parametrize("path", ["../a", "a\0b", "a/", ".", ""])
+def test_an_index_that_names_a_file_outside_of_the_model_is_damaged(client: HttpClient, path: str) -> None:
+    lying = Manifest("https://hub.example/a", Form.FILES, {path: RemoteFile(5, "k", lambda: MemoryBlob("k", b""))})
+    kept = kept_files(client, HANDLE, lying.to_json(HANDLE), lambda path: (path, NO_HEADERS))
+    with pytest.raises(Damaged, match="is a name that is no path"):
+        source_of(kept, HANDLE)
+
+
+def test_an_index_as_it_was_written_before_is_damaged_and_nothing_worse(
+    origin: HttpOrigin, client: HttpClient, ask
+) -> None:
+    index = ask().to_index()
+    for item in index["entries"]:
+        assert item.pop("kind") == "file"
+        item["key"] = item.pop("pin")
+    with pytest.raises(Damaged, match=f"{HANDLE} is malformed: KeyError"):
+        kept_files(client, HANDLE, index, urls_at(origin))
+
+
+def test_a_shard_that_comes_compressed_unasked_is_refused(origin: HttpOrigin, ask: Callable[[], FilesSource]) -> None:
     # As object stores send what was uploaded with `Content-Encoding: gzip`: its bytes are not the shard's.
     path = "group1-shard2of2.bin"
     encoded = gzip.compress(FILES[path])

@@ -6,19 +6,20 @@ from urllib.parse import parse_qs
 import pytest
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
-from hubfs.blobs.gcs.stream import GcsStream
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, InvalidConfig, ModelNotFound, TimedOut, Unavailable
-from hubfs.hubs.bucket.resolver import GcsResolver
-from hubfs.hubs.resolver import Form, Location, Resolver
-from hubfs.sources.bucket import BucketSource
-from hubfs.sources.source import Entry, EntryKind
+from hubfs.hubs.bucket.hub import Bucket
+from hubfs.hubs.hub import Hub
+from hubfs.sources.archive.origin import BucketArchive
+from hubfs.sources.files import Manifest
+from hubfs.sources.source import Form
 from hubfs.waiting import Cancellation
 from tests.support.files import files
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
 from tests.support.http_origin import Answer, HttpOrigin, Request
 from tests.support.models import pack
+from tests.support.sources import Told, contents, source_of
 
 QUICK = RetryPolicy(attempts=3, base_s=0.01, cap_s=0.02)
 HUB = "gs://bucket/team/hub"
@@ -94,20 +95,29 @@ def client(server: GcsServer) -> Iterator[GcsClient]:
 
 
 @pytest.fixture(params=[HUB, f"{HUB}/", "gs://root-hub", "gs://root-hub/"])
-def anywhere(request: pytest.FixtureRequest, client: GcsClient) -> GcsResolver:
+def anywhere(request: pytest.FixtureRequest, client: GcsClient) -> Bucket:
     """The same hub below a prefix, and as a whole bucket, each with and without a slash at the end."""
-    return GcsResolver(client, request.param)
+    return Bucket(request.param, gcs=client)
+
+
+def found(hub: Bucket, handle: str) -> tuple[str, Form]:
+    """Where the hub finds the model, and in which form."""
+    told = hub.open(parse_handle(handle), Told())
+    if isinstance(told, Manifest):
+        return told.url, told.form
+    assert isinstance(told, BucketArchive)
+    return told._url, Form.COMPRESSED
 
 
 @pytest.fixture
-def resolver(client: GcsClient) -> GcsResolver:
-    return GcsResolver(client, HUB)
+def hub(client: GcsClient) -> Bucket:
+    return Bucket(HUB, gcs=client)
 
 
-def test_a_bucket_is_a_resolver_that_asks_nothing_when_it_is_made(client: GcsClient, server: GcsServer) -> None:
-    resolver: Resolver = GcsResolver(client, f"{HUB}/")
-    assert resolver.hub == HUB
-    assert GcsResolver(client, "gs://root-hub/").hub == "gs://root-hub"
+def test_a_bucket_is_a_hub_that_asks_nothing_when_it_is_made(client: GcsClient, server: GcsServer) -> None:
+    hub: Hub = Bucket(f"{HUB}/", gcs=client)
+    assert (hub.url, hub.label, hub.lists) == (HUB, "gs:%2F%2Fbucket%2Fteam%2Fhub", True)
+    assert Bucket("gs://root-hub/", gcs=client).url == "gs://root-hub"
     assert not server.requests
 
 
@@ -130,39 +140,68 @@ def test_a_bucket_is_a_resolver_that_asks_nothing_when_it_is_made(client: GcsCli
     ],
 )
 def test_a_model_is_found_in_every_layout(
-    anywhere: GcsResolver, server: GcsServer, handle: str, path: str, form: Form
+    anywhere: Bucket, server: GcsServer, handle: str, path: str, form: Form
 ) -> None:
-    assert anywhere.resolve(parse_handle(handle)) == Location(f"{anywhere.hub}/{path}", form)
-    assert len(server.requests) == (1 if form is Form.UNCOMPRESSED else 2)
+    assert found(anywhere, handle) == (f"{anywhere.url}/{path}", form)
+    assert len(server.requests) == 2, "one question for each form; the folder that is there is listed"
+    if form is Form.UNCOMPRESSED:
+        server.reset()
+        assert anywhere.folder(parse_handle(handle)) == f"{anywhere.url}/{path}"
+        assert len(server.requests) == 1
     assert not server.downloads
 
 
 @pytest.mark.parametrize("configured", [None, Form.UNCOMPRESSED, Form.COMPRESSED])
-@pytest.mark.parametrize(
-    ("form", "path"), [(Form.UNCOMPRESSED, "google/both/4"), (Form.COMPRESSED, "google/both/4.tar.gz")]
-)
 def test_the_form_that_is_asked_for_counts_before_the_configured_one(
-    client: GcsClient, server: GcsServer, configured: Form | None, form: Form, path: str
+    client: GcsClient, server: GcsServer, configured: Form | None
 ) -> None:
-    resolver = GcsResolver(client, HUB, configured)
-    assert resolver.resolve(parse_handle("google/both/4"), form) == Location(f"{HUB}/{path}", form)
+    hub, model = Bucket(HUB, gcs=client, form=configured), parse_handle("google/both/4")
+    assert hub.folder(model) == f"{HUB}/google/both/4"
     assert len(server.requests) == 1
+    archive = hub.load(model, {"form": "compressed"}, Told())
+    assert isinstance(archive, BucketArchive)
+    assert archive._url == f"{HUB}/google/both/4.tar.gz"
+    assert len(server.requests) == 2
+
+
+def test_what_the_cache_has_and_the_bucket_no_longer_is_not_told_as_a_file_that_does_not_exist(
+    hub: Bucket,
+) -> None:
+    with pytest.raises(Unavailable, match=r"2 with \.tar.* what is cached of google/absent/2 can still be read"):
+        hub.load(parse_handle("google/absent/2"), {"form": "compressed"}, Told())
+
+
+def test_a_folder_that_lets_nobody_in_is_left_for_the_archive(hub: Bucket, server: GcsServer) -> None:
+    server.spoil(Fault(), Fault(status=403))
+    assert found(hub, "google/both/4") == (f"{HUB}/google/both/4.tar.gz", Form.COMPRESSED)
+    server.spoil(Fault(), Fault(status=403))
+    with pytest.raises(AccessDenied):
+        found(hub, "google/spice/1")
+
+
+def test_a_folder_that_was_asked_for_and_lets_nobody_in_is_no_archive(client: GcsClient, server: GcsServer) -> None:
+    server.spoil(Fault(), Fault(status=403))
+    with pytest.raises(AccessDenied):
+        found(Bucket(HUB, gcs=client, form=Form.UNCOMPRESSED), "google/both/4")
+    assert len(server.requests) == 2
 
 
 def test_the_configured_form_narrows(client: GcsClient, server: GcsServer) -> None:
-    archives, folders = GcsResolver(client, HUB, Form.COMPRESSED), GcsResolver(client, HUB, Form.UNCOMPRESSED)
-    assert archives.resolve(parse_handle("google/both/4")).form is Form.COMPRESSED
-    assert folders.resolve(parse_handle("google/both/4")).form is Form.UNCOMPRESSED
+    archives, folders = Bucket(HUB, gcs=client, form=Form.COMPRESSED), Bucket(HUB, gcs=client, form=Form.UNCOMPRESSED)
+    assert found(archives, "google/both/4") == (f"{HUB}/google/both/4.tar.gz", Form.COMPRESSED)
+    assert found(folders, "google/both/4") == (f"{HUB}/google/both/4", Form.UNCOMPRESSED)
     with pytest.raises(ModelNotFound, match=r"compressed: there is no gs://bucket/team/hub/google/spice/1 with \.tar"):
-        archives.resolve(parse_handle("google/spice/1"))
+        found(archives, "google/spice/1")
     with pytest.raises(ModelNotFound, match=r"uncompressed: gs://bucket/team/hub/google/spice/2/ holds neither saved_"):
-        folders.resolve(parse_handle("google/spice/2"))
-    assert len(server.requests) == 4
+        found(folders, "google/spice/2")
+    with pytest.raises(ModelNotFound, match=r"gs://bucket/team/hub/google/spice/2/ holds neither saved_"):
+        archives.folder(parse_handle("google/spice/2"))
+    assert len(server.requests) == 4 + 1 + 1, "of the folder there was a listing"
 
 
-def test_a_form_that_buckets_do_not_have_is_not_found_without_asking(resolver: GcsResolver, server: GcsServer) -> None:
+def test_a_form_that_buckets_do_not_have_is_not_found_without_asking(client: GcsClient, server: GcsServer) -> None:
     with pytest.raises(ModelNotFound, match="no other form"):
-        resolver.resolve(parse_handle("google/spice/1"), Form.FILE)
+        found(Bucket(HUB, gcs=client, form=Form.FILE), "google/spice/1")
     assert not server.requests
 
 
@@ -180,40 +219,40 @@ def test_a_form_that_buckets_do_not_have_is_not_found_without_asking(resolver: G
     ],
 )
 def test_what_the_bucket_does_not_hold_is_not_found_and_the_message_says_what_was_tried(
-    anywhere: GcsResolver, server: GcsServer, handle: str
+    anywhere: Bucket, server: GcsServer, handle: str
 ) -> None:
     with pytest.raises(ModelNotFound) as caught:
-        anywhere.resolve(parse_handle(handle))
+        found(anywhere, handle)
     message = str(caught.value)
-    assert message.startswith(f"{anywhere.hub} has no model {handle} (")
-    assert f"{anywhere.hub}/{handle}/ holds neither saved_model.pb, " in message
-    assert f"there is no {anywhere.hub}/{handle} with .tar.gz, .tgz, .tar" in message
+    assert message.startswith(f"{anywhere.url} has no model {handle} (")
+    assert f"{anywhere.url}/{handle}/ holds neither saved_model.pb, " in message
+    assert f"there is no {anywhere.url}/{handle} with .tar.gz, .tgz, .tar" in message
     assert len(server.requests) == 2
 
 
-def test_versions_are_folders_and_archives_in_the_order_of_numbers(anywhere: GcsResolver, server: GcsServer) -> None:
+def test_versions_are_folders_and_archives_in_the_order_of_numbers(anywhere: Bucket, server: GcsServer) -> None:
     assert anywhere.versions("google/spice") == ["1", "2", "3", "5", "10"]
     assert len(server.requests) == 1
-    assert anywhere.latest("google/spice") == "10"
+    assert anywhere.alias("google/spice") == "10"
     assert anywhere.versions("google/both") == ["4", "40", "400"]
     assert anywhere.versions("google/bert/uncased/L-12/1.0") == ["7"]
 
 
-def test_a_number_in_a_typed_name_is_no_version(anywhere: GcsResolver, server: GcsServer) -> None:
+def test_a_number_in_a_typed_name_is_no_version(anywhere: Bucket, server: GcsServer) -> None:
     assert anywhere.versions("google/tfjs-model/spice") == []
     assert anywhere.versions("google/tfjs-model/spice/1/default") == ["1"]
     assert anywhere.versions("google/tfjs-model/spice/2/default") == ["1"]
     assert anywhere.versions("google/tfjs-model/movenet") == ["2", "3", "4"]
-    assert anywhere.latest("google/tfjs-model/movenet") == "4"
+    assert anywhere.alias("google/tfjs-model/movenet") == "4"
     assert anywhere.versions("google/lite-model/spice") == ["1"]
     assert len(server.requests) == 6
 
 
 @pytest.mark.parametrize("name", ["google/bert", "google/absent", "google", "google/lite-model"])
-def test_a_name_without_versions_has_none_and_no_latest(anywhere: GcsResolver, name: str) -> None:
+def test_a_name_without_versions_has_none_and_no_latest(anywhere: Bucket, name: str) -> None:
     assert anywhere.versions(name) == []
-    with pytest.raises(ModelNotFound, match=f"{anywhere.hub} has no version of {name}"):
-        anywhere.latest(name)
+    with pytest.raises(ModelNotFound, match=f"{anywhere.url} has no version of {name}"):
+        anywhere.alias(name)
 
 
 @pytest.mark.parametrize(
@@ -235,20 +274,20 @@ def test_a_name_without_versions_has_none_and_no_latest(anywhere: GcsResolver, n
     ],
 )
 def test_children_are_the_names_that_can_lead_to_a_model(
-    anywhere: GcsResolver, server: GcsServer, folder: str, children: list[str]
+    anywhere: Bucket, server: GcsServer, folder: str, children: list[str]
 ) -> None:
     assert anywhere.children(folder) == children
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("junk", [".git", ".Trash-0", "AACS", "google/.git", "google/a name", "Upper/case", "a//b"])
-def test_junk_names_cost_no_request(anywhere: GcsResolver, server: GcsServer, junk: str) -> None:
+def test_junk_names_cost_no_request(anywhere: Bucket, server: GcsServer, junk: str) -> None:
     assert anywhere.children(junk) == []
     assert anywhere.versions(junk) == []
     assert not server.requests
 
 
-def test_a_walk_from_the_root_finds_every_model(anywhere: GcsResolver) -> None:
+def test_a_walk_from_the_root_finds_every_model(anywhere: Bucket) -> None:
     models, folders = set(), [*anywhere.children("")]
     while folders:
         folder = folders.pop()
@@ -269,18 +308,18 @@ def test_a_walk_from_the_root_finds_every_model(anywhere: GcsResolver) -> None:
         "edge-ai/one/1",
     }
     for model in models:
-        anywhere.resolve(parse_handle(model))
+        assert found(anywhere, model)
 
 
 def test_a_new_version_shows_at_once(client: GcsClient, server: GcsServer) -> None:
-    resolver = GcsResolver(client, "gs://growing/new")
+    hub = Bucket("gs://growing/new", gcs=client)
     with pytest.raises(ModelNotFound):
-        resolver.latest("google/fresh")
+        hub.alias("google/fresh")
     server.upload("growing", "new/google/fresh/1.tar.gz", b"x")
-    assert resolver.latest("google/fresh") == "1"
+    assert hub.alias("google/fresh") == "1"
     server.upload("growing", "new/google/fresh/2/saved_model.pb", b"x")
-    assert resolver.latest("google/fresh") == "2"
-    assert resolver.resolve(parse_handle("google/fresh/2")).form is Form.UNCOMPRESSED
+    assert hub.alias("google/fresh") == "2"
+    assert found(hub, "google/fresh/2")[1] is Form.UNCOMPRESSED
 
 
 def test_what_is_found_can_be_opened(client: GcsClient, server: GcsServer, small: Path, tmp_path: Path) -> None:
@@ -288,41 +327,33 @@ def test_what_is_found_can_be_opened(client: GcsClient, server: GcsServer, small
     server.upload("growing", "open/noise/small/1.tar.gz", archive)
     for path, data in files(small).items():
         server.upload("growing", f"open/noise/small/2/{path}", data)
-    resolver = GcsResolver(client, "gs://growing/open")
+    hub = Bucket("gs://growing/open", gcs=client)
     compressed, uncompressed = parse_handle("noise/small/1"), parse_handle("noise/small/2")
-    assert b"".join(GcsStream(client, resolver.resolve(compressed).url).chunks()) == archive
-    url = resolver.resolve(uncompressed).url
-    source = BucketSource.list(client, resolver.hub, uncompressed, url, lambda _, blob: blob)
-    read = {entry.path: source.open(entry).read_at(0, entry.size_bytes) for entry in source.entries() if is_file(entry)}
-    assert read == files(small)
-
-
-def is_file(entry: Entry) -> bool:
-    return entry.kind is EntryKind.FILE
+    assert b"".join(hub.open(compressed, Told()).stream(None).chunks()) == archive
+    assert contents(source_of(hub.open(uncompressed, Told()), uncompressed)) == files(small)
 
 
 def test_an_empty_bucket_is_an_empty_hub(client: GcsClient, server: GcsServer) -> None:
-    resolver = GcsResolver(client, "gs://empty-bucket")
-    assert resolver.children("") == []
-    assert resolver.versions("google/spice") == []
+    hub = Bucket("gs://empty-bucket", gcs=client)
+    assert hub.children("") == []
+    assert hub.versions("google/spice") == []
     with pytest.raises(ModelNotFound, match="gs://empty-bucket has no model google/spice/2"):
-        resolver.resolve(parse_handle("google/spice/2"))
+        found(hub, "google/spice/2")
     server.upload("empty-bucket", "google/spice/2.tar.gz", b"x")
-    assert resolver.children("") == ["google"]
+    assert hub.children("") == ["google"]
 
 
 def test_a_prefix_is_a_folder_and_not_the_start_of_a_name(client: GcsClient) -> None:
-    assert GcsResolver(client, "gs://bucket/team/hub").versions("google/spice")[-1] == "10"
-    assert GcsResolver(client, "gs://bucket/team/hub2").versions("google/spice") == ["77"]
-    assert GcsResolver(client, "gs://bucket/team/hu").children("") == []
+    assert Bucket("gs://bucket/team/hub", gcs=client).versions("google/spice")[-1] == "10"
+    assert Bucket("gs://bucket/team/hub2", gcs=client).versions("google/spice") == ["77"]
+    assert Bucket("gs://bucket/team/hu", gcs=client).children("") == []
 
 
 def test_a_prefix_may_hold_any_character(client: GcsClient) -> None:
-    resolver = GcsResolver(client, "gs://bucket/odd #1?/50%2F/")
-    assert resolver.hub == "gs://bucket/odd #1?/50%2F"
-    assert resolver.children("google") == ["spice"]
-    location = resolver.resolve(parse_handle("google/spice/2"))
-    assert location.url == "gs://bucket/odd #1?/50%2F/google/spice/2"
+    hub = Bucket("gs://bucket/odd #1?/50%2F/", gcs=client)
+    assert hub.url == "gs://bucket/odd #1?/50%2F"
+    assert hub.children("google") == ["spice"]
+    assert hub.folder(parse_handle("google/spice/2")) == "gs://bucket/odd #1?/50%2F/google/spice/2"
 
 
 @pytest.mark.slow
@@ -332,10 +363,10 @@ def test_pages_are_followed(tmp_path: Path) -> None:
             put(tmp_path / f"data/bucket/google/{name}/{number}.tgz")
     with gcs_server(tmp_path / "data") as server:
         client = GcsClient(GcsSettings(endpoint_url=server.url, retry=QUICK), Cancellation())
-        resolver = GcsResolver(client, "gs://bucket")
-        assert resolver.versions("google/one") == [str(number) for number in range(1, 1051)]
-        assert len(resolver.children("google/one")) == 1050
-        assert resolver.latest("google/tfjs-model/x") == "1050"
+        hub = Bucket("gs://bucket", gcs=client)
+        assert hub.versions("google/one") == [str(number) for number in range(1, 1051)]
+        assert len(hub.children("google/one")) == 1050
+        assert hub.alias("google/tfjs-model/x") == "1050"
         assert len(server.requests) == 3 * 2
         client.close()
 
@@ -351,8 +382,8 @@ def test_hundreds_of_models_are_listed_by_one_request_a_folder(tmp_path: Path) -
         put(tmp_path / f"data/bucket/google/m{number}/{number}/saved_model.pb")
     with gcs_server(tmp_path / "data") as server:
         client = GcsClient(GcsSettings(endpoint_url=server.url, retry=QUICK), Cancellation())
-        resolver = GcsResolver(client, "gs://bucket")
-        assert resolver.children("google") == sorted(f"m{number}" for number in range(400))
+        hub = Bucket("gs://bucket", gcs=client)
+        assert hub.children("google") == sorted(f"m{number}" for number in range(400))
         assert len(server.requests) == 1
         client.close()
 
@@ -371,7 +402,7 @@ def test_pages_of_folders_are_followed() -> None:
     with HttpOrigin() as origin:
         origin.route("/storage/v1/b/bucket/o", page)
         client = GcsClient(GcsSettings(endpoint_url=origin.url, retry=QUICK), Cancellation())
-        assert GcsResolver(client, "gs://bucket/hub").children("google") == ["m0", "m1", "m2", "m3"]
+        assert Bucket("gs://bucket/hub", gcs=client).children("google") == ["m0", "m1", "m2", "m3"]
         client.close()
 
 
@@ -380,20 +411,21 @@ def test_a_store_that_lists_deeper_than_it_was_asked_shows_no_names_with_slashes
     with HttpOrigin() as origin:
         origin.route("/storage/v1/b/bucket/o", lambda _: Answer(200, {}, json.dumps(listed).encode()))
         client = GcsClient(GcsSettings(endpoint_url=origin.url, retry=QUICK), Cancellation())
-        resolver = GcsResolver(client, "gs://bucket/hub")
-        assert resolver.versions("google/spice") == ["1"]
-        assert resolver.children("google/spice") == ["1"]
+        hub = Bucket("gs://bucket/hub", gcs=client)
+        assert hub.versions("google/spice") == ["1"]
+        assert hub.children("google/spice") == ["1"]
         client.close()
 
 
 @pytest.mark.parametrize("url", ["gs://nobucket", "gs://nobucket/team/hub"])
 def test_a_bucket_that_does_not_exist_is_no_hub(client: GcsClient, server: GcsServer, url: str) -> None:
-    resolver = GcsResolver(client, url)
+    hub = Bucket(url, gcs=client)
     for ask in (
-        lambda: resolver.resolve(parse_handle("google/spice/2")),
-        lambda: resolver.latest("google/spice"),
-        lambda: resolver.versions("google/tfjs-model/spice"),
-        lambda: resolver.children(""),
+        lambda: found(hub, "google/spice/2"),
+        lambda: hub.folder(parse_handle("google/spice/2")),
+        lambda: hub.alias("google/spice"),
+        lambda: hub.versions("google/tfjs-model/spice"),
+        lambda: hub.children(""),
     ):
         server.reset()
         with pytest.raises(Unavailable, match=rf"no bucket gs://nobucket, so {url} is no hub: check --hub .*404"):
@@ -402,22 +434,20 @@ def test_a_bucket_that_does_not_exist_is_no_hub(client: GcsClient, server: GcsSe
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refusal_is_access_denied_and_says_what_to_configure(
-    resolver: GcsResolver, server: GcsServer, status: int
-) -> None:
-    for ask in (lambda: resolver.resolve(parse_handle("google/spice/2")), lambda: resolver.children("")):
+def test_a_refusal_is_access_denied_and_says_what_to_configure(hub: Bucket, server: GcsServer, status: int) -> None:
+    for ask in (lambda: found(hub, "google/spice/2"), lambda: hub.children("")):
         server.spoil(Fault(status=status))
         with pytest.raises(AccessDenied, match=rf"{HUB}/.*{status}.*'anon'.*HUBFS_GCS_TOKEN"):
             ask()
 
 
-def test_server_errors_are_asked_again_and_then_unavailable(resolver: GcsResolver, server: GcsServer) -> None:
+def test_server_errors_are_asked_again_and_then_unavailable(hub: Bucket, server: GcsServer) -> None:
     server.spoil(Fault(status=503), Fault(status=429))
-    assert resolver.latest("google/spice") == "10"
+    assert hub.alias("google/spice") == "10"
     assert len(server.requests) == 3
     server.spoil(*[Fault(status=503)] * 5)
     with pytest.raises(Unavailable, match="503"):
-        resolver.latest("google/spice")
+        hub.alias("google/spice")
 
 
 def test_a_store_that_falls_silent_times_out(server: GcsServer) -> None:
@@ -425,7 +455,7 @@ def test_a_store_that_falls_silent_times_out(server: GcsServer) -> None:
     client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=0.3, retry=once), Cancellation())
     server.spoil(Fault(stall_s=2))
     with pytest.raises(TimedOut, match=HUB):
-        GcsResolver(client, HUB).children("")
+        Bucket(HUB, gcs=client).children("")
     client.close()
 
 
@@ -433,12 +463,12 @@ def test_a_store_that_died_is_unavailable_and_not_an_empty_hub(tmp_path: Path) -
     put(tmp_path / "data/bucket/google/spice/2/saved_model.pb")
     with gcs_server(tmp_path / "data") as server:
         client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=2, retry=QUICK), Cancellation())
-        resolver = GcsResolver(client, "gs://bucket")
-        assert resolver.latest("google/spice") == "2"
+        hub = Bucket("gs://bucket", gcs=client)
+        assert hub.alias("google/spice") == "2"
     with pytest.raises(Unavailable, match=r"gs://bucket/: .* Connection refused"):
-        resolver.children("")
+        hub.children("")
     with pytest.raises(Unavailable):
-        resolver.resolve(parse_handle("google/spice/2"))
+        found(hub, "google/spice/2")
     client.close()
 
 
@@ -447,10 +477,10 @@ def test_a_store_that_died_is_unavailable_and_not_an_empty_hub(tmp_path: Path) -
 )
 def test_what_is_no_bucket_is_refused_when_it_is_configured(client: GcsClient, url: str) -> None:
     with pytest.raises(InvalidConfig, match="is not a hub in a bucket: give gs://BUCKET"):
-        GcsResolver(client, url)
+        Bucket(url, gcs=client)
 
 
 def test_a_password_in_a_hub_is_not_shown(client: GcsClient) -> None:
     with pytest.raises(InvalidConfig) as caught:
-        GcsResolver(client, "gs://user:secret@bucket/x")
+        Bucket("gs://user:secret@bucket/x", gcs=client)
     assert "secret" not in str(caught.value)

@@ -12,23 +12,23 @@ _log = logging.getLogger(__name__)
 
 _DIGEST = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _DESCRIPTOR = ".descriptor.txt"
-_TO_ROOT = "../.."
-"""From `/.hubfs/tfhub_modules` to the root of the mount."""
 
 
 class TfhubModules:
     """Answers for the names in `/.hubfs/tfhub_modules`.
 
-    `hub_urls` are what handles begin with, the canonical one first. `handles` gives the handles that are known
+    `hub_urls` are what handles begin with, the canonical one first. `root` leads from the directory to the hub's root.
+    `handles` gives the handles that are known
     (`google/spice/2`; also names without a version), more of them as time goes by; it is asked when a name is looked
     up that no known handle has. What was found once stays.
 
     `_lock` guards `_spelled` and `_indexed`; neither `handles` is called under it, nor anything hashed.
     """
 
-    def __init__(self, hub_urls: Sequence[str], handles: Callable[[], Iterable[str]]) -> None:
+    def __init__(self, hub_urls: Sequence[str], handles: Callable[[], Iterable[str]], root: str = "../..") -> None:
         self._hub_urls = [*dict.fromkeys(url.rstrip("/") for url in hub_urls)]
         self._handles = handles
+        self._root = root
         self._lock = threading.Lock()
         self._indexed: set[str] = set()
         self._spelled: dict[str, tuple[str, str]] = {}  # sha1 → where it leads, and the URL it is the sha1 of
@@ -39,12 +39,12 @@ class TfhubModules:
         There never is a lock or a temporary directory.
         """
         known = self._known(name)
-        return f"{_TO_ROOT}/{known[0]}" if known else None
+        return f"{self._root}/{known[0]}" if known else None
 
-    def descriptor(self, name: str) -> bytes | None:
+    def content(self, name: str) -> bytes | None:
         """The content of the file `name`, which says what the symlink beside it is; None if there is no such file."""
         known = self._known(name.removesuffix(_DESCRIPTOR)) if name.endswith(_DESCRIPTOR) else None
-        return f"Module: {known[1]}\nServed by: hubfs, from {_TO_ROOT}/{known[0]}\n".encode() if known else None
+        return f"Module: {known[1]}\nServed by: hubfs, from {self._root}/{known[0]}\n".encode() if known else None
 
     def _known(self, digest: str) -> tuple[str, str] | None:
         if not _DIGEST.fullmatch(digest):

@@ -1,5 +1,6 @@
 """A bucket as a hub: the models that are stored below a prefix, by their handles, without any server."""
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,10 +9,18 @@ from hubfs.blobs.gcs.client import GcsClient, GcsFolder
 from hubfs.blobs.gcs.object import bucket_and_name
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import Permanent
+from hubfs.cache.disk.indexes import Index
 from hubfs.catalogue.handle import Kind, is_version, kind_of, possible_models, version_age
-from hubfs.errors import InvalidConfig, InvalidHandle, ModelNotFound, NotFound
-from hubfs.hubs.resolver import Form, Location
+from hubfs.errors import AccessDenied, InvalidConfig, InvalidHandle, ModelNotFound, NotFound
+from hubfs.hubs.hub import GOOGLE, Check, Hub, Means, label_of
+from hubfs.hubs.numbered import NumberedNames
 from hubfs.model_id import ModelId
+from hubfs.sources.archive.origin import BucketArchive
+from hubfs.sources.bucket import kept_bucket, list_bucket
+from hubfs.sources.kit import Kit
+from hubfs.sources.source import Form, Source
+
+_log = logging.getLogger(__name__)
 
 _BUCKET = re.compile(r"[a-z\d][a-z\d._-]*[a-z\d]", re.ASCII)
 _ROOT_FILES = ("saved_model.pb", "saved_model.pbtxt", "tfhub_module.pb", "model.json", "model.tflite")
@@ -24,21 +33,27 @@ _ARCHIVES_START = ".t"
 _TYPED = {kind.value for kind in Kind} - {Kind.MODEL.value}
 
 
-class GcsResolver:
-    """Finds models below `hub_url` (`gs://bucket/prefix`, or `gs://bucket` alone) by listing. Remembers nothing.
+def make(url: str, means: Means) -> Hub:
+    """The hub at a gs URL. Raises `InvalidConfig`, also for credentials that are of no use."""
+    means.gcs.load_credentials()  # else the first reader would find that
+    return Bucket(url, gcs=means.gcs, form=means.form)
+
+
+class Bucket(NumberedNames):
+    """The models below `hub_url` (`gs://bucket/prefix`, or `gs://bucket` alone), found by listing.
 
     The model google/spice/2 is the folder `<prefix>/google/spice/2/` if it holds a model's files, or the folder
     `uncompressed/` in it, or the archive `<prefix>/google/spice/2.tar.gz` (`.tgz`, `.tar`). `form` is the hosting form
     to look for; None prefers a folder. Raises `InvalidConfig` for a URL that no bucket can have.
 
-    Everything here raises `Unavailable` when there is no such bucket, and `Damaged` for answers that are no listings,
-    besides what `Resolver` says.
+    Methods that ask raise `Unavailable` when there is no such bucket, and `Damaged` for answers that are no listings,
+    besides what `Hub` says.
     """
 
     lists = True
 
-    def __init__(self, client: GcsClient, hub_url: str, form: Form | None = None) -> None:
-        self._client = client
+    def __init__(self, hub_url: str, *, gcs: GcsClient, form: Form | None = None) -> None:
+        self._client = gcs
         self._form = form
         try:
             self._bucket, prefix = bucket_and_name(hub_url.rstrip("/"))
@@ -49,39 +64,49 @@ class GcsResolver:
                 f"{redacted(hub_url)!r} is not a hub in a bucket: give gs://BUCKET or gs://BUCKET/PREFIX"
             )
         self._prefix = f"{prefix}/" if prefix else ""
+        url = self._url("").rstrip("/")
+        super().__init__(url, gcs.settings.endpoint_url or GOOGLE, label_of(url))
 
-    @property
-    def hub(self) -> str:
-        """See `Resolver`."""
-        return self._url("").rstrip("/")
-
-    @property
-    def cached_as(self) -> str:
-        """See `Resolver`: certificates of buckets are verified, always."""
-        return self.hub
-
-    def resolve(self, handle: ModelId, form: Form | None = None) -> Location:
-        """See `Resolver`. One listing for a folder, one more for an archive."""
-        wanted = form or self._form
-        tried = []
-        for candidate, find in ((Form.UNCOMPRESSED, self._uncompressed), (Form.COMPRESSED, self._compressed)):
-            if wanted in (None, candidate):
-                answer = find(str(handle))
-                if isinstance(answer, Location):
-                    return answer
-                tried.append(f"{candidate.value}: {answer}")
+    def open(self, model: ModelId, kit: Kit) -> Source:
+        """The model's folder, else its archive. One listing for either. A folder that does not let us in is left."""
+        tried: list[str] = []
+        refused: NotFound | AccessDenied | None = None
+        for form, find in ((Form.UNCOMPRESSED, self._uncompressed), (Form.COMPRESSED, self._compressed)):
+            if self._form not in (None, form):
+                continue
+            url, reason = find(str(model))
+            if url is None:
+                tried.append(f"{form.value}: {reason}")
+                continue
+            try:
+                if form is Form.COMPRESSED:
+                    return kit.archive(self.label, model, BucketArchive(self._client, url))
+                return kit.files(self.label, model, list_bucket(self._client, model, url))
+            except (NotFound, AccessDenied) as error:
+                if form is Form.COMPRESSED or self._form is not None:
+                    raise
+                refused = error
+                _log.warning("%s: %s; asking for the compressed form", model, refused)
+        if refused is not None:
+            raise refused
         reason = "; ".join(tried) or "a bucket hosts folders and archives, and no other form"
-        raise ModelNotFound(f"{self.hub} has no model {handle} ({reason})")
+        raise ModelNotFound(f"{self.url} has no model {model} ({reason})")
 
-    def latest(self, name: str) -> str:
-        """See `Resolver`: the highest of `versions`."""
+    def load(self, model: ModelId, kept: Index, kit: Kit) -> Source:
+        """The model as the cache has kept it."""
+        if Form(kept["form"]) is Form.COMPRESSED:
+            return kit.kept_archive(self.label, model, kept, lambda: self._archive(model))
+        return kit.kept_files(self.label, model, kept_bucket(self._client, model, kept))
+
+    def alias(self, name: str) -> str:
+        """The highest of `versions`."""
         versions = self.versions(name)
         if not versions:
-            raise ModelNotFound(f"{self.hub} has no version of {name} (nothing numbered is below {self._url(name)}/)")
+            raise ModelNotFound(f"{self.url} has no version of {name} (nothing numbered is below {self._url(name)}/)")
         return versions[-1]
 
     def versions(self, name: str) -> Sequence[str]:
-        """See `Resolver`: numbered folders and archives, all that there are. One listing."""
+        """Numbered folders and archives, all that there are. One listing."""
         # Only folders in a typed name may be numbers without being versions; what they hold then tells.
         typed = not _TYPED.isdisjoint(_segments(name)[1:2])
         found = self._models_in(name) if typed else self._names_in(name)
@@ -89,28 +114,51 @@ class GcsResolver:
         return sorted(versions, key=version_age)
 
     def children(self, folder: str) -> Sequence[str]:
-        """See `Resolver`: the names that can lead to a model, sorted; archives by their version. One listing."""
+        """The names that can lead to a model, sorted; archives by their version. One listing."""
         start = f"{folder}/" if folder else ""
         return sorted({name for name in self._names_in(folder) if _can_lead_on(start + name)})
 
-    def _uncompressed(self, path: str) -> Location | str:
-        """The folder that the model at `path` is in, or why there is none."""
+    def folder(self, model: ModelId) -> str:
+        """The model's folder."""
+        url, reason = self._uncompressed(str(model))
+        if url is None:
+            raise ModelNotFound(f"{self.url} has no model {model} ({reason})")
+        return url
+
+    def checks(self) -> Iterator[Check]:
+        """The bucket."""
+        yield Check(
+            "hub",
+            redacted(self.url),
+            lambda: f"{len(self.children(''))} names at its root",
+            "see the proxy above, and whether --hub names a hub that there is",
+        )
+
+    def _archive(self, model: ModelId) -> BucketArchive:
+        """The archive of a model that was found before. Raises `Permanent` where there is none any more."""
+        url, reason = self._compressed(str(model))
+        if url is None:
+            raise Permanent(f"{reason}; it had, and what is cached of {model} can still be read")
+        return BucketArchive(self._client, url)
+
+    def _uncompressed(self, path: str) -> tuple[str | None, str]:
+        """The URL of the folder that the model at `path` is in, or why there is none."""
         folder = self._folder(f"{path}/")
         start = f"{self._prefix}{path}/"
         names = {obj.name[len(start) :] for obj in folder.objects}
         if not names.isdisjoint(_ROOT_FILES):
-            return Location(self._url(path), Form.UNCOMPRESSED)
+            return self._url(path), ""
         if start + _UNCOMPRESSED in folder.prefixes:
-            return Location(self._url(path + "/" + _UNCOMPRESSED).rstrip("/"), Form.UNCOMPRESSED)
-        return f"{self._url(path)}/ holds neither {', '.join(_ROOT_FILES)} nor {_UNCOMPRESSED}"
+            return self._url(path + "/" + _UNCOMPRESSED).rstrip("/"), ""
+        return None, f"{self._url(path)}/ holds neither {', '.join(_ROOT_FILES)} nor {_UNCOMPRESSED}"
 
-    def _compressed(self, path: str) -> Location | str:
-        """The archive of the model at `path`, or why there is none."""
+    def _compressed(self, path: str) -> tuple[str | None, str]:
+        """The URL of the archive of the model at `path`, or why there is none."""
         names = {obj.name for obj in self._folder(path + _ARCHIVES_START).objects}
         for ending in _ARCHIVES:
             if f"{self._prefix}{path}{ending}" in names:
-                return Location(self._url(path + ending), Form.COMPRESSED)
-        return f"there is no {self._url(path)} with {', '.join(_ARCHIVES)}"
+                return self._url(path + ending), ""
+        return None, f"there is no {self._url(path)} with {', '.join(_ARCHIVES)}"
 
     def _names_in(self, path: str) -> Iterator[str]:
         """What is directly below `path`: folders, and archives without their ending."""
@@ -149,7 +197,7 @@ class GcsResolver:
         except NotFound as error:
             # A listing of nothing is empty. This is not the answer that a model is missing, and must not pass for it.
             raise Permanent(
-                f"there is no bucket gs://{self._bucket}, so {self.hub} is no hub: check --hub ({error})"
+                f"there is no bucket gs://{self._bucket}, so {self.url} is no hub: check --hub ({error})"
             ) from error
 
     def _url(self, path: str) -> str:

@@ -13,26 +13,24 @@ import pytest
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.stamp import Stamp
 from hubfs.cache.block_cache import CacheKey
-from hubfs.cache.disk.indexes import IndexStore
+from hubfs.cache.disk.indexes import Index, IndexStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
 from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.tiered import TieredCache
-from hubfs.cache.turns import NoTurns
 from hubfs.catalogue.handle import parse_handle
-from hubfs.errors import Damaged, Unavailable
-from hubfs.hubs.resolver import Form, Location
-from hubfs.hubs.tfhub.resolver import TfhubResolver
+from hubfs.errors import Damaged, NotCached, Unavailable
+from hubfs.hubs.bucket.hub import Bucket
+from hubfs.hubs.tfhub.hub import TfHub
+from hubfs.hubs.tfhub.questions import Location
 from hubfs.model_id import ModelId
-from hubfs.sources.archive.passes import ArchiveSettings
-from hubfs.sources.bucket import BucketSource
 from hubfs.sources.extracted.source import ExtractedSource, module_name
-from hubfs.sources.factory import SourceFactory
-from hubfs.sources.naming import hub_label
+from hubfs.sources.files import FilesSource
+from hubfs.sources.kit import Kit
 from hubfs.sources.offline import OfflineSource
-from hubfs.sources.source import EntryKind, Source
+from hubfs.sources.source import Form, Source
 from hubfs.waiting import Cancellation
 from tests.support.archives import gzipped, tar_of
 from tests.support.gcs_server import GcsServer, gcs_server
@@ -40,6 +38,7 @@ from tests.support.hosted import manifest, put, put_tfjs
 from tests.support.http_clients import QUICK, http_client
 from tests.support.http_origin import HttpOrigin, status
 from tests.support.saved_models import whole_model
+from tests.support.sources import contents, kit_of
 from tests.support.waiting import eventually
 
 SPICE = parse_handle("google/spice/2")
@@ -57,21 +56,22 @@ LATER = "Thu, 22 Oct 2015 07:28:00 GMT"
 class Machine:
     """What a mount on one machine has, from its start on."""
 
-    factory: SourceFactory
+    hub: TfHub
+    bucket: Bucket
+    kit: Kit
     indexes: IndexStore
     cache: TieredCache
-    hub: str
 
-    def index(self, handle: ModelId) -> Mapping[str, object] | None:
-        return self.indexes.load(f"{hub_label(self.hub)}/{handle}")
+    def index(self, handle: ModelId) -> Index | None:
+        return self.indexes.load(f"{self.hub.label}/{handle}")
 
     def opened(self, handle: ModelId, location: Location) -> Source:
-        return self.factory.openers[location.form](handle, location)
+        return self.hub._opened(handle, location, self.kit)
 
-    def loaded(self, handle: ModelId) -> Source:
-        index = self.index(handle)
+    def loaded(self, handle: ModelId, index: Index | None = None) -> Source:
+        index = index or self.index(handle)
         assert index is not None
-        return self.factory.loaders[Form(index["form"])](handle, index)
+        return self.hub.load(handle, index, self.kit)
 
 
 Start = Callable[..., AbstractContextManager[Machine]]
@@ -103,7 +103,7 @@ def origin() -> Iterator[HttpOrigin]:
 @pytest.fixture
 def start(tmp_path: Path, origin: HttpOrigin, bucket: GcsServer) -> Start:
     @contextmanager
-    def started(extracted_dir: Path | None = None) -> Iterator[Machine]:
+    def started(extracted_dir: Path | None = None, *, offline: bool = False) -> Iterator[Machine]:
         bucket.reset()
         cancellation = Cancellation()
         gcs = GcsClient(GcsSettings(endpoint_url=bucket.url, timeout_s=10, retry=QUICK), cancellation)
@@ -113,32 +113,15 @@ def start(tmp_path: Path, origin: HttpOrigin, bucket: GcsServer) -> Start:
         memory = MemoryTier(8 << 20)
         cache = TieredCache(memory, DiskTier(DiskStore(layout), DiskSettings(64 << 20, 0)))
         with ThreadPoolExecutor(2) as pool, http_client(cancellation) as http:
-            factory = SourceFactory(
-                TfhubResolver(http, origin.url),
-                http=http,
-                gcs=gcs,
-                cache=cache,
-                memory=memory,
-                indexes=indexes,
-                pool=pool,
-                retry=QUICK,
-                cancellation=cancellation,
-                archive_settings=ArchiveSettings(ahead_bytes=4 << 20),
-                turns=NoTurns(),
-                extracted_dir=extracted_dir,
-            )
+            kit = kit_of(pool, cancellation, cache=cache, memory=memory, indexes=indexes, offline=offline)
+            hub = TfHub(origin.url, http=http, gcs=gcs, extracted_dir=extracted_dir)
             try:
-                yield Machine(factory, indexes, cache, origin.url)
+                yield Machine(hub, Bucket("gs://models", gcs=gcs), kit, indexes, cache)
             finally:
                 cancellation.cancel()
                 gcs.close()
 
     return started
-
-
-def contents(source: Source) -> dict[str, bytes]:
-    entries = [entry for entry in source.entries() if entry.kind is EntryKind.FILE]
-    return {entry.path: source.open(entry).read_at(0, entry.size_bytes) for entry in entries}
 
 
 def located(origin: HttpOrigin, form: str, **virtues: object) -> tuple[ModelId, Location, dict[str, bytes]]:
@@ -147,7 +130,7 @@ def located(origin: HttpOrigin, form: str, **virtues: object) -> tuple[ModelId, 
         put(origin, f"/{SPICE}", "tf-hub-format=compressed", gzipped(tar_of(FILES)), **virtues)
         return SPICE, Location(f"{origin.url}/{SPICE}?tf-hub-format=compressed", Form.COMPRESSED), FILES
     if form == "archive in a bucket":
-        return SPICE, Location("gs://models/google/spice/2.tar.gz", Form.COMPRESSED), FILES
+        return *located_in_the_bucket(), FILES
     if form == "bucket":
         return SPICE, Location("gs://models/google/spice/2", Form.UNCOMPRESSED), FILES
     if form == "file":
@@ -162,7 +145,12 @@ def located(origin: HttpOrigin, form: str, **virtues: object) -> tuple[ModelId, 
     return TFJS, Location(f"{origin.url}/{TFJS}", Form.FILES), TFJS_FILES
 
 
-every_form = pytest.mark.parametrize("form", ["archive", "archive in a bucket", "bucket", "file", "files"])
+def located_in_the_bucket() -> tuple[ModelId, Location]:
+    return SPICE, Location("gs://models/google/spice/2.tar.gz", Form.COMPRESSED)
+
+
+FORMS = ["archive", "archive in a bucket", "bucket", "file", "files"]
+every_form = pytest.mark.parametrize("form", FORMS)
 
 
 @every_form
@@ -216,7 +204,7 @@ def test_a_model_that_was_cached_before_dates_were_kept_is_undated(start: Start,
         contents(machine.opened(handle, location))
         assert eventually(lambda: machine.index(handle), 5)
         index = without_dates(machine.index(handle))
-        source = machine.factory.loaders[location.form](handle, index)
+        source = machine.loaded(handle, index)
         assert {stamp.made_s for stamp in stamps(source).values()} == {None}
         assert contents(source) == files
         assert source.to_index() == index  # type: ignore[attr-defined]  # not of the protocol, but of every source
@@ -241,12 +229,41 @@ def test_what_the_cache_lost_is_fetched_again_from_where_it_was(start: Start, or
         assert index is not None
         machine.cache.drop(source.model)
         assert machine.index(handle) is None
-        assert contents(machine.factory.loaders[location.form](handle, index)) == files
+        assert contents(machine.loaded(handle, index)) == files
 
 
-def test_every_form_can_be_opened_and_loaded(start: Start) -> None:
+def test_these_tests_open_and_load_every_form(origin: HttpOrigin) -> None:
+    assert {located(origin, form)[1].form for form in FORMS} == {*Form}
+
+
+def test_an_archive_in_a_bucket_that_is_a_hub_is_fetched_again_from_there(start: Start, bucket: GcsServer) -> None:
     with start() as machine:
-        assert set(machine.factory.openers) == set(machine.factory.loaders) == set(Form)
+        source = machine.opened(*located_in_the_bucket())
+        contents(source)
+        eventually(lambda: machine.index(SPICE))
+        index = machine.index(SPICE)
+        machine.cache.drop(source.model)
+        assert contents(machine.bucket.load(SPICE, index, machine.kit)) == FILES
+
+
+@every_form
+def test_a_mount_that_asks_nobody_reads_out_of_the_cache_and_from_nowhere_else(
+    start: Start, origin: HttpOrigin, bucket: GcsServer, form: str
+) -> None:
+    handle, location, files = located(origin, form)
+    with start() as machine:
+        contents(machine.opened(handle, location))
+        eventually(lambda: machine.index(handle))
+    origin.reset()
+    with start(offline=True) as machine:
+        source, index = machine.loaded(handle), machine.index(handle)
+        assert isinstance(source, OfflineSource)
+        assert contents(source) == files
+        machine.cache.drop(source.model)
+        with pytest.raises(NotCached, match="--offline"):
+            contents(machine.loaded(handle, index))
+    assert not origin.requests
+    assert not bucket.requests
 
 
 @pytest.mark.parametrize("form", ["archive", "bucket", "file", "files"])
@@ -264,15 +281,16 @@ def test_an_index_whose_date_is_none_is_refused(
         else:
             index["entries"][-1] |= date
         with pytest.raises(Damaged):
-            machine.factory.loaders[location.form](handle, index)
+            machine.loaded(handle, index)
 
 
 def test_a_damaged_index_is_refused(start: Start) -> None:
     with start() as machine:
-        for form, load in machine.factory.loaders.items():
-            for index in ({"form": form.value}, {"form": form.value, "entries": 5, "identity": None, "url": 7}):
-                with pytest.raises((Damaged, KeyError, ValueError)):
-                    load(SPICE, index)
+        for form in ("", *(form.value for form in Form)):
+            for index in ({"form": form}, {"form": form, "entries": 5, "identity": None, "url": 7}):
+                for hub in (machine.hub, machine.bucket):
+                    with pytest.raises((Damaged, KeyError, ValueError)):
+                        hub.load(SPICE, index, machine.kit)
 
 
 def test_what_the_library_extracted_for_this_hub_is_found(start: Start, origin: HttpOrigin, tmp_path: Path) -> None:
@@ -283,7 +301,7 @@ def test_what_the_library_extracted_for_this_hub_is_found(start: Start, origin: 
         (directory / path).write_bytes(data)
     Path(f"{directory}.descriptor.txt").write_text(f"Module: {url}\n")
     with start(tmp_path / "modules") as machine:
-        source = machine.factory.extracted(SPICE)
+        source = machine.hub.local(SPICE)
         assert isinstance(source, ExtractedSource)
         assert contents(source) == whole_model()
         dates = {path: (directory / path).stat().st_mtime_ns for path in whole_model()}
@@ -291,9 +309,9 @@ def test_what_the_library_extracted_for_this_hub_is_found(start: Start, origin: 
             path: date_ns // 10**9 for path, date_ns in dates.items()
         }
         assert source.stamp("").made_s == max(dates.values()) // 10**9
-        assert machine.factory.extracted(LITE) is None
+        assert machine.hub.local(LITE) is None
     with start() as machine:
-        assert machine.factory.extracted(SPICE) is None
+        assert machine.hub.local(SPICE) is None
     assert not origin.requests
 
 
@@ -311,7 +329,7 @@ def test_that_the_hub_has_a_model_no_longer_is_not_told_as_a_file_that_does_not_
         machine.cache.drop(source.model)
         origin.always(f"/{handle}/model.json" if form == "files" else f"/{handle}", status(404))
         with pytest.raises(Unavailable, match=f"what is cached of {handle} can still be read"):
-            contents(machine.factory.loaders[location.form](handle, index))
+            contents(machine.loaded(handle, index))
 
 
 def test_what_was_on_its_way_when_a_model_turned_out_damaged_does_not_stay_in_the_cache(
@@ -319,7 +337,7 @@ def test_what_was_on_its_way_when_a_model_turned_out_damaged_does_not_stay_in_th
 ) -> None:
     with start() as machine:
         source = machine.opened(SPICE, Location("gs://models/google/spice/2", Form.UNCOMPRESSED))
-        assert isinstance(source, BucketSource)
+        assert isinstance(source, FilesSource)
         blob = source.open(source.find("variables/variables.index"))
         put = machine.cache.put
 

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from hubfs.hubs import tfhub_modules
+from hubfs.hubs.tfhub_modules import TfhubModules
 from hubfs.sources.extracted.source import module_name
-from hubfs.tree import tfhub_modules
-from hubfs.tree.tfhub_modules import TfhubModules
 
 OWN = "http://127.0.0.1:8080/hub"
 HUBS = ["https://tfhub.dev", OWN + "/"]
@@ -47,15 +47,14 @@ def test_a_handle_is_found_however_it_was_typed(hub: str, suffix: str, typed: st
     url = f"{hub}/{typed}{suffix}"
     assert modules.target(sha1(url)) == target
     assert (
-        modules.descriptor(f"{sha1(url)}.descriptor.txt")
-        == f"Module: {url}\nServed by: hubfs, from {target}\n".encode()
+        modules.content(f"{sha1(url)}.descriptor.txt") == f"Module: {url}\nServed by: hubfs, from {target}\n".encode()
     )
 
 
 def test_links_and_descriptors_are_not_mixed_up() -> None:
     modules = TfhubModules(HUBS, Known("google/spice/2"))
     name = sha1("https://tfhub.dev/google/spice/2")
-    assert modules.descriptor(name) is None
+    assert modules.content(name) is None
     assert modules.target(f"{name}.descriptor.txt") is None
 
 
@@ -67,7 +66,7 @@ def test_other_names_do_not_exist_and_nobody_is_asked(text: str) -> None:
     modules = TfhubModules(HUBS, known)
     name = text.format(sha1("https://tfhub.dev/google/spice/2"))
     assert modules.target(name) is None
-    assert modules.descriptor(name) is None
+    assert modules.content(name) is None
     assert known.asked == 0
 
 

@@ -1,8 +1,8 @@
 import pytest
 
 from hubfs.errors import Damaged
-from hubfs.sources import listed
-from hubfs.sources.listed import tree_of
+from hubfs.sources import files as listed
+from hubfs.sources.files import tree_of
 
 URL = "gs://bucket/model"
 

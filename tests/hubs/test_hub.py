@@ -2,7 +2,8 @@ import pytest
 
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.catalogue.handle import parse_handle
-from hubfs.sources.naming import hub_label, model_name
+from hubfs.hubs.hub import label_of
+from hubfs.model_id import model_name
 
 SPICE = parse_handle("google/spice/2")
 
@@ -25,7 +26,7 @@ SPICE = parse_handle("google/spice/2")
     ],
 )
 def test_a_hub_is_one_path_segment(hub: str, label: str) -> None:
-    assert hub_label(hub) == label
+    assert label_of(hub) == label
     assert "/" not in label
     assert "@" not in label
 
@@ -33,17 +34,17 @@ def test_a_hub_is_one_path_segment(hub: str, label: str) -> None:
 def test_hubs_that_differ_in_their_path_have_different_names() -> None:
     hubs = ["https://h", "https://h/a", "https://h/a/b", "https://h/a%2Fb", "https://h:1", "gs://h", "gs://h/a"]
     hubs += ["gs://h/a#b", "gs://h/a?b", "gs://h/a%2Fb", "gs://h/a/b", "gs://h2/a"]
-    assert len({hub_label(hub) for hub in hubs}) == len(hubs)
+    assert len({label_of(hub) for hub in hubs}) == len(hubs)
 
 
 def test_a_model_is_named_by_hub_handle_and_identity() -> None:
-    name = model_name("https://tfhub.dev", SPICE, '"etag"')
+    name = model_name(label_of("https://tfhub.dev"), SPICE, '"etag"')
     assert name.startswith("tfhub.dev/google/spice/2@")
-    assert name == model_name("https://tfhub.dev/", SPICE, '"etag"')
+    assert name == model_name(label_of("https://tfhub.dev/"), SPICE, '"etag"')
     others = [
-        model_name("https://tfhub.dev", SPICE, '"other"'),
-        model_name("https://tfhub.dev/x", SPICE, '"etag"'),
-        model_name("https://tfhub.dev", parse_handle("google/spice/3"), '"etag"'),
+        model_name(label_of("https://tfhub.dev"), SPICE, '"other"'),
+        model_name(label_of("https://tfhub.dev/x"), SPICE, '"etag"'),
+        model_name(label_of("https://tfhub.dev"), parse_handle("google/spice/3"), '"etag"'),
     ]
     assert len({name, *others}) == 4
 
@@ -51,5 +52,5 @@ def test_a_model_is_named_by_hub_handle_and_identity() -> None:
 def test_whatever_the_identity_the_name_is_a_path_in_the_cache(tmp_path: object) -> None:
     layout = CacheLayout(tmp_path)  # type: ignore[arg-type]
     for identity in ("", "/../..", "a@b", "\0", 'W/"x"', "ü" * 300):
-        path = layout.model(model_name("https://tfhub.dev", SPICE, identity))
+        path = layout.model(model_name(label_of("https://tfhub.dev"), SPICE, identity))
         assert path.parent == layout.models_root / "tfhub.dev" / "google" / "spice"

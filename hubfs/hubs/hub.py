@@ -1,0 +1,181 @@
+"""A hub: a kind of place where models live, and one such place. One folder of this room implements it."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+from urllib.parse import quote, urlsplit
+
+from hubfs.blobs.gcs.client import GcsClient
+from hubfs.blobs.http.client import HttpClient
+from hubfs.cache.disk.indexes import Index
+from hubfs.catalogue.catalogue import Catalog
+from hubfs.catalogue.document import CatalogDocument
+from hubfs.catalogue.place import Place, Shown
+from hubfs.catalogue.places import Known
+from hubfs.errors import InvalidConfig, ModelNotFound
+from hubfs.hubs.registry import HUBS
+from hubfs.model_id import ModelId
+from hubfs.sources.kit import Kit
+from hubfs.sources.source import Form, Source
+
+GOOGLE = "https://storage.googleapis.com"
+"""The endpoint of buckets, where no other is named."""
+
+
+class View(Protocol):
+    """A directory in `/.hubfs` that looks like the cache of a client library, so that unmodified programs use it."""
+
+    def target(self, name: str) -> str | None:
+        """Where the symlink `name` leads, relative to the directory that it is in; None for no symlink."""
+        ...
+
+    def content(self, name: str) -> bytes | None:
+        """The bytes of the file `name`; None for no file."""
+        ...
+
+
+@dataclass(frozen=True)
+class Check:
+    """A question of `hubfs doctor` about a hub. `ask` says how it was answered, or raises `HubfsError`.
+
+    `url` is the address that is asked, for messages and for the proxy. `advice` is for the one who reads of a failure;
+    `vital` says whether nothing can be read without an answer.
+    """
+
+    subject: str
+    url: str
+    ask: Callable[[], str]
+    advice: str
+    vital: bool = True
+
+
+class Hub(Protocol):
+    """The names of a hub, and where its models are. Remembers nothing that may change.
+
+    Implementations derive from this class, and write the methods that have no body here. Methods that ask raise
+    `AccessDenied`, `TimedOut`, `Unavailable` and `Cancelled`, besides the errors that each of them names.
+    """
+
+    url: str
+    """The hub's URL, as the user named it, without credentials."""
+
+    host: str
+    """The URL of the host that is asked first, without credentials: a proxy may be in between."""
+
+    label: str
+    """The hub's name in the cache: one segment of a path. Bytes of an unverified host have another one."""
+
+    vouched: bool = True
+    """Whether certificates say that it is the hub which answers: else nothing is shared with other machines."""
+
+    lists: bool = False
+    """Whether `children` has answers. Known without asking."""
+
+    def parse(self, text: str) -> ModelId:
+        """Reads `str(model)`. Raises `InvalidHandle`."""
+        ...
+
+    def place(self, path: str, known: Catalog) -> Place:
+        """What `path` (absolute, below the hub's root) is. Asks nobody. Raises `EntryNotFound`, `NotInCatalogue`."""
+        ...
+
+    def names(self, folder: tuple[str, ...], known: Known) -> Shown:
+        """The names in a directory above models."""
+        ...
+
+    def newest(self, versions: Collection[str]) -> str:
+        """The newest of `versions`, of which there is one at least."""
+        ...
+
+    def open(self, model: ModelId, kit: Kit) -> Source:
+        """The model as the hub has it now. Raises `ModelNotFound` when the hub says so, and `Damaged`."""
+        ...
+
+    def load(self, model: ModelId, kept: Index, kit: Kit) -> Source:
+        """The model as the cache has kept it. Asks nobody. Raises `Damaged`, `KeyError`, `ValueError` for no index."""
+        ...
+
+    def alias(self, name: str) -> str:
+        """The version that `name` stands for now. Raises `ModelNotFound` when the hub has none."""
+        ...
+
+    def find(self, text: str) -> tuple[str, str | None] | None:
+        """The name and the version (None: the latest) in a handle or a URL of this hub; None for one of another hub.
+
+        Raises `InvalidHandle` for a text that names no model.
+        """
+        if "://" in text:
+            return None
+        model = self.parse(text)
+        return model.name, model.version
+
+    def local(self, model: ModelId) -> Source | None:  # noqa: ARG002 - for those that have one
+        """The model as a client library keeps it on this machine, if it does. Asks nobody; never raises."""
+        return None
+
+    def versions(self, name: str) -> Sequence[str]:  # noqa: ARG002 - as in `local`
+        """The versions of `name` that the hub is known to have, ascending; perhaps not all, perhaps none."""
+        return ()
+
+    def children(self, folder: str) -> Sequence[str]:  # noqa: ARG002 - as in `local`
+        """The names directly below `folder` ("" for the root) that a hub with listings has; of another one, none."""
+        return ()
+
+    def catalogue(self) -> Callable[[], Catalog] | None:
+        """Reads the catalogue of this hub that comes with hubfs; None where there is none."""
+        return None
+
+    def document(self) -> Callable[[str | None], CatalogDocument | None] | None:
+        """Asks for the hub's catalogue document, given the ETag of the known one; None for a hub that has none."""
+        return None
+
+    def folder(self, model: ModelId) -> str:
+        """The `gs://` folder that holds the model's files, for programs which no mount reaches.
+
+        Raises `ModelNotFound` where there is none.
+        """
+        raise ModelNotFound(f"{self.url} keeps {model} in no bucket")
+
+    def views(self, handles: Callable[[], Iterable[str]], root: str) -> Mapping[str, View]:  # noqa: ARG002 - as in `local`
+        """The caches of client libraries that this hub can stand for, by their names in `/.hubfs`.
+
+        `handles` gives the handles that are known; `root` leads from the view's directory to the hub's root.
+        """
+        return {}
+
+    def checks(self) -> Iterable[Check]:
+        """What `hubfs doctor` asks."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a hub is made with: the clients that reach hosts for this hub alone, and what the user said of it."""
+
+    http: HttpClient
+    gcs: GcsClient
+    form: Form | None = None
+    extracted_dir: Path | None = None
+
+
+def make_hub(url: str, means: Means) -> Hub:
+    """The hub at `url`. Asks nobody. Raises `InvalidConfig` for a URL of no kind of hub, and of no hub of its kind."""
+    module = HUBS.get(urlsplit(url).scheme)
+    if module is None:
+        raise InvalidConfig(f"no kind of hub has such a URL; those of hubs begin with {', '.join(sorted(HUBS))}")
+    return cast("Hub", import_module(module).make(url, means))
+
+
+def label_of(url: str) -> str:
+    """The name in the cache of the hub at `url`: `tfhub.dev`, `example.com%2Fprefix`. One path segment, without '@'.
+
+    The scheme is part of it, but for https: bytes that came unprotected (`http`), or from a host whose certificate
+    nobody verified (`unverified+https`), are not taken for bytes that came protected.
+    """
+    if url.startswith("gs://"):  # '?' and '#' are characters of its prefix
+        return quote(url.rstrip("/"), safe=":")
+    parts = urlsplit(url)
+    name = parts.netloc.rpartition("@")[2] + parts.path.rstrip("/")
+    return quote(name if parts.scheme == "https" else f"{parts.scheme}://{name}", safe=":")

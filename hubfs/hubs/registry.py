@@ -1,0 +1,16 @@
+"""Which kinds of hubs there are: by the scheme of their URL. Imports none of them, so that commands start fast."""
+
+from collections.abc import Mapping
+
+DEFAULT_HUB = "https://tfhub.dev"
+"""The hub where no other is named. Programs type its URLs, whichever mirror serves them."""
+
+HUBS: Mapping[str, str] = {
+    "https": "hubfs.hubs.tfhub.hub",
+    "http": "hubfs.hubs.tfhub.hub",
+    "gs": "hubfs.hubs.bucket.hub",
+}
+"""The module that makes a hub, by the scheme: its function `make` takes the URL and `Means`, and returns a `Hub`.
+
+A new kind of hub is a folder beside this file, and a line here.
+"""

@@ -1,0 +1,78 @@
+"""Where an archive is: on an HTTP host, or in a bucket."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from hubfs.blobs.blob import Blob, ByteStream
+from hubfs.blobs.gcs.client import GcsBlob, GcsClient
+from hubfs.blobs.gcs.stream import GcsStream
+from hubfs.blobs.http.blob import HttpBlob
+from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.retry import Permanent
+from hubfs.blobs.streaming.http_stream import HttpStream
+from hubfs.formats.index_file import IndexFile
+from hubfs.formats.inflating.parallel import MIN_SIZE_BYTES
+from hubfs.memory_budget import MemoryBudget
+from hubfs.sources.archive.published import find_published_index
+
+
+class ArchiveOrigin(Protocol):
+    """An archive that its hub named. Holding one asks nobody; every method raises what its host answers."""
+
+    def stream(self, allowance: MemoryBudget | None) -> ByteStream:
+        """The archive as it is at this moment, from start to end, within `allowance` of memory."""
+        ...
+
+    def ranged(self, stream: ByteStream) -> Blob:
+        """The archive that `stream` reads, by ranges. Raises `Permanent` if its host has none."""
+        ...
+
+    def published_index(self, stream: ByteStream) -> IndexFile | None:
+        """The index that the host publishes beside the archive that `stream` reads, if there is one."""
+        ...
+
+
+class HttpArchive:
+    """The archive at `url`. `headers` go to the URL's host only; they may be secret."""
+
+    def __init__(self, client: HttpClient, url: str, headers: Mapping[str, str]) -> None:
+        self._client = client
+        self._url = url
+        self._headers = headers
+
+    def stream(self, allowance: MemoryBudget | None) -> HttpStream:
+        """The archive as it is at this moment: one request, and a second one for a host that names no version."""
+        return HttpStream(self._client, self._url, self._headers, allowance=allowance)
+
+    def ranged(self, stream: ByteStream) -> Blob:
+        """The archive by ranges. Raises `Permanent` if the host answers none."""
+        if not self._client.probe(self._url, self._headers).accepts_ranges:
+            raise Permanent(f"{stream.url} answers no ranges")
+        return HttpBlob(self._client, self._url, self._headers)
+
+    def published_index(self, stream: ByteStream) -> IndexFile | None:
+        """The index of the archive. None for a small one, which inflates in less time than a request takes."""
+        if (stream.size_bytes or 0) < MIN_SIZE_BYTES:
+            return None
+        seen = self._client.probe(self._url, self._headers)  # asked for a moment ago, and remembered
+        return find_published_index(self._client, seen, seen.link, self._headers)
+
+
+class BucketArchive:
+    """The object at `url`, `gs://bucket/object`."""
+
+    def __init__(self, client: GcsClient, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def stream(self, allowance: MemoryBudget | None) -> GcsStream:
+        """The object's generation of this moment: one request."""
+        return GcsStream(self._client, self._url, allowance=allowance)
+
+    def ranged(self, stream: ByteStream) -> Blob:
+        """The same generation, by ranges."""
+        assert isinstance(stream, GcsStream)  # noqa: S101 - `stream` made it
+        return GcsBlob(self._client, stream.object)
+
+    def published_index(self, stream: ByteStream) -> None:
+        """None: nobody publishes an index in a bucket."""

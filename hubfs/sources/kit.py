@@ -1,0 +1,180 @@
+"""How sources are made: a hub says where its models are, and the kit does the rest."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from hubfs.blobs.blob import Blob, ByteStream
+from hubfs.blobs.lazy import LazyBlob
+from hubfs.blobs.retry import RetryingBlob, RetryPolicy
+from hubfs.cache.block_cache import BlockCache, CacheKey
+from hubfs.cache.block_checksums import BlockChecksums
+from hubfs.cache.cached_blob import CachedBlob
+from hubfs.cache.disk.indexes import Index, Indexes
+from hubfs.cache.memory import MemoryTier
+from hubfs.cache.turns import Turns
+from hubfs.errors import Stale
+from hubfs.formats.gzip.blob import GzipBlob
+from hubfs.formats.index_file import IndexFile
+from hubfs.memory_budget import MemoryBudget
+from hubfs.model_id import ModelId, model_name
+from hubfs.sources.archive.index import ArchiveIndex
+from hubfs.sources.archive.origin import ArchiveOrigin
+from hubfs.sources.archive.passes import Archive, ArchiveSettings
+from hubfs.sources.archive.source import ArchiveSource, Wrap
+from hubfs.sources.archive.spans import ArchiveSpans
+from hubfs.sources.files import FailingBlob, FilesSource, Manifest
+from hubfs.sources.offline import OfflineSource
+from hubfs.sources.source import Source
+from hubfs.waiting import Cancellation
+
+Locate = Callable[[], ArchiveOrigin]
+"""Where an archive is by now; may ask the hub, and raises what it answers, but for `NotFound`."""
+
+
+class Kit:
+    """Makes the sources of every hub of a mount; `hub` is the hub's name in the cache. Holds only its collaborators.
+
+    `cached` puts the block cache around a blob; `memory` is the tier that keeps spans of archives, too. `offline`:
+    whatever the cache lacks is `NotCached`, and no host is asked for bytes.
+    """
+
+    def __init__(
+        self,
+        *,
+        cached: Wrap,
+        cache: BlockCache,
+        memory: MemoryTier,
+        indexes: Indexes,
+        pool: Executor,
+        retry: RetryPolicy,
+        cancellation: Cancellation,
+        archives: ArchiveSettings,
+        turns: Turns,
+        budget: MemoryBudget,
+        offline: bool = False,
+    ) -> None:
+        self._cached = cached
+        self._cache = cache
+        self._memory = memory
+        self._indexes = indexes
+        self._pool = pool
+        self._retry = retry
+        self._cancellation = cancellation
+        self._archives = archives
+        self._turns = turns
+        self._budget = budget
+        self._offline = offline
+
+    def files(self, hub: str, model: ModelId, manifest: Manifest) -> FilesSource:
+        """A model of the files that its hub has just told of. The cache keeps the manifest, if its pins last."""
+        source = FilesSource(hub, model, manifest, self._file, self._forget)
+        if manifest.lasting:
+            self._indexes.save(source.model, source.to_index())
+        return source
+
+    def kept_files(self, hub: str, model: ModelId, manifest: Manifest) -> Source:
+        """A model of the files that the cache has kept the manifest of. Asks nobody."""
+        return self._served(FilesSource(hub, model, manifest, self._file, self._forget))
+
+    def archive(self, hub: str, model: ModelId, origin: ArchiveOrigin) -> ArchiveSource:
+        """The model in an archive that its hub has just named. Raises what the host answers."""
+        stream = origin.stream(self._budget)
+        seen = ArchiveIndex(model, stream.url, stream.identity, (), stream.stamp)
+        checksums = None if stream.pinned else BlockChecksums(stream.url)
+        source = self._archive(hub, seen, checksums, lambda: origin, lambda: stream)
+        published = origin.published_index(stream) if stream.pinned else None  # which has no checksums
+        if published is not None:
+            source.adopt(published)
+        return source
+
+    def kept_archive(self, hub: str, model: ModelId, kept: Index, locate: Locate) -> Source:
+        """The model in an archive that was complete before. Asks nobody. Raises `Damaged` for a malformed index."""
+        known = ArchiveIndex.from_json(model, kept)
+        checksums = None
+        if known.checksums is not None:
+            checksums = BlockChecksums(known.url)
+            checksums.adopt(known.checksums)
+        source = self._archive(hub, known, checksums, locate, lambda: locate().stream(self._budget))
+        source.know(known.members)
+        return self._served(source)
+
+    def _archive(
+        self,
+        hub: str,
+        known: ArchiveIndex,
+        checksums: BlockChecksums | None,
+        locate: Locate,
+        open_stream: Callable[[], ByteStream],
+    ) -> ArchiveSource:
+        name = model_name(hub, known.handle, known.identity)
+        archive = Archive(
+            handle=known.handle,
+            url=known.url,
+            model=name,
+            identity=known.identity,
+            stamp=known.stamp,
+            open_stream=open_stream,
+            cache=self._cache,
+            cancellation=self._cancellation,
+            settings=self._archives,
+            budget=self._budget,
+            turns=self._turns,
+            spans=self._spans(known.handle, name, known.identity, locate, checksums),
+            checksums=checksums,
+        )
+        return ArchiveSource(archive, wrap=self._cached, on_complete=self._keep_index)
+
+    def _file(self, key: CacheKey, blob: FailingBlob) -> CachedBlob:
+        return self._cached(key, RetryingBlob(blob, self._retry, self._cancellation), lambda: blob.failed)
+
+    def _served(self, source: Source) -> Source:
+        return OfflineSource(source, self._cache) if self._offline else source
+
+    def _forget(self, source: Source) -> None:
+        self._cache.drop(source.model)
+
+    def _keep_index(self, source: ArchiveSource) -> None:
+        self._indexes.save(source.model, source.to_index())
+
+    def _spans(
+        self, handle: ModelId, model: str, identity: str, locate: Locate, checksums: BlockChecksums | None
+    ) -> ArchiveSpans:
+        pinned_by = identity if checksums is None else None
+
+        def unpack(file: IndexFile) -> Blob:
+            archive = LazyBlob(
+                f"{model}#archive",
+                file.archive_size_bytes,
+                lambda: RetryingBlob(self._ranged(handle, pinned_by, locate()), self._retry, self._cancellation),
+                self._cancellation,
+            )
+            if file.gzip is None:
+                return archive
+            name = f"the archive of {handle}"
+            return GzipBlob(
+                archive,
+                file.gzip,
+                name=name,
+                pool=self._pool,
+                cancellation=self._cancellation,
+                recall=lambda start_bytes: self._memory.span(model, start_bytes),
+                keep=lambda start_bytes, output: self._memory.put_span(model, start_bytes, output),
+            )
+
+        return ArchiveSpans(
+            model,
+            unpack=unpack,
+            load=lambda: self._indexes.load_file(model),
+            save=lambda data: self._indexes.save_file(model, data),
+            checksums=checksums,
+        )
+
+    def _ranged(self, handle: ModelId, identity: str | None, origin: ArchiveOrigin) -> Blob:
+        """The archive by ranges. Raises `Stale` if it is another one by now, `Permanent` if there are no ranges.
+
+        `identity` is None where no host's word says which archive it is.
+        """
+        stream = origin.stream(self._budget)
+        if identity not in (None, stream.identity):
+            raise Stale(f"{stream.url} is no longer what it was when {handle} was first read; it is fetched anew")
+        return origin.ranged(stream)

@@ -1,0 +1,296 @@
+"""Paths of one hub → directories, files and their bytes. Knows neither FUSE nor errno."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from hubfs.blobs.blob import Blob
+from hubfs.blobs.memory import MemoryBlob
+from hubfs.cache.block_cache import BlockCache, Release
+from hubfs.catalogue.catalogue import Catalog
+from hubfs.catalogue.place import Alias, Ambiguous, Folder, InModel, Link, Links, NotInCatalogue, Settled, Text
+from hubfs.catalogue.provider import CatalogProvider
+from hubfs.errors import (
+    EntryNotFound,
+    HubfsError,
+    IsADirectory,
+    ModelNotFound,
+    NoSuchAttribute,
+    NotADirectory,
+    NotASymlink,
+    NotFound,
+)
+from hubfs.model_id import ModelId
+from hubfs.models.models import Models
+from hubfs.models.troubles import Troubles, WatchedBlob
+from hubfs.sources.prefetch.prefetcher import Prefetcher
+from hubfs.sources.source import ROOT, Entry, EntryKind, Source
+from hubfs.tree.model_directories import ModelDirectories
+from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind
+from hubfs.tree.times import time_ns
+
+
+@dataclass(frozen=True)
+class OpenFile:
+    """An open file; `release` ends the use.
+
+    `pages_of` is the same object for as long as what was read from this path earlier still holds; None if it never
+    does.
+    """
+
+    blob: Blob
+    pages_of: object | None
+    release: Release
+
+
+_ATTRIBUTES = "user.hubfs."
+
+ReadAhead = Callable[[Blob], Blob]
+"""Makes one reader's view of a blob."""
+
+
+class HubTree:
+    """The name space of one hub. Stateless but for its collaborators; every method may wait for a host, with a bound.
+
+    Paths are absolute, from the hub's root on.
+
+    A directory that could lead to a model exists without asking the hub; a model root exists if the hub says so.
+    Looking a path up never lists, listing never looks up.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        cache: BlockCache,
+        *,
+        read_ahead: ReadAhead,
+        catalog: CatalogProvider,
+        prefetcher: Prefetcher | None = None,
+        troubles: Troubles | None = None,
+    ) -> None:
+        self.models = self._models = models
+        self._cache = cache
+        self._read_ahead = read_ahead
+        self._catalog = catalog
+        self._prefetcher = prefetcher
+        self._troubles = troubles or Troubles()
+        self._directories = ModelDirectories()
+
+    def handles(self) -> list[str]:
+        """The handles that are known: of the catalogue, found since the start, or cached. May ask the hub."""
+        return [*self._catalog.current(refresh=True).handles(), *map(str, self._models.known())]
+
+    def stat(self, path: str) -> Node:
+        """What is at `path` (absolute, as FUSE gives it).
+
+        Raises `NotFound`, `NotADirectory` for a path below a file, and what kept the hub from answering.
+        """
+        match self._place(path):
+            case Folder() | Links():
+                return DIRECTORY
+            case Alias(name, prefix):
+                # The hub is asked by a reader that follows the link, if any version is known: find(1) stats the link of
+                # every model.
+                catalogued = self._catalog.current(refresh=False).versions(name)
+                return Node(NodeKind.SYMLINK, len(prefix + self._models.expected_latest(name, catalogued)))
+            case Link(target):
+                return Node(NodeKind.SYMLINK, len(target))
+            case Text(text):
+                return Node(NodeKind.CONTROL, len(text))
+            case InModel(handle, inner):
+                source = self._models.get(handle)
+                if self._prefetcher is not None:
+                    self._prefetcher.looked_up(source, inner)
+                entry = ROOT
+                if inner:
+                    with self._troubles.watching(str(handle), inner):
+                        entry = self._directories.find(source, inner)
+                return _node_of(entry, time_ns(handle.version, source.stamp(inner)))
+
+    def list(self, path: str) -> Names:
+        """The names in a directory, sorted, and what they are. In a model, waits until all entries are known."""
+        match self._place(path):
+            case Folder(segments):
+                return self._list_folder(segments)
+            case Links(links, folders):
+                return names_of(folders=folders, links=links)
+            case InModel(handle, inner):
+                source = self._models.get(handle)
+                with self._troubles.watching(str(handle), inner):
+                    return [
+                        (entry.path.rpartition("/")[2], _kind_of(entry))
+                        for entry in self._directories.list(source, inner)
+                    ]
+            case _:
+                raise NotADirectory(path)
+
+    def places(self, path: str) -> Mapping[str, int]:
+        """The places of the files in a directory that was listed, by name, as far as they have any."""
+        match self._place(path):
+            case InModel(handle, inner):
+                entries = self._directories.list(self._models.get(handle), inner)
+                return {entry.path.rpartition("/")[2]: entry.place for entry in entries if entry.place}
+            case _:
+                return {}
+
+    def open(self, path: str) -> OpenFile:
+        """Opens a file for reading. The caller calls `release` when done."""
+        match self._place(path):
+            case Text(text):
+                return text_file(path, text)
+            case InModel(handle, inner) if inner:
+                source = self._models.get(handle)
+                with self._troubles.watching(str(handle), inner):
+                    entry = self._directories.find(source, inner)
+                    if entry.kind is EntryKind.DIRECTORY:
+                        raise IsADirectory(path)
+                    blob = self._read_ahead(source.open(entry))
+                held = _both(self._models.use(handle), self._cache.hold(source.model))
+                if self._prefetcher is not None:
+                    blob, ended = self._prefetcher.opened(source, entry, blob)
+                    held = _both(ended, held)
+                return OpenFile(WatchedBlob(blob, self._troubles, str(handle), inner), source, held)
+            case _:
+                raise IsADirectory(path)
+
+    def readlink(self, path: str) -> str:
+        """The target of a symlink, relative. Raises `NotASymlink` for whatever else exists."""
+        match self._place(path):
+            case Alias(name, prefix):
+                return prefix + self._models.latest(name, self._catalog.current(refresh=False).versions(name))
+            case Link(target):
+                return target
+        self.stat(path)
+        raise NotASymlink(path)
+
+    def attribute(self, path: str, name: str) -> str:
+        """An extended attribute, `user.hubfs.*`: of a path in a model; of a directory above, what is wrong there.
+
+        The cost does not grow with the model. Waits for the hub where nobody asked for the model before. Raises
+        `NotFound` where there is no such model, `NoSuchAttribute`.
+        """
+        # `ls` asks for security.* of every file it shows: answered without looking.
+        value = self._attribute(path, name.removeprefix(_ATTRIBUTES)) if name.startswith(_ATTRIBUTES) else None
+        if value is None:
+            raise NoSuchAttribute(f"{path} has no attribute {name}")
+        return value
+
+    def _attribute(self, path: str, name: str) -> str | None:
+        match self._place(path):
+            case Folder(segments):
+                return self._folder_attribute("/".join(segments), name)
+            case InModel(handle, inner):
+                return self._model_attribute(handle, inner, name)
+        return None
+
+    def _model_attribute(self, handle: ModelId, inner: str, name: str) -> str | None:
+        try:
+            source = self._models.get(handle)
+        except NotFound:
+            raise
+        except HubfsError as unreadable:
+            return {"handle": str(handle), "error": str(unreadable)}.get(name)
+        answers: dict[str, Callable[[], str | None]] = {
+            "handle": lambda: str(handle),
+            "url": lambda: source.url,
+            "form": lambda: source.form.value,
+            "cached_bytes": lambda: _text(self._cache.cached_bytes(source.model)),
+            "error": lambda: self._error(source, inner),
+        }
+        answer = answers.get(name)
+        return None if answer is None else answer()
+
+    def _error(self, source: Source, inner: str) -> str | None:
+        if source.failure is not None:
+            return str(source.failure)
+        trouble = self._troubles.of(str(source.handle), inner)
+        return None if trouble is None else trouble.error
+
+    def _folder_attribute(self, folder: str, name: str) -> str | None:
+        """A model root that cannot be looked up has no attributes of its own, nor has a symlink."""
+        match name:
+            case "error":
+                troubles = self._troubles.below(folder)
+                return "\n".join(f"{child}: {trouble.error}" for child, trouble in troubles.items()) or None
+            case "stale":
+                stale = self._models.stale(folder)
+                return None if stale is None else f"latest -> {stale.version}: {stale.error}"
+        return None
+
+    def _place(self, path: str) -> Settled:
+        """What the path is; which of several candidates is the model, the hub is asked if nothing known tells."""
+        try:
+            place = self._models.hub.place(path, self._catalog.current(refresh=False))
+        except NotInCatalogue:  # which may be for want of having asked for the hub's
+            place = self._models.hub.place(path, self._catalog.current(refresh=True))
+        if not isinstance(place, Ambiguous):
+            return place
+        for is_known in (self._models.found, self._models.has):  # what is in memory before what is on disk
+            for candidate in place.candidates:
+                if is_known(candidate.handle):
+                    return candidate
+        if self._models.known_children("/".join(place.segments)):
+            return Folder(place.segments)
+        for candidate in place.candidates:
+            try:
+                self._models.get(candidate.handle)
+            except ModelNotFound:
+                continue
+            return candidate
+        if place.otherwise is None:
+            raise EntryNotFound(f"{self._models.hub.url} has no model at {path}")
+        return place.otherwise
+
+    def _list_folder(self, segments: tuple[str, ...]) -> Names:
+        shown = self._models.hub.names(segments, _Known(self._models, self._catalog.current(refresh=True)))
+        return names_of(folders=shown.folders, links=shown.links, texts=shown.texts)
+
+
+class _Known:
+    """What is known of a hub's names, for a listing."""
+
+    def __init__(self, models: Models, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.known_children = models.known_children
+        self.known_versions = models.known_versions
+        self.children = models.children
+        self.versions = models.versions
+
+
+def names_of(*, folders: Iterable[str] = (), links: Iterable[str] = (), texts: Iterable[str] = ()) -> Names:
+    """The names of a directory, sorted, and what they are."""
+    found = dict.fromkeys(folders, NodeKind.DIRECTORY)
+    found |= dict.fromkeys(links, NodeKind.SYMLINK) | dict.fromkeys(texts, NodeKind.CONTROL)
+    return sorted(found.items(), key=_name)
+
+
+def text_file(path: str, text: bytes) -> OpenFile:
+    """An open file whose content was made for it."""
+    return OpenFile(MemoryBlob(path, text), None, _nothing)
+
+
+def _text(number: int | None) -> str | None:
+    return None if number is None else str(number)
+
+
+def _nothing() -> None:
+    """Nothing to release."""
+
+
+def _both(first: Release, second: Release) -> Release:
+    def release() -> None:
+        first()
+        second()
+
+    return release
+
+
+def _name(named: tuple[str, NodeKind]) -> str:
+    return named[0]
+
+
+def _kind_of(entry: Entry) -> NodeKind:
+    return NodeKind.DIRECTORY if entry.kind is EntryKind.DIRECTORY else NodeKind.FILE
+
+
+def _node_of(entry: Entry, time_ns: int) -> Node:
+    return Node(_kind_of(entry), entry.size_bytes, time_ns, entry.place)

@@ -1,0 +1,135 @@
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hubfs.blobs.gcs.client import GcsClient, GcsSettings
+from hubfs.blobs.http.client import HttpClient
+from hubfs.hubs import registry
+from hubfs.hubs.hub import Hub, Means, make_hub
+from hubfs.model_id import ModelId
+from tests.contracts.hub_contract import HubContract, Requests, Served
+from tests.support.gcs_server import GcsServer, gcs_server
+from tests.support.http_clients import QUICK, http_client
+from tests.support.kits import Workshop
+from tests.support.models import pack
+from tests.support.nginx import nginx_hub
+from tests.support.serving import serving as hub_host
+
+
+def write(root: Path, models: Mapping[ModelId, Mapping[str, bytes]]) -> None:
+    for model, files in models.items():
+        for path, data in files.items():
+            (root / str(model) / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / str(model) / path).write_bytes(data)
+
+
+@contextmanager
+def made(url: str, tools: Workshop, store_url: str = "http://127.0.0.1:9") -> Iterator[tuple[Hub, HttpClient]]:
+    gcs = GcsClient(GcsSettings(endpoint_url=store_url, timeout_s=10, retry=QUICK), tools.cancellation)
+    with http_client(tools.cancellation) as http:
+        try:
+            yield make_hub(url, Means(http, gcs)), http
+        finally:
+            gcs.close()
+
+
+class TestTfHubOnNginx(HubContract):
+    """Archives, as the protocol has them on a plain web server, which shows no versions."""
+
+    @contextmanager
+    def serving(
+        self, tmp_path: Path, models: Mapping[ModelId, Mapping[str, bytes]], tools: Workshop
+    ) -> Iterator[Served]:
+        write(tmp_path / "models", models)
+        with nginx_hub(tmp_path / "nginx", versions=2) as nginx, gcs_server(tmp_path / "store") as store:
+            for model in models:
+                archive = tmp_path / f"{model.version}.tar.gz"
+                nginx.host_archive(str(model), pack(tmp_path / "models" / str(model), archive))
+            with made(nginx.url, tools, store.url) as (hub, http):
+                yield Served(hub, OfClient(http))
+
+
+class OfClient(Requests):
+    def __init__(self, client: HttpClient) -> None:
+        self._client = client
+
+    def count(self) -> int:
+        return self._client.stats().requests
+
+
+class TestTfHubOnHubfsServe(HubContract):
+    """The hub host of hubfs itself."""
+
+    @contextmanager
+    def serving(
+        self, tmp_path: Path, models: Mapping[ModelId, Mapping[str, bytes]], tools: Workshop
+    ) -> Iterator[Served]:
+        write(tmp_path / "models", models)
+        with (
+            hub_host(tmp_path / "models") as url,
+            gcs_server(tmp_path / "store") as store,
+            made(url, tools, store.url) as (hub, http),
+        ):
+            yield Served(hub, OfClient(http))
+
+
+class TestBucket(HubContract):
+    """A bucket of folders."""
+
+    @contextmanager
+    def serving(
+        self, tmp_path: Path, models: Mapping[ModelId, Mapping[str, bytes]], tools: Workshop
+    ) -> Iterator[Served]:
+        write(tmp_path / "store" / "team" / "hub", models)
+        with gcs_server(tmp_path / "store") as store, made("gs://team/hub", tools, store.url) as (hub, _):
+            yield Served(hub, OfStore(store))
+
+
+class OfStore(Requests):
+    def __init__(self, store: GcsServer) -> None:
+        self._store = store
+
+    def count(self) -> int:
+        return len(self._store.requests)
+
+
+class TestBucketOfArchives(TestBucket):
+    @contextmanager
+    def serving(
+        self, tmp_path: Path, models: Mapping[ModelId, Mapping[str, bytes]], tools: Workshop
+    ) -> Iterator[Served]:
+        hub = tmp_path / "store" / "team" / "hub"
+        for model, files in models.items():
+            write(tmp_path / "models", {model: files})
+            (hub / model.name).mkdir(parents=True, exist_ok=True)
+            packed = pack(tmp_path / "models" / str(model), tmp_path / "m.tar.gz")
+            shutil.move(packed, hub / f"{model}.tar.gz")
+        with gcs_server(tmp_path / "store") as store, made("gs://team/hub", tools, store.url) as (hub_, _):
+            yield Served(hub_, OfStore(store))
+
+
+class TestMadeUpHub(HubContract):
+    """A hub of a kind of its own, in one file of the tests: the proof that a hub is one room."""
+
+    old = ModelId("ape", "a")
+    new = ModelId("ape", "aab")
+    missing = ModelId("yeti", "b")
+    alias_path = "/ape/oldest"
+
+    @contextmanager
+    def serving(
+        self, tmp_path: Path, models: Mapping[ModelId, Mapping[str, bytes]], tools: Workshop
+    ) -> Iterator[Served]:
+        write(tmp_path / "zoo", models)
+        with made_up_kind(), made(f"zoo:{tmp_path / 'zoo'}", tools) as (hub, _):
+            yield Served(hub, Requests())
+
+
+@contextmanager
+def made_up_kind() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry.HUBS, "zoo", "tests.contracts.made_up_hub")  # type: ignore[arg-type]  # a dict
+        yield

@@ -1,0 +1,44 @@
+"""The kit of a mount, over a real cache directory, without a mount."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hubfs.cache.disk.indexes import IndexStore
+from hubfs.cache.disk.layout import CacheLayout
+from hubfs.cache.disk.store import DiskStore
+from hubfs.cache.disk.tier import DiskSettings, DiskTier
+from hubfs.cache.memory import MemoryTier
+from hubfs.cache.tiered import TieredCache
+from hubfs.sources.kit import Kit
+from hubfs.waiting import Cancellation
+from tests.support.sources import kit_of
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """A kit, and what it keeps things in."""
+
+    kit: Kit
+    indexes: IndexStore
+    cache: TieredCache
+    cancellation: Cancellation
+
+
+@contextmanager
+def workshop(directory: Path, *, offline: bool = False) -> Iterator[Workshop]:
+    """A kit whose cache is in `directory`."""
+    cancellation = Cancellation()
+    layout = CacheLayout(directory)
+    layout.prepare()
+    indexes = IndexStore(layout)
+    memory = MemoryTier(8 << 20)
+    cache = TieredCache(memory, DiskTier(DiskStore(layout), DiskSettings(64 << 20, 0)))
+    with ThreadPoolExecutor(2) as pool:
+        kit = kit_of(pool, cancellation, cache=cache, memory=memory, indexes=indexes, offline=offline)
+        try:
+            yield Workshop(kit, indexes, cache, cancellation)
+        finally:
+            cancellation.cancel()
