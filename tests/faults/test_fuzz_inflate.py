@@ -18,7 +18,8 @@ from hubfs.errors import Damaged
 from hubfs.formats.gzip import stream as gzip
 from hubfs.formats.inflating import parallel as parallel_gzip
 from hubfs.formats.inflating import protocol as worker_protocol
-from hubfs.formats.inflating.parallel import ParallelInflater, WorkerLost
+from hubfs.formats.inflating.parallel import ParallelInflater
+from hubfs.formats.inflating.process import WorkerLost
 from hubfs.waiting import Cancellation
 from tests.support.archives import flipped, gzipped, in_chunks, without
 from tests.support.figures import budget

@@ -25,8 +25,6 @@ from hubfs.formats.inflating.protocol import SLOT_BYTES, Kind, Message, receive,
 from hubfs.formats.inflating.pump import pumped
 from hubfs.waiting import Cancellation
 
-__all__ = ["ParallelInflater", "WorkerLost", "inflate", "shared_memory_bytes", "suits"]
-
 OnCheckpoint = Callable[[int, int], None]
 """Told of each checkpoint: its bit offset in the file, and its offset in the output. Both ascend."""
 

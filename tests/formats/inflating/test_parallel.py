@@ -15,7 +15,8 @@ import pytest
 from hubfs.errors import Cancelled, Damaged, Stale
 from hubfs.formats.gzip.span import WINDOW_BYTES, inflate_span
 from hubfs.formats.inflating import parallel as parallel_gzip
-from hubfs.formats.inflating.parallel import MIN_SIZE_BYTES, ParallelInflater, WorkerLost, inflate, suits
+from hubfs.formats.inflating.parallel import MIN_SIZE_BYTES, ParallelInflater, inflate, suits
+from hubfs.formats.inflating.process import WorkerLost
 from hubfs.waiting import Cancellation
 from tests.support.archives import Feed, flipped, gzipped, in_chunks
 from tests.support.inflating import feeding_threads, inflating_processes, noise_and_text, zeros_archive

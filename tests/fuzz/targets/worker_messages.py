@@ -10,7 +10,8 @@ from typing import Any
 
 from hubfs.errors import HubfsError
 from hubfs.formats.gzip.recorder import IndexRecorder
-from hubfs.formats.inflating.parallel import ParallelInflater, WorkerLost
+from hubfs.formats.inflating.parallel import ParallelInflater
+from hubfs.formats.inflating.process import WorkerLost
 from hubfs.formats.inflating.protocol import _FORMAT, SLOT_BYTES, SLOTS, Kind
 from hubfs.formats.inflating.ring import Ring, anonymous_memory
 from hubfs.waiting import Cancellation
