@@ -27,7 +27,7 @@ def doctor(*, as_json: bool, **flags: Any) -> None:
     FUSE, libfuse, rights, fusermount, a mount on trial, the cache and its disk, proxies, certificates, the hub, its
     bucket, and the mounts that are there. Changes nothing. Exits with 1 if something does not work.
     """
-    from hubfs.commands.doctor.examination import examine  # noqa: PLC0415 - gcsfs takes 0.4 s to import
+    from hubfs.commands.doctor.examination import examine  # noqa: PLC0415 - requests takes 0.1 s to import
     from hubfs.commands.doctor.finding import Verdict  # noqa: PLC0415 - with it
 
     found = []
