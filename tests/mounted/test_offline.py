@@ -1,6 +1,7 @@
 """Without the hub: `--offline`, which asks nobody, and hubs that cannot be reached, which disturb nobody."""
 
 import errno
+import hashlib
 import os
 import shutil
 import socket
@@ -368,6 +369,8 @@ def test_offline_the_public_catalogue_is_listed_and_nobody_is_asked(
         assert sorted(os.listdir(spice)) == ["1", "2", "latest"]
         assert (spice / "latest").readlink() == Path("2")
         assert errno_of((spice / "2").stat) == errno.EHOSTUNREACH
+        typed = hashlib.sha1(b"https://tfhub.dev/google/spice/2").hexdigest()  # as tensorflow_hub looks for it
+        assert (hub.path / ".hubfs" / "tfhub_modules" / typed).readlink() == Path("../../google/spice/2")
     assert not attempts.exists(), attempts.read_text()
 
 
