@@ -12,6 +12,7 @@ from hubfs.settings.config import load
 from tests.support.archives import gzipped, tar_of
 from tests.support.hosted import put
 from tests.support.http_origin import HttpOrigin
+from tests.support.waiting import eventually
 
 PATH = "/google/spice/2/saved_model.pb"
 DATA = random.Random(5).randbytes(500_000)
@@ -56,6 +57,7 @@ def test_a_hub_alone_has_no_name_and_what_it_kept_is_read_offline(tmp_path: Path
         running = engine(tmp_path, origin.url, offline=offline)
         try:
             assert read(running, "") == DATA
+            assert eventually(lambda: [*tmp_path.rglob("index.json")]), "the pass ends behind the reader's back"
         finally:
             running.close()
             origin.reset()
