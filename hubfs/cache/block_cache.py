@@ -1,7 +1,7 @@
 """The middle: what every reader reads through."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -110,3 +110,33 @@ def cached_block(cache: BlockCache, key: CacheKey, index: int, file_size_bytes: 
     """
     block = cache.get(key, index)
     return block if block is not None and len(block) == block_size_at(index, file_size_bytes) else None
+
+
+def runs_of(indexes: Iterable[int], longest: int, *, cut_every: int | None = None) -> Iterator[range]:
+    """Groups ascending block indexes into runs of neighbours, none longer than `longest`.
+
+    With `cut_every`, no run crosses a multiple of it.
+    """
+    start = stop = -1
+    for index in indexes:
+        if index == stop and stop - start < longest and not (cut_every and index % cut_every == 0):
+            stop += 1
+            continue
+        if stop > start:
+            yield range(start, stop)
+        start, stop = index, index + 1
+    if stop > start:
+        yield range(start, stop)
+
+
+def slice_blocks(blocks: list[bytes], first_index: int, offset_bytes: int, size_bytes: int) -> bytes:
+    """The bytes of a read, from the neighbouring blocks that cover it. An aligned read of one block copies nothing."""
+    start_bytes = offset_bytes - first_index * BLOCK_SIZE_BYTES
+    if len(blocks) == 1:
+        block = blocks[0]
+        return block if start_bytes == 0 and size_bytes >= len(block) else block[start_bytes : start_bytes + size_bytes]
+    views = [memoryview(block) for block in blocks]
+    views[0] = views[0][start_bytes:]
+    before_bytes = sum(len(view) for view in views[:-1])
+    views[-1] = views[-1][: size_bytes - before_bytes]
+    return b"".join(views)

@@ -10,8 +10,16 @@ from typing import Protocol, runtime_checkable
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.ahead.policy import FETCHES, RUN_BLOCKS
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, block_size_at, blocks_of, cached_block
-from hubfs.cache.block_run import runs_of, slice_blocks
+from hubfs.cache.block_cache import (
+    BLOCK_SIZE_BYTES,
+    BlockCache,
+    CacheKey,
+    block_size_at,
+    blocks_of,
+    cached_block,
+    runs_of,
+    slice_blocks,
+)
 from hubfs.cache.shared.layout import RUN_BLOCKS as SHARED_RUN_BLOCKS
 from hubfs.cache.turns import NoTurns, Turns
 from hubfs.errors import Cancelled, Damaged

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.stamp import Stamp
-from hubfs.cache.block_cache import BlockCache, CacheKey, block_size_at, blocks_of
-from hubfs.cache.block_run import slice_blocks
+from hubfs.cache.block_cache import BlockCache, CacheKey, block_size_at, blocks_of, slice_blocks
 from hubfs.errors import HubfsError, IsADirectory, NotCached
 from hubfs.model_id import ModelId
 from hubfs.sources.source import Entry, EntryKind, Extent, Form, Source, with_holes

@@ -4,8 +4,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, blocks_of
-from hubfs.cache.block_run import runs_of, slice_blocks
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, blocks_of, runs_of, slice_blocks
 
 PAYLOAD = random.Random(5).randbytes(3 * BLOCK_SIZE_BYTES + 77)
 BLOCKS = [PAYLOAD[start : start + BLOCK_SIZE_BYTES] for start in range(0, len(PAYLOAD), BLOCK_SIZE_BYTES)]

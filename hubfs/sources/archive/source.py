@@ -3,19 +3,43 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hubfs.blobs.blob import Blob
+from hubfs.blobs.blob import Blob, Prefetchable
 from hubfs.blobs.stamp import Stamp
-from hubfs.cache.block_cache import CacheKey
+from hubfs.blobs.wrapper import WrappedBlob
+from hubfs.cache.block_cache import CacheKey, blocks_of
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.errors import HubfsError, IsADirectory
 from hubfs.formats.index_file import IndexedMember, IndexFile
 from hubfs.sources.archive.index import ArchiveIndex, entry_of
-from hubfs.sources.archive.member_blob import MemberBlob, StoredBlob
 from hubfs.sources.archive.passes import Archive, ArchivePasses
+from hubfs.sources.archive.progress import ArchiveProgress
+from hubfs.sources.archive.spans import StoredBlob
 from hubfs.sources.source import Entry, Extent, Form, with_holes
 
 Wrap = Callable[[CacheKey, Blob, Callable[[], bool]], CachedBlob]
 """Puts the cache around the blob of a file; the function says whether the model failed for good. Fetches nothing."""
+
+
+class MemberBlob(WrappedBlob):
+    """Wraps the `CachedBlob` of a file in an archive: a pass that is ahead of its readers hears how far they are."""
+
+    _blob: Prefetchable
+
+    def __init__(self, blob: Prefetchable, file: IndexedMember, progress: ArchiveProgress) -> None:
+        super().__init__(blob)
+        self._file = file
+        self._progress = progress
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """Raises the failure of the archive, if it failed for good, and raises as the wrapped blob does."""
+        self._progress.check()
+        data = self._blob.read_at(offset_bytes, size_bytes)
+        self._progress.note_read(self._file, blocks_of(offset_bytes, size_bytes, self.size_bytes))
+        return data
+
+    def prefetch(self, offset_bytes: int, size_bytes: int) -> int:
+        """As `CachedBlob.prefetch` does: what only a pass brings needs no beginning, for the pass brings everything."""
+        return self._blob.prefetch(offset_bytes, size_bytes)
 
 
 class ArchiveSource:
@@ -28,7 +52,7 @@ class ArchiveSource:
     (None: the origin answers no ranges).
 
     `on_complete` is called with this source whenever all of the archive is known and verified, before any reader is
-    told so. The other collaborators are for `ArchivePasses`, and mean there what they mean here.
+    told so.
 
     There is no lock here: `_progress` has its own, and `_blobs` is changed by `dict.setdefault` only, which is atomic.
     """
@@ -102,6 +126,9 @@ class ArchiveSource:
         return self._blobs.get(file.path) or self._blobs.setdefault(file.path, self._blob(file))
 
     def _blob(self, file: IndexedMember) -> Blob:
-        stored = StoredBlob(self._archive, file, self._progress, on_stale=self._passes.fail)
-        cached = self._wrap(self._archive.key(file), stored, lambda: self._progress.failure is not None)
+        key = self._archive.key(file)
+        stored = StoredBlob(
+            key, file, self._progress, self._archive.spans, budget=self._archive.budget, on_stale=self._passes.fail
+        )
+        cached = self._wrap(key, stored, lambda: self._progress.failure is not None)
         return with_holes(MemberBlob(cached, file, self._progress), entry_of(file))

@@ -1,4 +1,4 @@
-"""Any block of an archive for the price of its spans, once the archive has an index."""
+"""Any block of an archive: for the price of its spans once the archive has an index, else as a pass comes by."""
 
 import logging
 import threading
@@ -6,10 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from hubfs.blobs.blob import Blob
+from hubfs.blobs.retry import Permanent
 from hubfs.blobs.slice import SliceBlob
+from hubfs.cache.block_cache import CacheKey, block_size_at, blocks_of
 from hubfs.cache.block_checksums import BlockChecksums, CheckedBlob
-from hubfs.errors import Damaged
-from hubfs.formats.index_file import IndexFile
+from hubfs.cache.cached_blob import CannotFetch
+from hubfs.errors import Damaged, Stale
+from hubfs.formats.index_file import IndexedMember, IndexFile
+from hubfs.memory_budget import MemoryBudget
+from hubfs.sources.archive.progress import ArchiveProgress
 
 _log = logging.getLogger(__name__)
 
@@ -101,3 +106,83 @@ class ArchiveSpans:
             if not (found and self._looked):
                 self._looked, self._tar = True, tar
             return self._tar
+
+
+class StoredBlob:
+    """The stored bytes of a file in an archive, without its holes; a `Streaming` blob, below the file's `CachedBlob`.
+
+    The spans of the archive's index bring blocks, if there is an index; else the pass that goes by brings them. An
+    index that does not fit the archive is discarded: the pass that follows tells whether the archive is damaged, or
+    only its index. `on_stale` is told that the origin has another archive by now. No state, so no lock.
+    """
+
+    def __init__(
+        self,
+        key: CacheKey,
+        file: IndexedMember,
+        progress: ArchiveProgress,
+        spans: ArchiveSpans | None,
+        *,
+        budget: MemoryBudget,
+        on_stale: Callable[[Stale], None],
+    ) -> None:
+        self.key = f"{key.model}/{key.path}"
+        self.size_bytes = file.data_bytes
+        self._path = key.path
+        self._file = file
+        self._progress = progress
+        self._spans = spans
+        self._budget = budget
+        self._on_stale = on_stale
+
+    def can_fetch(self) -> bool:
+        """Whether there is an index. The first question of this kind loads the index that was kept, if there is one."""
+        return self._spans is not None and self._progress.failure is None and self._spans.known
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """Whole blocks, by their spans.
+
+        Raises `CannotFetch` without an index that fits, `Stale` for another archive, and what the origin raises.
+        """
+        spans = self._spans
+        stored = spans.blob(self._path, self._file.offset_bytes, self.size_bytes) if spans is not None else None
+        if spans is None or stored is None:
+            raise CannotFetch
+        for index in blocks_of(offset_bytes, size_bytes, self.size_bytes):
+            self._count_lost(index, came_by=self._progress.came_by(self._file, index))
+        try:
+            return self._read_whole(stored, offset_bytes, size_bytes)
+        except (Damaged, Permanent) as error:
+            _log.warning("%s: the archive cannot be read by its index: %s", self.key, error)
+            spans.discard()
+            raise CannotFetch from error
+        except Stale as stale:
+            self._on_stale(stale)
+            raise
+
+    def wait_for(self, index: int, look: Callable[[], bytes | None]) -> bytes | None:
+        """Block `index`, as soon as a pass brings it, or None as soon as there is an index.
+
+        Raises what ended the pass, if the pass ended before this block.
+        """
+        came_by = self._progress.came_by(self._file, index)
+        indexes_made = self._progress.indexes_made
+        if self.can_fetch():
+            return None
+        with self._progress.expecting(self._file, index, indexes_made) as awaited:
+            block = look()  # from here on no block goes by unseen, but this one may have since the cache was asked
+            if block is None:
+                block = awaited()
+                self._count_lost(index, came_by=came_by and block is not None)
+        return block
+
+    def _read_whole(self, stored: Blob, offset_bytes: int, size_bytes: int) -> bytes:
+        """Raises `Damaged` where an index says that the tar ends before the file does."""
+        data = stored.read_at(offset_bytes, size_bytes)
+        if len(data) != size_bytes:
+            raise Damaged(f"{self.key}: {size_bytes} bytes asked for, {len(data)} came")
+        return data
+
+    def _count_lost(self, index: int, *, came_by: bool) -> None:
+        if came_by:
+            self._budget.lost(block_size_at(index, self.size_bytes))
