@@ -96,5 +96,5 @@ class VirtualTree:
 
 def _control(path: str) -> tuple[str, ...] | None:
     """The segments below `/.hubfs` of a path there; None for another path."""
-    segments = tuple(segment for segment in path.split("/") if segment) if path.startswith(f"/{CONTROL}") else ()
+    segments = tuple(filter(None, path.split("/"))) if path.lstrip("/").startswith(CONTROL) else ()
     return segments[1:] if segments[:1] == (CONTROL,) else None

@@ -41,11 +41,11 @@ def test_after_a_failure_the_rest_is_not_asked_and_no_thread_is_left() -> None:
         failed.wait(10)
         threading.Event().wait(0.02)  # those beside it outlast the failure
 
-    before = threading.active_count()
+    before = {*threading.enumerate()}
     with pytest.raises(Unavailable, match="is down"):
         in_parallel(ask, range(2000))
     assert len(asked) < 1000
-    assert threading.active_count() == before
+    assert {*threading.enumerate()} <= before  # and threads of other tests may have ended
 
 
 @pytest.mark.parametrize(
