@@ -20,9 +20,6 @@ from hubfs.model_id import ModelId
 from hubfs.sources.kit import Kit
 from hubfs.sources.source import Form, Source
 
-GOOGLE = "https://storage.googleapis.com"
-"""The endpoint of buckets, where no other is named."""
-
 
 class View(Protocol):
     """A directory in `/.hubfs` that looks like the cache of a client library, so that unmodified programs use it."""

@@ -19,7 +19,7 @@ from hubfs.waiting import Cancellation
 
 __all__ = ["GcsBlob", "GcsClient", "GcsFolder", "GcsObject", "GcsSettings"]
 
-GOOGLE_URL = "https://storage.googleapis.com"
+_GOOGLE_URL = "https://storage.googleapis.com"
 
 _OBJECTS_PER_PAGE = 1000
 _MAX_PAGES = 200
@@ -56,7 +56,8 @@ class GcsClient:
     """Talks to the store, over connections of its own. Thread-safe; every call is bounded in time and ends on cancel.
 
     Asks nobody when it is made. Raises `InvalidConfig` for credentials of no known kind. `http` is for those who read
-    objects; tokens go to the endpoint alone, and what netrc has goes to no bucket. It has no state, and so no lock.
+    objects, which are at `endpoint_url`; tokens go there alone, and what netrc has goes to no bucket. It has no state,
+    and so no lock.
     """
 
     def __init__(self, settings: GcsSettings, cancellation: Cancellation) -> None:
@@ -64,10 +65,10 @@ class GcsClient:
         self.cancellation = cancellation
         self._token = settings.token or "anon"
         self._credentials = GcsCredentials(self._token, settings.access, cancellation, 2 * settings.timeout_s)
-        endpoint_url = (settings.endpoint_url or GOOGLE_URL).rstrip("/")
+        endpoint_url = (settings.endpoint_url or _GOOGLE_URL).rstrip("/")
         # STORAGE_EMULATOR_HOST is read so everywhere.
-        self._endpoint_url = endpoint_url if "://" in endpoint_url else f"http://{endpoint_url}"
-        endpoint = urlsplit(self._endpoint_url)
+        self.endpoint_url = endpoint_url if "://" in endpoint_url else f"http://{endpoint_url}"
+        endpoint = urlsplit(self.endpoint_url)
         self.http = HttpClient(
             HttpSettings(
                 connect_timeout_s=settings.connect_timeout_s,
@@ -108,11 +109,11 @@ class GcsClient:
 
     def object_url(self, bucket: str, name: str, **query: str) -> str:
         """The address of an object: what it is, or its bytes with the query `alt=media`."""
-        return f"{self._endpoint_url}/storage/v1/b/{_quoted(bucket)}/o/{_quoted(name)}?{urlencode(query)}"
+        return f"{self.endpoint_url}/storage/v1/b/{_quoted(bucket)}/o/{_quoted(name)}?{urlencode(query)}"
 
     def upload_url(self, bucket: str, **query: str) -> str:
         """Where new objects of a bucket are sent."""
-        return f"{self._endpoint_url}/upload/storage/v1/b/{_quoted(bucket)}/o?{urlencode(query)}"
+        return f"{self.endpoint_url}/upload/storage/v1/b/{_quoted(bucket)}/o?{urlencode(query)}"
 
     def pinned(self, obj: GcsObject) -> HttpObject:
         """The bytes of `obj` for the HTTP door: this generation, at its address, and of the size that was listed."""
@@ -190,7 +191,7 @@ class GcsClient:
             **({"pageToken": token} if token else {}),
         }
         shown = f"gs://{bucket}/{prefix}"
-        body = self.answer(f"{self._endpoint_url}/storage/v1/b/{_quoted(bucket)}/o?{urlencode(query)}", shown)
+        body = self.answer(f"{self.endpoint_url}/storage/v1/b/{_quoted(bucket)}/o?{urlencode(query)}", shown)
         return _understood(lambda: page_of(bucket, body), shown, "a listing of a bucket")
 
 

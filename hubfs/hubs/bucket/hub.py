@@ -12,7 +12,7 @@ from hubfs.blobs.retry import Permanent
 from hubfs.cache.disk.indexes import Index
 from hubfs.catalogue.handle import Kind, is_version, kind_of, possible_models, version_age
 from hubfs.errors import AccessDenied, InvalidConfig, InvalidHandle, ModelNotFound, NotFound
-from hubfs.hubs.hub import GOOGLE, Check, Hub, Means, label_of
+from hubfs.hubs.hub import Check, Hub, Means, label_of
 from hubfs.hubs.numbered import NumberedNames
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.origin import BucketArchive
@@ -65,7 +65,7 @@ class Bucket(NumberedNames):
             )
         self._prefix = f"{prefix}/" if prefix else ""
         url = self._url("").rstrip("/")
-        super().__init__(url, gcs.settings.endpoint_url or GOOGLE, label_of(url))
+        super().__init__(url, gcs.endpoint_url, label_of(url))
 
     def open(self, model: ModelId, kit: Kit) -> Source:
         """The model's folder, else its archive. One listing for either. A folder that does not let us in is left."""

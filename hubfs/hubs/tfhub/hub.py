@@ -14,7 +14,7 @@ from hubfs.catalogue import document
 from hubfs.catalogue.catalogue import Catalog
 from hubfs.catalogue.document import CatalogDocument
 from hubfs.errors import AccessDenied, NotFound
-from hubfs.hubs.hub import GOOGLE, Check, Hub, Means, label_of
+from hubfs.hubs.hub import Check, Hub, Means, label_of
 from hubfs.hubs.numbered import NumberedNames
 from hubfs.hubs.tfhub import bundled, tfjs
 from hubfs.hubs.tfhub.questions import Location
@@ -127,7 +127,7 @@ class TfHub(NumberedNames):
             "see the proxy above, and whether --hub names a hub that there is",
         )
         if self._form is not Form.COMPRESSED:
-            store = self._gcs.settings.endpoint_url or GOOGLE
+            store = self._gcs.endpoint_url
             yield Check(
                 "bucket",
                 redacted(store),
