@@ -23,7 +23,7 @@ from hubfs.sources.archive.passes import Archive, ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource, Wrap
 from hubfs.sources.archive.spans import ArchiveSpans
 from hubfs.sources.files import FailingBlob, FilesSource, Manifest
-from hubfs.sources.offline import OfflineSource
+from hubfs.sources.offline import OfflineBlob
 from hubfs.sources.source import Source
 from hubfs.waiting import Cancellation
 
@@ -53,7 +53,11 @@ class Kit:
         budget: MemoryBudget,
         offline: bool = False,
     ) -> None:
-        self._cached = cached
+
+        def out_of_cache(key: CacheKey, blob: Blob, failed: Callable[[], bool]) -> CachedBlob:
+            return cached(key, OfflineBlob(blob, cache, key), failed)
+
+        self._cached: Wrap = out_of_cache if offline else cached
         self._cache = cache
         self._memory = memory
         self._indexes = indexes
@@ -63,7 +67,6 @@ class Kit:
         self._archives = archives
         self._turns = turns
         self._budget = budget
-        self._offline = offline
 
     def files(self, hub: str, model: ModelId, manifest: Manifest) -> FilesSource:
         """A model of the files that its hub has just told of. The cache keeps the manifest, if its pins last."""
@@ -72,9 +75,9 @@ class Kit:
             self._indexes.save(source.model, source.to_index())
         return source
 
-    def kept_files(self, hub: str, model: ModelId, manifest: Manifest) -> Source:
+    def kept_files(self, hub: str, model: ModelId, manifest: Manifest) -> FilesSource:
         """A model of the files that the cache has kept the manifest of. Asks nobody."""
-        return self._served(FilesSource(hub, model, manifest, self._file, self._forget))
+        return FilesSource(hub, model, manifest, self._file, self._forget)
 
     def archive(self, hub: str, model: ModelId, origin: ArchiveOrigin) -> ArchiveSource:
         """The model in an archive that its hub has just named. Raises what the host answers."""
@@ -87,7 +90,7 @@ class Kit:
             source.adopt(published)
         return source
 
-    def kept_archive(self, hub: str, model: ModelId, kept: Index, locate: Locate) -> Source:
+    def kept_archive(self, hub: str, model: ModelId, kept: Index, locate: Locate) -> ArchiveSource:
         """The model in an archive that was complete before. Asks nobody. Raises `Damaged` for a malformed index."""
         known = ArchiveIndex.from_json(model, kept)
         checksums = None
@@ -96,7 +99,7 @@ class Kit:
             checksums.adopt(known.checksums)
         source = self._archive(hub, known, checksums, locate, lambda: locate().stream(self._budget))
         source.know(known.members)
-        return self._served(source)
+        return source
 
     def _archive(
         self,
@@ -126,9 +129,6 @@ class Kit:
 
     def _file(self, key: CacheKey, blob: FailingBlob) -> CachedBlob:
         return self._cached(key, RetryingBlob(blob, self._retry, self._cancellation), lambda: blob.failed)
-
-    def _served(self, source: Source) -> Source:
-        return OfflineSource(source, self._cache) if self._offline else source
 
     def _forget(self, source: Source) -> None:
         self._cache.drop(source.model)

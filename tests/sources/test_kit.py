@@ -29,7 +29,6 @@ from hubfs.model_id import ModelId
 from hubfs.sources.extracted.source import ExtractedSource, module_name
 from hubfs.sources.files import FilesSource
 from hubfs.sources.kit import Kit
-from hubfs.sources.offline import OfflineSource
 from hubfs.sources.source import Form, Source
 from hubfs.waiting import Cancellation
 from tests.support.archives import gzipped, tar_of
@@ -194,7 +193,6 @@ def test_what_the_origin_told_of_the_date_is_kept(
     located(origin, form, last_modified=LATER)  # as a replica does, or who copies the same bytes again
     with start() as machine:
         assert stamps(machine.loaded(handle)) == found
-        assert stamps(OfflineSource(machine.loaded(handle), machine.cache)) == found
 
 
 @every_form
@@ -257,7 +255,6 @@ def test_a_mount_that_asks_nobody_reads_out_of_the_cache_and_from_nowhere_else(
     origin.reset()
     with start(offline=True) as machine:
         source, index = machine.loaded(handle), machine.index(handle)
-        assert isinstance(source, OfflineSource)
         assert contents(source) == files
         machine.cache.drop(source.model)
         with pytest.raises(NotCached, match="--offline"):
