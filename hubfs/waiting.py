@@ -3,14 +3,14 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from time import monotonic
 from typing import Generic, TypeVar, cast
 
-from cachetools import LRUCache, TTLCache
+from cachetools import LRUCache, TLRUCache
 
 from hubfs.errors import Cancelled, TimedOut
 
@@ -179,16 +179,18 @@ class SingleFlight(Generic[K, V]):
 
 @dataclass(frozen=True, slots=True)
 class _Answer(Generic[V]):
-    """`error` is the answer if there is one, else `value`."""
+    """`error` is the answer if there is one, else `value`; it holds for `ttl_s`."""
 
     value: V | None
-    error: Exception | None = None
+    error: Exception | None
+    ttl_s: float
 
 
 class Remembered(Generic[K, V]):
     """Answers that hold for a while: each question is asked by one caller at a time, and once in `ttl_s`.
 
-    An error that is one of `answers` ("no such model") holds as long as another answer; other errors are not kept.
+    An error of a class in `errors_s` ("no such model") is an answer, too, and holds for so many seconds, by the first
+    class that fits; other errors are not kept.
     Of at most `most` questions answers are kept. With `keep_last` the last value of each stays for callers who can do
     with an old one (`last`). `timeout_s` bounds the wait for another caller's question.
 
@@ -202,15 +204,16 @@ class Remembered(Generic[K, V]):
         ttl_s: float,
         timeout_s: float,
         most: int = 10_000,
-        answers: tuple[type[Exception], ...] = (),
+        errors_s: Mapping[type[Exception], float] | None = None,
         keep_last: bool = False,
         timer: Callable[[], float] = monotonic,
     ) -> None:
-        self._errors = answers
+        self._ttl_s = ttl_s
+        self._errors_s = errors_s or {}
         self._keeps_last = keep_last
         self._flights: SingleFlight[K, V] = SingleFlight(cancellation, timeout_s)
         self._lock = threading.Lock()
-        self._answers: TTLCache[K, _Answer[V]] = TTLCache(most, ttl_s, timer)
+        self._answers: TLRUCache[K, _Answer[V]] = TLRUCache(most, lambda _, answer, now_s: now_s + answer.ttl_s, timer)
         self._last: LRUCache[K, V] = LRUCache(most)
 
     def get(self, key: K, ask: Callable[[], V]) -> V:
@@ -234,7 +237,7 @@ class Remembered(Generic[K, V]):
     def keep(self, key: K, value: V) -> None:
         """An answer that came otherwise."""
         with self._lock:
-            self._answers[key] = _Answer(value)
+            self._answers[key] = _Answer(value, None, self._ttl_s)
             if self._keeps_last:
                 self._last[key] = value
 
@@ -258,9 +261,10 @@ class Remembered(Generic[K, V]):
             return _given(known)
         try:
             value = ask()
-        except self._errors as error:
+        except tuple(self._errors_s) as error:
+            ttl_s = next(ttl_s for kind, ttl_s in self._errors_s.items() if isinstance(error, kind))
             with self._lock:
-                self._answers[key] = _Answer(None, error)
+                self._answers[key] = _Answer(None, error, ttl_s)
             raise
         self.keep(key, value)
         return value

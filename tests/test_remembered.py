@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from hubfs.blobs.retry import Busy
 from hubfs.errors import Cancelled, ModelNotFound, TimedOut, Unavailable
 from hubfs.testing import Clock
 from hubfs.waiting import Cancellation, Remembered
@@ -38,7 +39,13 @@ def cancellation() -> Cancellation:
 @pytest.fixture
 def remembered(clock: Clock, cancellation: Cancellation) -> Remembered[str, int]:
     return Remembered(
-        cancellation, ttl_s=10, timeout_s=5, answers=(ModelNotFound,), keep_last=True, most=100, timer=clock
+        cancellation,
+        ttl_s=10,
+        timeout_s=5,
+        errors_s={ModelNotFound: 10, Busy: 1},
+        keep_last=True,
+        most=100,
+        timer=clock,
     )
 
 
@@ -67,6 +74,19 @@ def test_an_error_that_is_an_answer_holds_as_long(
     assert len(raised.traceback) < 6, "an error that is raised again keeps every frame that it passed"
     ask.error = None
     clock.now_s += 10.1
+    assert remembered.get("q", ask) == 2
+
+
+def test_an_error_holds_as_long_as_its_class_says(
+    remembered: Remembered[str, int], ask: Question, clock: Clock
+) -> None:
+    ask.error = Busy("503")
+    for _ in range(2):
+        with pytest.raises(Busy):
+            remembered.get("q", ask)
+    assert ask.asked == 1
+    ask.error = None
+    clock.now_s += 1.1
     assert remembered.get("q", ask) == 2
 
 

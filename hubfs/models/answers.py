@@ -104,13 +104,13 @@ class ChangingAnswers:
         self._found = found
         self._settings = settings
         self._clock = clock
-        missing = (ModelNotFound,)
         ttl_s, timeout_s = settings.ttl_s, settings.timeout_s
+        missing: dict[type[Exception], float] = {ModelNotFound: ttl_s}
         self._versions: Remembered[str, str] = Remembered(
-            cancellation, ttl_s=ttl_s, timeout_s=timeout_s, answers=missing, timer=timer
+            cancellation, ttl_s=ttl_s, timeout_s=timeout_s, errors_s=missing, timer=timer
         )
         self._listings: Remembered[tuple[str, str], Sequence[str]] = Remembered(
-            cancellation, ttl_s=ttl_s, timeout_s=timeout_s, answers=missing, keep_last=True, timer=timer
+            cancellation, ttl_s=ttl_s, timeout_s=timeout_s, errors_s=missing, keep_last=True, timer=timer
         )
         self._lock = threading.Lock()
         self._last: LRUCache[str, LastAnswer | None] = LRUCache(_NAMES_KEPT)

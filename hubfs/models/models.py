@@ -7,8 +7,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from cachetools import TTLCache
-
 from hubfs.cache.block_cache import Release
 from hubfs.cache.disk.indexes import Index
 from hubfs.cache.disk.latest import LatestStore
@@ -22,7 +20,7 @@ from hubfs.models.troubles import Trouble, Troubles
 from hubfs.models.uses import Uses
 from hubfs.sources.kit import Kit
 from hubfs.sources.source import Source
-from hubfs.waiting import Cancellation, SingleFlight
+from hubfs.waiting import Cancellation, Remembered
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +28,7 @@ _SHARED_S = 1.0
 """Who waited for a question that failed shares the failure. The kernel looks a name up for one reader at a time:
 sixteen readers of a hub that hung were told one after the other, the last after 104 s."""
 
-_UNREACHABLE_KEPT = 1000
+_FAILURES_KEPT = 100_000
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,8 @@ class Census:
 class Models:
     """Finds sources, and keeps what was found: sources for life, "no such model" and damage for a while.
 
-    `troubles` are told what goes wrong, and asked for it. `_lock` guards `_sources`, `_missing`, `_unreachable` and
-    `_failed_at_s`; it is never held while a hub is asked. A source's own lock (`failure`) and that of `_known` are
+    `troubles` are told what goes wrong, and asked for it. `_lock` guards `_sources` and `_failed_at_s`; it is never
+    held while a hub is asked. A source's own lock (`failure`) and that of `_known` are
     taken under it, never the other way round.
     """
 
@@ -107,7 +105,15 @@ class Models:
         self._load_index = load_index
         self._settings = settings
         self._timer = timer
-        self._finding: SingleFlight[ModelId, Source] = SingleFlight(cancellation, settings.timeout_s)
+        # What is found is kept for life (`_sources`); that it was not, or could not be looked for, holds for a while.
+        self._finding: Remembered[ModelId, Source] = Remembered(
+            cancellation,
+            ttl_s=0,
+            timeout_s=settings.timeout_s,
+            most=_FAILURES_KEPT,
+            errors_s={ModelNotFound: settings.negative_ttl_s, Cancelled: 0, HubfsError: _SHARED_S},
+            timer=timer,
+        )
         self._known = KnownHandles(
             lambda: known_on_disk(hub.label),
             hub.parse,
@@ -118,9 +124,7 @@ class Models:
         )
         self._lock = threading.Lock()
         self._sources: dict[ModelId, Source] = {}
-        self._missing: TTLCache[ModelId, ModelNotFound] = TTLCache(100_000, settings.negative_ttl_s, timer)
         self._failed_at_s: dict[ModelId, float] = {}
-        self._unreachable: TTLCache[ModelId, HubfsError] = TTLCache(_UNREACHABLE_KEPT, _SHARED_S, timer)
         self._troubles = troubles or Troubles()
         self._uses = Uses(timer)
         self._reachability = reachability or Reachability(hub.url, cancellation, rest_s=settings.rest_s, timer=timer)
@@ -149,13 +153,10 @@ class Models:
         """
         with self._lock:
             source = self._current(handle)
-            unreachable = None if source is not None else self._unreachable.get(handle)
         if source is not None:
             return source
         try:
-            if unreachable is not None:
-                raise unreachable.with_traceback(None)  # as in `_current`
-            return self._finding.run(handle, lambda: self._find(handle))
+            return self._finding.get(handle, lambda: self._find(handle))
         except (ModelNotFound, Cancelled):
             raise
         except HubfsError as error:
@@ -163,13 +164,7 @@ class Models:
             raise
 
     def _current(self, handle: ModelId) -> Source | None:
-        """The source, unless its failure is old enough to try again. Raises `ModelNotFound` if that holds still.
-
-        Held: `_lock`.
-        """
-        missing = self._missing.get(handle)
-        if missing is not None:
-            raise missing.with_traceback(None)  # raised again and again, it would keep every frame it passed
+        """The source, unless its failure is old enough to try again. Held: `_lock`."""
         source = self._sources.get(handle)
         if source is None or source.failure is None:
             return source
@@ -187,16 +182,8 @@ class Models:
             return source
         try:
             source = self._load(handle) or self._hub.local(handle) or self._open(handle)
-        except ModelNotFound as error:
-            with self._lock:
-                self._missing[handle] = error
+        except ModelNotFound:
             self._troubles.forget(str(handle))
-            raise
-        except Cancelled:
-            raise
-        except HubfsError as error:
-            with self._lock:
-                self._unreachable[handle] = error
             raise
         with self._lock:
             self._sources[handle] = source
@@ -258,9 +245,8 @@ class Models:
 
     def _exist(self, name: str, versions: Sequence[str]) -> None:
         """The hub says that they exist: "no such model" of a moment ago holds no longer."""
-        with self._lock:
-            for version in versions:
-                self._missing.pop(ModelId(name, version), None)
+        for version in versions:
+            self._finding.forget(ModelId(name, version))
 
     def found(self, handle: ModelId) -> bool:
         """Whether the model was found since the start. Looks at memory only."""

@@ -81,7 +81,7 @@ class Reachability:
         self._lock = threading.Lock()
         # What nobody waited for to the end is there for the next who asks.
         self._questions: Remembered[str, object] = Remembered(
-            cancellation, ttl_s=2 * rest_s, timeout_s=0, answers=(NotFound,), timer=timer
+            cancellation, ttl_s=2 * rest_s, timeout_s=0, errors_s={NotFound: 2 * rest_s}, timer=timer
         )
         # An outage that nobody asks about any more is forgotten in the end.
         self._outages: TTLCache[str, Outage] = TTLCache(_QUESTIONS_KEPT, 60 * rest_s, timer)
