@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.archives import gzipped, tar_of
+from tests.support.gcs_server import gcs_server
+from tests.support.hosted import put
+from tests.support.http_origin import HttpOrigin
 from tests.support.models import BASIC_PITCH, basic_pitch, packed
 from tests.support.mount import Machine, mounted
 from tests.support.origin import running_origin
@@ -28,3 +32,18 @@ def semantics_mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ):
         assert (mount.path / BASIC_PITCH).is_dir()  # the listings below show what was found
         yield mount.path
+
+
+@pytest.fixture(scope="module")
+def hubs_mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A host of the protocol as `tfhub`, and a bucket as `team`; a model of each was read."""
+    home = tmp_path_factory.mktemp("hubs")
+    with HttpOrigin() as origin, gcs_server(home / "store") as store:
+        put(origin, "/acme/pitch/2", "tf-hub-format=compressed", gzipped(tar_of({"saved_model.pb": bytes(5000)})))
+        store.create_bucket("team")
+        store.upload("team", "hub/acme/denoise/1/saved_model.pb", b"quiet")
+        machine = Machine(home / "machine").with_environment(STORAGE_EMULATOR_HOST=store.url)
+        with mounted(machine, home / "hub", f"tfhub={origin.url}", "--hub=team=gs://team/hub") as mount:
+            for model in ("tfhub/acme/pitch/2", "team/acme/denoise/1"):
+                assert (mount.path / model / "saved_model.pb").read_bytes()
+            yield mount.path

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ from tests.support.paths import ROOT
 pytestmark = pytest.mark.mounted
 
 DOCUMENT = ROOT / "docs" / "SEMANTICS.md"
-MOUNTPOINT = "/mnt/tfhub"
+MOUNTPOINTS = {"/mnt/tfhub": "semantics_mount", "/mnt/hubs": "hubs_mount"}
+"""Where examples are, and the fixture that mounts there."""
 _FLAGS = doctest.ELLIPSIS
 
 
@@ -33,6 +34,19 @@ def examples(language: str) -> list[tuple[str, str]]:
     return found
 
 
+@pytest.fixture
+def mounts(request: pytest.FixtureRequest, text: str) -> dict[str, str]:
+    """The mounts that an example speaks of: as it calls them, and where they are."""
+    return {name: str(request.getfixturevalue(fixture)) for name, fixture in MOUNTPOINTS.items() if name in text}
+
+
+def on(text: str, places: Mapping[str, str]) -> str:
+    """`text` with other names for places."""
+    for name, other in places.items():
+        text = text.replace(name, other)
+    return text
+
+
 def commands(text: str) -> Iterator[tuple[str, str]]:
     """(command, expected output) of a console session."""
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
@@ -41,7 +55,7 @@ def commands(text: str) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in examples("console")])
-def test_console_sessions_print_what_the_document_says(text: str, semantics_mount: Path) -> None:
+def test_console_sessions_print_what_the_document_says(text: str, mounts: dict[str, str]) -> None:
     environment = {
         **os.environ,
         "LC_ALL": "C",
@@ -50,7 +64,7 @@ def test_console_sessions_print_what_the_document_says(text: str, semantics_moun
     }
     for command, expected in commands(text):
         done = subprocess.run(
-            ["bash", "-c", command.replace(MOUNTPOINT, str(semantics_mount))],
+            ["bash", "-c", on(command, mounts)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -58,13 +72,13 @@ def test_console_sessions_print_what_the_document_says(text: str, semantics_moun
             timeout=60,
             check=False,
         )
-        output = done.stdout.replace(str(semantics_mount), MOUNTPOINT)
+        output = on(done.stdout, {where: name for name, where in mounts.items()})
         assert doctest.OutputChecker().check_output(expected, output, _FLAGS), f"$ {command}\n{output}"
 
 
 @pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in examples("pycon")])
-def test_python_sessions_print_what_the_document_says(text: str, semantics_mount: Path) -> None:
-    source = text.replace(MOUNTPOINT, str(semantics_mount))
+def test_python_sessions_print_what_the_document_says(text: str, mounts: dict[str, str]) -> None:
+    source = on(text, mounts)
     test = doctest.DocTestParser().get_doctest(source, {}, "SEMANTICS.md", str(DOCUMENT), 0)
     assert test.examples
     failures: list[str] = []
