@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
-from hubfs.blobs.http.client import HttpClient, HttpSettings
+from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.errors import HttpSettings
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.store import ObjectStoreSettings

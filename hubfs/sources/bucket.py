@@ -6,7 +6,8 @@ from typing import Any
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.checksummed import Checksum
-from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsObject
+from hubfs.blobs.gcs.client import GcsBlob, GcsClient
+from hubfs.blobs.gcs.object import GcsObject
 from hubfs.errors import Damaged, ModelNotFound, NotFound
 from hubfs.model_id import ModelId
 from hubfs.sources.files import Manifest, RemoteFile

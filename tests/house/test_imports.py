@@ -26,7 +26,8 @@ finally:
     mount.close()
 """
 ASKED = """
-from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsObject, GcsSettings
+from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsSettings
+from hubfs.blobs.gcs.object import GcsObject
 from hubfs.waiting import Cancellation
 client = GcsClient(GcsSettings(endpoint_url=sys.argv[2], token=sys.argv[3]), Cancellation())
 assert client.list("bucket", "a/") == []

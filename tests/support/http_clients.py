@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from hubfs.blobs.http.client import HttpClient, HttpSettings
+from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.errors import HttpSettings
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.waiting import Cancellation
 

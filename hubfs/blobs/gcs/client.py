@@ -17,8 +17,6 @@ from hubfs.blobs.retry import Permanent, RetryPolicy, retrying
 from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, TimedOut
 from hubfs.waiting import Cancellation
 
-__all__ = ["GcsBlob", "GcsClient", "GcsFolder", "GcsObject", "GcsSettings"]
-
 _GOOGLE_URL = "https://storage.googleapis.com"
 
 _OBJECTS_PER_PAGE = 1000

@@ -17,13 +17,13 @@ _LONGEST_NAME = 1024  # the store's own bound, in bytes
 
 _DATE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?Z", re.ASCII)
 
-OBJECT_FIELDS = "name,size,generation,crc32c,md5Hash,timeCreated"
+OBJECT_FIELDS = "name,size,generation,crc32c,timeCreated"
 """What has to be asked for to know a `GcsObject`."""
 
 
 @dataclass(frozen=True)
 class GcsObject:
-    """An object as the store listed it: `generation` pins its bytes, `crc32c` and `md5` (hex) are of all of them.
+    """An object as the store listed it: `generation` pins its bytes, `crc32c` is of all of them.
 
     `made_s` is when this generation was made, Unix time; None where the store does not say. Not `updated`, which moves
     with the object's metadata.
@@ -34,7 +34,6 @@ class GcsObject:
     size_bytes: int
     generation: str
     crc32c: int | None = None
-    md5: str | None = None
     made_s: int | None = None
 
     @property
@@ -89,7 +88,7 @@ def page_of(bucket: str, body: bytes) -> tuple[GcsFolder, str | None]:
 
 
 def _object(bucket: str, item: Mapping[str, Any]) -> GcsObject:
-    crc32c, md5 = item.get("crc32c"), item.get("md5Hash")
+    crc32c = item.get("crc32c")
     if not isinstance(item["name"], str) or len(item["name"]) > _LONGEST_NAME:
         raise TypeError(f"a name is a text of at most {_LONGEST_NAME} characters")
     return GcsObject(
@@ -98,7 +97,6 @@ def _object(bucket: str, item: Mapping[str, Any]) -> GcsObject:
         size_bytes=int(item["size"]),
         generation=str(int(item["generation"])),
         crc32c=_crc32c(crc32c) if crc32c else None,
-        md5=base64.b64decode(md5, validate=True).hex() if md5 else None,
         made_s=_seconds(item.get("timeCreated")),
     )
 

@@ -26,8 +26,6 @@ from hubfs.blobs.retry import Busy, Permanent, retrying
 from hubfs.errors import AccessDenied, HubfsError
 from hubfs.waiting import Cancellation, Remembered
 
-__all__ = ["HttpClient", "HttpReply", "HttpSettings", "HttpStats", "Transfer"]
-
 _log = logging.getLogger(__name__)
 
 _HEAD_BYTES = 512

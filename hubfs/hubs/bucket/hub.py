@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from hubfs.blobs.gcs.client import GcsClient, GcsFolder
-from hubfs.blobs.gcs.object import bucket_and_name
+from hubfs.blobs.gcs.client import GcsClient
+from hubfs.blobs.gcs.object import GcsFolder, bucket_and_name
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import Permanent
 from hubfs.cache.disk.indexes import Index

@@ -8,7 +8,8 @@ from itertools import count
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsObject, GcsSettings
+from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsSettings
+from hubfs.blobs.gcs.object import GcsObject
 from hubfs.blobs.retry import Busy, Permanent, RetryPolicy
 from hubfs.errors import HubfsError, TimedOut, Unavailable
 from hubfs.waiting import Cancellation

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsObject, GcsSettings
+from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsSettings
+from hubfs.blobs.gcs.object import GcsObject
 from hubfs.blobs.gcs.stream import GcsStream
 from hubfs.errors import Stale, Unavailable
 from hubfs.waiting import Cancellation

@@ -8,7 +8,8 @@ import google_crc32c
 import pytest
 
 from hubfs.blobs.blob import ByteStream
-from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsObject, GcsSettings
+from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsSettings
+from hubfs.blobs.gcs.object import GcsObject
 from hubfs.blobs.gcs.stream import GcsStream
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.errors import AccessDenied, Cancelled, Damaged, NotFound, Stale, TimedOut, Unavailable
