@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from hubfs.catalogue.handle import is_version
-from hubfs.sources.extracted.source import module_name, spellings
+from hubfs.hubs.tfhub.extracted.source import module_name, spellings
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.sources.extracted.source import ExtractedSource
+from hubfs.hubs.tfhub.extracted.source import ExtractedSource
 from hubfs.sources.source import Form, Source
 from tests.contracts.source_contract import HANDLE, SourceContract
 

@@ -12,9 +12,9 @@ from hubfs.catalogue.file import read_catalog
 from hubfs.commands.doctor.finding import Finding, ok, problem, warning
 from hubfs.daemon import log_file
 from hubfs.errors import HubfsError, Untrusted
+from hubfs.hubs.tfhub.extracted.source import untrusted
 from hubfs.mounts.table import type_of
 from hubfs.settings.config import Config
-from hubfs.sources.extracted.source import untrusted
 
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre")
 _ROOM_BYTES = 1 << 30

@@ -17,12 +17,12 @@ from hubfs.errors import AccessDenied, NotFound
 from hubfs.hubs.hub import Check, Hub, Means, label_of
 from hubfs.hubs.numbered import NumberedNames
 from hubfs.hubs.tfhub import bundled, tfjs
+from hubfs.hubs.tfhub.extracted.source import find_extracted, spellings
 from hubfs.hubs.tfhub.questions import Location
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.origin import ArchiveOrigin, BucketArchive, HttpArchive
 from hubfs.sources.bucket import kept_bucket, list_bucket
-from hubfs.sources.extracted.source import find_extracted, spellings
 from hubfs.sources.files import Manifest
 from hubfs.sources.hosted import kept_files, probe_files
 from hubfs.sources.kit import Kit

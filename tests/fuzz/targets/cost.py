@@ -27,11 +27,11 @@ from hubfs.daemon.log_repeats import Repeats
 from hubfs.errors import HubfsError, printable, quoted
 from hubfs.formats.index_file import IndexFile
 from hubfs.formats.tar.walk import members
+from hubfs.hubs.tfhub.extracted.protobuf import fields
 from hubfs.hubs.tfhub.questions import bucket_in
 from hubfs.hubs.tfhub.tfjs import _shards
 from hubfs.hubs.tfhub.versions import shown_in
 from hubfs.sources.archive.published import index_url
-from hubfs.sources.extracted.protobuf import fields
 from hubfs.sources.files import tree_of
 from hubfs.status import RecentProblems
 from tests.fuzz.targets.hub_answer import _Wire

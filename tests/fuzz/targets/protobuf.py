@@ -2,8 +2,8 @@
 
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.errors import Damaged
-from hubfs.sources.extracted.protobuf import fields
-from hubfs.sources.extracted.saved_model import HUB_MODULE, SAVED_MODEL, check_saved_model
+from hubfs.hubs.tfhub.extracted.protobuf import fields
+from hubfs.hubs.tfhub.extracted.saved_model import HUB_MODULE, SAVED_MODEL, check_saved_model
 
 WORDS = (b"vocab.txt", b"\x12", b"\x1a", b"\x32", b"\x80" * 10)
 

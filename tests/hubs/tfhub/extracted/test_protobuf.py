@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.errors import Damaged
-from hubfs.sources.extracted.protobuf import Field, fields
+from hubfs.hubs.tfhub.extracted.protobuf import Field, fields
 from hubfs.testing import ScriptedBlob
 from tests.support.saved_models import delimited, saved_model_pb, varint
 

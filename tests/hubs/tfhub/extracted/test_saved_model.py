@@ -4,7 +4,7 @@ import pytest
 
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.errors import Damaged
-from hubfs.sources.extracted.saved_model import check_saved_model
+from hubfs.hubs.tfhub.extracted.saved_model import check_saved_model
 from tests.support.models import MAKERS
 from tests.support.saved_models import SHARD, TABLE_FOOTER, delimited, saved_model_pb, whole_model
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from hubfs.blobs.blob import Blob
 from hubfs.errors import Damaged
-from hubfs.sources.extracted.protobuf import Field, fields
+from hubfs.hubs.tfhub.extracted.protobuf import Field, fields
 
 SAVED_MODEL = "saved_model.pb"
 HUB_MODULE = "tfhub_module.pb"
