@@ -1,17 +1,30 @@
 """A directory that looks like tensorflow_hub's cache: the sha1 of a handle as typed → a symlink to the model."""
 
+import hashlib
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from hubfs.catalogue.handle import is_version
-from hubfs.hubs.tfhub.extracted.source import module_name, spellings
 
 _log = logging.getLogger(__name__)
 
+_SUFFIXES = ("", "/", "?tf-hub-format=compressed")
 _DIGEST = re.compile(r"[0-9a-f]{40}", re.ASCII)
 _DESCRIPTOR = ".descriptor.txt"
+
+
+def spellings(hub_urls: Iterable[str], name: str) -> Iterator[str]:
+    """The ways in which programs write the handle (or unversioned name) `name` of these hubs as a URL."""
+    for hub in hub_urls:
+        for suffix in _SUFFIXES:
+            yield f"{hub.rstrip('/')}/{name}{suffix}"
+
+
+def module_name(url: str) -> str:
+    """What tensorflow_hub calls the directory in its cache for a handle typed as `url`."""
+    return hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()
 
 
 class TfhubModules:

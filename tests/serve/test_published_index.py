@@ -14,6 +14,7 @@ from hubfs.blobs.slice import SliceBlob
 from hubfs.commands.index import write_index
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
+from hubfs.hubs.tfhub.questions import PARAMETERS
 from hubfs.sources.archive.published import find_published_index
 from tests.support.http_clients import http_client
 from tests.support.models import pack
@@ -65,7 +66,7 @@ def test_a_client_reads_one_file_by_the_published_index(root: Path, hub: str, cl
     files = write_model(root, "google/spice/2", size_bytes=13 << 20)
     url = f"{hub}/google/spice/2?{COMPRESSED}"
     for link in (None, link_of(url)):
-        index = find_published_index(client, client.probe(url), link)
+        index = find_published_index(client, client.probe(url), link, parameters=PARAMETERS)
         assert index is not None
         before = client.stats().bytes_received
         with ThreadPoolExecutor(1) as pool:
@@ -79,9 +80,9 @@ def test_a_client_reads_one_file_by_the_published_index(root: Path, hub: str, cl
 def test_a_changed_model_has_another_index(root: Path, hub: str, client: HttpClient):
     write_model(root, "google/spice/2")
     url = f"{hub}/google/spice/2?{COMPRESSED}"
-    before = find_published_index(client, client.probe(url, fresh=True))
+    before = find_published_index(client, client.probe(url, fresh=True), parameters=PARAMETERS)
     write_model(root, "google/spice/2", seed=8, size_bytes=400_000)
-    after = find_published_index(client, client.probe(url, fresh=True))
+    after = find_published_index(client, client.probe(url, fresh=True), parameters=PARAMETERS)
     assert before != after
     assert after.archive_size_bytes == client.probe(url, fresh=True).size_bytes
 
@@ -90,12 +91,12 @@ def test_a_ready_archive_has_the_index_that_lies_beside_it(root: Path, hub: str,
     archive = pack(small, root / "noise/small/1.tar.gz")
     url = f"{hub}/noise/small/1?{COMPRESSED}"
     assert link_of(url) is None
-    assert find_published_index(client, client.probe(url)) is None
+    assert find_published_index(client, client.probe(url), parameters=PARAMETERS) is None
     reply = requests.get(f"{hub}/noise/small/1.hubfs-index?{COMPRESSED}", timeout=30)
     assert (reply.status_code, reply.text) == (404, "this hub has no index of noise/small/1: `hubfs index` makes one\n")
     write_index(archive, None, workers=1)
     assert link_of(url) is not None
-    index = find_published_index(client, client.probe(url))
+    index = find_published_index(client, client.probe(url), parameters=PARAMETERS)
     assert {member.path for member in index.members if not member.is_directory} == {
         str(path.relative_to(small)) for path in small.rglob("*") if path.is_file()
     }
@@ -134,5 +135,5 @@ def test_an_index_of_an_older_archive_is_not_used(
     pack(small, archive, saved_model_last=True)
     url = f"{hub}/noise/small/1?{COMPRESSED}"
     with caplog.at_level(logging.DEBUG):
-        assert find_published_index(client, client.probe(url)) is None
+        assert find_published_index(client, client.probe(url), parameters=PARAMETERS) is None
     assert re.search(r"/noise/small/1.hubfs-index is the index of another archive", caplog.text)

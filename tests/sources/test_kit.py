@@ -23,9 +23,10 @@ from hubfs.cache.tiered import TieredCache
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import Damaged, NotCached, Unavailable
 from hubfs.hubs.bucket.hub import Bucket
-from hubfs.hubs.tfhub.extracted.source import ExtractedSource, module_name
+from hubfs.hubs.tfhub.extracted.source import ExtractedSource
 from hubfs.hubs.tfhub.hub import TfHub
 from hubfs.hubs.tfhub.questions import Location
+from hubfs.hubs.tfhub_modules import module_name
 from hubfs.model_id import ModelId
 from hubfs.sources.files import FilesSource
 from hubfs.sources.kit import Kit

@@ -17,9 +17,10 @@ from hubfs.errors import AccessDenied, NotFound
 from hubfs.hubs.hub import Check, Hub, Means, label_of
 from hubfs.hubs.numbered import NumberedNames
 from hubfs.hubs.tfhub import bundled, tfjs
-from hubfs.hubs.tfhub.extracted.source import find_extracted, spellings
-from hubfs.hubs.tfhub.questions import Location
+from hubfs.hubs.tfhub.extracted.source import find_extracted
+from hubfs.hubs.tfhub.questions import PARAMETERS, Location
 from hubfs.hubs.tfhub.resolver import TfhubResolver
+from hubfs.hubs.tfhub_modules import spellings
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.origin import ArchiveOrigin, BucketArchive, HttpArchive
 from hubfs.sources.bucket import kept_bucket, list_bucket
@@ -152,7 +153,7 @@ class TfHub(NumberedNames):
     def _archive(self, location: Location) -> ArchiveOrigin:
         if location.url.startswith("gs://"):
             return BucketArchive(self._gcs, location.url)
-        return HttpArchive(self._http, location.url, location.headers)
+        return HttpArchive(self._http, location.url, location.headers, PARAMETERS)
 
     def _file(self, model: ModelId, form: Form, path: str) -> tuple[str, dict[str, str]]:
         location = self._located(model, form)

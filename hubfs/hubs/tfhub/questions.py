@@ -14,6 +14,9 @@ from hubfs.catalogue.handle import Kind
 from hubfs.errors import Damaged, NotFound, quoted
 from hubfs.sources.source import Form
 
+PARAMETERS = frozenset({"tf-hub-format", "tfjs-format", "lite-format"})
+"""The parameters of the protocol's queries: they say which form of a model is asked for."""
+
 _REDIRECTS = range(300, 400)
 _GZIP_MAGIC = b"\x1f\x8b"
 _TFLITE_MAGIC = b"TFL3"

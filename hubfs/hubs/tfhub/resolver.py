@@ -22,8 +22,6 @@ class TfhubResolver:
     only, and credentials in `hub_url` become one of them. Raises `InvalidConfig` for a URL that no hub can have.
     """
 
-    lists = False
-
     def __init__(
         self, client: HttpClient, hub_url: str, form: Form | None = None, headers: Mapping[str, str] | None = None
     ) -> None:
@@ -37,16 +35,20 @@ class TfhubResolver:
 
     @property
     def hub(self) -> str:
-        """See `Resolver`."""
+        """The hub's URL without credentials and without a query."""
         return without_secrets(self._hub_url)
 
     @property
     def cached_as(self) -> str:
-        """See `Resolver`: of a client that verifies no certificates, nothing is served by one that does."""
+        """The URL that names the hub in the cache: bytes that nobody verified are served to no client that verifies."""
         return self.hub if self._client.settings.verify else f"unverified+{self.hub}"
 
     def resolve(self, handle: ModelId, form: Form | None = None) -> Location:
-        """See `Resolver`. Raises `Damaged`, too, when the hub sends something that is neither the model nor HTML."""
+        """Where `handle` is. `form` overrides the configured preference.
+
+        Raises `ModelNotFound` when the hub says so (the message says what was tried), `Damaged` when the hub sends
+        something that is neither the model nor HTML, `AccessDenied`, `TimedOut`, `Unavailable`.
+        """
         tried = []
         refused: AccessDenied | None = None
         for question in questions(kind_of(handle.name), form or self._form):
@@ -64,7 +66,7 @@ class TfhubResolver:
         raise ModelNotFound(f"{self.hub} has no model {handle} ({'; '.join(tried)})")
 
     def latest(self, name: str) -> str:
-        """See `Resolver`: as the hub resolves the unversioned URL, which is asked once for each form until one answers.
+        """The version that `name` stands for now: the unversioned URL is asked once for each form until one answers.
 
         The version is read from the redirects. A hub that answers without showing it is asked for its versions, as
         `versions` does. Raises `InvalidHandle` for a name that no model can have.
@@ -91,7 +93,7 @@ class TfhubResolver:
         raise ModelNotFound(f"{self.hub} has no version of {name} ({'; '.join(tried)})")
 
     def versions(self, name: str) -> Sequence[str]:
-        """See `Resolver`: found by counting up to the latest version; see `hubfs.hubs.tfhub.versions` for its bounds.
+        """The versions of `name`, ascending, found by counting up to the latest: `versions.MOST` bounds the count.
 
         Costs a request for each version that is tried, two on a hub that does not answer the unversioned URL. What
         does not let us in, or is damaged, is none. Raises `InvalidHandle` for a name that no model can have.
@@ -107,10 +109,6 @@ class TfhubResolver:
                 asked = [question]
                 break
         return self._count_up(asked, name, last)
-
-    def children(self, folder: str) -> Sequence[str]:  # noqa: ARG002 - the protocol's signature
-        """None: the protocol of these hubs has no listing. Asks nobody."""
-        return ()
 
     def _questions(self, name: str) -> Sequence[Question]:
         return questions(kind_of(parse_handle(f"{name}/1").name), self._form)

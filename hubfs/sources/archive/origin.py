@@ -1,6 +1,6 @@
 """Where an archive is: on an HTTP host, or in a bucket."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from hubfs.blobs.blob import Blob, ByteStream
@@ -33,12 +33,18 @@ class ArchiveOrigin(Protocol):
 
 
 class HttpArchive:
-    """The archive at `url`. `headers` go to the URL's host only; they may be secret."""
+    """The archive at `url`. `headers` go to the URL's host only; they may be secret.
 
-    def __init__(self, client: HttpClient, url: str, headers: Mapping[str, str]) -> None:
+    `parameters`: those of the hub's protocol that the URL's query may have, where an index is published beside it.
+    """
+
+    def __init__(
+        self, client: HttpClient, url: str, headers: Mapping[str, str], parameters: Collection[str] = ()
+    ) -> None:
         self._client = client
         self._url = url
         self._headers = headers
+        self._parameters = parameters
 
     def stream(self, allowance: MemoryBudget | None) -> HttpStream:
         """The archive as it is at this moment: one request, and a second one for a host that names no version."""
@@ -55,7 +61,7 @@ class HttpArchive:
         if (stream.size_bytes or 0) < MIN_SIZE_BYTES:
             return None
         seen = self._client.probe(self._url, self._headers)  # asked for a moment ago, and remembered
-        return find_published_index(self._client, seen, seen.link, self._headers)
+        return find_published_index(self._client, seen, seen.link, self._headers, self._parameters)
 
 
 class BucketArchive:

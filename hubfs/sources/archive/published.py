@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -15,7 +15,6 @@ from hubfs.formats.index_file import MAX_SIZE_BYTES, SUFFIX, IndexFile, looks_li
 RELATION = "hubfs-index"
 """The relation of an archive to its index in a `Link` header."""
 
-_PROTOCOL_PARAMETERS = frozenset({"tf-hub-format", "tfjs-format", "lite-format"})
 _LINK = re.compile(r"<([^<>]*)>([^<]*)")
 _REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]*))', re.IGNORECASE)
 _HEAD_BYTES = 8
@@ -25,16 +24,20 @@ _log = logging.getLogger(__name__)
 
 
 def find_published_index(
-    http: HttpClient, seen: HttpObject, link: str | None = None, headers: Mapping[str, str] = _NO_HEADERS
+    http: HttpClient,
+    seen: HttpObject,
+    link: str | None = None,
+    headers: Mapping[str, str] = _NO_HEADERS,
+    parameters: Collection[str] = (),
 ) -> IndexFile | None:
     """The index of the archive `seen`, if its host has one that fits.
 
-    `link` is the `Link` header of the archive's reply, `headers` are for the host of the archive's URL only. Costs one
-    request, and where there is an index one more, of a few bytes of the archive. Raises `Cancelled`, and nothing else:
-    without an index a model is read all the same.
+    `link` is the `Link` header of the archive's reply, `headers` are for the host of the archive's URL only, and
+    `parameters` mean what they mean in `index_url`. Costs one request, and where there is an index one more, of a few
+    bytes of the archive. Raises `Cancelled`, and nothing else: without an index a model is read all the same.
     """
     try:
-        url = index_url(seen.final_url, link)
+        url = index_url(seen.final_url, link, parameters)
         if url is None or not seen.size_bytes or not seen.accepts_ranges:
             return None
         index = _fetched(http, seen, url, headers)
@@ -52,21 +55,21 @@ def find_published_index(
     return None
 
 
-def index_url(archive_url: str, link: str | None = None) -> str | None:
+def index_url(archive_url: str, link: str | None = None, parameters: Collection[str] = ()) -> str | None:
     """Where the index of the archive at `archive_url` is, if there is one; None where asking would be wrong.
 
-    That is what the header `link` says, else the archive's URL with a suffix to its path. A URL with parameters that
-    are not the protocol's is not guessed at: it may be signed, for this very path. Raises `Unavailable` for a link that
-    must not be followed.
+    That is the URL in the header `link`, else the archive's URL with a suffix to its path. Of the query of the
+    archive's URL, `parameters` are the hub's protocol; a URL with others may be signed, for this very path, and none is
+    guessed from it. Raises `Unavailable` for a link that must not be followed.
     """
-    for target, parameters in _LINK.findall(link or ""):
-        named = (quoted or plain for quoted, plain in _REL.findall(parameters))
+    for target, rest in _LINK.findall(link or ""):
+        named = (quoted or plain for quoted, plain in _REL.findall(rest))
         if any(RELATION in relations.lower().split() for relations in named):
             return next_hop(archive_url, target.strip())
     parts = urlsplit(archive_url)
     names = {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
     path = parts.path.rstrip("/")
-    if not path or not names <= _PROTOCOL_PARAMETERS:
+    if not path or not names <= {*parameters}:
         return None
     return urlunsplit(parts._replace(path=path + SUFFIX, fragment=""))
 

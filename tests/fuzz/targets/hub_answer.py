@@ -27,7 +27,7 @@ from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.catalogue import document as catalog_document
 from hubfs.errors import HubfsError
 from hubfs.hubs.tfhub import versions as tfhub_versions
-from hubfs.hubs.tfhub.questions import Location
+from hubfs.hubs.tfhub.questions import PARAMETERS, Location
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.hubs.tfhub.tfjs import ask_tfjs
 from hubfs.model_id import ModelId
@@ -118,7 +118,7 @@ def _stream(client: HttpClient) -> None:
 
 def _published(client: HttpClient) -> None:
     seen = client.probe(f"{HUB}/archive")
-    find_published_index(client, seen, seen.link, {"Authorization": SECRET})
+    find_published_index(client, seen, seen.link, {"Authorization": SECRET}, parameters=PARAMETERS)
 
 
 def _resolve(client: HttpClient, handle: ModelId, form: Form | None) -> None:

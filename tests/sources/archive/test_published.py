@@ -8,6 +8,7 @@ import pytest
 from hubfs.blobs.http.client import HttpClient
 from hubfs.errors import Cancelled, Unavailable
 from hubfs.formats.index_file import IndexedMember, IndexFile
+from hubfs.hubs.tfhub.questions import PARAMETERS
 from hubfs.sources.archive import published as published_index
 from hubfs.sources.archive.published import find_published_index, index_url
 from hubfs.waiting import Cancellation
@@ -39,7 +40,7 @@ def client() -> Iterator[HttpClient]:
 def find(origin: HttpOrigin, client: HttpClient, path: str = f"/google/spice/2{QUERY}", **options) -> IndexFile | None:
     seen = client.probe(origin.url + path)
     origin.reset()
-    return find_published_index(client, seen, **options)
+    return find_published_index(client, seen, parameters=PARAMETERS, **options)
 
 
 def test_the_index_beside_an_archive_is_found_with_two_small_requests(origin: HttpOrigin, client: HttpClient):
@@ -116,7 +117,7 @@ def test_an_archive_that_changed_since_it_was_seen_has_no_index(origin: HttpOrig
     origin.put("/google/spice/2.hubfs-index", INDEX.to_bytes())
     seen = client.probe(f"{origin.url}/google/spice/2{QUERY}")
     origin.put("/google/spice/2", ARCHIVE, etag='"v2"')
-    assert find_published_index(client, seen) is None
+    assert find_published_index(client, seen, parameters=PARAMETERS) is None
 
 
 def test_an_index_that_stalls_costs_one_time_out(origin: HttpOrigin, client: HttpClient):
@@ -125,7 +126,7 @@ def test_an_index_that_stalls_costs_one_time_out(origin: HttpOrigin, client: Htt
     origin.reset()
     origin.always("/google/spice/2.hubfs-index", stall(20))
     with http_client(stall_timeout_s=0.5) as hasty:
-        assert find_published_index(hasty, seen) is None
+        assert find_published_index(hasty, seen, parameters=PARAMETERS) is None
     assert len(origin.requests) == 1
 
 
@@ -169,7 +170,7 @@ def test_a_cancel_is_no_missing_index(origin: HttpOrigin):
         seen = client.probe(f"{origin.url}/google/spice/2{QUERY}")
         cancellation.cancel()
         with pytest.raises(Cancelled):
-            find_published_index(client, seen)
+            find_published_index(client, seen, parameters=PARAMETERS)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_a_cancel_is_no_missing_index(origin: HttpOrigin):
     ],
 )
 def test_the_index_lies_beside_the_archive_unless_its_url_may_be_signed(archive: str, index: str | None):
-    assert index_url(archive) == index
+    assert index_url(archive, parameters=PARAMETERS) == index
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The source of a model that tensorflow_hub downloaded and extracted: it is there already, file by file."""
 
-import hashlib
 import logging
 import os
 import re
@@ -16,27 +15,15 @@ from hubfs.blobs.own_tree import OwnTree, check_shared_directory, is_there
 from hubfs.blobs.stamp import Stamp
 from hubfs.errors import Damaged, HubfsError, Untrusted
 from hubfs.hubs.tfhub.extracted.saved_model import check_saved_model
+from hubfs.hubs.tfhub_modules import module_name
 from hubfs.model_id import ModelId
 from hubfs.sources.files import FilesSource, Manifest, RemoteFile
 from hubfs.sources.source import Form
 
 _log = logging.getLogger(__name__)
 
-_SUFFIXES = ("", "/", "?tf-hub-format=compressed")
 _MODULE_NAME = re.compile(r"[0-9a-f]{40}")
 _DESCRIPTOR_BYTES = 4096  # the real ones have 150
-
-
-def spellings(hub_urls: Iterable[str], name: str) -> Iterator[str]:
-    """The ways in which programs write the handle (or unversioned name) `name` of these hubs as a URL."""
-    for hub in hub_urls:
-        for suffix in _SUFFIXES:
-            yield f"{hub.rstrip('/')}/{name}{suffix}"
-
-
-def module_name(url: str) -> str:
-    """What tensorflow_hub calls the directory in its cache for a handle typed as `url`."""
-    return hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()
 
 
 class ExtractedSource(FilesSource):
