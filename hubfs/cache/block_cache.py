@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 BLOCK_SIZE_BYTES = 1 << 20
-"""The cache unit. The kernel's largest read is 1 MiB, so an aligned read is one block, handed out without a copy."""
+"""The cache unit. The kernel's largest read is 1 MiB, so an aligned read is one block, handed out without a copy.
+Why not more, and not less: docs/decisions/blocks.md."""
 
 
 def block_size_at(index: int, file_size_bytes: int) -> int:

@@ -62,7 +62,8 @@ class Operations:
     def readdir(self, path: str, fh: Any) -> list[tuple[str, dict[str, int], int]]:
         """All names at once, with type and inode: listing never looks entries up.
 
-        Never ENOENT: the directory is open, and libc takes that errno for its end. It would look empty.
+        Never ENOENT: the directory is open, and libc takes that errno for its end. It would look empty
+        (docs/decisions/readdir.md).
         """
         below = path.rstrip("/")
         try:

@@ -18,12 +18,20 @@ CLASSES = sorted(
 FOLDERS = {path.parent.relative_to(ROOT / "hubfs").as_posix() for path in (ROOT / "hubfs").rglob("__init__.py")}
 SOURCES = [path.read_text(encoding="utf-8") for path in (ROOT / "hubfs").rglob("*.py")]
 SOURCES.append((ROOT / "tests/contracts/hub_contract.py").read_text(encoding="utf-8"))
+TESTS = sorted(
+    set(re.findall(r"`([a-z_/]{1,60}/test_[a-z_]{1,40}\.py)`", (ROOT / "docs/SECURITY.md").read_text("utf-8")))
+)
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_path_that_is_named_is_there(path: str) -> None:
     assert (ROOT / path).exists() or (ROOT / "hubfs" / path).exists()
+
+
+@pytest.mark.parametrize("path", TESTS)
+def test_a_test_that_shows_a_defence_is_there(path: str) -> None:
+    assert (ROOT / "tests" / path).exists()
 
 
 @pytest.mark.parametrize("name", CLASSES)

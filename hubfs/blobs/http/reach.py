@@ -1,4 +1,7 @@
-"""How far an address is out in the world: what a redirect may lead to, and what only insiders should ask. No I/O."""
+"""How far an address is out in the world: what a redirect may lead to, and what only insiders should ask. No I/O.
+
+Why addresses decide, and not URLs: docs/decisions/redirects.md.
+"""
 
 import ipaddress
 from enum import IntEnum

@@ -1,4 +1,4 @@
-"""Eviction: the policy (pure), and its execution."""
+"""Eviction: the policy (pure), and its execution. Why models go as wholes: docs/decisions/eviction.md."""
 
 import logging
 import threading

@@ -14,6 +14,8 @@ latest/<hub>/<name…>/@latest.json
 pins/<hub>/<handle>/@pinned
                         the model is never evicted
 trash/                  what is being deleted
+
+Why the identity is part of a name: docs/decisions/identity.md.
 """
 
 import contextlib

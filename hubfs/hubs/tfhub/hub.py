@@ -164,7 +164,8 @@ class TfHub(NumberedNames):
         """Where a model is by now that was found before. Raises what the hub raises, but for `NotFound`.
 
         To a program that reads or lists a model that is there, "no such file" would be no answer: libc takes ENOENT of
-        `readdir` for the end of the directory. `Permanent` says so, and what the cache keeps of the model stays.
+        `readdir` for the end of the directory. `Permanent` says so, and what the cache keeps of the model stays
+        (docs/decisions/readdir.md).
         """
         try:
             return self._resolver.resolve(model, form)
