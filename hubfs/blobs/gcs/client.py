@@ -198,23 +198,14 @@ class GcsBlob:
 
     def __init__(self, client: GcsClient, obj: GcsObject) -> None:
         self._client = client
-        self._object = obj
+        self.key, self.size_bytes = obj.key, obj.size_bytes
+        self._url = obj.url
         known = client.pinned(obj)
         self._blob = HttpBlob(client.http, known.url, AS_STORED, known=known)
 
-    @property
-    def key(self) -> str:
-        """`gs://bucket/name#generation`."""
-        return self._object.key
-
-    @property
-    def size_bytes(self) -> int:
-        """As listed."""
-        return self._object.size_bytes
-
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """See `Blob`. Raises `Stale` when that generation is gone, and as `HttpBlob` does."""
-        with self._client.told(self._object.url):
+        with self._client.told(self._url):
             return self._blob.read_at(offset_bytes, size_bytes)
 
 

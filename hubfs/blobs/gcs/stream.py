@@ -6,7 +6,6 @@ from contextlib import closing
 from hubfs.blobs.crc32c import combine, crc32c
 from hubfs.blobs.gcs.client import AS_STORED, GcsClient
 from hubfs.blobs.gcs.object import GcsObject, bucket_and_name
-from hubfs.blobs.stamp import Stamp
 from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.blobs.streaming.stream import MOST_CONNECTIONS
 from hubfs.errors import Damaged
@@ -30,41 +29,13 @@ class GcsStream:
         allowance: MemoryBudget | None = None,
     ) -> None:
         self._client = client
-        self._object = origin if isinstance(origin, GcsObject) else _object_at(client, origin)
-        known = client.pinned(self._object)
+        self.object = obj = origin if isinstance(origin, GcsObject) else _object_at(client, origin)
+        self.url, self.identity, self.stamp, self.size_bytes = obj.url, obj.key, obj.stamp, obj.size_bytes
+        self.pinned = True  # the generation says which bytes these are
+        known = client.pinned(obj)
         self._stream = HttpStream(
             client.http, known.url, AS_STORED, known=known, connections=connections, allowance=allowance
         )
-
-    @property
-    def object(self) -> GcsObject:
-        """What is read."""
-        return self._object
-
-    @property
-    def url(self) -> str:
-        """See `ByteStream`: `gs://bucket/name`."""
-        return self._object.url
-
-    @property
-    def identity(self) -> str:
-        """See `ByteStream`: bucket, name and generation."""
-        return self._object.key
-
-    @property
-    def stamp(self) -> Stamp:
-        """When this generation was made."""
-        return self._object.stamp
-
-    @property
-    def pinned(self) -> bool:
-        """The identity says which bytes these are."""
-        return True
-
-    @property
-    def size_bytes(self) -> int:
-        """How many bytes there are."""
-        return self._object.size_bytes
 
     def chunks(self) -> Iterator[bytes]:
         """See `ByteStream`, and `HttpStream.chunks`.
@@ -81,7 +52,7 @@ class GcsStream:
                 yield chunk
 
     def _verify(self, crc: int) -> None:
-        announced = self._object.crc32c
+        announced = self.object.crc32c
         if announced is not None and crc != announced:
             raise Damaged(
                 f"{self.url} is damaged: its crc32c is {crc:08x}, and the store announced {announced:08x}; "

@@ -29,27 +29,17 @@ class HttpBlob:
         if self._pinned.size_bytes is None:
             raise Permanent(f"{redacted(url)} does not say its size: it can be read as a stream only")
         self._url = redacted(url)
-        self._size_bytes = self._pinned.size_bytes
-        self._key = key_of(url, identity_of(self._pinned.seen))
+        self.size_bytes = self._pinned.size_bytes
+        self.key = key_of(url, identity_of(self._pinned.seen))
 
     @property
     def encoding(self) -> str:
         """What the host did to the bytes, though it was asked not to; empty for nothing."""
         return self._pinned.seen.encoding
 
-    @property
-    def key(self) -> str:
-        """The URL and the validator; unique to this blob where the host gives no validator."""
-        return self._key
-
-    @property
-    def size_bytes(self) -> int:
-        """As the host said."""
-        return self._size_bytes
-
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """See `Blob`. Raises `Stale`, `AccessDenied`, `TimedOut`, `Unavailable`, `Cancelled`."""
-        end_bytes = min(offset_bytes + size_bytes, self._size_bytes)
+        end_bytes = min(offset_bytes + size_bytes, self.size_bytes)
         parts = []
         while offset_bytes < end_bytes:
             with self._pinned.open_at(offset_bytes, end_bytes) as transfer:

@@ -37,20 +37,10 @@ class HttpStream:
     ) -> None:
         self._client = client
         self._pinned = PinnedObject(client, url, headers or {}, known)
-        self._identity = identity_of(self._pinned.seen)
+        self.identity = identity_of(self._pinned.seen)
         self.stamp = self._pinned.seen.stamp  # a replica that is seen later may tell another date
-        self._url = without_secrets(url)
+        self.url = without_secrets(url)
         self._ranged = self._ranged_stream(connections, allowance)
-
-    @property
-    def url(self) -> str:
-        """See `ByteStream`."""
-        return self._url
-
-    @property
-    def identity(self) -> str:
-        """See `ByteStream`: from the ETag, else from date and size, else unique to this object."""
-        return self._identity
 
     @property
     def pinned(self) -> bool:
@@ -85,7 +75,7 @@ class HttpStream:
         if connections == 1 or size_bytes is None or not self._pinned.seen.accepts_ranges:
             return None
         return RangedStream(
-            Ranges(self._pinned, self._url, self._identity, size_bytes),
+            Ranges(self._pinned, self.url, self.identity, size_bytes),
             retry=self._client.settings.retry,
             cancellation=self._client.cancellation,
             connections=connections,
@@ -101,12 +91,12 @@ class HttpStream:
                     for chunk in chunks_of(transfer):
                         reached_bytes += len(chunk)
                         if size_bytes is not None and reached_bytes > size_bytes:
-                            raise Damaged(f"{self._url} has more bytes than the {size_bytes} it announced")
+                            raise Damaged(f"{self.url} has more bytes than the {size_bytes} it announced")
                         retries.progress(len(chunk))
                         yield chunk
                 if size_bytes is None or reached_bytes == size_bytes:
                     return
-                raise EndedEarly(f"{self._url} ended after {reached_bytes} of {size_bytes} bytes")
+                raise EndedEarly(f"{self.url} ended after {reached_bytes} of {size_bytes} bytes")
             except (TimedOut, Unavailable) as error:  # noqa: PERF203 - a request costs a thousand times more
                 if reached_bytes and not self._pinned.resumable:
                     raise
