@@ -98,8 +98,10 @@ class _MountResolver:
         return None
 
     def _missing(self, handle: str, path: Path) -> OSError:
-        if not (self._mountpoint / _ABOUT).exists():
-            return _not_mounted(self._mountpoint)
+        try:
+            _hub_at(self._mountpoint)
+        except NotMounted as gone:
+            return gone
         return ModelNotOnMount(
             errno.ENOENT,
             f"{handle} is not on the mount {self._mountpoint}: its hub has no such model; check the spelling "
@@ -145,16 +147,27 @@ def _place_of_hub(url: str) -> _Place:
 
 
 def _own_place(mountpoint: Path) -> list[_Place]:
-    """The hub that is mounted at `mountpoint`, or in it as one of several, if it has a URL. Raises `NotMounted`."""
+    """The hub at `mountpoint`, if it has a URL that handles can begin with. Raises `NotMounted`."""
+    place = _place(_hub_at(mountpoint))
+    return [] if place is None else [place]
+
+
+def _hub_at(mountpoint: Path) -> str:
+    """The URL of the hub that is mounted at `mountpoint`, or that is in this directory of a mount of several hubs.
+
+    Raises `NotMounted`.
+    """
     try:
         try:
-            url = json.loads((mountpoint / _ABOUT).read_bytes())["hub"]
+            about = json.loads((mountpoint / _ABOUT).read_bytes())
         except FileNotFoundError:
-            url = json.loads((mountpoint.parent / _ABOUT).read_bytes())["hubs"][mountpoint.name]
-        place = _place(str(url))
+            return str(json.loads((mountpoint.parent / _ABOUT).read_bytes())["hubs"][mountpoint.name])
+        if about["hub"] is not None:
+            return str(about["hub"])
+        names = ", ".join(str(mountpoint / name) for name in about["hubs"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _not_mounted(mountpoint) from error
-    return [] if place is None else [place]
+    raise NotMounted(errno.ENOENT, f"several hubs are mounted there, and one is to be named: {names}", str(mountpoint))
 
 
 def _not_mounted(mountpoint: Path) -> NotMounted:

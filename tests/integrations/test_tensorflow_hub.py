@@ -121,6 +121,36 @@ def test_a_hub_without_a_url_is_no_hindrance(tmp_path: Path, resolve: Resolve) -
     assert resolve("https://tfhub.dev/google/spice/2") == str(mount / "google/spice/2")
 
 
+@pytest.fixture
+def several(tmp_path: Path) -> Path:
+    """What a mount of two hubs looks like: `tfhub` has models, `other` has none."""
+    mounted_at(tmp_path / "one" / "tfhub").rename(tmp_path / "hubs")
+    root = tmp_path / "hubs"
+    (root / "tfhub").mkdir()
+    (root / "other").mkdir()
+    (root / "google").rename(root / "tfhub" / "google")
+    about = {"hub": None, "hubs": {"tfhub": OWN, "other": "https://other.example"}}
+    (root / ".hubfs" / "mount.json").write_text(json.dumps(about))
+    return root
+
+
+def test_of_several_hubs_one_is_named_by_its_directory(several: Path, resolve: Resolve) -> None:
+    install(several / "tfhub")
+    install(several / "other", hubs=[])
+    assert resolve("https://tfhub.dev/google/spice/2") == str(several / "tfhub/google/spice/2")
+    assert resolve(f"{OWN}/google/spice") == str(several / "tfhub/google/spice/10")
+    with pytest.raises(ModelNotOnMount, match=r"https://other\.example/google/spice/2 is not on the mount .*/other"):
+        resolve("https://other.example/google/spice/2")
+
+
+def test_of_several_hubs_one_has_to_be_named(several: Path, resolve: Resolve) -> None:
+    with pytest.raises(NotMounted, match=r"several hubs are mounted .*/hubs/tfhub, .*/hubs/other"):
+        install(several)
+    assert resolve("https://tfhub.dev/google/spice/2").startswith("left to")
+    with pytest.raises(NotMounted, match="no hub is mounted"):
+        install(several / "third")
+
+
 def test_a_relative_mount_point_stays_where_it_was(
     mount: Path, resolve: Resolve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
