@@ -178,7 +178,8 @@ class DiskStore:
         """The file of `size_bytes` itself, if all its blocks are there and were verified once; else None.
 
         The first call reads all of it, and has the disk write it. What it found is kept as a seal, which holds as long
-        as neither the data nor the block map changes; from then on the answer does not grow with the file.
+        as neither the data nor the block map changes; from then on the cost does not grow with the file. A caller that
+        opens the path holds the model meanwhile.
         """
         try:
             state = self._state(key, size_bytes)
