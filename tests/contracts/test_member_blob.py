@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import pytest
 
@@ -11,6 +12,11 @@ from tests.support.archives import gzipped, tar_of
 from tests.support.streams import MIB, Desk, NoCache
 
 
+@cache
+def packed(payload: bytes) -> bytes:
+    return gzipped(tar_of({"before": b"x", "file": payload, "after": b"y" * 5000}), level=1)
+
+
 class TestMemberBlob(BlobContract):
     cache: BlockCache = MemoryTier(16 * MIB)
     ahead_bytes = 8 * MIB
@@ -18,7 +24,7 @@ class TestMemberBlob(BlobContract):
     @contextmanager
     def blob_of(self, payload: bytes) -> Iterator[Blob]:
         desk = Desk()
-        stream = desk.stream(gzipped(tar_of({"before": b"x", "file": payload, "after": b"y" * 5000}), level=1))
+        stream = desk.stream(packed(payload))
         source = desk.source(stream, self.cache, self.ahead_bytes)
         self.cache.drop(source.model)
         try:

@@ -1,6 +1,7 @@
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 
 import pytest
 
@@ -29,13 +30,18 @@ def server() -> Iterator[GcsServer]:
         yield server
 
 
+@cache
+def packed(files: tuple[tuple[str, bytes], ...]) -> bytes:
+    return gzipped(tar_of(dict(files)), level=1)
+
+
 class TestArchiveSource(SourceContract):
     form = Form.COMPRESSED
     memory_size_bytes = 64 << 20
 
     @contextmanager
     def source_of(self, files: Mapping[str, bytes]) -> Iterator[Source]:
-        archive = gzipped(tar_of(files), level=1)
+        archive = packed(tuple(files.items()))
         with HttpOrigin() as origin, http_client() as client, ThreadPoolExecutor(2) as pool:
             origin.put("/model", archive, etag=f'"{hash(archive)}"')
             stream = HttpStream(client, f"{origin.url}/model?tf-hub-format=compressed")

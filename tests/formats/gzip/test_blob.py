@@ -1,5 +1,6 @@
 import gzip
 import random
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -158,7 +159,9 @@ def test_an_error_of_the_archive_reaches_the_reader_and_the_next_read_tries_agai
     blob = blob_of(archive, index, pool)
     with pytest.raises(Unavailable, match="went away"):
         blob.read_at(0, len(OUTPUT))
-    archive.error = None
+    ended = threading.Barrier(3)  # the threads of the pool: a span that still fails would fail who joins it
+    assert sorted(pool.map(lambda _: ended.wait(10), range(3))) == [0, 1, 2]
+    archive.heal()
     assert blob.read_at(0, len(OUTPUT)) == OUTPUT
 
 
