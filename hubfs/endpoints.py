@@ -10,7 +10,7 @@ from hubfs.blobs.http.errors import HttpSettings
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.store import ObjectStoreSettings
-from hubfs.errors import InvalidHandle
+from hubfs.errors import InvalidHandle, ModelNotFound
 from hubfs.hubs.hub import Hub, Means, make_hub
 from hubfs.model_id import ModelId
 from hubfs.settings.config import Config
@@ -35,13 +35,21 @@ def gcs_folder(config: Config, text: str) -> str:
 
     Raises `ModelNotFound` where the hub names no bucket, `InvalidHandle`, and what kept the hub from answering.
     """
-    for own in config.each_hub().values():
+    hubs = config.each_hub().values()
+    without: ModelNotFound | None = None
+    for own in hubs:
         with asking(own, RetryPolicy()) as hub:
             found = hub.find(text)
             if found is not None:
                 name, version = found
-                return hub.folder(ModelId(name, version or hub.alias(name)))
-    raise InvalidHandle(f"{text} is not a handle of {redacted(config.hub)}; --hub names another hub")
+                try:
+                    return hub.folder(ModelId(name, version or hub.alias(name)))
+                except ModelNotFound as here:
+                    without = without or here
+    if without is not None:
+        raise without
+    asked = ", ".join(redacted(own.hub) for own in hubs)
+    raise InvalidHandle(f"{text} is not a handle of {asked}; --hub names another hub")
 
 
 def store_settings(config: Config, retry: RetryPolicy) -> ObjectStoreSettings:

@@ -12,7 +12,7 @@ from hubfs.catalogue.documentation import read_documentation
 from hubfs.catalogue.file import read_catalog, to_json_lines, to_tsv, write_catalog
 from hubfs.errors import InvalidConfig, quoted
 from hubfs.hubs.tfhub.bundled import bundled_catalogue, is_public_hub
-from hubfs.settings.config import load
+from hubfs.settings.config import Config, load
 
 _STDOUT = Path("-")
 
@@ -93,11 +93,15 @@ def chosen(catalogue: Catalog, kinds: Collection[str], tasks: Collection[str]) -
 
 
 def _configured() -> Catalog:
-    config = load({})
-    if config.catalog is not None:
-        return Catalog(read_catalog(config.catalog))
-    if is_public_hub(config.hub):
-        return bundled_catalogue()
-    raise InvalidConfig(
-        f"No catalogue of {redacted(config.hub)} is configured: name a FILE, which `hubfs catalog import` makes"
-    )
+    hubs = load({}).each_hub().values()
+    found = [_of_hub(config) for config in hubs if config.catalog is not None or is_public_hub(config.hub)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        return Catalog([entry for catalogue in found for entry in catalogue.entries])
+    asked = ", ".join(redacted(config.hub) for config in hubs)
+    raise InvalidConfig(f"No catalogue of {asked} is configured: name a FILE, which `hubfs catalog import` makes")
+
+
+def _of_hub(config: Config) -> Catalog:
+    return bundled_catalogue() if config.catalog is None else Catalog(read_catalog(config.catalog))

@@ -101,6 +101,20 @@ def test_of_another_hub_a_listing_without_a_file_says_how_to_get_one():
     assert "secret" not in done.output
 
 
+def test_of_several_hubs_a_listing_shows_what_is_configured_of_each(tmp_path: Path):
+    (tmp_path / "ours.tsv").write_text("Module\tacme/embeddings/3\n")
+    config = tmp_path / "config.toml"
+    section = f'[hub.ours]\nurl = "https://hub.example"\ncatalog = "{tmp_path}/ours.tsv"\n'
+    config.write_text(section)
+    assert shown(environment={"HUBFS_CONFIG": str(config)}) == "Module\tacme/embeddings/3\n"
+    config.write_text(f'{section}[hub.tfhub]\nurl = "https://tfhub.dev"\n')
+    lines = shown(environment={"HUBFS_CONFIG": str(config)}).splitlines()
+    assert {"Module\tacme/embeddings/3", "Module\tgoogle/spice/2"} <= {*lines}
+    done = run(environment={"HUBFS_HUB": "a=https://a.example b=https://b.example"})
+    assert done.exit_code == 1
+    assert "No catalogue of https://a.example, https://b.example is configured" in done.output
+
+
 def test_an_import_that_finds_nothing_writes_nothing(tmp_path: Path):
     output = tmp_path / "catalog.jsonl"
     with pytest.raises(InvalidConfig, match="has no documentation"):

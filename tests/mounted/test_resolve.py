@@ -138,6 +138,14 @@ def test_gcs_of_what_is_in_no_bucket_says_so(machine: Machine, servers: Origin, 
     assert_failed(done, f"{servers.url} has no model {typed}", "uncompressed")
 
 
+def test_gcs_asks_every_hub_that_is_configured(machine: Machine, servers: Origin) -> None:
+    asking = machine.with_environment(HUBFS_HUB=f"empty=gs://models/none models={servers.url} team=gs://models")
+    done = asking.hubfs("resolve", "--gcs", NAME)
+    assert (done.returncode, done.stdout.startswith("gs://models/")) == (0, True), done.stderr
+    done = asking.hubfs("resolve", "--gcs", "https://other.example/google/spice/2")
+    assert f"is not a handle of gs://models/none, {servers.url}, gs://models" in done.stderr
+
+
 def test_gcs_of_another_hubs_url_says_which_hub_was_asked(machine: Machine, servers: Origin) -> None:
     done = machine.hubfs("resolve", "--gcs", "--hub", servers.url, "https://tfhub.dev/google/spice/2")
     assert_failed(done, "https://tfhub.dev/google/spice/2", servers.url, "--hub")
