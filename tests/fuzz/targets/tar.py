@@ -107,8 +107,9 @@ def _named(
 class _Header:
     """What may be a header, and whether tarfile takes from it what hubfs, GNU tar and bsdtar take.
 
-    It reads PAX records up to a NUL, and a long name, too, also beyond the size of their header; takes the first of two
-    extended headers of a member where the others take the last; takes a long name before a global `path`, and keeps a
+    It has no holes where the minor number of GNU's sparse format is not said, which is 0 then. It reads PAX records up
+    to a NUL, and a long name, too, also beyond the size of their header; takes the first of two extended headers of a
+    member where the others take the last; takes a long name before a global `path`, and keeps a
     slash at its end; finds the member that follows one with a global `size` by its own size; takes GNU tar's times for
     a prefix, in front of any name; and an old file for a directory if only the beginning of its name, before the whole
     name in an extended header, ends with a slash.
@@ -131,6 +132,8 @@ class _Header:
         if self._type == tarfile.AREGTYPE and self._has_odd_name and self._is_named_elsewhere:
             return False
         is_pax = self._type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE)
+        if is_pax and b"GNU.sparse.major=" in self._body and b"GNU.sparse.minor=" not in self._body:
+            return False
         return not (is_pax and b"size=" in self._body) or (self._is_alone and self._type != tarfile.XGLTYPE)
 
     @property
