@@ -169,8 +169,8 @@ def test_there_is_no_mount_for_who_gave_up_waiting_for_it(user: Machine, supervi
 def test_a_mount_in_the_foreground_needs_no_standard_files_either(user: Machine) -> None:
     hubfs = shlex.quote(str(HUBFS))
     command = f"""{hubfs} mount hub --foreground <&- >&- 2>&- &
-        for _ in $(seq 100); do cat hub/.hubfs/version 2>/dev/null && break; sleep 0.1; done
+        for _ in $(seq 500); do cat hub/.hubfs/version 2>/dev/null && break; sleep 0.1; done
         {hubfs} unmount hub && wait $!"""
-    done = Machine(user.root, user.environment, (*user.wrapper, "sh", "-c", command)).hubfs(timeout_s=30)
+    done = Machine(user.root, user.environment, (*user.wrapper, "sh", "-c", command)).hubfs(timeout_s=90)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
