@@ -17,7 +17,7 @@ from typing import NoReturn
 from hubfs.blobs.http.url import redacted, redacted_text
 from hubfs.daemon import log_file
 from hubfs.daemon.log_repeats import Repeats
-from hubfs.daemon.tuning import keep_memory_private, tune_process
+from hubfs.daemon.tuning import give_back_memory, keep_memory_private, tune_process
 from hubfs.errors import InvalidConfig, MountFailed, printable
 from hubfs.formats.inflating import process as worker_process
 from hubfs.fuse.attributes import Owner
@@ -37,6 +37,9 @@ _log = logging.getLogger(__name__)
 _READY_TIMEOUT_S = 60.0
 _END_S = 1.2
 """After a signal, the process is gone within so long, whatever its readers, its threads and its stores wait for."""
+
+_GIVEN_BACK_EVERY_S = 3.0
+"""Memory that blocks left free goes back to the kernel so often."""
 
 _CLOSE_S = 0.5
 """What is still to be written to a shared cache may take so much of that, before readers are told that it is over."""
@@ -64,13 +67,22 @@ def run(config: Config, mountpoint: Path, on_ready: Callable[[], None], *, resta
         server = _serving(config, mountpoint, problems, done, restarts)
         with _findable(mountpoint):
             on_ready()
-            done.get()
+            while not _is_over(done, _GIVEN_BACK_EVERY_S):
+                give_back_memory()
         server.stop()
         _log.info("%s is unmounted from %s", _hubs(config), mountpoint)
         # Not an ordinary exit: that would wait for threads that ask for a name or a connection, which cannot be given
         # up, and takes the interpreter apart for longer than all the rest takes on a busy machine.
         logging.shutdown()
         os._exit(0)
+
+
+def _is_over(done: "_Done", within_s: float) -> bool:
+    try:
+        done.get(timeout=within_s)
+    except queue.Empty:
+        return False
+    return True
 
 
 def _serving(

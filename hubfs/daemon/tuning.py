@@ -39,6 +39,16 @@ def tune_process() -> None:
             mallopt(name, value)
 
 
+def give_back_memory() -> None:
+    """Gives free memory back to the kernel, also from between blocks that are in use. To be called now and then.
+
+    Blocks come in pieces of all sizes and leave holes: eight readers of a bucket that a cache of 32 MiB is too small
+    for had the daemon grow by 2 MiB a second, with 40 MiB in use. This takes 10 ms, without the interpreter's lock.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(_KEPT_BYTES)
+
+
 def keep_memory_private() -> None:
     """No core is written, and only root may look into the process: its memory holds tokens.
 
