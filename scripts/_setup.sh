@@ -143,7 +143,7 @@ foreign_archives() {
                 2>/dev/null || true # of the patterns each package has some
         rm "$folder.partial/$package"_*.deb
     done
-    find "$folder.partial" -name '*.tar*' | grep -q . || fail "there are no archives in ${foreign_packages[*]}"
+    [ -n "$(find "$folder.partial" -name '*.tar*' -print -quit)" ] || fail "there are no archives in ${foreign_packages[*]}"
     touch "$folder.partial/stamp"
     mv "$folder.partial" "$folder"
 }
