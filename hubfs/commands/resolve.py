@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hubfs.catalogue.handle import handle_on, is_versioned
-from hubfs.errors import HubfsError, ModelNotFound, MountFailed, Unavailable
+from hubfs.errors import HubfsError, InvalidHandle, ModelNotFound, MountFailed, Unavailable
 from hubfs.mounts import presence
 from hubfs.mounts import table as mount_table
 from hubfs.mounts.processes import is_stopped
@@ -23,17 +23,24 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENODATA)
 def below_a_mount(text: str) -> Path:
     """The directory of a handle, of a name without version (its latest), or of the URL of either on a mounted hub.
 
-    Raises `MountFailed` where the hub is not mounted, `ModelNotFound`, `InvalidHandle`, and `Unavailable` where a mount
-    cannot answer.
+    `NAME/HANDLE` is the handle below the hub NAME of a mount of several hubs. Where that hub has no such model, the
+    text is looked for as a handle of every hub. Raises `MountFailed` where no such hub is mounted,
+    `ModelNotFound`, `InvalidHandle`, and `Unavailable` where a mount cannot answer.
     """
     # Another user's are not even asked whether they are there: any number may be silent.
     found = mount_table.of_each(lambda where: _look(where) if mount_table.is_believed(where) else _Found(where))
+    hubs = [(one.where, directory, url) for one in found for directory, url in one.hubs.items()]
     asked = [
-        (one.where / directory, name)
-        for one in found
-        for directory, url in one.hubs.items()
-        if (name := handle_on(url, text)) is not None
+        (where / directory, name)
+        for where, directory, _ in hubs
+        if directory
+        and text.startswith(f"{directory}/")
+        and _is_handle(name := text.removeprefix(directory).strip("/"))
     ]
+    if not asked or _is_handle(text):
+        asked += [
+            (where / directory, plain) for where, directory, url in hubs if (plain := handle_on(url, text)) is not None
+        ]
     untold = [one.reason for one in found if one.reason]
     if not asked:
         raise _not_mounted(text, found, untold)
@@ -57,6 +64,15 @@ def below_a_mount(text: str) -> Path:
     if untold:
         raise Unavailable(f"{below}; and {'; '.join(untold)}")
     raise ModelNotFound(f"{below}; see `hubfs status`")
+
+
+def _is_handle(name: str) -> bool:
+    """Whether `name` is a handle or a name without version."""
+    try:
+        is_versioned(name)
+    except InvalidHandle:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,23 @@ def test_a_plain_handle_is_looked_for_below_every_mount(mounts: Path) -> None:
     assert below_a_mount("team/model/1") == below_a_mount("team/model") == model
 
 
+def test_a_handle_is_found_below_the_hub_whose_name_stands_before_it(mounts: Path) -> None:
+    about = mounts / "one" / ".hubfs" / "mount.json"
+    about.write_text(json.dumps({"hub": None, "hubs": {"Main": "https://tfhub.dev", "team": "gs://bucket/team"}}))
+    main = put(mounts / "one", "Main/google/spice/2")
+    team = put(mounts / "one", "team/google/spice/2", latest=True)
+    assert below_a_mount("google/spice/2") == main
+    assert below_a_mount("Main/google/spice/2") == main
+    assert below_a_mount("team/google/spice/2") == below_a_mount("team/google/spice/") == team
+    for unknown in ("Main/google/spice/3", "team/google/spice/3"):
+        with pytest.raises(ModelNotFound, match=f"{unknown} was not found below .*one/{unknown.partition('/')[0]}"):
+            below_a_mount(unknown)
+    publisher = put(mounts / "one", "Main/team/google/1")  # whose publisher is named as another hub
+    assert below_a_mount("team/google/1") == publisher
+    with pytest.raises(InvalidHandle):
+        below_a_mount("Other/google/spice/2")
+
+
 @pytest.mark.parametrize("text", ["google/spice/3", "google/nothing", "google/nothing/1", "google/tfjs-model/spice/2"])
 def test_what_no_mount_has_is_not_found(mounts: Path, text: str) -> None:
     put(mounts / "one", "google/spice/2")

@@ -138,6 +138,8 @@ def test_a_handle_is_found_below_the_hub_that_has_it(hubs: Mount, two: HttpOrigi
         (HANDLE, f"one/{HANDLE}"),
         (f"{two.url}/{HANDLE}", f"two/{HANDLE}"),
         ("noise/small", "team/noise/small/1"),
+        (f"two/{HANDLE}", f"two/{HANDLE}"),
+        ("team/noise/small", "team/noise/small/1"),
     ):
         done = hubs.machine.hubfs("resolve", text)
         assert done.stdout.strip() == str(hubs.path / path), done.stderr

@@ -30,20 +30,20 @@ def examine(config: Config, environment: Mapping[str, str]) -> Iterator[Finding]
 
 
 def proxies(config: Config) -> Iterator[Finding]:
-    """Which proxy each hub would be asked through; its password is not shown."""
-    for own in config.each_hub().values():
+    """Which proxy each hub would be asked through, with the hub's name where it has one; no password is shown."""
+    for name, own in config.each_hub().items():
         with endpoints.asking(own, _ONCE) as asked:
-            yield _proxy(urlsplit(asked.host))
+            yield ok(f"proxy of {name}" if name else "proxy", _proxy(urlsplit(asked.host)))
 
 
-def _proxy(url: SplitResult) -> Finding:
+def _proxy(url: SplitResult) -> str:
     found = getproxies()
     proxy = found.get(url.scheme) or found.get("all")
     if proxy is None:
-        return ok("proxy", "none")
+        return "none"
     if proxy_bypass(url.hostname or ""):
-        return ok("proxy", f"none for {url.hostname}, by NO_PROXY")
-    return ok("proxy", f"{url.hostname} is asked through {redacted(proxy)}")
+        return f"none for {url.hostname}, by NO_PROXY"
+    return f"{url.hostname} is asked through {redacted(proxy)}"
 
 
 def certificates(config: Config, environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -87,6 +87,12 @@ def test_a_proxy_is_named_without_its_password(monkeypatch):
     assert "NO_PROXY" in found.said
 
 
+def test_with_several_hubs_each_line_of_a_proxy_says_of_which_hub_it_is(monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    hubs = {"one": {"hub": "https://one.example"}, "two": {"hub": "http://two.example"}}
+    assert [found.subject for found in network.proxies(Config(hubs=hubs))] == ["proxy of one", "proxy of two"]
+
+
 def test_certificates_that_are_not_verified_are_warned_of(tmp_path):
     (found,) = network.certificates(Config(verify_certificates=False), {})
     assert found.verdict is Verdict.WARNING
