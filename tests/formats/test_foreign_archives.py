@@ -70,7 +70,10 @@ REFUSED_MEMBERS = {
 }
 """Of members of CPython's testtar, one by one."""
 
-pytestmark = pytest.mark.skipif(not ARCHIVES, reason="scripts/test fetches the archives of other test suites")
+pytestmark = [
+    pytest.mark.fetched,
+    pytest.mark.skipif(not ARCHIVES, reason="scripts/test fetches the archives of other test suites"),
+]
 
 
 @pytest.fixture
