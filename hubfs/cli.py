@@ -231,13 +231,22 @@ def unmount(mountpoint: Path, *, force: bool) -> None:
 @main.command()
 @click.argument("handle")
 @click.option("--gcs", is_flag=True, help="Print the gs:// folder instead, for TPU workers, which cannot see a mount.")
+@click.option("--kaggle", is_flag=True, help="Print what Kaggle calls this model of tfhub.dev instead. Asks nobody.")
+@click.option("--tfhub", is_flag=True, help="HANDLE is Kaggle's: print its handle at tfhub.dev. Asks nobody.")
 @click.option("--hub", metavar="URL", help="With --gcs: the hub to ask.  [default: as for mount]")
-def resolve(handle: str, *, gcs: bool, hub: str | None) -> None:
+def resolve(handle: str, *, gcs: bool, kaggle: bool, tfhub: bool, hub: str | None) -> None:
     """Print the path of HANDLE (google/spice/2, or its URL) below a mount. Without a version: of the latest.
 
     \b
     python serve.py --model_dir "$(hubfs resolve google/spice/2)"
     """  # noqa: D301 - as above
+    if gcs + kaggle + tfhub > 1:
+        raise click.UsageError("--gcs, --kaggle and --tfhub exclude each other")
+    if kaggle or tfhub:
+        from hubfs.hubs.tfhub import bundled  # noqa: PLC0415 - the other questions do not need the catalogue
+
+        click.echo((bundled.kaggle_handle if kaggle else bundled.tfhub_handle)(handle))
+        return
     if not gcs:
         click.echo(locate.below_a_mount(handle))
         return

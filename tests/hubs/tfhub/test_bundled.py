@@ -5,9 +5,12 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 
 from hubfs.catalogue.catalogue import CatalogKind, KaggleName
-from hubfs.hubs.tfhub.bundled import bundled_catalogue, is_public_hub
+from hubfs.cli import main
+from hubfs.errors import InvalidHandle, ModelNotFound
+from hubfs.hubs.tfhub.bundled import bundled_catalogue, is_public_hub, kaggle_handle, tfhub_handle
 
 
 def test_every_public_handle_is_in_it_with_what_is_known_of_the_model():
@@ -33,6 +36,94 @@ def test_every_public_handle_is_in_it_with_what_is_known_of_the_model():
 )
 def test_it_knows_what_kaggle_calls_a_model(handle: str, name: KaggleName | None):
     assert bundled_catalogue().kaggle(handle) == name
+
+
+def test_every_model_whose_name_at_kaggle_is_known_is_found_by_either_name():
+    known = {entry.handle: entry.kaggle.name for entry in bundled_catalogue().entries if entry.kaggle is not None}
+    assert len(known) == 941
+    assert {handle: kaggle_handle(handle) for handle in known} == known
+    assert {tfhub_handle(name): name for name in known.values()} == known
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "google/spice/2",
+        "google/spice",
+        "tfhub:google/spice/2",
+        "https://tfhub.dev/google/spice/2?tf-hub-format=compressed",
+    ],
+)
+def test_a_handle_in_every_spelling_has_its_name_at_kaggle(text: str):
+    assert kaggle_handle(text) == "google/spice/tensorFlow1/spice/2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "google/spice/tensorFlow1/spice/2",
+        "google/spice/tensorflow1/spice/2",
+        "google/spice/tensorFlow1/spice",
+        "kaggle:google/spice/tensorFlow1/spice/2",
+        "kaggle://google/spice/tensorFlow1/spice",
+        "https://www.kaggle.com/models/google/spice/TensorFlow1/spice/2?tfhub-redirect=true",
+        "https://kaggle.com/models/google/spice/frameworks/tensorFlow1/variations/spice/versions/2",
+        "https://www.kaggle.com/models/google/spice/frameworks/tensorFlow1/variations/spice",
+    ],
+)
+def test_a_name_at_kaggle_in_every_spelling_has_its_handle(text: str):
+    assert tfhub_handle(text) == "google/spice/2"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("google/spice/3", "does not know what Kaggle calls google/spice/3"),
+        ("google/lite-model/spice/1", "does not know what Kaggle calls google/lite-model/spice/1"),
+        ("nobody/nothing", "does not know what Kaggle calls nobody/nothing"),
+    ],
+)
+def test_a_model_without_a_known_name_at_kaggle_is_not_found(text: str, reason: str):
+    with pytest.raises(ModelNotFound, match=reason):
+        kaggle_handle(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["google/gemma/keras/gemma_2b/1", "google/spice/tensorFlow1/spice/3", "google/spice/tensorFlow2/spice"]
+)
+def test_a_name_at_kaggle_that_no_handle_has_is_not_found(text: str):
+    with pytest.raises(ModelNotFound, match=f"is {text} at Kaggle"):
+        tfhub_handle(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "google/spice/2", "google/spice/tensorFlow1/spice/two", "a/../b/c/1", "https://elsewhere.example/a/b"]
+)
+def test_what_cannot_be_a_name_at_kaggle_is_refused(text: str):
+    with pytest.raises(InvalidHandle, match="is no name at Kaggle"):
+        tfhub_handle(text)
+
+
+def test_the_url_of_another_hub_is_no_handle():
+    with pytest.raises(InvalidHandle, match=r"is no handle of https://tfhub\.dev"):
+        kaggle_handle("https://example.com/google/spice/2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "output"),
+    [
+        (("--kaggle", "google/spice/2"), 0, "google/spice/tensorFlow1/spice/2\n"),
+        (("--tfhub", "kaggle:google/spice/tensorFlow1/spice/2"), 0, "google/spice/2\n"),
+        (("--kaggle", "google/spice/3"), 1, "does not know"),
+        (("--kaggle", "--gcs", "google/spice/2"), 2, "exclude each other"),
+    ],
+)
+def test_resolve_translates_in_either_direction_without_a_mount(
+    arguments: tuple[str, ...], exit_code: int, output: str
+):
+    done = CliRunner().invoke(main, ["resolve", *arguments])
+    assert done.exit_code == exit_code
+    assert output in done.output
 
 
 def test_every_member_of_a_collection_leads_to_a_model_that_it_has():
