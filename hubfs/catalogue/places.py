@@ -1,7 +1,7 @@
 """What a path is, by its grammar and the catalogue: no I/O."""
 
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from hubfs.catalogue.catalogue import Catalog
 from hubfs.catalogue.handle import (
@@ -86,29 +86,20 @@ def _above_models(segments: tuple[str, ...], catalog: Catalog) -> Settled:
     return Folder(segments)
 
 
-class Known(Protocol):
-    """What is known of the names of a hub, for its listings. The last two may ask the hub."""
+@dataclass(frozen=True)
+class Known:
+    """What is known of the names of a hub, for its listings. The last two may ask the hub.
 
-    @property
-    def catalog(self) -> Catalog:
-        """The catalogue of the hub, as of now."""
-        ...
+    `catalog`: the hub's catalogue, as of now. `known_children` and `known_versions`: the names directly below a folder,
+    and the versions of a name, that lead to models which were found or are cached. `children`: the names directly below
+    a folder that the hub lists, None where it lists nothing. `versions`: those of a name that the hub is known to have.
+    """
 
-    def known_children(self, folder: str) -> Collection[str]:
-        """The names directly below `folder` that lead to models which were found or are cached."""
-        ...
-
-    def known_versions(self, name: str) -> Collection[str]:
-        """The versions of `name` that were found or are cached."""
-        ...
-
-    def children(self, folder: str) -> Sequence[str] | None:
-        """The names directly below `folder` that the hub lists; None where it lists nothing."""
-        ...
-
-    def versions(self, name: str) -> Sequence[str]:
-        """The versions of `name` that the hub is known to have."""
-        ...
+    catalog: Catalog
+    known_children: Callable[[str], Collection[str]]
+    known_versions: Callable[[str], Collection[str]]
+    children: Callable[[str], Sequence[str] | None]
+    versions: Callable[[str], Sequence[str]]
 
 
 def names_in(segments: tuple[str, ...], known: Known) -> Shown:

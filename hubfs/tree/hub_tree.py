@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.cache.block_cache import BlockCache, Release
-from hubfs.catalogue.catalogue import Catalog
 from hubfs.catalogue.place import Alias, Ambiguous, Folder, InModel, Link, Links, NotInCatalogue, Settled, Text
+from hubfs.catalogue.places import Known
 from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import (
     EntryNotFound,
@@ -241,19 +241,10 @@ class HubTree:
         return place.otherwise
 
     def _list_folder(self, segments: tuple[str, ...]) -> Names:
-        shown = self._models.hub.names(segments, _Known(self._models, self._catalog.current(refresh=True)))
+        models, catalog = self._models, self._catalog.current(refresh=True)
+        known = Known(catalog, models.known_children, models.known_versions, models.children, models.versions)
+        shown = models.hub.names(segments, known)
         return names_of(folders=shown.folders, links=shown.links, texts=shown.texts)
-
-
-class _Known:
-    """What is known of a hub's names, for a listing."""
-
-    def __init__(self, models: Models, catalog: Catalog) -> None:
-        self.catalog = catalog
-        self.known_children = models.known_children
-        self.known_versions = models.known_versions
-        self.children = models.children
-        self.versions = models.versions
 
 
 def names_of(*, folders: Iterable[str] = (), links: Iterable[str] = (), texts: Iterable[str] = ()) -> Names:
