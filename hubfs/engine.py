@@ -31,8 +31,8 @@ from hubfs.cache.turns import NoTurns, Turns
 from hubfs.catalogue.provider import CatalogProvider, Fetch
 from hubfs.hubs.hub import Hub, Means, make_hub
 from hubfs.memory_budget import MemoryBudget
-from hubfs.models.answers import AnswersSettings
-from hubfs.models.models import Models, ModelsSettings
+from hubfs.models.answers import ModelsSettings
+from hubfs.models.models import Models
 from hubfs.models.reachability import Reachability
 from hubfs.models.troubles import Troubles
 from hubfs.settings.config import Config
@@ -229,4 +229,4 @@ def _patient(fetch: Fetch | None, reachability: Reachability) -> Fetch | None:
     """`fetch`, which does not wait for a hub that is out of reach: a listing has the catalogue of before."""
     if fetch is None:
         return None
-    return lambda etag: reachability.ask("catalogue", lambda: fetch(etag), AnswersSettings.listing_patience_s)
+    return lambda etag: reachability.ask("catalogue", lambda: fetch(etag), ModelsSettings.listing_patience_s)

@@ -22,18 +22,25 @@ _KEEP_AGAIN_S = 60.0
 
 
 @dataclass(frozen=True)
-class AnswersSettings:
-    """How long answers hold, and readers wait.
+class ModelsSettings:
+    """How long answers hold that may change, and how long readers wait.
 
-    `ttl_s`: for how long an answer is believed. `timeout_s` bounds the wait for another reader's question.
-    `patience_s`: for how long a reader waits for the hub who can be given the last answer instead;
-    `listing_patience_s`: who lists, and can be shown what is known otherwise.
+    `negative_ttl_s`: for how long "no such model" is believed. `failure_ttl_s`: for how long a damaged model stays
+    damaged before it is fetched anew. `timeout_s` bounds the wait for another reader's question. `latest_ttl_s`: for
+    how long an unversioned name stands for the same version, and a hub's listing holds. `patience_s`: for how long a
+    reader waits for the hub that can be given the last answer instead; `listing_patience_s`: a reader that lists, and
+    can be shown what is known otherwise. `rest_s`: for how long a hub that does not answer is left alone, by readers
+    that can be served without it. `offline`: whether the hub is asked for nothing at all.
     """
 
-    ttl_s: float = 10.0
+    negative_ttl_s: float = 10.0
+    failure_ttl_s: float = 30.0
     timeout_s: float = 300.0
+    latest_ttl_s: float = 10.0
     patience_s: float = 3.0
     listing_patience_s: float = 15.0
+    rest_s: float = 10.0
+    offline: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class Unasked:
 
 
 class ChangingAnswers:
-    """Asks `hub` at most once at a time and once in `ttl_s`: the latest version of a name, versions, listings.
+    """Asks `hub` at most once at a time and once in `latest_ttl_s`: the latest version of a name, versions, listings.
 
     `known` gives the versions of a name that are there without asking, `found` is told of those that the hub has.
     Whoever can be served without the hub waits for it only as `reachability` says.
@@ -93,7 +100,7 @@ class ChangingAnswers:
         known: Callable[[str], Collection[str]],
         found: Callable[[str, Sequence[str]], None],
         cancellation: Cancellation,
-        settings: AnswersSettings,
+        settings: ModelsSettings,
         timer: Callable[[], float],
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -104,7 +111,7 @@ class ChangingAnswers:
         self._found = found
         self._settings = settings
         self._clock = clock
-        ttl_s, timeout_s = settings.ttl_s, settings.timeout_s
+        ttl_s, timeout_s = settings.latest_ttl_s, settings.timeout_s
         missing: dict[type[Exception], float] = {ModelNotFound: ttl_s}
         self._versions: Remembered[str, str] = Remembered(
             cancellation, ttl_s=ttl_s, timeout_s=timeout_s, errors_s=missing, timer=timer

@@ -13,7 +13,7 @@ from hubfs.cache.disk.latest import LatestStore
 from hubfs.errors import Cancelled, Damaged, HubfsError, ModelNotFound, NotCached
 from hubfs.hubs.hub import Hub
 from hubfs.model_id import ModelId
-from hubfs.models.answers import AnswersSettings, ChangingAnswers, Latest, Unasked
+from hubfs.models.answers import ChangingAnswers, Latest, ModelsSettings, Unasked
 from hubfs.models.known_handles import KnownHandles
 from hubfs.models.reachability import Reachability
 from hubfs.models.troubles import Trouble, Troubles
@@ -29,27 +29,6 @@ _SHARED_S = 1.0
 sixteen readers of a hub that hung were told one after the other, the last after 104 s."""
 
 _FAILURES_KEPT = 100_000
-
-
-@dataclass(frozen=True)
-class ModelsSettings:
-    """How long answers hold that may change.
-
-    `negative_ttl_s`: for how long "no such model" is believed. `failure_ttl_s`: for how long a damaged model stays
-    damaged before it is fetched anew. `timeout_s` bounds the wait for another reader who is finding the same model.
-    `latest_ttl_s`: for how long an unversioned name stands for the same version, and a hub's listing holds.
-    `patience_s` and `listing_patience_s`: see `AnswersSettings`. `rest_s`: how long a hub that does not answer is left
-    alone, by those who can be served without it. `offline`: whether the hub is asked for nothing at all.
-    """
-
-    negative_ttl_s: float = 10.0
-    failure_ttl_s: float = 30.0
-    timeout_s: float = 300.0
-    latest_ttl_s: float = 10.0
-    patience_s: float = AnswersSettings.patience_s
-    listing_patience_s: float = AnswersSettings.listing_patience_s
-    rest_s: float = 10.0
-    offline: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,9 +114,7 @@ class Models:
             known=self.known_versions,
             found=self._exist,
             cancellation=cancellation,
-            settings=AnswersSettings(
-                settings.latest_ttl_s, settings.timeout_s, settings.patience_s, settings.listing_patience_s
-            ),
+            settings=settings,
             timer=timer,
         )
 

@@ -23,7 +23,8 @@ from hubfs.errors import (
 from hubfs.hubs.tfhub.hub import TfHub
 from hubfs.hubs.tfhub.questions import Location
 from hubfs.model_id import ModelId
-from hubfs.models.models import Models, ModelsSettings
+from hubfs.models.answers import ModelsSettings
+from hubfs.models.models import Models
 from hubfs.models.reachability import Reachability
 from hubfs.sources.source import Form, Source
 from hubfs.testing import MemorySource

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
-from hubfs.models.answers import AnswersSettings
+from hubfs.models.answers import ModelsSettings
 from tests.conftest import SMALL, MountHub
 from tests.support.catalogue import public_handles
 from tests.support.files import files
@@ -32,7 +32,7 @@ WEIGHTS = "variables/variables.data-00000-of-00001"
 PATIENCE_S = 60
 """How long a connection may take: longer than everything that a test does."""
 
-LISTING_PATIENCE_S = AnswersSettings.listing_patience_s
+LISTING_PATIENCE_S = ModelsSettings.listing_patience_s
 
 LITE = "noise/lite-model/ears/1"
 TFJS = "noise/tfjs-model/ears/1"

@@ -11,8 +11,8 @@ from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import ModelNotFound, NotCached, Unavailable
 from hubfs.hubs.tfhub.hub import TfHub
 from hubfs.model_id import model_name
-from hubfs.models.answers import Unasked
-from hubfs.models.models import Models, ModelsSettings
+from hubfs.models.answers import ModelsSettings, Unasked
+from hubfs.models.models import Models
 from hubfs.sources.files import Manifest, RemoteFile
 from hubfs.sources.source import Entry, EntryKind, Form, Source
 from hubfs.testing import ScriptedBlob

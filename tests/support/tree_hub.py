@@ -17,7 +17,8 @@ from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import HubfsError, ModelNotFound, NoSuchAttribute
 from hubfs.hubs.numbered import NumberedNames
 from hubfs.model_id import ModelId
-from hubfs.models.models import Models, ModelsSettings
+from hubfs.models.answers import ModelsSettings
+from hubfs.models.models import Models
 from hubfs.models.troubles import Troubles
 from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.kit import Kit
