@@ -54,12 +54,9 @@ def has_header(fd: int) -> bool:
     return os.pread(fd, len(_HEADER), 0) == _HEADER
 
 
-def read_record(fd: int, seed: int, index: int, *, header_known: bool = False) -> tuple[int, int] | None:
-    """The length in bytes and the crc32c of block `index`, or None if the map does not have it. May raise OSError.
-
-    With `header_known` nobody looks again: a record has a checksum of its own.
-    """
-    if not header_known and not has_header(fd):
+def read_record(fd: int, seed: int, index: int) -> tuple[int, int] | None:
+    """The length in bytes and the crc32c of block `index`, or None if the map does not have it. May raise OSError."""
+    if not has_header(fd):
         return None
     raw = os.pread(fd, _RECORD.size, _place(index))
     if len(raw) < _RECORD.size:

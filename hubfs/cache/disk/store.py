@@ -1,6 +1,7 @@
 """The models in a cache directory: the door of this room."""
 
 import contextlib
+import errno
 import logging
 import os
 import uuid
@@ -10,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from hubfs.blobs.crc32c import crc32c
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, Release, block_size_at, blocks_of, once
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, Release, block_size_at, blocks_of
 from hubfs.cache.disk import block_map
 from hubfs.cache.disk.block_counts import BlockCounts
 from hubfs.cache.disk.block_map import Record
-from hubfs.cache.disk.descriptors import Descriptors
 from hubfs.cache.disk.files import delete, make_folder, open_to_read, open_to_write, pwrite_all, read_whole, write_whole
 from hubfs.cache.disk.in_use import InUse
 from hubfs.cache.disk.layout import CacheLayout
@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 
 _SEAL_BYTES = 1 << 16
 """No seal of a file is larger."""
+
+_NOT_THE_FILES_FAULT = (errno.EMFILE, errno.ENFILE)
+_NOT_TO_BE_WRITTEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,13 @@ class DiskStore:
     """What a cache directory has of models, for all who work on it: the disk tier, the evictor, commands.
 
     A model is named `<hub>/<handle>@<identity>`. Any number of processes may work on one directory: the block maps say
-    which blocks there are, and locks on files say which models are in use. Files stay open between calls only while
-    this process holds their model.
+    which blocks there are, and locks on files say which models are in use. No file stays open between calls: opening
+    a file and its map costs about 25 us a block of 1 MiB (147 us without, 172 us with, page cache warm).
     """
 
     def __init__(self, layout: CacheLayout) -> None:
         self.layout = layout
         self._in_use = InUse(layout)
-        self._descriptors = Descriptors(layout)
         self._counts = BlockCounts(layout)
 
     def models(self) -> Iterator[str]:
@@ -96,29 +98,41 @@ class DiskStore:
 
     def read(self, key: CacheKey, index: int) -> bytes | None:
         """A block, verified; None if it is not there. One that is corrupt is taken back. Raises OSError."""
-        opened = self._descriptors.borrow(key)
+        map_fd = _opened_map(self.layout.blocks(key))
         try:
-            try:
-                record = opened.record(index)
-            except OSError:
-                self._descriptors.distrust(opened)
-                raise
+            record = block_map.read_record(map_fd, block_map.seed_of(key), index)
             if record is None:
                 return None
             length_bytes, checksum = record
-            block = opened.bytes_at(index * BLOCK_SIZE_BYTES, length_bytes)
+            block = self._bytes_of(key, index * BLOCK_SIZE_BYTES, length_bytes)
             if len(block) == length_bytes and crc32c(block) == checksum:
                 return block
             _log.warning("Block %d of %s in the disk cache is corrupt; it is fetched again", index, key.path)
-            self._descriptors.distrust(opened)
             with contextlib.suppress(OSError):  # it may be open for reading only
-                block_map.clear_record(opened.map_fd, index)
+                block_map.clear_record(map_fd, index)
             with contextlib.suppress(OSError):
                 self.layout.seal(key).unlink()
             self._counts.doubt(key.model)
             return None
         finally:
-            self._descriptors.give_back(opened)
+            os.close(map_fd)
+
+    def _bytes_of(self, key: CacheKey, offset_bytes: int, size_bytes: int) -> bytes:
+        """The bytes of the data file that can be read; none if that fails for a reason of the file's own.
+
+        Raises OSError for want of descriptors.
+        """
+        try:
+            data_fd = open_to_read(self.layout.data(key))
+            try:
+                # POSIX_FADV_WILLNEED for the next 4 MiB cost 30 % of the throughput: reads under way do that already.
+                return os.pread(data_fd, size_bytes, offset_bytes)
+            finally:
+                os.close(data_fd)
+        except OSError as error:
+            if error.errno in _NOT_THE_FILES_FAULT:
+                raise
+            return b""
 
     def has(self, key: CacheKey, index: int) -> bool:
         """What the block's record says; its bytes are verified when they are read."""
@@ -219,16 +233,8 @@ class DiskStore:
             os.close(data_fd)
 
     def hold(self, model: str) -> Release:
-        """Keeps every process from evicting or removing `model`, and its files open here, until the release."""
-        let_go = self._in_use.hold(model)
-        self._descriptors.hold(model)
-
-        def release() -> None:
-            # First of all: what is evicted once nobody holds it is not to be open here.
-            self._descriptors.release(model)
-            let_go()
-
-        return once(release)
+        """Keeps every process from evicting or removing `model`, until the release."""
+        return self._in_use.hold(model)
 
     def touch(self, model: str) -> None:
         """The model was used just now."""
@@ -292,7 +298,6 @@ class DiskStore:
                     graves.append(folder)
         except OSError as error:
             _log.warning("The disk cache cannot drop %s: %s", model, error)
-        self._descriptors.forget(model)
         self._counts.dropped(model)
         if whole and graves:
             self._in_use.forget(model)
@@ -307,3 +312,13 @@ class DiskStore:
                 delete(grave)
 
         return free
+
+
+def _opened_map(path: Path) -> int:
+    """For writing, too, so that what turns out to be corrupt can be taken back; not where nothing can be written."""
+    try:
+        return open_to_read(path, os.O_RDWR)
+    except OSError as error:
+        if error.errno not in _NOT_TO_BE_WRITTEN:
+            raise
+        return open_to_read(path)
