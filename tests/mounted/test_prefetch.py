@@ -21,6 +21,8 @@ pytestmark = pytest.mark.mounted
 LARGE = "noise/large/1"
 DATA = "variables/variables.data-00000-of-00001"
 DATA_BYTES = 90 * (1 << 20) + 4321
+BUSY_S = 120.0
+"""So long may a busy machine take to fetch LARGE; an idle one takes about a second."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,8 @@ def test_whoever_wants_the_graph_alone_pays_no_more_than_the_bound(
 ) -> None:
     with mount(origin) as hub:
         assert graph_of(hub) == (large / "saved_model.pb").read_bytes()
-        assert SPECULATION_BYTES - (1 << 20) < settled(origin) <= SPECULATION_BYTES
+        assert eventually(lambda: sent(origin) > SPECULATION_BYTES - (1 << 20), BUSY_S)
+        assert settled(origin) <= SPECULATION_BYTES
         assert graph_of(hub) == (large / "saved_model.pb").read_bytes()
         assert settled(origin) <= SPECULATION_BYTES
 
@@ -89,7 +92,9 @@ def test_a_loader_finds_everything_there_before_it_opens_a_variable(
     with mount(origin) as hub:
         graph_of(hub)
         assert not (hub.path / LARGE / "debug/saved_model_debug_info.pb").exists()
-        assert eventually(lambda: sent(origin) == hosted_bytes(large))
+        hosted = hosted_bytes(large)
+        assert eventually(lambda: sent(origin) >= hosted, BUSY_S)
+        assert sent(origin) == hosted
         requests = origin.requests()
         assert files(hub.path / LARGE) == files(large)
         assert origin.requests() == requests
@@ -99,8 +104,9 @@ def test_opening_a_variable_fetches_all_of_them(mount: MountHub, origin: Origin,
     with mount(origin) as hub:
         graph_of(hub)
         (hub.path / LARGE / "variables/variables.index").read_bytes()
-        assert eventually(lambda: origin.sent_bytes(LARGE, "variables/variables.data") == DATA_BYTES)
-        assert settled(origin) == hosted_bytes(large)
+        hosted = hosted_bytes(large)
+        assert eventually(lambda: sent(origin) >= hosted, BUSY_S)
+        assert settled(origin) == hosted
 
 
 def test_whoever_looks_for_the_text_form_first_is_taken_for_no_loader(mount: MountHub, origin: Origin) -> None:
