@@ -24,7 +24,10 @@ def asking(config: Config, retry: RetryPolicy) -> Iterator[Hub]:
     http = HttpClient(http_settings(config, retry), cancellation)
     gcs = GcsClient(gcs_settings(config, retry), cancellation)
     try:
-        yield make_hub(config.hub, Means(http, gcs, form=config.form, extracted_dir=config.extracted_dir))
+        yield make_hub(
+            config.hub,
+            Means(http, gcs, form=config.form, extracted_dir=config.extracted_dir, endpoints=config.endpoints),
+        )
     finally:
         http.close()
         gcs.close()

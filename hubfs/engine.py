@@ -177,7 +177,7 @@ class Engine:
     def _door(self, config: Config) -> "_Door":
         http = HttpClient(endpoints.http_settings(config, self._retry), self.cancellation)
         gcs = GcsClient(endpoints.gcs_settings(config, self._retry), self.cancellation)
-        means = Means(http, gcs, form=config.form, extracted_dir=config.extracted_dir)
+        means = Means(http, gcs, form=config.form, extracted_dir=config.extracted_dir, endpoints=config.endpoints)
         return _Door(config, make_hub(config.hub, means), http, gcs)
 
     def _tree(self, door: "_Door") -> HubTree:

@@ -1,7 +1,7 @@
 """A hub: a kind of place where models live, and one such place. One folder of this room implements it."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -149,12 +149,16 @@ class Hub(Protocol):
 
 @dataclass(frozen=True)
 class Means:
-    """What a hub is made with: the clients that reach hosts for this hub alone, and what the user said of it."""
+    """What a hub is made with: the clients that reach hosts for this hub alone, and what the user said of it.
+
+    `endpoints`: the URLs of hosts that stand for the usual ones, by the scheme of the hub's URL.
+    """
 
     http: HttpClient
     gcs: GcsClient
     form: Form | None = None
     extracted_dir: Path | None = None
+    endpoints: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_hub(url: str, means: Means) -> Hub:

@@ -9,6 +9,7 @@ HUBS: Mapping[str, str] = {
     "https": "hubfs.hubs.tfhub.hub",
     "http": "hubfs.hubs.tfhub.hub",
     "gs": "hubfs.hubs.bucket.hub",
+    "kaggle": "hubfs.hubs.kaggle.hub",
 }
 """The module that makes a hub, by the scheme: its function `make` takes the URL and `Means`, and returns a `Hub`.
 

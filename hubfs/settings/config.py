@@ -22,6 +22,7 @@ from hubfs.hubs.registry import DEFAULT_HUB
 from hubfs.memory_budget import available_memory_bytes
 from hubfs.settings.values import (
     MOST_WORKERS,
+    parse_endpoint,
     parse_flag,
     parse_form,
     parse_fuse_library,
@@ -100,12 +101,18 @@ class Config:
     failure_ttl_s: float = 30.0  # for how long a damaged model stays so before it is fetched anew
     gcs_token: str = "anon"  # noqa: S105 - the name of a way to authenticate
     gcs_endpoint_url: str | None = None
+    kaggle_endpoint_url: str | None = None  # None: Kaggle's own host
     fuse_library: FuseLibrary = FuseLibrary.AUTO
     warnings: tuple[str, ...] = ()  # what is wrong with where the values came from
 
     def each_hub(self) -> "Mapping[str, Config]":
         """The config of each hub by the directory that it is in; a hub that is the root itself has an empty name."""
         return {name: replace(self, hubs={}, **own) for name, own in self.hubs.items()} or {"": self}
+
+    @property
+    def endpoints(self) -> Mapping[str, str]:
+        """The URLs of hosts that stand for the usual ones, by the scheme of the hub's URL."""
+        return {"kaggle": self.kaggle_endpoint_url} if self.kaggle_endpoint_url else {}
 
 
 def default_memory_size_bytes(available_bytes: int) -> int:
@@ -172,6 +179,7 @@ SETTINGS = (
     Setting("failure_ttl", "failure_ttl_s", parse_time, ("HUBFS_FAILURE_TTL",)),
     Setting("gcs_token", "gcs_token", str, ("HUBFS_GCS_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS")),
     Setting("gcs_endpoint", "gcs_endpoint_url", str, ("STORAGE_EMULATOR_HOST",)),
+    Setting("kaggle_endpoint", "kaggle_endpoint_url", parse_endpoint, ("HUBFS_KAGGLE_ENDPOINT",)),
     Setting("fuse_library", "fuse_library", parse_fuse_library, ("HUBFS_FUSE_LIBRARY",)),
 )
 

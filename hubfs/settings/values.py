@@ -87,6 +87,15 @@ def parse_hub(text: str) -> str:
     return text.rstrip("/")
 
 
+def parse_endpoint(text: str) -> str:
+    """The URL of a host of Kaggle's API: https, or http on this machine. Raises `ValueError`."""
+    url = urlsplit(str(text))
+    local = url.hostname in ("localhost", "127.0.0.1", "::1")
+    if not (url.hostname and (url.scheme == "https" or (url.scheme == "http" and local))) or url.query or url.username:
+        raise ValueError("it must be the https URL of a host, or an http URL of this machine")
+    return str(text).rstrip("/")
+
+
 def parse_hubs(value: str | Sequence[str] | Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """The URLs of hubs by their names: `NAME=URL` each, or one URL alone, whose name is empty. Raises ValueError.
 

@@ -13,6 +13,7 @@ from hubfs.model_id import ModelId
 from tests.contracts.hub_contract import HubContract, Requests, Served
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.http_clients import QUICK, http_client
+from tests.support.kaggle_rest import kaggle_rest
 from tests.support.kits import Workshop
 from tests.support.models import pack
 from tests.support.nginx import nginx_hub
@@ -27,11 +28,13 @@ def write(root: Path, models: Mapping[ModelId, Mapping[str, bytes]]) -> None:
 
 
 @contextmanager
-def made(url: str, tools: Workshop, store_url: str = "http://127.0.0.1:9") -> Iterator[tuple[Hub, HttpClient]]:
+def made(
+    url: str, tools: Workshop, store_url: str = "http://127.0.0.1:9", kaggle_url: str = "http://127.0.0.1:9"
+) -> Iterator[tuple[Hub, HttpClient]]:
     gcs = GcsClient(GcsSettings(endpoint_url=store_url, timeout_s=10, retry=QUICK), tools.cancellation)
     with http_client(tools.cancellation) as http:
         try:
-            yield make_hub(url, Means(http, gcs)), http
+            yield make_hub(url, Means(http, gcs, endpoints={"kaggle": kaggle_url})), http
         finally:
             gcs.close()
 
@@ -109,6 +112,22 @@ class TestBucketOfArchives(TestBucket):
             shutil.move(packed, hub / f"{model}.tar.gz")
         with gcs_server(tmp_path / "store") as store, made("gs://team/hub", tools, store.url) as (hub_, _):
             yield Served(hub_, OfStore(store))
+
+
+class TestKaggle(HubContract):
+    """Files behind signed URLs, which Kaggle's API leads to."""
+
+    old = ModelId("google/spice/tensorFlow2/spice", "1")
+    new = ModelId("google/spice/tensorFlow2/spice", "2")
+    missing = ModelId("google/nothing/tensorFlow2/nothing", "1")
+    alias_path = "/google/spice/tensorFlow2/spice/latest"
+
+    @contextmanager
+    def serving(
+        self, tmp_path: Path, models: Mapping[ModelId, Mapping[str, bytes]], tools: Workshop
+    ) -> Iterator[Served]:
+        with kaggle_rest(models) as kaggle, made("kaggle:google", tools, kaggle_url=kaggle.origin.url) as (hub, http):
+            yield Served(hub, OfClient(http))
 
 
 class TestMadeUpHub(HubContract):

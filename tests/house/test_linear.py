@@ -47,6 +47,8 @@ WORST: dict[str, tuple[tuple[str, str, str], ...]] = {
     "serve.app._BUCKET": (("gs://a", "a", "?"), ("gs://a/", "a", "?"), ("gs://a", "/", " ")),
     "catalogue.handle._PUBLISHER": (("", "a", "!"),),
     "catalogue.handle._SEGMENT": (("", "a", "!"),),
+    "hubs.kaggle.names._SLUG": (("", "a", "!"),),
+    "hubs.kaggle.names._VERSION": (("", "1", "!"),),
     "catalogue.handle._VERSION": (("", "1", "!"),),
     "hubs.tfhub.versions._VERSION": (("", "1", "x"), ("1", "/", "x"), ("1", ".tar", "x")),
     "hubs.bucket.hub._BUCKET": (("", "a", "!"), ("a", ".", "!")),

@@ -45,6 +45,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, Any], ...]] = {  # by field
     "stall_timeout_s": (("1h", 3600.0), ("7", 7.0), ("1.5s", 1.5)),
     "gcs_token": tuple((name, name) for name in ("anon", "cloud", "/key.json")),
     "gcs_endpoint_url": tuple((f"http://{name}:1", f"http://{name}:1") for name in "abc"),
+    "kaggle_endpoint_url": tuple((f"https://{name}/", f"https://{name}") for name in "abc"),
     "fuse_library": (
         ("libfuse2", FuseLibrary.LIBFUSE2),
         ("LIBFUSE3", FuseLibrary.LIBFUSE3),
@@ -509,3 +510,12 @@ def test_hubs_that_make_no_sense_are_refused(tmp_path: Path, flags: dict[str, An
     with pytest.raises(InvalidConfig, match=reason) as caught:
         load({"config": str(file), **flags}, {})
     assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["http://kaggle.example", "ftp://127.0.0.1", "kaggle.example", "https://me:pw@k.example"]
+)
+def test_an_endpoint_of_kaggle_is_https_or_of_this_machine(text: str) -> None:
+    with pytest.raises(InvalidConfig, match="HUBFS_KAGGLE_ENDPOINT"):
+        load({"config": None}, {"HUBFS_KAGGLE_ENDPOINT": text})
+    assert load({}, {"HUBFS_KAGGLE_ENDPOINT": "http://127.0.0.1:5/"}).endpoints == {"kaggle": "http://127.0.0.1:5"}

@@ -1,0 +1,4 @@
+"""Kaggle Models as a hub: `kaggle:` and `kaggle:OWNER`. Door: `hub.make`.
+
+`names` is the grammar (pure), `api` asks Kaggle. No bytes of files pass here: they come by `blobs.http`.
+"""

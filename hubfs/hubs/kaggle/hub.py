@@ -1,0 +1,204 @@
+"""Kaggle Models: every framework, variation and version of a model as a directory of files, read by range."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from hubfs.blobs.blob import Blob
+from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.lazy import LazyBlob
+from hubfs.blobs.retry import Permanent
+from hubfs.blobs.stamp import UNDATED, Stamp
+from hubfs.cache.disk.indexes import Index
+from hubfs.catalogue.catalogue import Catalog
+from hubfs.catalogue.place import Place, Shown
+from hubfs.catalogue.places import Known
+from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound, NotFound, quoted
+from hubfs.hubs.hub import Check, Hub, Means, label_of
+from hubfs.hubs.kaggle import names
+from hubfs.hubs.kaggle.api import ENDPOINT, KaggleApi
+from hubfs.model_id import ModelId
+from hubfs.sources.files import Manifest, RemoteFile
+from hubfs.sources.hosted import plain_blob
+from hubfs.sources.kit import Kit
+from hubfs.sources.source import Form, Source
+
+_MOST_VERSIONS = 1000
+"""Of versions that are counted and not listed, the newest so many are shown."""
+
+_EXAMPLE = ModelId("google/yamnet/tensorFlow2/yamnet", "1")
+
+
+def make(url: str, means: Means) -> Hub:
+    """The hub at `kaggle:` or `kaggle:OWNER`. Raises `InvalidConfig`."""
+    owner = url.removeprefix("kaggle:").strip("/")
+    if owner and not names.is_slug(owner):
+        raise InvalidConfig(f"'{quoted(url)}' is no hub of Kaggle: give kaggle: or kaggle:OWNER")
+    return Kaggle(means.http, owner, means.endpoints.get("kaggle", ENDPOINT))
+
+
+class Kaggle(Hub):
+    """The models of Kaggle; with `owner`, the root lists this owner. `endpoint`: the URL of the host of the API.
+
+    Nobody can ask Kaggle for a list of owners: without `owner`, the root lists those of models that are known.
+    """
+
+    lists = True
+
+    def __init__(self, client: HttpClient, owner: str, endpoint: str) -> None:
+        self.url, self.host, self.vouched = f"kaggle:{owner}", endpoint, client.settings.verify
+        self._client, self._owner, self._api = client, owner, KaggleApi(client, endpoint)
+        place = "kaggle" if endpoint == ENDPOINT else f"kaggle+{label_of(endpoint)}"
+        self.label = place if self.vouched else f"unverified+{place}"
+
+    def parse(self, text: str) -> ModelId:
+        """Reads `google/yamnet/tensorFlow2/yamnet/1`. Raises `InvalidHandle`."""
+        return names.parse(text)
+
+    def find(self, text: str) -> tuple[str, str | None] | None:
+        """The name and the version in a handle, or in a URL that a browser or kagglehub shows."""
+        return names.find(text)
+
+    def place(self, path: str, known: Catalog) -> Place:  # noqa: ARG002 - there is no catalogue
+        """What `path` is, by the grammar alone."""
+        return names.place_of(path)
+
+    def names(self, folder: tuple[str, ...], known: Known) -> Shown:
+        """Owners, models, frameworks, variations, versions and `latest`."""
+        path = "/".join(folder)
+        found = {*known.known_children(path), *(known.children(path) or ())}
+        if len(folder) < names.NAME_SEGMENTS:
+            return Shown(found)
+        versions = {*filter(names.is_version, found), *known.known_versions(path)}
+        return Shown(versions, [names.LATEST] if versions else [])
+
+    def newest(self, versions: Collection[str]) -> str:
+        """The highest number."""
+        return max(versions, key=int)
+
+    def open(self, model: ModelId, kit: Kit) -> Source:
+        """The model's files, by one list of them, of as many pages as it takes."""
+        with self._refused(model.name), self._missing(f"{self.url} has no model {model}"):
+            listed = self._api.files(model)
+            if not listed:
+                raise ModelNotFound("it lists no file")
+        files = {}
+        for item in listed:
+            path, size_bytes = item.get("name"), item.get("size", item.get("totalBytes", 0))
+            if not isinstance(path, str) or type(size_bytes) is not int or size_bytes < 0 or path in files:
+                raise Damaged(f"{self.url}: the list of the files of {model} names a file without a size, or twice")
+            pin = f"kaggle:{model}/{path}#{size_bytes}"
+            files[path] = RemoteFile(size_bytes, pin, self._opener(model, path, pin, size_bytes), stamp=_stamp(item))
+        return kit.files(self.label, model, Manifest(self._page(model.name), Form.FILES, files))
+
+    def load(self, model: ModelId, kept: Index, kit: Kit) -> Source:
+        """The model as the cache has kept it."""
+        manifest = Manifest.from_json(model, kept, partial(self._opener, model))
+        return kit.kept_files(self.label, model, manifest)
+
+    def alias(self, name: str) -> str:
+        """The newest version of a variation, as Kaggle says."""
+        with self._refused(name), self._missing(f"{self.url} has no version of {name}"):
+            return self._api.latest(name)
+
+    def versions(self, name: str) -> Sequence[str]:
+        """The versions of a variation. Where Kaggle does not list them: 1 to the newest."""
+        try:
+            numbers = self._api.versions(name)
+        except AccessDenied:
+            last = int(self.alias(name))
+            numbers = range(max(1, last - _MOST_VERSIONS + 1), last + 1)
+        except NotFound:
+            return ()
+        return [str(number) for number in sorted({*numbers}) if names.is_version(str(number))]
+
+    def children(self, folder: str) -> Sequence[str]:
+        """The names below an owner, a model, a framework or a variation; at the root, the owner of this hub."""
+        if not folder:
+            return [self._owner] if self._owner else ()
+        owner, *rest = folder.split("/")
+        if len(rest) == names.NAME_SEGMENTS - 1:
+            return self.versions(folder)
+        try:
+            models = self._api.models_of(owner)
+        except NotFound:
+            return ()
+        found = {
+            path[len(rest)] for path in _paths(models) if list(path[: len(rest)]) == rest and len(path) > len(rest)
+        }
+        return sorted(found)
+
+    def checks(self) -> Iterator[Check]:
+        """The API, asked for a model that everybody may read, or for those of the owner."""
+        url, advice = self.host, "see the proxy above; HUBFS_KAGGLE_ENDPOINT names another host of Kaggle's API"
+        if self._owner:
+            yield Check("hub", url, lambda: f"{len(self.children(self._owner))} models of {self._owner}", advice)
+        else:
+            yield Check("hub", url, lambda: f"{_EXAMPLE.name} has version {self._api.latest(_EXAMPLE.name)}", advice)
+
+    def _opener(self, model: ModelId, path: str, pin: str, size_bytes: int) -> Callable[[], Blob]:
+        if pin != f"kaggle:{model}/{path}#{size_bytes}":
+            raise ValueError(f"{pin!r} does not name {path!r} of {model}")
+
+        def connect() -> Blob:
+            # The blob remembers where the redirect led: Kaggle is asked again when the signed URL has expired.
+            try:
+                with self._refused(model.name):
+                    blob = plain_blob(self._client, self._api.download_url(model, path), {})
+            except NotFound as gone:
+                raise Permanent(f"{gone}, though it was listed") from gone
+            if blob.size_bytes != size_bytes:
+                raise Damaged(f"{pin} has {blob.size_bytes} bytes: Kaggle's list of the files says {size_bytes}")
+            return blob
+
+        return lambda: LazyBlob(pin, size_bytes, connect, self._client.cancellation)
+
+    @contextmanager
+    def _refused(self, name: str) -> Iterator[None]:
+        """Refusals name the page where consent to a model's terms is given."""
+        try:
+            yield
+        except AccessDenied as error:
+            raise AccessDenied(
+                f"{error}: if {self._page(name)} asks for consent to its terms, give it there; "
+                "Kaggle says the same of a private model, and of some that do not exist"
+            ) from error
+
+    @contextmanager
+    def _missing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except NotFound as error:
+            raise ModelNotFound(f"{what} ({error})") from error
+
+    @staticmethod
+    def _page(name: str) -> str:
+        return f"https://www.kaggle.com/models/{name}"
+
+
+def _paths(models: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """The model, the framework and the variation of each instance; of a model without any, the model alone."""
+    for model in models:
+        slug, instances = model.get("slug"), model.get("instances")
+        if not isinstance(slug, str) or not names.is_slug(slug):
+            continue
+        yield (slug,)
+        for instance in instances if isinstance(instances, list) else ():
+            if not isinstance(instance, dict):
+                continue
+            framework = names.framework(str(instance.get("framework")))
+            variation = instance.get("slug")
+            if framework is not None and isinstance(variation, str) and names.is_slug(variation):
+                yield slug, framework, variation
+
+
+def _stamp(item: Mapping[str, Any]) -> Stamp:
+    """When a file was made, as far as the list says."""
+    text = item.get("creationDate")
+    try:
+        made = datetime.fromisoformat(text.replace("Z", "+00:00")) if isinstance(text, str) else None
+        return UNDATED if made is None or made.tzinfo is None else Stamp(int(made.timestamp()))
+    except (ValueError, OverflowError):
+        return UNDATED

@@ -1,0 +1,181 @@
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from hubfs.blobs.gcs.client import GcsClient, GcsSettings
+from hubfs.catalogue.place import Alias, Folder, InModel, Link
+from hubfs.errors import AccessDenied, Damaged, EntryNotFound, InvalidConfig, InvalidHandle, ModelNotFound
+from hubfs.hubs.hub import Hub, Means, make_hub
+from hubfs.hubs.kaggle import names
+from hubfs.model_id import ModelId
+from tests.support.http_clients import QUICK, http_client
+from tests.support.http_origin import status
+from tests.support.kaggle_rest import KaggleRest, kaggle_rest
+from tests.support.kits import Workshop, workshop
+from tests.support.sources import contents
+
+NAME = "google/yamnet/tensorFlow2/yamnet"
+MODEL, NEWER = ModelId(NAME, "1"), ModelId(NAME, "3")
+LARGE = random.Random(7).randbytes(5 << 20)
+FILES = {"saved_model.pb": b"graph" * 100, "variables/variables.data": LARGE, "assets/a b+é.csv": b"a,b", "empty": b""}
+LIST = f"/api/v1/models/{MODEL}/files"
+
+
+@pytest.fixture
+def kaggle() -> Iterator[KaggleRest]:
+    with kaggle_rest({MODEL: FILES, NEWER: {"x": b"y"}, ModelId("google/spice/tfLite/spice", "1"): FILES}) as kaggle:
+        yield kaggle
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Iterator[Workshop]:
+    with workshop(tmp_path / "cache") as tools:
+        yield tools
+
+
+@pytest.fixture
+def hub(kaggle: KaggleRest, tools: Workshop) -> Iterator[Hub]:
+    gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9", retry=QUICK), tools.cancellation)
+    with http_client(tools.cancellation) as http:
+        yield make_hub("kaggle:", Means(http, gcs, endpoints={"kaggle": kaggle.origin.url}))
+    gcs.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{NAME}/1",
+        "google/yamnet/TENSORFLOW2/yamnet/1",
+        f"kaggle:{NAME}/1",
+        f"kaggle://{NAME}/1",
+        f"https://www.kaggle.com/models/{NAME}/1?tf-hub-format=compressed",
+        f"https://kaggle.com/models/{NAME}/1/download",
+        "https://www.kaggle.com/models/google/yamnet/frameworks/TensorFlow2/variations/yamnet/versions/1",
+        f"https://www.kaggle.com/api/v1/models/{NAME}/1/download/saved_model.pb",
+    ],
+)
+def test_every_form_of_a_handle_names_the_model(text: str) -> None:
+    assert names.find(text) == (NAME, "1")
+
+
+def test_a_url_without_version_is_the_latest() -> None:
+    assert names.find(f"https://www.kaggle.com/models/{NAME}") == (NAME, None)
+    assert names.find("https://www.kaggle.com/models/google/yamnet/frameworks/tfLite/variations/tflite") == (
+        "google/yamnet/tfLite/tflite",
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["https://www.kaggle.com/models/google/yamnet", "https://www.kaggle.com/code/x", "google/yamnet/cobol/x/1"]
+)
+def test_what_names_no_variation_is_refused(text: str) -> None:
+    with pytest.raises(InvalidHandle):
+        names.find(text)
+
+
+def test_a_path_is_a_place_by_its_grammar() -> None:
+    assert names.place_of("/google/yamnet") == Folder(("google", "yamnet"))
+    assert names.place_of("/google/yamnet/tensorflow2") == Link("tensorFlow2")
+    assert names.place_of(f"/{NAME}/latest") == Alias(NAME)
+    assert names.place_of(f"/{NAME}/1/a/b") == InModel(MODEL, "a/b")
+    for path in ("/.git", "/google/yamnet/cobol", f"/{NAME}/0", f"/{NAME}/one", f"/{NAME}/1000000000"):
+        with pytest.raises(EntryNotFound):
+            names.place_of(path)
+
+
+def test_an_owner_that_none_can_be_is_no_hub(kaggle: KaggleRest, tools: Workshop) -> None:
+    gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9"), tools.cancellation)
+    with http_client() as http, pytest.raises(InvalidConfig):
+        make_hub("kaggle:a/b", Means(http, gcs))
+    gcs.close()
+
+
+def test_listings_lead_to_every_version(hub: Hub) -> None:
+    assert [*hub.children("google")] == ["spice", "yamnet"]
+    assert [*hub.children("google/yamnet")] == ["tensorFlow2"]
+    assert [*hub.children("google/yamnet/tensorFlow2")] == ["yamnet"]
+    assert [*hub.children(NAME)] == ["1", "3"]
+    assert [*hub.children("nobody")] == []
+    assert hub.alias(NAME) == "3"
+
+
+def test_versions_that_are_not_listed_are_counted(hub: Hub, kaggle: KaggleRest) -> None:
+    kaggle.refuses_lists = True
+    assert [*hub.versions(NAME)] == ["1", "2", "3"]
+
+
+def test_a_file_costs_one_download_call_for_any_number_of_reads_and_readers(
+    hub: Hub, kaggle: KaggleRest, tools: Workshop
+) -> None:
+    source = hub.open(MODEL, tools.kit)
+    blob = source.open(source.find("variables/variables.data"))
+    with ThreadPoolExecutor(16) as readers:
+        assert set(readers.map(lambda _: blob.read_at(0, len(LARGE)) == LARGE, range(16))) == {True}
+    assert kaggle.calls("files") == 2, "the list has two pages"
+    assert kaggle.api_calls("download/variables") == 1
+    assert kaggle.origin.body_bytes_sent(f"/store/{MODEL}/download/variables/variables.data") <= len(LARGE) + 512
+
+
+def test_a_warm_model_costs_nothing(hub: Hub, kaggle: KaggleRest, tools: Workshop) -> None:
+    source = hub.open(MODEL, tools.kit)
+    assert contents(source) == FILES
+    asked = len(kaggle.origin.requests)
+    kept = tools.indexes.of(source.model)
+    assert kept is not None
+    assert contents(hub.load(MODEL, kept, tools.kit)) == FILES
+    assert len(kaggle.origin.requests) == asked
+
+
+def test_a_signed_url_that_expires_in_mid_read_is_renewed_once(hub: Hub, kaggle: KaggleRest, tools: Workshop) -> None:
+    source = hub.open(MODEL, tools.kit)
+    blob = source.open(source.find("variables/variables.data"))
+    assert blob.read_at(0, 100) == LARGE[:100]
+    kaggle.expire()
+    assert blob.read_at(4 << 20, 1 << 20) == LARGE[4 << 20 :]
+    assert kaggle.api_calls("download/variables") == 2
+
+
+def test_another_spelling_of_a_framework_is_the_same_model(hub: Hub) -> None:
+    assert hub.parse("google/yamnet/tensorflow2/yamnet/1") == MODEL
+
+
+def test_a_list_that_lies_about_a_size_is_damage(hub: Hub, kaggle: KaggleRest, tools: Workshop) -> None:
+    kaggle.sizes_bytes["saved_model.pb"] = 499
+    source = hub.open(MODEL, tools.kit)
+    with pytest.raises(Damaged, match="has 500 bytes: Kaggle's list of the files says 499"):
+        source.open(source.find("saved_model.pb")).read_at(0, 10)
+
+
+def test_a_token_that_comes_again_ends_the_list(hub: Hub, kaggle: KaggleRest) -> None:
+    kaggle.stuck_token = "1"
+    assert [*hub.children("google")] == ["spice", "yamnet"]
+    assert kaggle.calls("list") == 2
+
+
+def test_a_refusal_names_the_page_where_consent_is_given(hub: Hub, kaggle: KaggleRest, tools: Workshop) -> None:
+    kaggle.origin.script(LIST, status(403, {}, b'{"code": 403, "message": "User has not consented"}'))
+    with pytest.raises(AccessDenied, match=f"https://www.kaggle.com/models/{NAME}"):
+        hub.open(MODEL, tools.kit)
+
+
+def test_an_error_in_a_200_is_an_error(hub: Hub, kaggle: KaggleRest, tools: Workshop) -> None:
+    kaggle.origin.script(LIST, status(200, {}, b'{"code": 404, "message": "Not found"}'))
+    with pytest.raises(ModelNotFound, match="404: Not found"):
+        hub.open(MODEL, tools.kit)
+
+
+def test_429_is_obeyed(hub: Hub, kaggle: KaggleRest, tools: Workshop) -> None:
+    kaggle.origin.script(LIST, status(429, {"Retry-After": "0"}))
+    assert contents(hub.open(MODEL, tools.kit)) == FILES
+    assert kaggle.calls("files") == 3, "two pages, and the first one twice"
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"files": 5}', b'{"files": [{"name": 7}]}', b'{"files": ["x"]}'])
+def test_an_answer_that_is_none_is_damage(hub: Hub, kaggle: KaggleRest, tools: Workshop, body: bytes) -> None:
+    kaggle.origin.script(LIST, status(200, {}, body))
+    with pytest.raises(Damaged):
+        hub.open(MODEL, tools.kit)

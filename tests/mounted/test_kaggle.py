@@ -1,0 +1,43 @@
+"""`kaggle:` as a mount: files behind signed URLs."""
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hubfs.model_id import ModelId
+from tests.support.files import files
+from tests.support.kaggle_rest import kaggle_rest
+from tests.support.mount import Machine, mounted
+
+pytestmark = pytest.mark.mounted
+
+NAME = "google/yamnet/tensorFlow2/yamnet"
+FILES = {"saved_model.pb": b"graph" * 50_000, "variables/a b+é": os.urandom(3 << 20), "empty": b""}
+"""Some bytes differ each time: no cache of another run has them."""
+
+
+@pytest.fixture
+def binding() -> str:
+    return "libfuse3"
+
+
+def test_a_model_of_kaggle_is_a_directory_of_files(machine: Machine, tmp_path: Path) -> None:
+    models = {ModelId(NAME, "1"): FILES, ModelId(NAME, "2"): {"x": b"y"}}
+    with kaggle_rest(models) as kaggle:
+        there = machine.with_environment(HUBFS_KAGGLE_ENDPOINT=kaggle.origin.url)
+        with mounted(there, hub := tmp_path / "kaggle", "kaggle:"):
+            assert sorted(os.listdir(hub / "google")) == ["yamnet"]
+            assert os.listdir(hub / "google/yamnet") == ["tensorFlow2"]
+            assert sorted(os.listdir(hub / NAME)) == ["1", "2", "latest"]
+            assert (hub / NAME / "latest").readlink() == Path("2")
+            assert (hub / "google/yamnet/TensorFlow2").readlink() == Path("tensorFlow2")
+            subprocess.run(["cp", "-r", hub / "google/yamnet/tensorflow2/yamnet/1", tmp_path / "copy"], check=True)
+            assert files(tmp_path / "copy") == FILES
+            said = subprocess.check_output(["sha256sum", hub / NAME / "1/variables/a b+é"], text=True)
+            assert hashlib.sha256(FILES["variables/a b+é"]).hexdigest() in said
+        downloads = sum("/api/" in request.path and "/download/" in request.path for request in kaggle.origin.requests)
+        assert downloads <= len(FILES), "at most one call a file"
+        assert kaggle.calls("files") == 2, "one list, of two pages"
