@@ -25,8 +25,7 @@ from hubfs.cache.disk.turns import DiskTurns
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.shared.cache import SharedCache
 from hubfs.cache.shared.indexes import CombinedIndexes
-from hubfs.cache.shared.over import OverShared
-from hubfs.cache.tiered import TieredCache
+from hubfs.cache.tiered import OverShared, TieredCache
 from hubfs.cache.turns import NoTurns, Turns
 from hubfs.catalogue.provider import CatalogProvider, Fetch
 from hubfs.hubs.hub import Hub, Means, make_hub

@@ -1,4 +1,4 @@
-"""Two tiers as one: memory in front of the disk."""
+"""Two tiers as one: memory in front of the disk, and a local tier in front of the shared one."""
 
 import threading
 from collections import Counter
@@ -63,3 +63,24 @@ class TieredCache:
     def stats(self) -> dict[str, TierStats]:
         """The figures of both tiers, by name."""
         return {**self._fast.stats(), **self._slow.stats()}
+
+
+class OverShared(TieredCache):
+    """A local tier (the disk, or memory if there is none) over the shared one; only the local one counts as kept."""
+
+    def __init__(self, local: BlockCache, shared: BlockCache) -> None:
+        super().__init__(local, shared)
+        self._local = local
+
+    def put(self, key: CacheKey, index: int, block: bytes) -> bool:
+        """Keeps the block in both tiers; whether the local one has it now."""
+        self._slow.put(key, index, block)
+        return self._local.put(key, index, block)
+
+    def hold(self, model: str) -> Release:
+        """Says that `model` is in use in the local tier: nothing is evicted from the shared one."""
+        return self._local.hold(model)
+
+    def cached_bytes(self, model: str) -> int | None:
+        """How many bytes of `model` are local; to look at a status asks no store."""
+        return self._local.cached_bytes(model)

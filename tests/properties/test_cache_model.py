@@ -17,10 +17,9 @@ from hubfs.cache.disk.room import DiskSettings
 from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
-from hubfs.cache.shared.over import OverShared
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedSettings, SharedTier
-from hubfs.cache.tiered import TieredCache
+from hubfs.cache.tiered import OverShared, TieredCache
 from hubfs.waiting import Cancellation
 from tests.contracts.block_cache_contract import block_of
 from tests.properties.kit import examples

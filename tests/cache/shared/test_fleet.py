@@ -24,11 +24,10 @@ from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.shared.indexes import CombinedIndexes, SharedIndexes
-from hubfs.cache.shared.over import OverShared
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedSettings, SharedTier
 from hubfs.cache.shared.turns import SharedTurns
-from hubfs.cache.tiered import TieredCache
+from hubfs.cache.tiered import OverShared, TieredCache
 from hubfs.catalogue.handle import parse_handle
 from hubfs.hubs.hub import label_of
 from hubfs.model_id import model_name
