@@ -13,7 +13,7 @@ from hubfs.model_id import ModelId
 from tests.contracts.hub_contract import HubContract, Requests, Served
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.http_clients import QUICK, http_client
-from tests.support.kaggle_rest import kaggle_rest
+from tests.support.kaggle import KaggleStandIn
 from tests.support.kits import Workshop
 from tests.support.models import pack
 from tests.support.nginx import nginx_hub
@@ -126,8 +126,11 @@ class TestKaggle(HubContract):
     def serving(
         self, tmp_path: Path, models: Mapping[ModelId, Mapping[str, bytes]], tools: Workshop
     ) -> Iterator[Served]:
-        with kaggle_rest(models) as kaggle, made("kaggle:google", tools, kaggle_url=kaggle.origin.url) as (hub, http):
-            yield Served(hub, OfClient(http))
+        with KaggleStandIn(page_sizes=2) as kaggle:
+            for model, files in models.items():
+                kaggle.put(str(model), files)
+            with made("kaggle:google", tools, kaggle_url=kaggle.url) as (hub, http):
+                yield Served(hub, OfClient(http))
 
 
 class TestMadeUpHub(HubContract):

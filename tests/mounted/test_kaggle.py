@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.model_id import ModelId
 from tests.support.files import files
-from tests.support.kaggle_rest import kaggle_rest
+from tests.support.kaggle import KaggleStandIn
 from tests.support.mount import Machine, mounted
 
 pytestmark = pytest.mark.mounted
@@ -25,9 +24,10 @@ def binding() -> str:
 
 
 def test_a_model_of_kaggle_is_a_directory_of_files(machine: Machine, tmp_path: Path) -> None:
-    models = {ModelId(NAME, "1"): FILES, ModelId(NAME, "2"): {"x": b"y"}}
-    with kaggle_rest(models) as kaggle:
-        there = machine.with_environment(HUBFS_KAGGLE_ENDPOINT=kaggle.origin.url)
+    with KaggleStandIn() as kaggle:
+        kaggle.put(f"{NAME}/1", FILES)
+        kaggle.put(f"{NAME}/2", {"x": b"y"})
+        there = machine.with_environment(HUBFS_KAGGLE_ENDPOINT=kaggle.url)
         with mounted(there, hub := tmp_path / "kaggle", "kaggle:"):
             assert sorted(os.listdir(hub / "google")) == ["yamnet"]
             assert os.listdir(hub / "google/yamnet") == ["tensorFlow2"]
@@ -38,6 +38,5 @@ def test_a_model_of_kaggle_is_a_directory_of_files(machine: Machine, tmp_path: P
             assert files(tmp_path / "copy") == FILES
             said = subprocess.check_output(["sha256sum", hub / NAME / "1/variables/a b+é"], text=True)
             assert hashlib.sha256(FILES["variables/a b+é"]).hexdigest() in said
-        downloads = sum("/api/" in request.path and "/download/" in request.path for request in kaggle.origin.requests)
-        assert downloads <= len(FILES), "at most one call a file"
-        assert kaggle.calls("files") == 2, "one list, of two pages"
+        assert kaggle.calls["DownloadModelInstanceVersion"] <= len(FILES), "at most one call a file"
+        assert kaggle.calls["ListModelInstanceVersionFiles"] == 1
