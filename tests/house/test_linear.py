@@ -22,6 +22,7 @@ BOUND_S = 0.1
 WORST: dict[str, tuple[tuple[str, str, str], ...]] = {
     "errors._CUT_AUTHORITY": (("", "://", "/"), ("", "://a", " "), ("://", "a", "/")),
     "blobs.http.url._ADDRESS": (("", "a-", ""), ("", "://", ""), ("://", "a", ""), ("://", "@", ""), ("", "://@ ", "")),
+    "blobs.http.url._KAGGLE_TOKEN": (("", "KGAT_", ""), ("KGAT_", "a", "-"), ("", "KGAT", ""), ("", "KGAT_a ", "")),
     "blobs.http.url._QUERY": (("a", "?", ""), ("a?", "=", ""), ("", "a? ", ""), ("a?", "a", ""), ("a", "?a=", "")),
     "blobs.gcs.object._DATE": (("2026-01-31T12:00:00.", "1", "x"),),
     "blobs.http.object._CONTENT_RANGE": (("", " ", "x"), ("bytes", " ", "x"), ("bytes 1-2/3", " ", "x")),

@@ -17,6 +17,7 @@ _LONGEST_CHARACTERS = 8192
 # Each match takes all that was looked at, up to the next blank or quote: no character is looked at more than thrice.
 _ADDRESS = re.compile(r"""://(?:[^\s"'<>/?#]*@)?([^\s"'<>?#]*)[^\s"'<>]*""")
 _QUERY = re.compile(r"""(?<=\S)(?:\?[^\s"'<>=]*=[^\s"'<>]*|(\?[^\s"'<>]*))""")
+_KAGGLE_TOKEN = re.compile(r"KGAT_\w+", re.ASCII)
 
 
 Origin = tuple[str, str | None, int | None]
@@ -38,11 +39,11 @@ def redacted(url: str) -> str:
 
 
 def redacted_text(text: str) -> str:
-    """`text`, without the secrets of every URL in it: for what was said by those who know no secrets.
+    """`text`, without the secrets of every URL and without Kaggle's tokens: for what was said by those who know none.
 
     Holds the GIL for as long as it takes, which is proportional to the length.
     """
-    return _QUERY.sub(r"\1", _ADDRESS.sub(r"://\1", text))
+    return _KAGGLE_TOKEN.sub("KGAT_...", _QUERY.sub(r"\1", _ADDRESS.sub(r"://\1", text)))
 
 
 def origin_of(url: str) -> Origin:

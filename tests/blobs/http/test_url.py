@@ -86,3 +86,9 @@ def test_a_text_of_a_stranger_is_shown_without_the_secrets_of_its_urls(text: str
 def test_a_redirect_takes_no_credentials_along() -> None:
     assert next_hop("https://me:hush@h.example/a", "/b") == "https://h.example/b"
     assert next_hop("https://h.example/a", "https://me:hush@g.example/b") == "https://g.example/b"
+
+
+def test_a_token_of_kaggle_is_not_said():
+    token = "KGAT_0123456789abcdef0123456789abcdef"
+    said = redacted_text(f"Authorization: Bearer {token}, and again '{token}'")
+    assert said == "Authorization: Bearer KGAT_..., and again 'KGAT_...'"
