@@ -54,12 +54,6 @@ def read_all(mount: Mount) -> dict[str, bytes]:
     return files(mount.path / HANDLE)
 
 
-def hosted_bytes(origin: Origin, small: Path, tmp_path: Path) -> int:
-    if origin.form == "compressed":
-        return (tmp_path / "origin" / "small.tar.gz").stat().st_size
-    return sum(map(len, files(small).values()))
-
-
 @pytest.mark.parametrize("form", ["compressed", "uncompressed"])
 def test_two_daemons_on_one_cold_directory_fetch_each_byte_once(
     slow: Origin, form: str, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -67,7 +61,7 @@ def test_two_daemons_on_one_cold_directory_fetch_each_byte_once(
     origin = slow.asked_for(form)
     with neighbours(tmp_path, origin) as mounts, ThreadPoolExecutor(2) as readers:
         assert all(read == files(small) for read in readers.map(read_all, mounts))
-    ratio = origin.sent_bytes(HANDLE) / hosted_bytes(origin, small, tmp_path)
+    ratio = origin.sent_bytes(HANDLE) / origin.hosted_bytes(small, tmp_path / "origin" / "small.tar.gz")
     with capsys.disabled():
         print(f"\n{form}, 2 daemons on one directory: {ratio:.4f} of the model's bytes were sent")
     assert ratio <= 1.05

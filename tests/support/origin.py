@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tests.support.files import files
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.nginx import NginxHub, nginx_hub
 
@@ -38,6 +39,12 @@ class Origin:
         """Body bytes sent so far of a model, in whatever form; of a bucket's model also `below` a path in it only."""
         stored = self.store.sent_bytes(f"{_BUCKET}/{handle}/{below}")
         return stored if below else stored + self.nginx.body_bytes(handle)
+
+    def hosted_bytes(self, model: Path, archive: Path) -> int:
+        """The bytes that the model takes in the form that mounts ask for: those of its archive, or of its files."""
+        if self.form == "compressed":
+            return archive.stat().st_size
+        return sum(map(len, files(model).values()))
 
     def requests(self) -> int:
         """How many requests of any kind were answered so far."""

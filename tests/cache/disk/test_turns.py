@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from hubfs.cache.turns import Member, NoTurns
 from hubfs.errors import Cancelled
 from hubfs.waiting import Cancellation
 from tests.contracts.block_cache_contract import KEY, MODEL
+from tests.support.turns import never, still_waits, take
 from tests.support.waiting import eventually
 
 MEMBERS = [{"path": f"variables/\udc80 {number}", "size_bytes": number} for number in range(3)]
@@ -56,22 +57,9 @@ def pool(desk: Desk) -> Iterator[ThreadPoolExecutor]:
         desk.cancellation.cancel()
 
 
-def never(_: Sequence[Member] | None) -> bool:
-    return False
-
-
-def take(turns: DiskTurns, model: str = MODEL) -> bool:
-    with turns.pass_turn(model, never) as turn:
-        return turn.mine
-
-
 def fetch(turns: DiskTurns, run: range, arrived: Callable[[], bool] = lambda: False) -> bool:
     with turns.run_turn(KEY, run, arrived):
         return True
-
-
-def still_waits(future: Future[bool]) -> bool:
-    return not eventually(future.done, 0.3)
 
 
 def test_one_makes_the_pass_and_the_other_waits_until_its_index_is_there(desk: Desk, pool: ThreadPoolExecutor) -> None:

@@ -1,8 +1,8 @@
 """Turns: who fetches, and who waits for it."""
 
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,11 +10,12 @@ from hubfs.cache.shared.indexes import SharedIndexes
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedTier
 from hubfs.cache.shared.turns import SharedTurns
-from hubfs.cache.turns import Member, NoTurns
+from hubfs.cache.turns import NoTurns
 from hubfs.errors import Cancelled
 from hubfs.waiting import Cancellation
 from tests.contracts.block_cache_contract import KEY, MODEL, block_of
 from tests.support.shared_cache import Watched, memory_store
+from tests.support.turns import never, still_waits, take
 from tests.support.waiting import eventually
 
 
@@ -46,19 +47,6 @@ def pool(desk: Desk) -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(4) as pool:
         yield pool
         desk.cancellation.cancel()
-
-
-def never(_: Sequence[Member] | None) -> bool:
-    return False
-
-
-def take(turns: SharedTurns, model: str = MODEL) -> bool:
-    with turns.pass_turn(model, never) as turn:
-        return turn.mine
-
-
-def still_waits(future: Future[bool]) -> bool:
-    return not eventually(future.done, 0.3)
 
 
 def test_without_a_shared_cache_whoever_wants_to_fetch_does() -> None:
