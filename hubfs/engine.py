@@ -10,8 +10,7 @@ from hubfs.blobs.blob import Blob, Prefetchable
 from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.retry import RetryPolicy
-from hubfs.cache.ahead.blob import ReadAheadBlob
-from hubfs.cache.ahead.policy import FETCHES, LIMIT_BYTES, ReadAheadPolicy
+from hubfs.cache.ahead import FETCHES, LIMIT_BYTES, ReadAheadBlob, ReadAheadPolicy
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.disk.indexes import Indexes, IndexStore

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.wrapper import WrappedBlob
-from hubfs.cache.ahead.policy import FETCHES, RUN_BLOCKS
+from hubfs.cache.ahead import FETCHES, RUN_BLOCKS
 from hubfs.cache.block_cache import (
     BLOCK_SIZE_BYTES,
     BlockCache,

@@ -4,8 +4,7 @@ from contextlib import contextmanager
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
-from hubfs.cache.ahead.blob import ReadAheadBlob
-from hubfs.cache.ahead.policy import ReadAheadPolicy
+from hubfs.cache.ahead import ReadAheadBlob, ReadAheadPolicy
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier

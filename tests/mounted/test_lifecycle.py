@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from hubfs.blobs.streaming.stream import MOST_CONNECTIONS
-from hubfs.cache.ahead.policy import FETCHES
+from hubfs.cache.ahead import FETCHES
 from hubfs.daemon.supervisor import delay_s
 from hubfs.mounts import table as mount_table
 from tests.conftest import SMALL, MountHub

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.streaming.ramp import FIRST_PIECE_BYTES, LARGEST_ALONE_BYTES, Pace, Round
-from hubfs.cache.ahead.policy import GROWTH, LIMIT_BYTES, SLACK_BYTES, START, STREAMS, ReadAheadPolicy, refused
+from hubfs.cache.ahead import GROWTH, LIMIT_BYTES, SLACK_BYTES, START, STREAMS, ReadAheadPolicy, refused
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, block_size_at, blocks_of, runs_of, slice_blocks
 from hubfs.cache.disk.evictor import plan_eviction
 from hubfs.cache.disk.store import CachedModel

@@ -18,8 +18,7 @@ from hubfs.blobs.lazy import LazyBlob
 from hubfs.blobs.retry import Busy, RetryingBlob
 from hubfs.blobs.slice import SliceBlob
 from hubfs.blobs.streaming.stream import RangedStream
-from hubfs.cache.ahead.blob import ReadAheadBlob
-from hubfs.cache.ahead.policy import ReadAheadPolicy
+from hubfs.cache.ahead import ReadAheadBlob, ReadAheadPolicy
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier

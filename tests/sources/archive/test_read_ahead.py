@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hubfs.blobs.blob import Blob, Prefetchable
-from hubfs.cache.ahead.blob import ReadAheadBlob
-from hubfs.cache.ahead.policy import ReadAheadPolicy
+from hubfs.cache.ahead import ReadAheadBlob, ReadAheadPolicy
 from hubfs.cache.memory import MemoryTier
 from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.archive.source import ArchiveSource

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.cache.ahead.policy import (
+from hubfs.cache.ahead import (
     ALIGNED_BYTES,
     GROWTH,
     LIMIT_BYTES,

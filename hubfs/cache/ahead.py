@@ -1,8 +1,14 @@
-"""What to fetch next: a pure policy, and all the constants of fetching, with their reasons."""
+"""Fetching ahead of one reader: a pure policy, all the constants of fetching with their reasons, and the blob.
 
+Nothing here asks a network: the blob below, which can prefetch, is told which range comes next.
+"""
+
+import threading
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from hubfs.blobs.blob import Prefetchable
+from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 
 FETCHES = 16
@@ -112,3 +118,29 @@ def refused(streams: Streams, ahead: range, reached_bytes: int) -> Streams:
 def _block_end(offset_bytes: int) -> int:
     """The first block boundary that is not before `offset_bytes`."""
     return -(-offset_bytes // BLOCK_SIZE_BYTES) * BLOCK_SIZE_BYTES
+
+
+class ReadAheadBlob(WrappedBlob):
+    """One reader's view of a blob: notices sequential reading and fetches ahead. Made per open file.
+
+    `_lock` guards `_streams`; it is not held while anything is fetched.
+    """
+
+    _blob: Prefetchable
+
+    def __init__(self, blob: Prefetchable, policy: ReadAheadPolicy) -> None:
+        super().__init__(blob)
+        self._policy = policy
+        self._lock = threading.Lock()
+        self._streams = START
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """The bytes at an offset. What the policy plans is asked for first, so that it is under way meanwhile."""
+        with self._lock:
+            self._streams, ahead = self._policy.plan(self._streams, offset_bytes, size_bytes, self.size_bytes)
+        if ahead is not None:
+            reached_bytes = self._blob.prefetch(ahead.start, len(ahead))
+            if reached_bytes < ahead.stop:
+                with self._lock:
+                    self._streams = refused(self._streams, ahead, reached_bytes)
+        return self._blob.read_at(offset_bytes, size_bytes)

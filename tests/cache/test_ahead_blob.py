@@ -3,8 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hubfs.cache.ahead.blob import ReadAheadBlob
-from hubfs.cache.ahead.policy import ReadAheadPolicy
+from hubfs.cache.ahead import ReadAheadBlob, ReadAheadPolicy
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
