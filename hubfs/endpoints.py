@@ -1,5 +1,6 @@
 """What a config says of whom to ask: the hub, its bucket, the shared cache, and with which credentials."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -26,7 +27,14 @@ def asking(config: Config, retry: RetryPolicy) -> Iterator[Hub]:
     try:
         yield make_hub(
             config.hub,
-            Means(http, gcs, form=config.form, extracted_dir=config.extracted_dir, endpoints=config.endpoints),
+            Means(
+                http,
+                gcs,
+                form=config.form,
+                extracted_dir=config.extracted_dir,
+                endpoints=config.endpoints,
+                environ=os.environ,
+            ),
         )
     finally:
         http.close()

@@ -1,6 +1,7 @@
 """The engine: everything between the network and the names of several hubs, with or without a mount."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -175,7 +176,14 @@ class Engine:
     def _door(self, config: Config) -> "_Door":
         http = HttpClient(endpoints.http_settings(config, self._retry), self.cancellation)
         gcs = GcsClient(endpoints.gcs_settings(config, self._retry), self.cancellation)
-        means = Means(http, gcs, form=config.form, extracted_dir=config.extracted_dir, endpoints=config.endpoints)
+        means = Means(
+            http,
+            gcs,
+            form=config.form,
+            extracted_dir=config.extracted_dir,
+            endpoints=config.endpoints,
+            environ=os.environ,
+        )
         return _Door(config, make_hub(config.hub, means), http, gcs)
 
     def _tree(self, door: "_Door") -> HubTree:

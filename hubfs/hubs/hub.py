@@ -151,7 +151,8 @@ class Hub(Protocol):
 class Means:
     """What a hub is made with: the clients that reach hosts for this hub alone, and what the user said of it.
 
-    `endpoints`: the URLs of hosts that stand for the usual ones, by the scheme of the hub's URL.
+    `endpoints`: the URLs of hosts that stand for the usual ones, by the scheme of the hub's URL. `environ` is where
+    credentials are looked for that a hub's own client reads.
     """
 
     http: HttpClient
@@ -159,6 +160,7 @@ class Means:
     form: Form | None = None
     extracted_dir: Path | None = None
     endpoints: Mapping[str, str] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def make_hub(url: str, means: Means) -> Hub:

@@ -40,3 +40,22 @@ def test_a_model_of_kaggle_is_a_directory_of_files(machine: Machine, tmp_path: P
             assert hashlib.sha256(FILES["variables/a b+é"]).hexdigest() in said
         assert kaggle.calls["DownloadModelInstanceVersion"] <= len(FILES), "at most one call a file"
         assert kaggle.calls["ListModelInstanceVersionFiles"] == 1
+
+
+def test_the_token_of_kaggle_opens_a_gated_model_and_goes_to_the_api_alone(machine: Machine, tmp_path: Path) -> None:
+    token = "KGAT_" + "5e" * 16
+    with KaggleStandIn() as kaggle:
+        kaggle.put(f"{NAME}/1", FILES)
+        kaggle.gated.add("google/yamnet")
+        kaggle.tokens[token] = "reader"
+        kaggle.consented.add("reader")
+        there = machine.with_environment(HUBFS_KAGGLE_ENDPOINT=kaggle.url)
+        with mounted(there, hub := tmp_path / "nobody", "kaggle:"), pytest.raises(PermissionError):
+            (hub / NAME / "1/saved_model.pb").read_bytes()
+        there = there.with_environment(KAGGLE_API_TOKEN=token)
+        with mounted(there, hub := tmp_path / "kaggle", "kaggle:") as mount:
+            assert files(hub / NAME / "1") == FILES
+            assert token not in mount.log_file.read_text()
+            assert token not in (hub / ".hubfs/status.json").read_text()
+        assert kaggle.stored, "the store was asked"
+        assert not [request for request in kaggle.stored if "authorization" in request.headers]

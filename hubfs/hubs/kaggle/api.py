@@ -22,14 +22,15 @@ _SERVER_ERRORS = 500
 
 
 class KaggleApi:
-    """Asks the API at `endpoint`. Remembers nothing.
+    """Asks the API at `endpoint`. Remembers nothing. `headers` are secret, and sent to the endpoint's host alone.
 
     Every method raises `AccessDenied` (also for a model whose terms ask for consent, and for a private one), `Damaged`
     for an answer that is none, `TimedOut`, `Unavailable`, `Cancelled`, and `ModelNotFound`.
     """
 
-    def __init__(self, client: HttpClient, endpoint: str) -> None:
+    def __init__(self, client: HttpClient, endpoint: str, headers: Mapping[str, str]) -> None:
         self._client = client
+        self._headers = headers
         self._models = f"{endpoint}/api/v1/models"
 
     def models_of(self, owner: str) -> Sequence[Mapping[str, Any]]:
@@ -76,7 +77,7 @@ class KaggleApi:
 
     def _ask(self, url: str, query: Mapping[str, str]) -> Mapping[str, Any]:
         asked = f"{url}?{urlencode(query)}" if query else url
-        reply = self._client.reply(asked, max_body_bytes=_LONGEST_ANSWER_BYTES + 1)
+        reply = self._client.reply(asked, self._headers, max_body_bytes=_LONGEST_ANSWER_BYTES + 1)
         if len(reply.body) > _LONGEST_ANSWER_BYTES:
             raise Damaged(f"{url} sent more than {_LONGEST_ANSWER_BYTES} bytes")
         try:

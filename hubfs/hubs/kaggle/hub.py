@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from hubfs.blobs.blob import Blob
@@ -19,6 +20,7 @@ from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound, No
 from hubfs.hubs.hub import Check, Hub, Means, label_of
 from hubfs.hubs.kaggle import names
 from hubfs.hubs.kaggle.api import ENDPOINT, KaggleApi
+from hubfs.hubs.kaggle.credentials import find_credentials
 from hubfs.model_id import ModelId
 from hubfs.sources.files import Manifest, RemoteFile
 from hubfs.sources.hosted import plain_blob
@@ -36,20 +38,24 @@ def make(url: str, means: Means) -> Hub:
     owner = url.removeprefix("kaggle:").strip("/")
     if owner and not names.is_slug(owner):
         raise InvalidConfig(f"'{quoted(url)}' is no hub of Kaggle: give kaggle: or kaggle:OWNER")
-    return Kaggle(means.http, owner, means.endpoints.get("kaggle", ENDPOINT))
+    found = find_credentials(means.environ, Path(means.environ.get("HOME", "/")))
+    headers = {} if found is None else {"Authorization": found.authorization}
+    return Kaggle(means.http, owner, means.endpoints.get("kaggle", ENDPOINT), headers)
 
 
 class Kaggle(Hub):
     """The models of Kaggle; with `owner`, the root lists this owner. `endpoint`: the URL of the host of the API.
 
     Nobody can ask Kaggle for a list of owners: without `owner`, the root lists those of models that are known.
+    `headers` sign in at the endpoint, and go to no other host.
     """
 
     lists = True
 
-    def __init__(self, client: HttpClient, owner: str, endpoint: str) -> None:
+    def __init__(self, client: HttpClient, owner: str, endpoint: str, headers: Mapping[str, str]) -> None:
         self.url, self.host, self.vouched = f"kaggle:{owner}", endpoint, client.settings.verify
-        self._client, self._owner, self._api = client, owner, KaggleApi(client, endpoint)
+        self._client, self._owner, self._headers = client, owner, headers
+        self._api = KaggleApi(client, endpoint, headers)
         place = "kaggle" if endpoint == ENDPOINT else f"kaggle+{label_of(endpoint)}"
         self.label = place if self.vouched else f"unverified+{place}"
 
@@ -146,7 +152,7 @@ class Kaggle(Hub):
             # The blob remembers where the redirect led: Kaggle is asked again when the signed URL has expired.
             try:
                 with self._refused(model.name):
-                    blob = plain_blob(self._client, self._api.download_url(model, path), {})
+                    blob = plain_blob(self._client, self._api.download_url(model, path), self._headers)
             except NotFound as gone:
                 raise Permanent(f"{gone}, though it was listed") from gone
             if blob.size_bytes != size_bytes:
