@@ -12,8 +12,8 @@ from hubfs.hubs.hub import Hub, Means, make_hub
 from hubfs.hubs.kaggle import names
 from hubfs.model_id import ModelId
 from tests.support.http_clients import QUICK, http_client
-from tests.support.http_origin import status
-from tests.support.kaggle_rest import KaggleRest, kaggle_rest
+from tests.support.kaggle import KaggleStandIn
+from tests.support.kaggle_replies import Reply, error_in_a_200, instead, refusal, too_many
 from tests.support.kits import Workshop, workshop
 from tests.support.sources import contents
 
@@ -21,12 +21,15 @@ NAME = "google/yamnet/tensorFlow2/yamnet"
 MODEL, NEWER = ModelId(NAME, "1"), ModelId(NAME, "3")
 LARGE = random.Random(7).randbytes(5 << 20)
 FILES = {"saved_model.pb": b"graph" * 100, "variables/variables.data": LARGE, "assets/a b+é.csv": b"a,b", "empty": b""}
-LIST = f"/api/v1/models/{MODEL}/files"
+LIST, DOWNLOAD = "ListModelInstanceVersionFiles", "DownloadModelInstanceVersion"
 
 
 @pytest.fixture
-def kaggle() -> Iterator[KaggleRest]:
-    with kaggle_rest({MODEL: FILES, NEWER: {"x": b"y"}, ModelId("google/spice/tfLite/spice", "1"): FILES}) as kaggle:
+def kaggle() -> Iterator[KaggleStandIn]:
+    with KaggleStandIn(page_sizes=2) as kaggle:
+        kaggle.put(str(MODEL), FILES)
+        kaggle.put(str(NEWER), {"x": b"y"})
+        kaggle.put("google/spice/tfLite/spice/1", FILES)
         yield kaggle
 
 
@@ -37,10 +40,10 @@ def tools(tmp_path: Path) -> Iterator[Workshop]:
 
 
 @pytest.fixture
-def hub(kaggle: KaggleRest, tools: Workshop) -> Iterator[Hub]:
+def hub(kaggle: KaggleStandIn, tools: Workshop) -> Iterator[Hub]:
     gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9", retry=QUICK), tools.cancellation)
     with http_client(tools.cancellation) as http:
-        yield make_hub("kaggle:", Means(http, gcs, endpoints={"kaggle": kaggle.origin.url}))
+        yield make_hub("kaggle:", Means(http, gcs, endpoints={"kaggle": kaggle.url}))
     gcs.close()
 
 
@@ -87,7 +90,7 @@ def test_a_path_is_a_place_by_its_grammar() -> None:
             names.place_of(path)
 
 
-def test_an_owner_that_none_can_be_is_no_hub(kaggle: KaggleRest, tools: Workshop) -> None:
+def test_an_owner_that_none_can_be_is_no_hub(kaggle: KaggleStandIn, tools: Workshop) -> None:
     gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9"), tools.cancellation)
     with http_client() as http, pytest.raises(InvalidConfig):
         make_hub("kaggle:a/b", Means(http, gcs))
@@ -103,79 +106,80 @@ def test_listings_lead_to_every_version(hub: Hub) -> None:
     assert hub.alias(NAME) == "3"
 
 
-def test_versions_that_are_not_listed_are_counted(hub: Hub, kaggle: KaggleRest) -> None:
-    kaggle.refuses_lists = True
+def test_versions_that_are_not_listed_are_counted(hub: Hub, kaggle: KaggleStandIn) -> None:
+    kaggle.anonymous_lists = False
     assert [*hub.versions(NAME)] == ["1", "2", "3"]
 
 
 def test_a_file_costs_one_download_call_for_any_number_of_reads_and_readers(
-    hub: Hub, kaggle: KaggleRest, tools: Workshop
+    hub: Hub, kaggle: KaggleStandIn, tools: Workshop
 ) -> None:
     source = hub.open(MODEL, tools.kit)
     blob = source.open(source.find("variables/variables.data"))
     with ThreadPoolExecutor(16) as readers:
         assert set(readers.map(lambda _: blob.read_at(0, len(LARGE)) == LARGE, range(16))) == {True}
-    assert kaggle.calls("files") == 2, "the list has two pages"
-    assert kaggle.api_calls("download/variables") == 1
-    assert kaggle.origin.body_bytes_sent(f"/store/{MODEL}/download/variables/variables.data") <= len(LARGE) + 512
+    assert kaggle.calls[LIST] == 2, "the list has two pages"
+    assert kaggle.calls[DOWNLOAD] == 1
+    assert kaggle.body_bytes <= len(LARGE) + 512
 
 
-def test_a_warm_model_costs_nothing(hub: Hub, kaggle: KaggleRest, tools: Workshop) -> None:
+def test_a_warm_model_costs_nothing(hub: Hub, kaggle: KaggleStandIn, tools: Workshop) -> None:
     source = hub.open(MODEL, tools.kit)
     assert contents(source) == FILES
-    asked = len(kaggle.origin.requests)
+    kaggle.reset_counts()
     kept = tools.indexes.of(source.model)
     assert kept is not None
     assert contents(hub.load(MODEL, kept, tools.kit)) == FILES
-    assert len(kaggle.origin.requests) == asked
+    assert not kaggle.calls
+    assert not kaggle.stored
 
 
-def test_a_signed_url_that_expires_in_mid_read_is_renewed_once(hub: Hub, kaggle: KaggleRest, tools: Workshop) -> None:
+def test_a_signed_url_that_expires_is_renewed_once(hub: Hub, kaggle: KaggleStandIn, tools: Workshop) -> None:
     source = hub.open(MODEL, tools.kit)
     blob = source.open(source.find("variables/variables.data"))
     assert blob.read_at(0, 100) == LARGE[:100]
-    kaggle.expire()
+    kaggle.store.forget_urls()
     assert blob.read_at(4 << 20, 1 << 20) == LARGE[4 << 20 :]
-    assert kaggle.api_calls("download/variables") == 2
+    assert kaggle.calls[DOWNLOAD] == 2
 
 
 def test_another_spelling_of_a_framework_is_the_same_model(hub: Hub) -> None:
     assert hub.parse("google/yamnet/tensorflow2/yamnet/1") == MODEL
 
 
-def test_a_list_that_lies_about_a_size_is_damage(hub: Hub, kaggle: KaggleRest, tools: Workshop) -> None:
-    kaggle.sizes_bytes["saved_model.pb"] = 499
+def test_a_list_that_lies_about_a_size_is_damage(hub: Hub, kaggle: KaggleStandIn, tools: Workshop) -> None:
+    kaggle.put(str(MODEL), FILES, listed={"saved_model.pb": 499})
     source = hub.open(MODEL, tools.kit)
     with pytest.raises(Damaged, match="has 500 bytes: Kaggle's list of the files says 499"):
         source.open(source.find("saved_model.pb")).read_at(0, 10)
 
 
-def test_a_token_that_comes_again_ends_the_list(hub: Hub, kaggle: KaggleRest) -> None:
-    kaggle.stuck_token = "1"
+def test_a_token_that_comes_again_ends_the_list(hub: Hub, kaggle: KaggleStandIn) -> None:
+    kaggle.repeats_token = True
     assert [*hub.children("google")] == ["spice", "yamnet"]
-    assert kaggle.calls("list") == 2
+    assert kaggle.calls["ListModels"] == 2
 
 
-def test_a_refusal_names_the_page_where_consent_is_given(hub: Hub, kaggle: KaggleRest, tools: Workshop) -> None:
-    kaggle.origin.script(LIST, status(403, {}, b'{"code": 403, "message": "User has not consented"}'))
+def test_a_refusal_names_the_page_where_consent_is_given(hub: Hub, kaggle: KaggleStandIn, tools: Workshop) -> None:
+    kaggle.script(LIST, instead(refusal(403, "User has not consented")))
     with pytest.raises(AccessDenied, match=f"https://www.kaggle.com/models/{NAME}"):
         hub.open(MODEL, tools.kit)
 
 
-def test_an_error_in_a_200_is_an_error(hub: Hub, kaggle: KaggleRest, tools: Workshop) -> None:
-    kaggle.origin.script(LIST, status(200, {}, b'{"code": 404, "message": "Not found"}'))
+def test_an_error_in_a_200_is_an_error(hub: Hub, kaggle: KaggleStandIn, tools: Workshop) -> None:
+    kaggle.script(LIST, error_in_a_200(404, "Not found"))
     with pytest.raises(ModelNotFound, match="404: Not found"):
         hub.open(MODEL, tools.kit)
 
 
-def test_429_is_obeyed(hub: Hub, kaggle: KaggleRest, tools: Workshop) -> None:
-    kaggle.origin.script(LIST, status(429, {"Retry-After": "0"}))
+def test_429_is_obeyed(hub: Hub, kaggle: KaggleStandIn, tools: Workshop) -> None:
+    kaggle.script(LIST, too_many(0))
     assert contents(hub.open(MODEL, tools.kit)) == FILES
-    assert kaggle.calls("files") == 3, "two pages, and the first one twice"
+    assert kaggle.calls[LIST] == 3, "two pages, and the first one twice"
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"files": 5}', b'{"files": [{"name": 7}]}', b'{"files": ["x"]}'])
-def test_an_answer_that_is_none_is_damage(hub: Hub, kaggle: KaggleRest, tools: Workshop, body: bytes) -> None:
-    kaggle.origin.script(LIST, status(200, {}, body))
+def test_an_answer_that_is_none_is_damage(hub: Hub, kaggle: KaggleStandIn, tools: Workshop, body: bytes) -> None:
+    kaggle.script(LIST, instead(Reply(200, {}, body)))
     with pytest.raises(Damaged):
         hub.open(MODEL, tools.kit)
