@@ -70,6 +70,8 @@ class Hub(TfHub):
     def __post_init__(self) -> None:
         self._resolver = self  # type: ignore[assignment]  # it has `resolve`
         self._form = None
+        self._bucket_url = None  # the hub itself is the only way
+        self._lock, self._resting = threading.Lock(), {}  # type: ignore[assignment]  # nothing rests
 
     def local(self, model: ModelId) -> Source | None:
         return self.extracted.get(model)
