@@ -25,20 +25,23 @@ def asking(config: Config, retry: RetryPolicy) -> Iterator[Hub]:
     http = HttpClient(http_settings(config, retry), cancellation)
     gcs = GcsClient(gcs_settings(config, retry), cancellation)
     try:
-        yield make_hub(
-            config.hub,
-            Means(
-                http,
-                gcs,
-                form=config.form,
-                extracted_dir=config.extracted_dir,
-                endpoints=config.endpoints,
-                environ=os.environ,
-            ),
-        )
+        yield hub_of(config, http, gcs)
     finally:
         http.close()
         gcs.close()
+
+
+def hub_of(config: Config, http: HttpClient, gcs: GcsClient) -> Hub:
+    """The hub that `config` names, asked through `http` and `gcs`. Asks nobody. Raises `InvalidConfig`."""
+    means = Means(
+        http,
+        gcs,
+        form=config.form,
+        extracted_dir=config.extracted_dir,
+        endpoints=config.endpoints,
+        environ=os.environ,
+    )
+    return make_hub(config.hub, means)
 
 
 def gcs_folder(config: Config, text: str) -> str:

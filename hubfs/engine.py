@@ -1,7 +1,6 @@
 """The engine: everything between the network and the names of several hubs, with or without a mount."""
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from hubfs.cache.shared.indexes import CombinedIndexes
 from hubfs.cache.tiered import OverShared, TieredCache
 from hubfs.cache.turns import NoTurns, Turns
 from hubfs.catalogue.provider import CatalogProvider, Fetch
-from hubfs.hubs.hub import Hub, Means, make_hub
+from hubfs.hubs.hub import Hub
 from hubfs.memory_budget import MemoryBudget
 from hubfs.models.answers import ModelsSettings
 from hubfs.models.models import Models
@@ -176,15 +175,7 @@ class Engine:
     def _door(self, config: Config) -> "_Door":
         http = HttpClient(endpoints.http_settings(config, self._retry), self.cancellation)
         gcs = GcsClient(endpoints.gcs_settings(config, self._retry), self.cancellation)
-        means = Means(
-            http,
-            gcs,
-            form=config.form,
-            extracted_dir=config.extracted_dir,
-            endpoints=config.endpoints,
-            environ=os.environ,
-        )
-        return _Door(config, make_hub(config.hub, means), http, gcs)
+        return _Door(config, endpoints.hub_of(config, http, gcs), http, gcs)
 
     def _tree(self, door: "_Door") -> HubTree:
         config, troubles = self._config, Troubles()
