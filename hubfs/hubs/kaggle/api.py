@@ -17,6 +17,8 @@ ENDPOINT = "https://www.kaggle.com"
 _PAGE_ENTRIES = 100
 _MOST_PAGES = 2000
 _LONGEST_ANSWER_BYTES = 16 << 20
+"""Longer answers are refused, and so are lists of which all pages together are longer: they are kept in memory."""
+
 _ERRORS = 400
 _SERVER_ERRORS = 500
 
@@ -40,7 +42,7 @@ class KaggleApi:
     def latest(self, name: str) -> str:
         """The newest version of a variation."""
         url = f"{self._models}/{_quoted(name)}/get"
-        number = self._ask(url, {}).get("versionNumber")
+        number = self._ask(url).get("versionNumber")
         if type(number) is not int or number < 1:
             raise Damaged(f"{url} names no version")
         return str(number)
@@ -60,9 +62,11 @@ class KaggleApi:
 
     def _pages(self, url: str, query: Mapping[str, str], *keys: str) -> Iterator[Mapping[str, Any]]:
         """The items of all pages. A short page is no last one, and a page's token that came before is the end."""
-        token, seen = "", {""}
+        token, seen, left_bytes = "", {""}, _LONGEST_ANSWER_BYTES
         for _ in range(_MOST_PAGES):
-            page = self._ask(url, {**query, "pageSize": str(_PAGE_ENTRIES), **({"pageToken": token} if token else {})})
+            asked = {**query, "pageSize": str(_PAGE_ENTRIES), **({"pageToken": token} if token else {})}
+            page, page_bytes = self._answer(url, asked, left_bytes)
+            left_bytes -= page_bytes
             items: Any = page
             for key in keys:
                 items = items.get(key) if isinstance(items, dict) else None
@@ -75,11 +79,16 @@ class KaggleApi:
             seen.add(token)
         raise Damaged(f"{url} has more than {_MOST_PAGES} pages: not a list of {keys[-1]}")
 
-    def _ask(self, url: str, query: Mapping[str, str]) -> Mapping[str, Any]:
+    def _ask(self, url: str) -> Mapping[str, Any]:
+        answer, _ = self._answer(url, {}, _LONGEST_ANSWER_BYTES)
+        return answer
+
+    def _answer(self, url: str, query: Mapping[str, str], most_bytes: int) -> tuple[Mapping[str, Any], int]:
+        """An answer of at most `most_bytes`, and its length in bytes."""
         asked = f"{url}?{urlencode(query)}" if query else url
-        reply = self._client.reply(asked, self._headers, max_body_bytes=_LONGEST_ANSWER_BYTES + 1)
-        if len(reply.body) > _LONGEST_ANSWER_BYTES:
-            raise Damaged(f"{url} sent more than {_LONGEST_ANSWER_BYTES} bytes")
+        reply = self._client.reply(asked, self._headers, max_body_bytes=most_bytes + 1)
+        if len(reply.body) > most_bytes:
+            raise Damaged(f"{url} sent more than {_LONGEST_ANSWER_BYTES} bytes in all")
         try:
             answer = json_text.parse(reply.body)
         except ValueError:
@@ -91,7 +100,7 @@ class KaggleApi:
         code = answer.get("code")  # errors come with status 200, too
         if type(code) is int and code >= _ERRORS:
             raise _refusal(url, code, answer)
-        return answer
+        return answer, len(reply.body)
 
 
 def _refusal(url: str, status: int, answer: object) -> Exception:

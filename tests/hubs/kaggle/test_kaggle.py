@@ -13,7 +13,7 @@ from hubfs.hubs.kaggle import names
 from hubfs.model_id import ModelId
 from tests.support.http_clients import QUICK, http_client
 from tests.support.kaggle import KaggleStandIn
-from tests.support.kaggle_replies import Reply, error_in_a_200, instead, refusal, too_many
+from tests.support.kaggle_replies import Reply, error_in_a_200, instead, json_reply, refusal, too_many
 from tests.support.kits import Workshop, workshop
 from tests.support.sources import contents
 
@@ -183,3 +183,16 @@ def test_an_answer_that_is_none_is_damage(hub: Hub, kaggle: KaggleStandIn, tools
     kaggle.script(LIST, instead(Reply(200, {}, body)))
     with pytest.raises(Damaged):
         hub.open(MODEL, tools.kit)
+
+
+def test_a_list_whose_pages_never_end_is_refused_by_its_length(
+    hub: Hub, kaggle: KaggleStandIn, tools: Workshop
+) -> None:
+    def page(number: int) -> Reply:
+        item = {"name": f"{number}", "size": 1, "more": "x" * (6 << 20)}
+        return json_reply({"files": [item], "nextPageToken": f"{number}"})
+
+    kaggle.script(LIST, *(instead(page(number)) for number in range(1, 9)))
+    with pytest.raises(Damaged, match="in all"):
+        hub.open(MODEL, tools.kit)
+    assert kaggle.calls[LIST] == 3, "16 MiB are less than three pages of 6 MiB"
