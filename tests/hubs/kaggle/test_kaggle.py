@@ -1,4 +1,5 @@
 import random
+from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -190,7 +191,7 @@ def test_a_list_whose_pages_never_end_is_refused_by_its_length(
 ) -> None:
     def page(number: int) -> Reply:
         item = {"name": f"{number}", "size": 1, "more": "x" * (6 << 20)}
-        return json_reply({"files": [item], "nextPageToken": f"{number}"})
+        return json_reply({"files": [item], "nextPageToken": b64encode(b"%d" % number).decode()})
 
     kaggle.script(LIST, *(instead(page(number)) for number in range(1, 9)))
     with pytest.raises(Damaged, match="in all"):
