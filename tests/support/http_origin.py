@@ -31,6 +31,8 @@ class Request:
     path: str
     query: str
     headers: Mapping[str, str]
+    method: str = "GET"
+    body: bytes = b""
 
     @property
     def arguments(self) -> dict[str, list[str]]:
@@ -315,8 +317,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         origin = self.server.origin
         parts = urlsplit(self.path)
-        request = Request(parts.path, parts.query, {name.lower(): value for name, value in self.headers.items()})
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        body = self.rfile.read(int(headers.get("content-length", 0)))
+        request = Request(parts.path, parts.query, headers, self.command, body)
         answer = origin.answer(request)
         if answer.stall_first:
             origin.wait(answer.stall_s)

@@ -20,7 +20,7 @@ from hubfs.blobs.http.kept import ended_while_kept, fresh_connections
 from hubfs.blobs.http.object import HttpObject
 from hubfs.blobs.http.open_sockets import OpenSockets
 from hubfs.blobs.http.reach import Reach
-from hubfs.blobs.http.transfer import Transfer
+from hubfs.blobs.http.transfer import HttpReply, Transfer
 from hubfs.blobs.http.url import Origin, next_hop, origin_of, redacted, without_userinfo
 from hubfs.blobs.retry import Busy, Permanent, retrying
 from hubfs.errors import AccessDenied, HubfsError
@@ -61,16 +61,6 @@ class Bearer:
 
     headers: Callable[[], Mapping[str, str]]
     refused: Callable[[str], bool]
-
-
-@dataclass(frozen=True)
-class HttpReply:
-    """A reply as it came, with the start of its body. `url` is the one that answered."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    url: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -193,8 +183,7 @@ class HttpClient:
                 with transfer:
                     if isinstance(transfer.refusal, AccessDenied | Busy):
                         raise transfer.refusal
-                    body = transfer.read_up_to(max_body_bytes)
-                reply = HttpReply(transfer.status, transfer.headers, body, transfer.url)
+                    reply = transfer.reply(max_body_bytes)
                 if transfer.redirect is None or not follow(reply):
                     return reply
             raise _endless(url)
@@ -227,15 +216,33 @@ class HttpClient:
         Sent once, since the host may have done what it was asked for before its connection ended. No redirect is
         followed. Raises `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`.
         """
+        with self._exchange(method, url, body, headers, again=False) as transfer:
+            if transfer.status // 100 == _DONE or transfer.status == HTTPStatus.PRECONDITION_FAILED:
+                transfer.finish()
+                return transfer.status
+            transfer.refuse()
+        raise Permanent(f"{redacted(url)} answered {transfer.status} to {method}, which hubfs cannot use")
+
+    def ask(
+        self, url: str, question: bytes | None, headers: Mapping[str, str] = _NO_HEADERS, max_body_bytes: int = 65536
+    ) -> HttpReply:
+        """One attempt to ask the host of `url`, by a GET, or by a POST of `question`, which is JSON.
+
+        The reply is whatever came, a redirect, too, with at most `max_body_bytes` of its body. A question changes
+        nothing at the host: it may be sent twice. Raises `Busy` (for 408, 429 and 5xx), `TimedOut`, `Unavailable`.
+        """
+        method, kind = ("GET", {}) if question is None else ("POST", {"Content-Type": "application/json"})
+        with self._exchange(method, url, question or b"", {**kind, **headers}, again=True) as transfer:
+            if isinstance(transfer.refusal, Busy):
+                transfer.refuse()
+            return transfer.reply(max_body_bytes)
+
+    def _exchange(self, method: str, url: str, body: bytes, headers: Mapping[str, str], *, again: bool) -> Transfer:
+        """The reply of the host of `url`, which the user named."""
         with self._translated(url):
             secret = {**without_userinfo(url)[1], **headers}
-            response = self._send(url, secret, Reach.NOBODY, netrc=True, method=method, body=body)
-            with Transfer(response, self.settings, self.cancellation, self._received) as transfer:
-                if transfer.status // 100 == _DONE or transfer.status == HTTPStatus.PRECONDITION_FAILED:
-                    transfer.finish()
-                    return transfer.status
-                transfer.refuse()
-        raise Permanent(f"{redacted(url)} answered {transfer.status} to {method}, which hubfs cannot use")
+            response = self._send(url, secret, Reach.NOBODY, netrc=True, method=method, body=body, again=again)
+            return Transfer(response, self.settings, self.cancellation, self._received)
 
     def _hops(self, url: str, headers: Mapping[str, str], extra: Mapping[str, str], start: str) -> Iterator[Transfer]:
         """The replies from `start` on, along the redirects. The caller closes each, and stops where none leads on."""
@@ -268,21 +275,23 @@ class HttpClient:
         netrc: bool,
         method: str = "GET",
         body: bytes = b"",
+        again: bool = True,
     ) -> requests.Response:
         """One request, and one more if the credential host refused its `Bearer`, which has another by then."""
-        response = self._send_once(url, headers, limit, netrc=netrc, method=method, body=body)
+        send = partial(self._send_once, url, headers, limit, netrc=netrc, method=method, body=body, again=again)
+        response = send()
         if self._bearer is None or response.status_code != HTTPStatus.UNAUTHORIZED:
             return response
         refused = response.request.headers.get("Authorization", "")
         if origin_of(url) != self._credential_origin or not self._bearer.refused(refused):
             return response
         response.close()
-        return self._send_once(url, headers, limit, netrc=netrc, method=method, body=body)
+        return send()
 
     def _send_once(
-        self, url: str, headers: Mapping[str, str], limit: Reach, *, netrc: bool, method: str, body: bytes
+        self, url: str, headers: Mapping[str, str], limit: Reach, *, netrc: bool, method: str, body: bytes, again: bool
     ) -> requests.Response:
-        """To a host no further inside than `limit`; sent again if a kept connection proves to have ended, and it reads.
+        """To a host no further inside than `limit`; sent `again` if a kept connection proves to have ended.
 
         Session.send would follow redirects, or read a redirect's body to prepare for that, and keep cookies: not used.
         """
@@ -296,7 +305,8 @@ class HttpClient:
         # netrc must not replace what the user configured for this very host.
         configured = any(name.lower() == "authorization" for name in chosen)
         auth = _as_it_is if configured or not (netrc and settings.netrc) else None
-        data = BytesIO(body) if body else None  # sent in pieces, each within the time-out, and not as a whole
+        # What is not sent again may be long: it is sent in pieces, each within the time-out, and not as a whole.
+        data = None if not body else body if again else BytesIO(body)
         request = self._session.prepare_request(requests.Request(method, url, headers=chosen, data=data, auth=auth))
         if url.isascii() and origin_of(request.url or "") != origin_of(url):
             raise ValueError("two readings of one URL")  # the headers were chosen for one, and would go to the other
@@ -315,7 +325,7 @@ class HttpClient:
         try:
             return send()
         except requests.ConnectionError as error:
-            if method != "GET" or not ended_while_kept(error):
+            if not (again and ended_while_kept(error)):
                 raise
         self.cancellation.check()
         self._requested()

@@ -1,7 +1,7 @@
 """Kept connections that ended before they were used again.
 
 A server closes an idle connection when it likes, and a request may already be on its way: neither side has failed. Any
-request here is a GET, and may be sent twice.
+request here may be sent twice: a GET, or another question that changes nothing at the host.
 """
 
 import ssl

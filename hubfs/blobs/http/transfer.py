@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import requests
@@ -10,7 +11,7 @@ import requests
 from hubfs.blobs import json_text
 from hubfs.blobs.http.errors import HttpSettings, translated
 from hubfs.blobs.http.object import ContentRange, content_length, redirect_target, retry_after_s
-from hubfs.blobs.http.url import redacted, redacted_text
+from hubfs.blobs.http.url import next_hop, redacted, redacted_text
 from hubfs.blobs.retry import PROGRESS_BYTES, Busy, Permanent
 from hubfs.errors import AccessDenied, HubfsError, NotFound, TimedOut, Unavailable, quoted
 from hubfs.waiting import Cancellation
@@ -76,6 +77,22 @@ def _reason(body: bytes) -> str:
     return f": {redacted_text(quoted(' '.join(str(message).split())))}"
 
 
+@dataclass(frozen=True)
+class HttpReply:
+    """A reply as it came, with the start of its body. `url` is the one that answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str = field(repr=False)
+
+    @property
+    def leads_to(self) -> str | None:
+        """The URL that the reply redirects to, if it is a redirect. Raises `Permanent` where none must lead."""
+        target = redirect_target(self.headers) if self.status in REDIRECTS else None
+        return None if target is None else next_hop(self.url, target)
+
+
 _SMALL_BODY_BYTES = 16 * 1024
 
 
@@ -137,6 +154,10 @@ class Transfer:
             parts.append(part)
             limit_bytes -= len(part)
         return b"".join(parts)
+
+    def reply(self, max_body_bytes: int) -> HttpReply:
+        """The reply, with at most so many bytes of its body. Raises as `read` does."""
+        return HttpReply(self.status, self.headers, self.read_up_to(max_body_bytes), self.url)
 
     def finish(self) -> bytes:
         """Closes it, having read a small body, which keeps the connection for the next request; returns that body."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol
 
-from hubfs.blobs.http.client import HttpClient, HttpReply
+from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.probing import is_page, looks_like_page
+from hubfs.blobs.http.transfer import HttpReply
 from hubfs.blobs.http.url import redacted
 from hubfs.catalogue.handle import Kind
 from hubfs.errors import Damaged, NotFound, quoted

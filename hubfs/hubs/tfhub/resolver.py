@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from hubfs.blobs.http.client import HttpClient, HttpReply
+from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.transfer import HttpReply
 from hubfs.blobs.http.url import origin_of, redacted, without_secrets, without_userinfo
 from hubfs.catalogue.handle import kind_of, parse_handle
 from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound

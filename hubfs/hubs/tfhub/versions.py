@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from urllib.parse import unquote, urljoin, urlsplit
 
-from hubfs.blobs.http.client import HttpReply
 from hubfs.blobs.http.probing import AT_ONCE, in_parallel
+from hubfs.blobs.http.transfer import HttpReply
 from hubfs.hubs.tfhub.questions import bucket_in
 
 GAP = 5

@@ -9,7 +9,7 @@ import traceback
 import pytest
 
 from hubfs.blobs.http.errors import HttpSettings
-from hubfs.blobs.retry import Permanent, RetryPolicy
+from hubfs.blobs.retry import Busy, Permanent, RetryPolicy
 from hubfs.errors import AccessDenied, Cancelled, HubfsError, NotFound, TimedOut, Unavailable
 from hubfs.waiting import Cancellation
 from tests.support.certificates import self_signed
@@ -19,6 +19,7 @@ from tests.support.http_origin import (
     DeadPort,
     HttpOrigin,
     cut,
+    hang_up,
     paced,
     redirect,
     stall,
@@ -425,6 +426,47 @@ class TestReply:
             origin.always("/a", status(code))
             with pytest.raises(error):
                 client.reply(origin.url + "/a")
+
+
+class TestAsk:
+    QUESTION = b'{"ownerSlug": "google"}'
+
+    def test_posts_a_question_and_has_the_reply_whatever_its_status(self, origin, client) -> None:
+        origin.route("/a", lambda _: Answer(404, {"X-Name": "value"}, b'{"code": 404}'))
+        reply = client.ask(origin.url + "/a", self.QUESTION, SECRET)
+        assert (reply.status, reply.headers["x-name"], reply.body) == (404, "value", b'{"code": 404}')
+        (asked,) = origin.requests
+        assert (asked.method, asked.body, asked.headers["content-type"]) == ("POST", self.QUESTION, "application/json")
+        assert asked.headers["authorization"] == SECRET["Authorization"]
+
+    def test_gets_where_there_is_no_question(self, origin, client) -> None:
+        origin.put("/a", PAYLOAD)
+        assert client.ask(origin.url + "/a", None, max_body_bytes=10).body == PAYLOAD[:10]
+        assert (origin.requests[0].method, origin.requests[0].body) == ("GET", b"")
+
+    def test_follows_no_redirect_and_says_where_it_leads(self, origin, client) -> None:
+        origin.route("/a", redirect("/b?signature=hush"))
+        reply = client.ask(origin.url + "/a", self.QUESTION)
+        assert reply.leads_to == origin.url + "/b?signature=hush"
+        assert [request.path for request in origin.requests] == ["/a"]
+        origin.route("/a", redirect("file:///etc/passwd"))
+        with pytest.raises(Permanent, match="not an http"):
+            _ = client.ask(origin.url + "/a", self.QUESTION).leads_to
+
+    @pytest.mark.parametrize("code", [408, 429, 503])
+    def test_a_host_that_is_busy_says_why_and_for_how_long(self, origin, client, code: int) -> None:
+        origin.always("/a", status(code, {"Retry-After": "7"}, b'{"error": {"message": "Too many"}}'))
+        with pytest.raises(Busy, match=f"{code}: Too many") as raised:
+            client.ask(origin.url + "/a", self.QUESTION)
+        assert raised.value.retry_after_s == 7
+        assert len(origin.requests) == 1, "one attempt"
+
+    def test_goes_once_more_as_a_whole_where_a_kept_connection_had_ended(self, origin, client) -> None:
+        origin.route("/a", lambda request: Answer(body=request.body))
+        client.ask(origin.url + "/a", b"first")
+        origin.script("/a", hang_up())
+        assert client.ask(origin.url + "/a", self.QUESTION).body == self.QUESTION
+        assert len(origin.requests) == 3
 
 
 class TestCancel:

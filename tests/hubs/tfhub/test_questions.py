@@ -1,6 +1,6 @@
 import pytest
 
-from hubfs.blobs.http.client import HttpReply
+from hubfs.blobs.http.transfer import HttpReply
 from hubfs.hubs.tfhub.questions import bucket_in
 
 

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from hubfs.blobs.http.client import HttpReply
+from hubfs.blobs.http.transfer import HttpReply
 from hubfs.errors import AccessDenied, InvalidHandle, ModelNotFound, Unavailable
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.hubs.tfhub.versions import GAP, MOST, count_up, shown_in
