@@ -66,12 +66,16 @@ def kept_files(client: HttpClient, model: ModelId, kept: Mapping[str, Any], urls
     return Manifest.from_json(model, kept, opener)
 
 
-def plain_blob(client: HttpClient, url: str, headers: Mapping[str, str]) -> HttpBlob:
-    """The file at `url`. Raises `Permanent` where the host sends something else for it, and as `HttpBlob` does.
+def plain_blob(
+    client: HttpClient, url: str, headers: Mapping[str, str], locate: Callable[[], str] | None = None
+) -> HttpBlob:
+    """The file at `url`, or where `locate` says that it is. Raises `Permanent` where the host sends something else.
+
+    Raises as `HttpBlob` does, too.
 
     Some stores keep files compressed, and send them so to everybody, whatever was asked for: browsers unpack that.
     """
-    blob = HttpBlob(client, url, headers)
+    blob = HttpBlob(client, url, headers, locate=locate)
     if blob.encoding:
         raise Permanent(
             f"{redacted(url)} comes encoded as {blob.encoding}, which was not asked for: its real bytes have no size, "

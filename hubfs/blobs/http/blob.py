@@ -1,6 +1,6 @@
 """A file on an HTTP host, read in ranges."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.object import HttpObject, identity_of, key_of
@@ -14,7 +14,8 @@ class HttpBlob:
     """The bytes behind `url`, as they were when this was made; `headers` are for its host only.
 
     Making one asks the host what it has, unless that is `known`, and raises as `HttpClient.probe` does. A read is one
-    attempt: wrap it in `RetryingBlob`. On a host without ranges it costs everything before it, too.
+    attempt: wrap it in `RetryingBlob`. On a host without ranges it costs everything before it, too. With `locate`,
+    which says where it leads, `url` itself is asked for nothing.
     """
 
     def __init__(
@@ -24,8 +25,9 @@ class HttpBlob:
         headers: Mapping[str, str] | None = None,
         *,
         known: HttpObject | None = None,
+        locate: Callable[[], str] | None = None,
     ) -> None:
-        self._pinned = PinnedObject(client, url, headers or {}, known)
+        self._pinned = PinnedObject(client, url, headers or {}, known, locate)
         if self._pinned.size_bytes is None:
             raise Permanent(f"{redacted(url)} does not say its size: it can be read as a stream only")
         self._url = redacted(url)

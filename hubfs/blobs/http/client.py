@@ -133,15 +133,24 @@ class HttpClient:
         with self._lock:
             self._stats = replace(self._stats, bytes_received=self._stats.bytes_received + size_bytes)
 
-    def probe(self, url: str, headers: Mapping[str, str] = _NO_HEADERS, *, fresh: bool = False) -> HttpObject:
+    def probe(
+        self,
+        url: str,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        *,
+        fresh: bool = False,
+        locate: Callable[[], str] | None = None,
+    ) -> HttpObject:
         """What is behind `url`, from its first 512 bytes; retried; remembered for a minute unless `fresh`.
 
-        Raises `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`.
+        `locate` says where `url` leads by now, instead of `url` itself, and is asked once. Raises `NotFound`,
+        `AccessDenied`, `TimedOut`, `Unavailable`.
         """
         key = _Probed(url, frozenset(headers.items()))
 
         def ask() -> HttpObject:
-            return retrying(lambda: self._probe(url, headers), self.settings.retry, self.cancellation)
+            start = url if locate is None else locate()
+            return retrying(lambda: self._probe(url, headers, start), self.settings.retry, self.cancellation)
 
         if not fresh:
             return self._probes.get(key, ask)
@@ -153,8 +162,8 @@ class HttpClient:
         """What is behind `url` changed: the next probe asks."""
         self._probes.forget(_Probed(url, frozenset(headers.items())))
 
-    def _probe(self, url: str, headers: Mapping[str, str]) -> HttpObject:
-        with self.open(url, headers, extra={"Range": f"bytes=0-{_HEAD_BYTES - 1}"}) as transfer:
+    def _probe(self, url: str, headers: Mapping[str, str], start: str) -> HttpObject:
+        with self.open(url, headers, extra={"Range": f"bytes=0-{_HEAD_BYTES - 1}"}, start=start) as transfer:
             # 416 is how hosts say that an empty object has no first byte; its body is a page about that.
             unsatisfiable = transfer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
             head = b"" if unsatisfiable else transfer.read_up_to(_HEAD_BYTES)

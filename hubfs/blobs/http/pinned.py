@@ -1,16 +1,18 @@
 """An HTTP object held to what it was when it was first seen, also where several hosts serve it under one name."""
 
 import logging
+import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from itertools import count
+from time import time
 
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.object import HttpObject, content_length, total_bytes
 from hubfs.blobs.http.transfer import Transfer
-from hubfs.blobs.http.url import redacted
+from hubfs.blobs.http.url import expiry_of, redacted
 from hubfs.blobs.retry import Permanent
 from hubfs.errors import AccessDenied, NotFound, Stale, TimedOut, Unavailable
 from hubfs.waiting import SingleFlight
@@ -60,28 +62,50 @@ class Replicas:
 
 _SKIP_BYTES = 1 << 20
 
+_EARLY_S = 300.0
+
+
+def renewal_of(seen: HttpObject, now_s: float) -> float:
+    """When `seen` is to be looked up anew because its URL expires (Unix time): five minutes before, or halfway.
+
+    Never for a URL that does not say, or that was asked for itself. One that says that it has expired, though it is
+    being used, says it by another clock: its host tells by a refusal.
+    """
+    expires_s = None if seen.final_url == seen.url else expiry_of(seen.final_url)
+    left_s = 0.0 if expires_s is None else expires_s - now_s
+    return now_s + max(left_s - _EARLY_S, left_s / 2) if left_s > 1 else math.inf
+
 
 class PinnedObject:
     """The object behind `url`, from any byte on, and always the same bytes, or `Stale`.
 
     Where the redirects led is remembered. When it is refused there, it is looked up anew at once, since signed URLs
-    expire. When the host there fails, it is `_lost`: the next attempt begins at `url`. Another validator for as many
-    bytes need not be a change: `Replicas` may each have their own, and it is asked again until the one answers that was
-    seen first. A generation of Google's store has no replicas of another name, and one that is not found is gone.
-    Nobody is asked about an object that is `known`.
+    expire. When the host there fails, it is `_lost`: the next attempt begins at `url`. With `locate`, `url` is a name
+    that nobody is asked for: `locate` asks its host where it leads, at the beginning and when it is refused there.
+    A URL that says when it expires is replaced before, by one of the readers.
+    Another validator for as many bytes need not be a change: `Replicas` may each have their own, and it is asked again
+    until the one answers that was seen first. A generation of Google's store has no replicas of another name, and one
+    that is not found is gone. Nobody is asked about an object that is `known`.
 
-    `_lock` guards `_seen` and `_lost`; no I/O is done while it is held.
+    `_lock` guards `_seen`, `_lost` and `_renew_at_s`; no I/O is done while it is held.
     """
 
     def __init__(
-        self, client: HttpClient, url: str, headers: Mapping[str, str], known: HttpObject | None = None
+        self,
+        client: HttpClient,
+        url: str,
+        headers: Mapping[str, str],
+        known: HttpObject | None = None,
+        locate: Callable[[], str] | None = None,
     ) -> None:
         self._client = client
         self._url = url
         self._headers = headers
+        self._locate = locate
         self._lock = threading.Lock()
-        self._seen = known or client.probe(url, headers)
+        self._seen = known or client.probe(url, headers, locate=locate)
         self._lost = False
+        self._renew_at_s = renewal_of(self._seen, time())
         self._replicas = Replicas(redacted(url))
         self.size_bytes = self._seen.size_bytes
         settings = client.settings
@@ -115,7 +139,9 @@ class PinnedObject:
 
     def _open(self, offset_bytes: int, end_bytes: int | None, *, ranged: bool) -> Transfer:
         with self._lock:
-            seen, lost = self._seen, self._lost
+            seen, lost, is_due = self._seen, self._lost, time() >= self._renew_at_s
+        renewed = self._renewed_early(seen) if is_due and not lost else seen
+        was_renewed, seen = renewed is not seen, renewed
         try:
             transfer = self._open_at(seen, seen.url if lost else seen.final_url, offset_bytes, end_bytes, ranged=ranged)
         except (RangesIgnored, Stale):
@@ -125,10 +151,10 @@ class PinnedObject:
             if isinstance(refused, NotFound) and seen.generation is not None:
                 raise self._stale("was replaced or deleted") from refused
             # Stores refuse expired signatures with 400 (Google), 401 or 403; a moved object is a 404.
-            if not isinstance(refused, NotFound) and (lost or seen.final_url == seen.url):
+            if not isinstance(refused, NotFound) and (lost or was_renewed or seen.final_url == seen.url):
                 raise
         except (TimedOut, Unavailable):
-            self._set_lost(lost=not lost and seen.final_url != seen.url)
+            self._set_lost(lost=not lost and self._locate is None and seen.final_url != seen.url)
             raise
         else:
             if lost:
@@ -153,14 +179,29 @@ class PinnedObject:
         with self._lock:
             self._lost = False
             if self._seen is seen:
-                self._seen = replace(seen, final_url=final_url)
+                self._now_is(replace(seen, final_url=final_url))
+
+    def _now_is(self, seen: HttpObject) -> None:
+        """Under the lock."""
+        self._seen, self._renew_at_s = seen, renewal_of(seen, time())
+
+    def _renewed_early(self, seen: HttpObject) -> HttpObject:
+        """`seen` at a URL that holds for longer; at the one of before where its host has none, and is asked again."""
+        try:
+            return self._renewals.run(redacted(self._url), lambda: self._look_up_anew(seen))
+        except (AccessDenied, NotFound, TimedOut, Unavailable) as error:
+            _log.info("%s; the URL of before is read as long as it holds", error)
+        with self._lock:
+            if self._seen is seen:
+                self._now_is(seen)
+            return self._seen
 
     def _look_up_anew(self, expired: HttpObject) -> HttpObject:
         seen = self.seen
         if seen is not expired:
             return seen  # another reader was faster
         for asked in count(1):
-            found = self._client.probe(self._url, self._headers, fresh=True)
+            found = self._client.probe(self._url, self._headers, fresh=True, locate=self._locate)
             described = {"Content-Type": found.content_type, "Content-Encoding": found.encoding}
             if sent := expired.differs_in_kind(described):
                 raise self._not_it(sent)
@@ -169,7 +210,7 @@ class PinnedObject:
                 break
             self._check_for_a_change(found.size_bytes, asked)
         with self._lock:
-            self._seen = found
+            self._now_is(found)
         return found
 
     def _open_at(

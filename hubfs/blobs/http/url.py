@@ -1,9 +1,10 @@
-"""URLs: what of them may be said aloud, whom they name, and where a redirect may lead."""
+"""URLs: what of them may be said aloud, whom they name, where a redirect may lead, and until when they hold."""
 
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
+from datetime import datetime
+from urllib.parse import parse_qsl, unquote, urldefrag, urljoin, urlsplit, urlunsplit
 
 from hubfs.blobs.retry import Permanent
 from hubfs.errors import cut
@@ -13,6 +14,9 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SHOWN_CHARACTERS = 1000
 _LONGEST_CHARACTERS = 8192
 """Of an address that a host leads to; RFC 9110 asks for 8000 to be understood."""
+
+_LONGEST_NUMBER = 15
+"""Of seconds: what has more digits is no time."""
 
 # Each match takes all that was looked at, up to the next blank or quote: no character is looked at more than thrice.
 _ADDRESS = re.compile(r"""://(?:[^\s"'<>/?#]*@)?([^\s"'<>?#]*)[^\s"'<>]*""")
@@ -84,3 +88,24 @@ def next_hop(url: str, location: str) -> str:
             "change what comes; ask the hub's operator for an https address"
         )
     return target
+
+
+def expiry_of(url: str) -> float | None:
+    """Until when a signed URL of Google's store holds, by what it says, as Unix time; None for one that does not say.
+
+    It says so by `X-Goog-Date` and `X-Goog-Expires` (seconds), or, where it was signed the old way, by `Expires`.
+    """
+    try:
+        said = dict(parse_qsl(urlsplit(url).query))
+        if "X-Goog-Date" not in said:
+            return float(_number(said["Expires"]))
+        signed = datetime.strptime(f"{said['X-Goog-Date']}+0000", "%Y%m%dT%H%M%SZ%z")
+        return signed.timestamp() + _number(said["X-Goog-Expires"])
+    except (KeyError, ValueError):
+        return None
+
+
+def _number(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER or not text.isascii() or not text.isdigit():
+        raise ValueError("no number of seconds")
+    return int(text)

@@ -1,12 +1,15 @@
 import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import cycle
+from itertools import cycle, repeat
 
 import pytest
 
+from hubfs.blobs.http import pinned
 from hubfs.blobs.http.blob import HttpBlob
-from hubfs.blobs.retry import RetryingBlob
-from hubfs.errors import AccessDenied, Stale, TimedOut, Unavailable
+from hubfs.blobs.retry import Busy, RetryingBlob
+from hubfs.errors import AccessDenied, HubfsError, Stale, TimedOut, Unavailable
 from tests.support.http_clients import QUICK, http_client
 from tests.support.http_origin import Answer, HttpOrigin, Request, Resource, cut, flip, redirect, stall, status
 
@@ -183,6 +186,89 @@ def test_an_expired_signature_is_renewed_without_disturbing_the_reader(origin, c
         signer.good += 1
         assert blob.read_at(number, 10) == PAYLOAD[number : number + 10]
     assert sum(request.path == "/hub" for request in origin.requests) == 4
+
+
+@pytest.fixture
+def now_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which tests move."""
+    now_s = [1_000_000.0]
+    monkeypatch.setattr(pinned, "time", lambda: now_s[0])
+    return now_s
+
+
+class Timed(Signer):
+    """A `Signer` whose URLs say when they expire, and whose hub is asked by `locate`, and by no request."""
+
+    def __init__(self, origin: HttpOrigin, expires_s: Iterator[float]) -> None:
+        super().__init__(origin, Resource(PAYLOAD, etag='"v1"'))
+        self._url, self._expires_s = origin.url, expires_s
+        self.located = 0
+        self.errors: list[HubfsError] = []
+
+    def locate(self) -> str:
+        self.located += 1
+        if self.errors:
+            raise self.errors.pop()
+        return f"{self._url}/store?Expires={next(self._expires_s):.0f}&signature=secret{self.good}"
+
+
+def test_a_blob_that_is_located_asks_its_hub_again_when_it_is_refused_and_not_when_the_store_fails(origin, client):
+    signer = Timed(origin, repeat(9e9))
+    blob = HttpBlob(client, origin.url + "/a name", locate=signer.locate)
+    origin.script("/store", cut(after=5))
+    with pytest.raises(Unavailable):
+        blob.read_at(0, 10)
+    assert blob.read_at(0, 10) == PAYLOAD[:10]
+    assert signer.located == 1
+    signer.good += 1
+    assert blob.read_at(5, 10) == PAYLOAD[5:15]
+    assert signer.located == 2
+    assert {request.path for request in origin.requests} == {"/store"}, "the name was asked for"
+
+
+def test_a_url_is_renewed_before_it_expires_once_for_all_readers(origin, client, now_s) -> None:
+    signer = Timed(origin, iter([now_s[0] + 3600, now_s[0] + 7200]))
+    blob = HttpBlob(client, origin.url + "/a", locate=signer.locate)
+    now_s[0] += 3600 - 301
+    assert blob.read_at(0, 10) == PAYLOAD[:10]
+    assert signer.located == 1
+    now_s[0] += 1
+    with ThreadPoolExecutor(8) as readers:
+        assert set(readers.map(lambda number: blob.read_at(number, 1), [3] * 8)) == {PAYLOAD[3:4]}
+    assert signer.located == 2
+    assert blob.read_at(0, 10) == PAYLOAD[:10]
+    assert signer.located == 2
+
+
+@pytest.mark.parametrize("expires_s", [0.0, 1_000_000.0, 9e14, 1_000_100.0])
+def test_a_url_that_lies_costs_one_renewal_a_read_at_most(origin, client, now_s, expires_s: float) -> None:
+    signer = Timed(origin, repeat(expires_s))
+    blob = HttpBlob(client, origin.url + "/a", locate=signer.locate)
+    for number in range(1, 4):
+        now_s[0] += 49
+        before = signer.located
+        assert blob.read_at(number, 10) == PAYLOAD[number : number + 10]
+        assert signer.located - before <= 1
+    origin.route("/store", lambda _: Answer(403))
+    now_s[0] += 49
+    before = signer.located
+    with pytest.raises(AccessDenied):
+        blob.read_at(0, 10)
+    assert signer.located - before == 1
+
+
+def test_where_there_is_no_other_url_the_one_of_before_is_read_as_long_as_it_holds(origin, client, now_s) -> None:
+    signer = Timed(origin, iter([now_s[0] + 1000, now_s[0] + 9000]))
+    blob = HttpBlob(client, origin.url + "/a", locate=signer.locate)
+    signer.errors = [Busy("too many"), AccessDenied("no"), TimedOut("slow")]
+    now_s[0] += 700
+    assert blob.read_at(0, 10) == PAYLOAD[:10]
+    assert blob.read_at(10, 10) == PAYLOAD[10:20]
+    assert signer.located == 2, "it is not asked at every read"
+    for wait_s in (150, 75, 38):  # half of what is left, each time
+        now_s[0] += wait_s
+        assert blob.read_at(0, 10) == PAYLOAD[:10]
+    assert signer.located == 5
 
 
 def test_another_object_behind_the_renewed_signature_is_stale(origin, client) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from hubfs.blobs.http.url import next_hop, origin_of, redacted, redacted_text, without_userinfo
+from hubfs.blobs.http.url import expiry_of, next_hop, origin_of, redacted, redacted_text, without_userinfo
 from hubfs.blobs.retry import Permanent
 
 
@@ -92,3 +92,26 @@ def test_a_token_of_kaggle_is_not_said():
     token = "KGAT_0123456789abcdef0123456789abcdef"
     said = redacted_text(f"Authorization: Bearer {token}, and again '{token}'")
     assert said == "Authorization: Bearer KGAT_..., and again 'KGAT_...'"
+
+
+@pytest.mark.parametrize(
+    ("query", "expires_s"),
+    [
+        ("X-Goog-Date=20240601T120000Z&X-Goog-Expires=259200&X-Goog-Signature=ab", 1717502400.0),
+        ("GoogleAccessId=web-data@kaggle&Expires=1717502400&Signature=a%2Bb", 1717502400.0),
+        ("X-Goog-Date=20240601T120000Z&X-Goog-Expires=0", 1717243200.0),
+        ("X-Goog-Date=20240601T120000Z", None),
+        ("X-Goog-Date=yesterday&X-Goog-Expires=1", None),
+        ("X-Goog-Date=20240601T120000Z&X-Goog-Expires=-1", None),
+        ("Expires=never", None),
+        ("Expires=" + "9" * 4000, None),
+        ("expires=1717502400", None),
+        ("", None),
+    ],
+)
+def test_a_signed_url_says_until_when_it_holds(query: str, expires_s: float | None) -> None:
+    assert expiry_of(f"https://storage.googleapis.com/bucket/a%20b?{query}") == expires_s
+
+
+def test_what_is_no_url_says_nothing_of_a_time() -> None:
+    assert expiry_of("http://[") is None
