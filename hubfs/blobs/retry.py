@@ -1,7 +1,9 @@
 """What is worth asking again, and how long to wait before."""
 
 import logging
+import math
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -99,6 +101,54 @@ def retrying(attempt: Callable[[], T], policy: RetryPolicy, cancellation: Cancel
             return attempt()
         except (TimedOut, Unavailable) as error:  # noqa: PERF203 - a request costs a thousand times more
             retries.wait_after(error)
+
+
+_LONGEST_PAUSE_S = 3600.0
+
+
+class Pause:
+    """Until when a host is left alone that says "too many requests" (429): nobody asks it, whatever the question is.
+
+    It is for as long as the host says, an hour at most; where it does not say, for the delay of `policy`, which grows
+    with each refusal in a row. Short pauses are waited for, as `retrying` waits; longer ones are an error at once.
+
+    `_lock` guards `_refusals`, `_until_s` and `_said`.
+    """
+
+    def __init__(self, policy: RetryPolicy, *, timer: Callable[[], float] = time.monotonic) -> None:
+        self._policy = policy
+        self._timer = timer
+        self._lock = threading.Lock()
+        self._refusals = 0
+        self._until_s = -math.inf
+        self._said = ""
+
+    def check(self) -> None:
+        """Raises `Busy` while the host is left alone, and `Permanent` if that is for too long to wait for."""
+        with self._lock:
+            left_s, said = self._until_s - self._timer(), self._said
+        if left_s > 0:
+            raise self._error(said, left_s)
+
+    def begin(self, said: str, retry_after_s: float | None) -> Unavailable:
+        """The host refused with the message `said`, and its wish, if any, in seconds. Returns what `check` raises."""
+        with self._lock:
+            self._refusals += 1
+            wish_s = self._policy.delay_s(self._refusals, lambda: 1.0) if retry_after_s is None else retry_after_s
+            left_s = min(wish_s, _LONGEST_PAUSE_S)
+            self._until_s, self._said = self._timer() + left_s, said
+        return self._error(said, left_s)
+
+    def end(self) -> None:
+        """The host answered something else: a pause goes on, and the next one is as short as the first."""
+        with self._lock:
+            self._refusals = 0
+
+    def _error(self, said: str, left_s: float) -> Unavailable:
+        if left_s <= self._policy.retry_after_cap_s:
+            return Busy(said, left_s)
+        again = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() + left_s))
+        return Permanent(f"{said}; its host asks to be left alone, and is asked again after {again} UTC")
 
 
 _SHARED_S = 1.0

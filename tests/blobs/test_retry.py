@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.blobs.retry import PROGRESS_BYTES, Busy, Permanent, Retries, RetryingBlob, RetryPolicy, retrying
+from hubfs.blobs.retry import PROGRESS_BYTES, Busy, Pause, Permanent, Retries, RetryingBlob, RetryPolicy, retrying
 from hubfs.errors import Cancelled, HubfsError, NotFound, Stale, TimedOut, Unavailable
 from hubfs.testing import Clock, ScriptedBlob
 from hubfs.waiting import Cancellation
@@ -143,3 +143,45 @@ def test_readers_of_the_same_bytes_share_a_failure_for_a_second() -> None:
     assert blob.read_at(5, 10) == b"56"  # not all of these failed
     clock.now_s += 1.0
     assert blob.read_at(0, 7) == b"0123456"
+
+
+class TestPause:
+    POLICY = RetryPolicy(base_s=1.0, cap_s=4.0, retry_after_cap_s=30)
+
+    def test_a_host_that_refused_nothing_may_be_asked(self) -> None:
+        Pause(self.POLICY).check()
+
+    def test_nobody_asks_until_the_host_wants_to_be_asked(self) -> None:
+        pause = Pause(self.POLICY, timer=(clock := Clock()))
+        refused = pause.begin("429: too many", 20)
+        assert isinstance(refused, Busy)
+        assert refused.retry_after_s == 20
+        clock.now_s += 15
+        with pytest.raises(Busy, match="429: too many") as raised:
+            pause.check()
+        assert raised.value.retry_after_s == 5
+        clock.now_s += 5
+        pause.check()
+
+    def test_a_long_pause_is_an_error_at_once_that_says_when_it_is_over(self) -> None:
+        pause = Pause(self.POLICY, timer=(clock := Clock()))
+        assert isinstance(pause.begin("429", 3000), Permanent)
+        with pytest.raises(Permanent, match=r"429; .* asked again after \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"):
+            pause.check()
+        clock.now_s += 2980
+        with pytest.raises(Busy):
+            pause.check()
+
+    @pytest.mark.parametrize("wish_s", [1e15, 1e300, float("inf")])
+    def test_no_host_is_left_alone_for_more_than_an_hour(self, wish_s: float) -> None:
+        pause = Pause(self.POLICY, timer=(clock := Clock()))
+        pause.begin("429", wish_s)
+        clock.now_s += 3600
+        pause.check()
+
+    def test_a_host_that_does_not_say_is_left_alone_for_longer_each_time(self) -> None:
+        pause = Pause(self.POLICY, timer=Clock())
+        waits_s = [getattr(pause.begin("429", None), "retry_after_s", 0) for _ in range(4)]
+        assert waits_s == [1, 2, 4, 4]
+        pause.end()
+        assert getattr(pause.begin("429", None), "retry_after_s", 0) == 1

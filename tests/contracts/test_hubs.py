@@ -29,12 +29,17 @@ def write(root: Path, models: Mapping[ModelId, Mapping[str, bytes]]) -> None:
 
 @contextmanager
 def made(
-    url: str, tools: Workshop, store_url: str = "http://127.0.0.1:9", kaggle_url: str = "http://127.0.0.1:9"
+    url: str,
+    tools: Workshop,
+    store_url: str = "http://127.0.0.1:9",
+    kaggle_url: str = "http://127.0.0.1:9",
+    kaggle_dialect: str = "rpc",
 ) -> Iterator[tuple[Hub, HttpClient]]:
     gcs = GcsClient(GcsSettings(endpoint_url=store_url, timeout_s=10, retry=QUICK), tools.cancellation)
     with http_client(tools.cancellation) as http:
         try:
-            yield make_hub(url, Means(http, gcs, endpoints={"kaggle": kaggle_url})), http
+            environ = {"HUBFS_KAGGLE_DIALECT": kaggle_dialect}
+            yield make_hub(url, Means(http, gcs, endpoints={"kaggle": kaggle_url}, environ=environ)), http
         finally:
             gcs.close()
 
@@ -121,6 +126,7 @@ class TestKaggle(HubContract):
     new = ModelId("google/spice/tensorFlow2/spice", "2")
     missing = ModelId("google/nothing/tensorFlow2/nothing", "1")
     alias_path = "/google/spice/tensorFlow2/spice/latest"
+    dialect = "rpc"
 
     @contextmanager
     def serving(
@@ -129,8 +135,12 @@ class TestKaggle(HubContract):
         with KaggleStandIn(page_sizes=2) as kaggle:
             for model, files in models.items():
                 kaggle.put(str(model), files)
-            with made("kaggle:google", tools, kaggle_url=kaggle.url) as (hub, http):
+            with made("kaggle:google", tools, kaggle_url=kaggle.url, kaggle_dialect=self.dialect) as (hub, http):
                 yield Served(hub, OfClient(http))
+
+
+class TestKaggleByRest(TestKaggle):
+    dialect = "rest"
 
 
 class TestMadeUpHub(HubContract):

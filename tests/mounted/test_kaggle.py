@@ -23,11 +23,12 @@ def binding() -> str:
     return "libfuse3"
 
 
-def test_a_model_of_kaggle_is_a_directory_of_files(machine: Machine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dialect", ["rpc", "rest"])
+def test_a_model_of_kaggle_is_a_directory_of_files(machine: Machine, tmp_path: Path, dialect: str) -> None:
     with KaggleStandIn() as kaggle:
         kaggle.put(f"{NAME}/1", FILES)
         kaggle.put(f"{NAME}/2", {"x": b"y"})
-        there = machine.with_environment(HUBFS_KAGGLE_ENDPOINT=kaggle.url)
+        there = machine.with_environment(HUBFS_KAGGLE_ENDPOINT=kaggle.url, HUBFS_KAGGLE_DIALECT=dialect)
         with mounted(there, hub := tmp_path / "kaggle", "kaggle:"):
             assert sorted(os.listdir(hub / "google")) == ["yamnet"]
             assert os.listdir(hub / "google/yamnet") == ["tensorFlow2"]
@@ -40,6 +41,7 @@ def test_a_model_of_kaggle_is_a_directory_of_files(machine: Machine, tmp_path: P
             assert hashlib.sha256(FILES["variables/a b+é"]).hexdigest() in said
         assert kaggle.calls["DownloadModelInstanceVersion"] <= len(FILES), "at most one call a file"
         assert kaggle.calls["ListModelInstanceVersionFiles"] == 1
+        assert kaggle.dialects == {dialect}
 
 
 def test_the_token_of_kaggle_opens_a_gated_model_and_goes_to_the_api_alone(machine: Machine, tmp_path: Path) -> None:

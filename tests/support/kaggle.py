@@ -81,11 +81,12 @@ class _Refused(Exception):
 class KaggleStandIn:
     """Both origins. `_lock` guards every table; answers are sent outside it.
 
-    `calls` counts the API's requests by the RPC's method, in both dialects. `page_sizes` bounds what one page holds,
-    whatever is asked. `tokens` (token → user) and `keys` (user → key) are the credentials that count; `readers` and
-    `consented` are the users that see private models and models behind terms of use. Knobs: `anonymous_lists` False
-    refuses what may need an account (GetModel, ListModelInstances, ListModelInstanceVersions); `hides_missing` answers
-    403 where nothing is; `repeats_token` answers the same page, with the same token, for ever.
+    `calls` counts the API's requests by the RPC's method, in both dialects; `dialects` are those that were spoken.
+    `page_sizes` bounds what one page holds, whatever is asked. `tokens` (token → user) and `keys` (user → key) are the
+    credentials that count; `readers` and `consented` are the users that see private models and models behind terms of
+    use. Knobs: `anonymous_lists` False refuses what may need an account (GetModel, ListModelInstances,
+    ListModelInstanceVersions); `hides_missing` answers 403 where nothing is; `repeats_token` answers the same page,
+    with the same token, for ever.
     """
 
     def __init__(self, *, page_sizes: int = _MOST_ON_A_PAGE, url_lives_s: int = _URL_LIVES_S) -> None:
@@ -98,6 +99,7 @@ class KaggleStandIn:
         self.readers: set[str] = set()
         self.consented: set[str] = set()
         self.calls: Counter[str] = Counter()
+        self.dialects: set[str] = set()
         self.stored: list[Stored] = []
         self.url = ""
         self.store = KaggleStore(url_lives_s)
@@ -201,6 +203,7 @@ class KaggleStandIn:
         method, want = asked
         with self._lock:
             self.calls[method] += 1
+            self.dialects.add("rpc" if request.method == "POST" else "rest")
             try:
                 reply = self._answer(method, want, request.headers.get("Authorization"))
             except _Refused as refused:

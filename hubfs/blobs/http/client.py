@@ -237,13 +237,11 @@ class HttpClient:
     ) -> HttpReply:
         """One attempt to ask the host of `url`, by a GET, or by a POST of `question`, which is JSON.
 
-        The reply is whatever came, a redirect, too, with at most `max_body_bytes` of its body. A question changes
-        nothing at the host: it may be sent twice. Raises `Busy` (for 408, 429 and 5xx), `TimedOut`, `Unavailable`.
+        The reply is whatever came, a refusal or a redirect, too, with at most `max_body_bytes` of its body. A question
+        changes nothing at the host: it may be sent twice. Raises `TimedOut`, `Unavailable`.
         """
         method, kind = ("GET", {}) if question is None else ("POST", {"Content-Type": "application/json"})
         with self._exchange(method, url, question or b"", {**kind, **headers}, again=True) as transfer:
-            if isinstance(transfer.refusal, Busy):
-                transfer.refuse()
             return transfer.reply(max_body_bytes)
 
     def _exchange(self, method: str, url: str, body: bytes, headers: Mapping[str, str], *, again: bool) -> Transfer:

@@ -1,120 +1,148 @@
-"""What Kaggle's API says of models, by its REST dialect: `GET <endpoint>/api/v1/models/...`."""
+"""What Kaggle's API says of models."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from hubfs.blobs import json_text
 from hubfs.blobs.http.client import HttpClient
-from hubfs.blobs.retry import Busy, Permanent
+from hubfs.blobs.http.object import retry_after_s
+from hubfs.blobs.http.transfer import HttpReply
+from hubfs.blobs.retry import Busy, Pause, Permanent, retrying
 from hubfs.errors import AccessDenied, Damaged, ModelNotFound, quoted
+from hubfs.hubs.kaggle.dialects import Dialect, Fields, Question, fields_of
 from hubfs.model_id import ModelId
-
-ENDPOINT = "https://www.kaggle.com"
-"""Where the API is, unless `HUBFS_KAGGLE_ENDPOINT` names another host."""
 
 _PAGE_ENTRIES = 100
 _MOST_PAGES = 2000
 _LONGEST_ANSWER_BYTES = 16 << 20
 """Longer answers are refused, and so are lists of which all pages together are longer: they are kept in memory."""
 
+_DOWNLOAD = "DownloadModelInstanceVersion"
 _ERRORS = 400
 _SERVER_ERRORS = 500
 
 
 class KaggleApi:
-    """Asks the API at `endpoint`. Remembers nothing. `headers` are secret, and sent to the endpoint's host alone.
+    """Asks the API in a dialect. Remembers nothing but until when Kaggle wants to be left alone, which holds for all.
 
-    Every method raises `AccessDenied` (also for a model whose terms ask for consent, and for a private one), `Damaged`
-    for an answer that is none, `TimedOut`, `Unavailable`, `Cancelled`, and `ModelNotFound`.
+    `headers` are secret, and sent to the API's host alone. Every method raises `AccessDenied` (also for a model whose
+    terms ask for consent, and for a private one), `Damaged` for an answer that is none, `TimedOut`, `Unavailable`,
+    `Cancelled`, and `ModelNotFound`.
     """
 
-    def __init__(self, client: HttpClient, endpoint: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, client: HttpClient, dialect: Dialect, headers: Mapping[str, str]) -> None:
         self._client = client
+        self._question = dialect.question
         self._headers = headers
-        self._models = f"{endpoint}/api/v1/models"
+        self._pause = Pause(client.settings.retry)
 
     def models_of(self, owner: str) -> Sequence[Mapping[str, Any]]:
         """The models of `owner`, each with its `slug` and its `instances`."""
-        return [*self._pages(f"{self._models}/list", {"owner": owner}, "models")]
+        return [*self._pages("ListModels", {"owner": owner}, "models")]
 
     def latest(self, name: str) -> str:
         """The newest version of a variation."""
-        url = f"{self._models}/{_quoted(name)}/get"
-        number = self._ask(url).get("versionNumber")
+        answer, _ = self._answer(question := self._question("GetModelInstance", fields_of(name)))
+        number = answer.get("versionNumber")
         if type(number) is not int or number < 1:
-            raise Damaged(f"{url} names no version")
+            raise Damaged(f"{question.shown} names no version")
         return str(number)
 
     def versions(self, name: str) -> Sequence[int]:
         """The numbers of the versions of a variation, in no order."""
-        found = self._pages(f"{self._models}/{_quoted(name)}/list", {}, "versionList", "versions")
+        found = self._pages("ListModelInstanceVersions", fields_of(name), "versionList", "versions")
         return [item["versionNumber"] for item in found if type(item.get("versionNumber")) is int]
 
     def files(self, model: ModelId) -> Sequence[Mapping[str, Any]]:
         """The files of a model, each with its `name` and `size`."""
-        return [*self._pages(f"{self._models}/{_quoted(str(model))}/files", {}, "files")]
+        return [*self._pages("ListModelInstanceVersionFiles", fields_of(model.name, model.version), "files")]
 
-    def download_url(self, model: ModelId, path: str) -> str:
-        """The URL that redirects to the signed URL of a file."""
-        return f"{self._models}/{_quoted(str(model))}/download/{_quoted(path)}"
+    def address(self, model: ModelId, path: str = "") -> str:
+        """A URL at the API's host that names a file of a model, or its archive, for messages; not for requests."""
+        where = self._question(_DOWNLOAD, self._download(model, path))
+        return where.url if where.body is None else f"{where.url}/{model}/{path}".rstrip("/")
 
-    def _pages(self, url: str, query: Mapping[str, str], *keys: str) -> Iterator[Mapping[str, Any]]:
+    def locate(self, model: ModelId, path: str = "") -> str:
+        """The signed URL of a file of a model, or of its archive: a secret, and good for some days. One attempt."""
+        question = self._question(_DOWNLOAD, self._download(model, path))
+        reply, _ = self._reply(question, _LONGEST_ANSWER_BYTES)
+        if reply.leads_to is None:
+            raise Damaged(f"{question.shown} answered {reply.status} and no redirect to the bytes")
+        return reply.leads_to
+
+    @staticmethod
+    def _download(model: ModelId, path: str) -> Fields:
+        return {**fields_of(model.name, model.version), **({"path": path} if path else {})}
+
+    def _pages(self, method: str, fields: Fields, *keys: str) -> Iterator[Mapping[str, Any]]:
         """The items of all pages. A short page is no last one, and a page's token that came before is the end."""
         token, seen, left_bytes = "", {""}, _LONGEST_ANSWER_BYTES
         for _ in range(_MOST_PAGES):
-            asked = {**query, "pageSize": str(_PAGE_ENTRIES), **({"pageToken": token} if token else {})}
-            page, page_bytes = self._answer(url, asked, left_bytes)
+            asked = {**fields, "pageSize": _PAGE_ENTRIES, **({"pageToken": token} if token else {})}
+            page, page_bytes = self._answer(question := self._question(method, asked), left_bytes)
             left_bytes -= page_bytes
             items: Any = page
             for key in keys:
                 items = items.get(key) if isinstance(items, dict) else None
             if not isinstance(items, list | None) or not all(isinstance(item, dict) for item in items or ()):
-                raise Damaged(f"{url} answered with something that is no list of {keys[-1]}")
+                raise Damaged(f"{question.shown} answered with something that is no list of {keys[-1]}")
             yield from items or ()
             token = page.get("nextPageToken") or ""
             if not isinstance(token, str) or token in seen:
                 return
             seen.add(token)
-        raise Damaged(f"{url} has more than {_MOST_PAGES} pages: not a list of {keys[-1]}")
+        raise Damaged(f"{question.shown} has more than {_MOST_PAGES} pages: not a list of {keys[-1]}")
 
-    def _ask(self, url: str) -> Mapping[str, Any]:
-        answer, _ = self._answer(url, {}, _LONGEST_ANSWER_BYTES)
-        return answer
-
-    def _answer(self, url: str, query: Mapping[str, str], most_bytes: int) -> tuple[Mapping[str, Any], int]:
-        """An answer of at most `most_bytes`, and its length in bytes."""
-        asked = f"{url}?{urlencode(query)}" if query else url
-        reply = self._client.reply(asked, self._headers, max_body_bytes=most_bytes + 1)
-        if len(reply.body) > most_bytes:
-            raise Damaged(f"{url} sent more than {_LONGEST_ANSWER_BYTES} bytes in all")
-        try:
-            answer = json_text.parse(reply.body)
-        except ValueError:
-            answer = None
-        if reply.status != HTTPStatus.OK:
-            raise _refusal(url, reply.status, answer)
-        if not isinstance(answer, dict):
-            raise Damaged(f"{url} answered with something that is no object in JSON")
-        code = answer.get("code")  # errors come with status 200, too
-        if type(code) is int and code >= _ERRORS:
-            raise _refusal(url, code, answer)
+    def _answer(self, question: Question, most_bytes: int = _LONGEST_ANSWER_BYTES) -> tuple[Mapping[str, Any], int]:
+        """An answer of at most `most_bytes`, and its length in bytes; asked again as long as Kaggle cannot answer."""
+        settings, cancellation = self._client.settings, self._client.cancellation
+        reply, answer = retrying(lambda: self._reply(question, most_bytes), settings.retry, cancellation)
+        if reply.status != HTTPStatus.OK or not isinstance(answer, dict):
+            raise Damaged(f"{question.shown} answered {reply.status} with something that is no object in JSON")
         return answer, len(reply.body)
 
+    def _reply(self, question: Question, most_bytes: int) -> tuple[HttpReply, object]:
+        """The reply to a question, and what its JSON says. One attempt. Raises what a refusal means."""
+        self._pause.check()
+        reply = self._client.ask(question.url, question.body, self._headers, most_bytes + 1)
+        if len(reply.body) > most_bytes:
+            raise Damaged(f"{question.shown} sent more than {_LONGEST_ANSWER_BYTES} bytes in all")
+        answer = _json(reply)
+        code = answer.get("code") if isinstance(answer, dict) else None  # errors come with status 200, too
+        status = code if reply.status == HTTPStatus.OK and type(code) is int else reply.status
+        said, wish_s = f"{question.shown} answered {status}{_reason(answer)}", retry_after_s(reply.headers)
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise self._pause.begin(said, wish_s)
+        self._pause.end()
+        if status >= _ERRORS:
+            raise _refusal(status, said, wish_s)
+        return reply, answer
 
-def _refusal(url: str, status: int, answer: object) -> Exception:
-    """The error that a status of the API means, with the reason that its answer gives."""
-    reason = answer.get("message") if isinstance(answer, dict) else None
-    said = f"{url} answered {status}" + (f": {quoted(reason)}" if isinstance(reason, str) else "")
+
+def _json(reply: HttpReply) -> object:
+    """What the body of a reply says; None for no JSON."""
+    try:
+        return json_text.parse(reply.body)
+    except ValueError:
+        return None
+
+
+def _reason(answer: object) -> str:
+    """The reason that a refusal gives, to follow the status; empty if it gives none."""
+    for where in (answer, answer.get("error") if isinstance(answer, dict) else None):
+        message = where.get("message") if isinstance(where, dict) else None
+        if isinstance(message, str):
+            return f": {quoted(message)}"
+    return ""
+
+
+def _refusal(status: int, said: str, wish_s: float | None) -> Exception:
+    """The error that a status of the API means."""
     if status == HTTPStatus.NOT_FOUND:
         return ModelNotFound(said)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return AccessDenied(said)
-    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= _SERVER_ERRORS:
-        return Busy(said)
+    if status >= _SERVER_ERRORS or status == HTTPStatus.REQUEST_TIMEOUT:
+        return Busy(said, wish_s)
     return Permanent(said)
-
-
-def _quoted(path: str) -> str:
-    return quote(path, safe="/")

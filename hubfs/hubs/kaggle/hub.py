@@ -19,8 +19,9 @@ from hubfs.catalogue.places import Known
 from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound, NotFound, quoted
 from hubfs.hubs.hub import Check, Hub, Means, label_of
 from hubfs.hubs.kaggle import names
-from hubfs.hubs.kaggle.api import ENDPOINT, KaggleApi
+from hubfs.hubs.kaggle.api import KaggleApi
 from hubfs.hubs.kaggle.credentials import find_credentials
+from hubfs.hubs.kaggle.dialects import Dialect, dialect_of
 from hubfs.model_id import ModelId
 from hubfs.sources.files import Manifest, RemoteFile
 from hubfs.sources.hosted import plain_blob
@@ -40,23 +41,27 @@ def make(url: str, means: Means) -> Hub:
         raise InvalidConfig(f"'{quoted(url)}' is no hub of Kaggle: give kaggle: or kaggle:OWNER")
     found = find_credentials(means.environ, Path(means.environ.get("HOME", "/")))
     headers = {} if found is None else {"Authorization": found.authorization}
-    return Kaggle(means.http, owner, means.endpoints.get("kaggle", ENDPOINT), headers)
+    endpoint = means.endpoints.get("kaggle")
+    dialect = dialect_of(means.environ.get("HUBFS_KAGGLE_DIALECT", ""), endpoint)
+    place = "kaggle" if endpoint is None else f"kaggle+{label_of(endpoint)}"
+    return Kaggle(means.http, owner, place, dialect, headers)
 
 
 class Kaggle(Hub):
-    """The models of Kaggle; with `owner`, the root lists this owner. `endpoint`: the URL of the host of the API.
+    """The models of Kaggle; with `owner`, the root lists this owner. `place` names the API's host in the cache.
 
     Nobody can ask Kaggle for a list of owners: without `owner`, the root lists those of models that are known.
-    `headers` sign in at the endpoint, and go to no other host.
+    `headers` sign in at the API's host, and go to no other.
     """
 
     lists = True
 
-    def __init__(self, client: HttpClient, owner: str, endpoint: str, headers: Mapping[str, str]) -> None:
-        self.url, self.host, self.vouched = f"kaggle:{owner}", endpoint, client.settings.verify
-        self._client, self._owner, self._headers = client, owner, headers
-        self._api = KaggleApi(client, endpoint, headers)
-        place = "kaggle" if endpoint == ENDPOINT else f"kaggle+{label_of(endpoint)}"
+    def __init__(
+        self, client: HttpClient, owner: str, place: str, dialect: Dialect, headers: Mapping[str, str]
+    ) -> None:
+        self.url, self.host, self.vouched = f"kaggle:{owner}", dialect.host, client.settings.verify
+        self._client, self._owner = client, owner
+        self._api = KaggleApi(client, dialect, headers)
         self.label = place if self.vouched else f"unverified+{place}"
 
     def parse(self, text: str) -> ModelId:
@@ -149,10 +154,11 @@ class Kaggle(Hub):
             raise ValueError(f"{pin!r} does not name {path!r} of {model}")
 
         def connect() -> Blob:
-            # The blob remembers where the redirect led: Kaggle is asked again when the signed URL has expired.
+            # The blob remembers the signed URL: Kaggle is asked again before it expires, and when the store refuses it.
             try:
                 with self._refused(model.name):
-                    blob = plain_blob(self._client, self._api.download_url(model, path), self._headers)
+                    address = self._api.address(model, path)
+                    blob = plain_blob(self._client, address, {}, partial(self._api.locate, model, path))
             except NotFound as gone:
                 raise Permanent(f"{gone}, though it was listed") from gone
             if blob.size_bytes != size_bytes:

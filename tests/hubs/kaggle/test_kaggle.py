@@ -1,16 +1,19 @@
+import json
 import random
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.catalogue.place import Alias, Folder, InModel, Link
-from hubfs.errors import AccessDenied, Damaged, EntryNotFound, InvalidConfig, InvalidHandle, ModelNotFound
+from hubfs.errors import AccessDenied, Damaged, EntryNotFound, InvalidConfig, InvalidHandle, ModelNotFound, Unavailable
 from hubfs.hubs.hub import Hub, Means, make_hub
 from hubfs.hubs.kaggle import names
+from hubfs.hubs.kaggle.dialects import dialect_of, fields_of
 from hubfs.model_id import ModelId
 from tests.support.http_clients import QUICK, http_client
 from tests.support.kaggle import KaggleStandIn
@@ -30,7 +33,7 @@ def kaggle() -> Iterator[KaggleStandIn]:
     with KaggleStandIn(page_sizes=2) as kaggle:
         kaggle.put(str(MODEL), FILES)
         kaggle.put(str(NEWER), {"x": b"y"})
-        kaggle.put("google/spice/tfLite/spice/1", FILES)
+        kaggle.put("google/spice/tfLite/spice/1", {"x": b"y"})
         yield kaggle
 
 
@@ -40,12 +43,18 @@ def tools(tmp_path: Path) -> Iterator[Workshop]:
         yield tools
 
 
-@pytest.fixture
-def hub(kaggle: KaggleStandIn, tools: Workshop) -> Iterator[Hub]:
+@contextmanager
+def made(kaggle: KaggleStandIn, tools: Workshop, **environ: str) -> Iterator[Hub]:
     gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9", retry=QUICK), tools.cancellation)
     with http_client(tools.cancellation) as http:
-        yield make_hub("kaggle:", Means(http, gcs, endpoints={"kaggle": kaggle.url}))
+        yield make_hub("kaggle:", Means(http, gcs, endpoints={"kaggle": kaggle.url}, environ=environ))
     gcs.close()
+
+
+@pytest.fixture(params=["rpc", "rest"])
+def hub(request: pytest.FixtureRequest, kaggle: KaggleStandIn, tools: Workshop) -> Iterator[Hub]:
+    with made(kaggle, tools, HUBFS_KAGGLE_DIALECT=request.param) as hub:
+        yield hub
 
 
 @pytest.mark.parametrize(
@@ -96,6 +105,46 @@ def test_an_owner_that_none_can_be_is_no_hub(kaggle: KaggleStandIn, tools: Works
     with http_client() as http, pytest.raises(InvalidConfig):
         make_hub("kaggle:a/b", Means(http, gcs))
     gcs.close()
+
+
+def test_a_dialect_that_there_is_not_is_said(kaggle: KaggleStandIn, tools: Workshop) -> None:
+    with (
+        pytest.raises(InvalidConfig, match=r"HUBFS_KAGGLE_DIALECT .*soap"),
+        made(kaggle, tools, HUBFS_KAGGLE_DIALECT="soap"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("dialect", ["", "rpc", "rest"])
+def test_a_dialect_is_spoken_alone(kaggle: KaggleStandIn, tools: Workshop, dialect: str) -> None:
+    with made(kaggle, tools, **({"HUBFS_KAGGLE_DIALECT": dialect} if dialect else {})) as hub:
+        assert contents(hub.open(MODEL, tools.kit)) == FILES
+        assert [*hub.children("google")] == ["spice", "yamnet"]
+        assert [*hub.versions(NAME)] == ["1", "3"]
+        assert hub.alias(NAME) == "3"
+    assert kaggle.dialects == {"rest" if dialect == "rest" else "rpc"}
+
+
+def test_questions_are_put_as_clients_of_kaggle_put_them() -> None:
+    rpc, rest = dialect_of("rpc", None), dialect_of("rest", None)
+    fields = {**fields_of(NAME, "1"), "path": "assets/a b+é.csv"}
+    asked = rpc.question("DownloadModelInstanceVersion", fields)
+    assert asked.url == "https://api.kaggle.com/v1/models.ModelApiService/DownloadModelInstanceVersion"
+    assert json.loads(asked.body or b"") == {
+        "ownerSlug": "google",
+        "modelSlug": "yamnet",
+        "framework": "MODEL_FRAMEWORK_TENSOR_FLOW_2",
+        "instanceSlug": "yamnet",
+        "versionNumber": 1,
+        "path": "assets/a b+é.csv",
+    }
+    asked = rest.question("DownloadModelInstanceVersion", fields)
+    assert asked.url == f"https://www.kaggle.com/api/v1/models/{NAME}/1/download/assets/a%20b%2B%C3%A9.csv"
+    asked = rest.question("ListModels", {"owner": "google", "pageSize": 100})
+    assert asked.url == "https://www.kaggle.com/api/v1/models/list?owner=google&pageSize=100"
+    for framework, constant in {"tfLite": "TF_LITE", "pyTorch": "PY_TORCH", "tensorRtLlm": "TENSOR_RT_LLM"}.items():
+        body = rpc.question("GetModelInstance", fields_of(f"a/b/{framework}/c")).body or b""
+        assert json.loads(body)["framework"] == f"MODEL_FRAMEWORK_{constant}"
 
 
 def test_listings_lead_to_every_version(hub: Hub) -> None:
@@ -177,6 +226,40 @@ def test_429_is_obeyed(hub: Hub, kaggle: KaggleStandIn, tools: Workshop) -> None
     kaggle.script(LIST, too_many(0))
     assert contents(hub.open(MODEL, tools.kit)) == FILES
     assert kaggle.calls[LIST] == 3, "two pages, and the first one twice"
+
+
+def test_429_in_a_200_is_obeyed(hub: Hub, kaggle: KaggleStandIn, tools: Workshop) -> None:
+    kaggle.script(LIST, error_in_a_200(429, "Too many requests"))
+    kaggle.script(DOWNLOAD, *[error_in_a_200(429, "Too many requests")] * 2)
+    assert contents(hub.open(MODEL, tools.kit)) == FILES
+    assert kaggle.calls[LIST] == 3
+
+
+def test_while_kaggle_asks_to_be_left_alone_this_hub_asks_nothing_and_others_do(
+    hub: Hub, kaggle: KaggleStandIn, tools: Workshop
+) -> None:
+    kaggle.script(LIST, too_many(600))
+    said = "429: Too many requests; .* asked again after .* UTC"
+    with pytest.raises(Unavailable, match=said):
+        hub.open(MODEL, tools.kit)
+    for ask in (lambda: hub.open(NEWER, tools.kit), lambda: hub.alias(NAME), lambda: hub.children("google")):
+        with pytest.raises(Unavailable, match=said):
+            ask()
+    assert sum(kaggle.calls.values()) == 1
+    with made(kaggle, tools) as other:
+        assert other.alias(NAME) == "3"
+
+
+def test_readers_go_on_at_the_store_while_kaggle_asks_to_be_left_alone(
+    hub: Hub, kaggle: KaggleStandIn, tools: Workshop
+) -> None:
+    source = hub.open(MODEL, tools.kit)
+    blob = source.open(source.find("variables/variables.data"))
+    assert blob.read_at(0, 100) == LARGE[:100]
+    kaggle.script("GetModelInstance", too_many(600))
+    with pytest.raises(Unavailable):
+        hub.alias(NAME)
+    assert blob.read_at(4 << 20, 1 << 20) == LARGE[4 << 20 :]
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"files": 5}', b'{"files": [{"name": 7}]}', b'{"files": ["x"]}'])
