@@ -9,8 +9,9 @@ from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.object import retry_after_s
 from hubfs.blobs.http.transfer import HttpReply
 from hubfs.blobs.retry import Busy, Pause, Permanent, retrying
-from hubfs.errors import AccessDenied, Damaged, ModelNotFound, quoted
+from hubfs.errors import Damaged, ModelNotFound, quoted
 from hubfs.hubs.kaggle.dialects import Dialect, Fields, Question, fields_of
+from hubfs.hubs.kaggle.refusals import Refused
 from hubfs.model_id import ModelId
 
 _PAGE_ENTRIES = 100
@@ -26,9 +27,8 @@ _SERVER_ERRORS = 500
 class KaggleApi:
     """Asks the API in a dialect. Remembers nothing but until when Kaggle wants to be left alone, which holds for all.
 
-    `headers` are secret, and sent to the API's host alone. Every method raises `AccessDenied` (also for a model whose
-    terms ask for consent, and for a private one), `Damaged` for an answer that is none, `TimedOut`, `Unavailable`,
-    `Cancelled`, and `ModelNotFound`.
+    `headers` are secret, and sent to the API's host alone. Every method raises `Refused`, `Damaged` for an answer that
+    is none, `TimedOut`, `Unavailable`, `Cancelled`, and `ModelNotFound`.
     """
 
     def __init__(self, client: HttpClient, dialect: Dialect, headers: Mapping[str, str]) -> None:
@@ -111,12 +111,13 @@ class KaggleApi:
         answer = _json(reply)
         code = answer.get("code") if isinstance(answer, dict) else None  # errors come with status 200, too
         status = code if reply.status == HTTPStatus.OK and type(code) is int else reply.status
-        said, wish_s = f"{question.shown} answered {status}{_reason(answer)}", retry_after_s(reply.headers)
+        reason, wish_s = _reason(answer), retry_after_s(reply.headers)
+        said = f"{question.shown} answered {status}{reason and f': {reason}'}"
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             raise self._pause.begin(said, wish_s)
         self._pause.end()
         if status >= _ERRORS:
-            raise _refusal(status, said, wish_s)
+            raise _refusal(status, said, reason, wish_s)
         return reply, answer
 
 
@@ -129,20 +130,20 @@ def _json(reply: HttpReply) -> object:
 
 
 def _reason(answer: object) -> str:
-    """The reason that a refusal gives, to follow the status; empty if it gives none."""
+    """The reason that a refusal gives, as it may be quoted; empty if it gives none."""
     for where in (answer, answer.get("error") if isinstance(answer, dict) else None):
         message = where.get("message") if isinstance(where, dict) else None
         if isinstance(message, str):
-            return f": {quoted(message)}"
+            return quoted(message)
     return ""
 
 
-def _refusal(status: int, said: str, wish_s: float | None) -> Exception:
+def _refusal(status: int, said: str, reason: str, wish_s: float | None) -> Exception:
     """The error that a status of the API means."""
     if status == HTTPStatus.NOT_FOUND:
         return ModelNotFound(said)
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return AccessDenied(said)
+        return Refused(said, status, reason)
     if status >= _SERVER_ERRORS or status == HTTPStatus.REQUEST_TIMEOUT:
         return Busy(said, wish_s)
     return Permanent(said)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.http.client import HttpClient
@@ -16,12 +16,13 @@ from hubfs.cache.disk.indexes import Index
 from hubfs.catalogue.catalogue import Catalog
 from hubfs.catalogue.place import Place, Shown
 from hubfs.catalogue.places import Known
-from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound, NotFound, quoted
+from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, InvalidConfig, ModelNotFound, NotFound, quoted
 from hubfs.hubs.hub import Check, Hub, Means, label_of
 from hubfs.hubs.kaggle import names
 from hubfs.hubs.kaggle.api import KaggleApi
 from hubfs.hubs.kaggle.credentials import find_credentials
 from hubfs.hubs.kaggle.dialects import Dialect, dialect_of
+from hubfs.hubs.kaggle.refusals import Refused, meaning_of
 from hubfs.model_id import ModelId
 from hubfs.sources.files import Manifest, RemoteFile
 from hubfs.sources.hosted import plain_blob
@@ -91,7 +92,7 @@ class Kaggle(Hub):
 
     def open(self, model: ModelId, kit: Kit) -> Source:
         """The model's files, by one list of them, of as many pages as it takes."""
-        with self._refused(model.name), self._missing(f"{self.url} has no model {model}"):
+        with self._refused(model.name, model.version), self._missing(f"{self.url} has no model {model}"):
             listed = self._api.files(model)
             if not listed:
                 raise ModelNotFound("it lists no file")
@@ -136,10 +137,8 @@ class Kaggle(Hub):
             models = self._api.models_of(owner)
         except NotFound:
             return ()
-        found = {
-            path[len(rest)] for path in _paths(models) if list(path[: len(rest)]) == rest and len(path) > len(rest)
-        }
-        return sorted(found)
+        paths = [found.path for found in _listed(models)]
+        return sorted({path[len(rest)] for path in paths if list(path[: len(rest)]) == rest and len(path) > len(rest)})
 
     def checks(self) -> Iterator[Check]:
         """The API, asked for a model that everybody may read, or for those of the owner."""
@@ -156,7 +155,7 @@ class Kaggle(Hub):
         def connect() -> Blob:
             # The blob remembers the signed URL: Kaggle is asked again before it expires, and when the store refuses it.
             try:
-                with self._refused(model.name):
+                with self._refused(model.name, model.version):
                     address = self._api.address(model, path)
                     blob = plain_blob(self._client, address, {}, partial(self._api.locate, model, path))
             except NotFound as gone:
@@ -168,15 +167,23 @@ class Kaggle(Hub):
         return lambda: LazyBlob(pin, size_bytes, connect, self._client.cancellation)
 
     @contextmanager
-    def _refused(self, name: str) -> Iterator[None]:
-        """Refusals name the page where consent to a model's terms is given."""
+    def _refused(self, name: str, version: str | None = None) -> Iterator[None]:
+        """Refusals are told apart, and say what to do."""
         try:
             yield
-        except AccessDenied as error:
-            raise AccessDenied(
-                f"{error}: if {self._page(name)} asks for consent to its terms, give it there; "
-                "Kaggle says the same of a private model, and of some that do not exist"
-            ) from error
+        except Refused as refused:
+            raise meaning_of(refused, name, partial(self._is_listed, name, version)) from refused
+
+    def _is_listed(self, name: str, version: str | None) -> bool | None:
+        """Whether the list of the owner's models has a variation, and may have the version; None without a list."""
+        owner, _, path = name.lower().partition("/")
+        try:
+            listed = [found for found in _listed(self._api.models_of(owner)) if "/".join(found.path).lower() == path]
+        except Cancelled:
+            raise
+        except HubfsError:
+            return None
+        return any(version is None or found.newest is None or int(version) <= found.newest for found in listed)
 
     @contextmanager
     def _missing(self, what: str) -> Iterator[None]:
@@ -190,20 +197,27 @@ class Kaggle(Hub):
         return f"https://www.kaggle.com/models/{name}"
 
 
-def _paths(models: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
-    """The model, the framework and the variation of each instance; of a model without any, the model alone."""
+class _Listed(NamedTuple):
+    """A model, or a framework and a variation of it, in the list of an owner; `newest`: its version, if it is told."""
+
+    path: tuple[str, ...]
+    newest: int | None = None
+
+
+def _listed(models: Iterable[Mapping[str, Any]]) -> Iterator[_Listed]:
+    """Each model, and each of its instances."""
     for model in models:
         slug, instances = model.get("slug"), model.get("instances")
         if not isinstance(slug, str) or not names.is_slug(slug):
             continue
-        yield (slug,)
+        yield _Listed((slug,))
         for instance in instances if isinstance(instances, list) else ():
             if not isinstance(instance, dict):
                 continue
             framework = names.framework(str(instance.get("framework")))
-            variation = instance.get("slug")
+            variation, newest = instance.get("slug"), instance.get("versionNumber")
             if framework is not None and isinstance(variation, str) and names.is_slug(variation):
-                yield slug, framework, variation
+                yield _Listed((slug, framework, variation), newest if type(newest) is int else None)
 
 
 def _stamp(item: Mapping[str, Any]) -> Stamp:

@@ -210,10 +210,60 @@ def test_a_token_that_comes_again_ends_the_list(hub: Hub, kaggle: KaggleStandIn)
     assert kaggle.calls["ListModels"] == 2
 
 
-def test_a_refusal_names_the_page_where_consent_is_given(hub: Hub, kaggle: KaggleStandIn, tools: Workshop) -> None:
-    kaggle.script(LIST, instead(refusal(403, "User has not consented")))
-    with pytest.raises(AccessDenied, match=f"https://www.kaggle.com/models/{NAME}"):
-        hub.open(MODEL, tools.kit)
+class TestRefusals:
+    """A 403 of Kaggle's, told apart as far as it can be."""
+
+    def test_a_consent_that_is_missing_names_the_page_where_it_is_given(self, hub, kaggle, tools) -> None:
+        kaggle.script(LIST, instead(refusal(403, "User has not consented to terms of use")))
+        with pytest.raises(AccessDenied, match=f"consent; give it at https://www.kaggle.com/models/{NAME}"):
+            hub.open(MODEL, tools.kit)
+        assert not kaggle.calls["ListModels"]
+
+    def test_so_does_one_that_only_the_download_asks_for(self, hub, kaggle, tools) -> None:
+        kaggle.gated.add("google/yamnet")
+        source = hub.open(MODEL, tools.kit)
+        with pytest.raises(AccessDenied, match=f"consent; give it at https://www.kaggle.com/models/{NAME}"):
+            source.open(source.find("saved_model.pb")).read_at(0, 10)
+
+    def test_a_private_model_may_not_be_there(self, hub, kaggle, tools) -> None:
+        kaggle.private.add("google/yamnet")
+        with pytest.raises(AccessDenied, match="is private, or it is not there"):
+            hub.open(MODEL, tools.kit)
+
+    @pytest.mark.parametrize(
+        "handle",
+        [
+            "google/nothing/tensorFlow2/yamnet/1",
+            "google/yamnet/tfLite/yamnet/1",
+            "google/yamnet/tensorFlow2/other/1",
+            f"{NAME}/4",
+        ],
+    )
+    def test_what_the_list_of_the_owner_lacks_is_not_there(self, hub, kaggle, tools, handle: str) -> None:
+        kaggle.hides_missing = True
+        model = hub.parse(handle)
+        with pytest.raises(ModelNotFound, match="the list of its owner's models does not have"):
+            hub.open(model, tools.kit)
+        assert kaggle.calls["ListModels"] == 1
+        if not handle.startswith(NAME):
+            with pytest.raises(ModelNotFound):
+                hub.alias(model.name)
+
+    def test_what_it_has_is_there(self, hub, kaggle, tools) -> None:
+        kaggle.script(LIST, instead(refusal(403, "Permission denied")))
+        with pytest.raises(AccessDenied, match="the model is there"):
+            hub.open(MODEL, tools.kit)
+
+    def test_without_the_list_nobody_knows(self, hub, kaggle, tools) -> None:
+        kaggle.script(LIST, error_in_a_200(403, "Permission denied"))
+        kaggle.script("ListModels", instead(refusal(403, "Permission denied")))
+        with pytest.raises(AccessDenied, match="the same of a private model, and of some that do not exist"):
+            hub.open(MODEL, tools.kit)
+
+    def test_credentials_that_are_refused_are_said_to_be(self, hub, kaggle, tools) -> None:
+        kaggle.script(LIST, instead(refusal(401, "Unauthenticated")))
+        with pytest.raises(AccessDenied, match="does not accept the credentials"):
+            hub.open(MODEL, tools.kit)
 
 
 def test_an_error_in_a_200_is_an_error(hub: Hub, kaggle: KaggleStandIn, tools: Workshop) -> None:
