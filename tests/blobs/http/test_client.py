@@ -365,7 +365,7 @@ class TestCredentials:
     def test_that_netrc_has_for_a_host_go_by_https_where_a_hub_of_https_leads(
         self, scheme, tmp_path, monkeypatch
     ) -> None:
-        named = "127.77.0.1"
+        named = f"127.77.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"  # nobody else's port 443
         (tmp_path / "netrc").write_text(f"machine {named} login me password hush\n")
         monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
         certificate = self_signed(tmp_path, host=named)
