@@ -191,10 +191,9 @@ class Catalog:
                 return text.encode(errors="replace")
         return None
 
-    def kaggle(self, handle: str) -> KaggleName | None:
-        """What Kaggle calls the model `handle` (`google/spice/2`); None if the catalogue does not know."""
-        entry = self._entries.get(handle)
-        return None if entry is None else entry.kaggle
+    def entry(self, handle: str) -> CatalogEntry | None:
+        """What is known of `handle` (`google/spice/2`); None for nothing."""
+        return self._entries.get(handle)
 
     @property
     def lists_all(self) -> bool:

@@ -46,10 +46,10 @@ def kaggle_handle(text: str) -> str:
     catalogue = bundled_catalogue()
     if not is_versioned(handle):
         handle = "/".join((handle, *catalogue.versions(handle)[-1:]))
-    known = catalogue.kaggle(handle)
-    if known is None:
+    known = catalogue.entry(handle)
+    if known is None or known.kaggle is None:
         raise ModelNotFound(f"The catalogue that comes with hubfs does not know what Kaggle calls {handle}")
-    return known.name
+    return known.kaggle.name
 
 
 def tfhub_handle(text: str) -> str:

@@ -35,7 +35,8 @@ def test_every_public_handle_is_in_it_with_what_is_known_of_the_model():
     ],
 )
 def test_it_knows_what_kaggle_calls_a_model(handle: str, name: KaggleName | None):
-    assert bundled_catalogue().kaggle(handle) == name
+    known = bundled_catalogue().entry(handle)
+    assert (known and known.kaggle) == name
 
 
 def test_every_model_whose_name_at_kaggle_is_known_is_found_by_either_name():
