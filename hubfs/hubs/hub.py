@@ -48,6 +48,21 @@ class Check:
     vital: bool = True
 
 
+@dataclass(frozen=True)
+class WayTold:
+    """What the status says of a way to a hub's models: its name, and the address that is asked.
+
+    `rests`: why it is left alone for now, if so. `answered`: the model or the name that it had last, and when (Unix
+    time).
+    """
+
+    name: str
+    url: str
+    rests: str | None = None
+    answered: str | None = None
+    answered_at_s: float | None = None
+
+
 class Hub(Protocol):
     """The names of a hub, and where its models are. Remembers nothing that may change.
 
@@ -120,6 +135,10 @@ class Hub(Protocol):
         """The names directly below `folder` ("" for the root) that a hub with listings has; of another one, none."""
         return ()
 
+    def below(self, folder: str) -> Sequence[str]:  # noqa: ARG002 - as in `local`
+        """The names of all models below `folder`, of a hub that lists them by one question; of another one, none."""
+        return ()
+
     def catalogue(self) -> Callable[[], Catalog] | None:
         """Reads the catalogue of this hub that comes with hubfs; None where there is none."""
         return None
@@ -146,6 +165,10 @@ class Hub(Protocol):
         """What `hubfs doctor` asks."""
         return ()
 
+    def ways(self) -> Sequence[WayTold]:
+        """The ways by which models are asked for, in their order, of a hub that has several. Asks nobody."""
+        return ()
+
 
 @dataclass(frozen=True)
 class Means:
@@ -161,6 +184,10 @@ class Means:
     extracted_dir: Path | None = None
     endpoints: Mapping[str, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def hub(self, url: str) -> Hub:
+        """Another hub, asked by the same means: hubs do not know each other. Raises `InvalidConfig`."""
+        return make_hub(url, self)
 
 
 def make_hub(url: str, means: Means) -> Hub:

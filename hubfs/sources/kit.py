@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from copy import copy
+from dataclasses import dataclass, replace
 
 from hubfs.blobs.blob import Blob, ByteStream
 from hubfs.blobs.lazy import LazyBlob
@@ -29,6 +31,19 @@ from hubfs.waiting import Cancellation
 
 Locate = Callable[[], ArchiveOrigin]
 """Where an archive is by now; may ask the hub, and raises what it answers, but for `NotFound`."""
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A model that a hub has at another one: `model` of `hub` (its name in the cache), at the hub with the URL `at`.
+
+    `shown` makes the other hub's manifest the one that is shown.
+    """
+
+    hub: str
+    model: ModelId
+    at: str
+    shown: Callable[[Manifest], Manifest]
 
 
 class Kit:
@@ -67,16 +82,30 @@ class Kit:
         self._archives = archives
         self._turns = turns
         self._budget = budget
+        self._guest: Guest | None = None
+
+    def for_guest(self, guest: Guest) -> "Kit":
+        """A kit like this one, for the hub where `guest` is: what that hub has made is the guest.
+
+        The index that the cache keeps is the one of the other hub, with the handle there, and the URL of that hub as
+        `at`: its `load` reads the index, with such a kit again.
+        """
+        kit = copy(self)
+        kit._guest = guest  # noqa: SLF001 - of this class
+        return kit
 
     def files(self, hub: str, model: ModelId, manifest: Manifest) -> FilesSource:
         """A model of the files that its hub has just told of. The cache keeps the manifest, if its pins last."""
-        source = FilesSource(hub, model, manifest, self._file, self._forget)
+        source = self.kept_files(hub, model, manifest)
         if manifest.lasting:
-            self._indexes.save(source.model, source.to_index())
+            self._save(source, manifest.to_json(model))
         return source
 
     def kept_files(self, hub: str, model: ModelId, manifest: Manifest) -> FilesSource:
         """A model of the files that the cache has kept the manifest of. Asks nobody."""
+        guest = self._guest
+        if guest is not None:
+            hub, model, manifest = guest.hub, guest.model, guest.shown(manifest)
         return FilesSource(hub, model, manifest, self._file, self._forget)
 
     def archive(self, hub: str, model: ModelId, origin: ArchiveOrigin) -> ArchiveSource:
@@ -109,6 +138,9 @@ class Kit:
         locate: Locate,
         open_stream: Callable[[], ByteStream],
     ) -> ArchiveSource:
+        there = str(known.handle)
+        if self._guest is not None:
+            hub, known = self._guest.hub, replace(known, handle=self._guest.model)
         name = model_name(hub, known.handle, known.identity)
         archive = Archive(
             handle=known.handle,
@@ -125,7 +157,11 @@ class Kit:
             spans=self._spans(known.handle, name, known.identity, locate, checksums),
             checksums=checksums,
         )
-        return ArchiveSource(archive, wrap=self._cached, on_complete=self._keep_index)
+
+        def keep_index(source: ArchiveSource) -> None:
+            self._save(source, {**source.to_index(), "handle": there})
+
+        return ArchiveSource(archive, wrap=self._cached, on_complete=keep_index)
 
     def _file(self, key: CacheKey, blob: FailingBlob) -> CachedBlob:
         return self._cached(key, RetryingBlob(blob, self._retry, self._cancellation), lambda: blob.failed)
@@ -133,8 +169,8 @@ class Kit:
     def _forget(self, source: Source) -> None:
         self._cache.drop(source.model)
 
-    def _keep_index(self, source: ArchiveSource) -> None:
-        self._indexes.save(source.model, source.to_index())
+    def _save(self, source: Source, index: Index) -> None:
+        self._indexes.save(source.model, index if self._guest is None else {**index, "at": self._guest.at})
 
     def _spans(
         self, handle: ModelId, model: str, identity: str, locate: Locate, checksums: BlockChecksums | None

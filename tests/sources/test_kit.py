@@ -29,7 +29,7 @@ from hubfs.hubs.tfhub.questions import Location
 from hubfs.hubs.tfhub_modules import module_name
 from hubfs.model_id import ModelId
 from hubfs.sources.files import FilesSource
-from hubfs.sources.kit import Kit
+from hubfs.sources.kit import Guest, Kit
 from hubfs.sources.source import Form, Source
 from hubfs.waiting import Cancellation
 from tests.support.archives import gzipped, tar_of
@@ -66,7 +66,7 @@ class Machine:
         return self.indexes.load(f"{self.hub.label}/{handle}")
 
     def opened(self, handle: ModelId, location: Location) -> Source:
-        return self.hub._opened(handle, location, self.kit)
+        return self.hub.redirect.at(handle, location, self.kit)
 
     def loaded(self, handle: ModelId, index: Index | None = None) -> Source:
         index = index or self.index(handle)
@@ -172,6 +172,27 @@ def test_a_model_is_read_and_after_a_restart_read_without_the_network(
         assert machine.cache.cached_bytes(model) == sum(map(len, files.values()))
     assert not origin.requests
     assert not bucket.requests
+
+
+@every_form
+def test_what_a_hub_makes_of_a_guest_is_a_model_of_the_guests_hub(start: Start, origin: HttpOrigin, form: str) -> None:
+    handle, location, files = located(origin, form)
+    guest = Guest("tfhub.example", ModelId("made/up", "7"), "there:", lambda manifest: manifest)
+    with start() as machine:
+        source = machine.hub.redirect.at(handle, location, machine.kit.for_guest(guest))
+        assert contents(source) == files
+        assert (source.handle, source.model.partition("@")[0]) == (guest.model, f"tfhub.example/{guest.model}")
+        eventually(lambda: machine.indexes.of(source.model))
+        index = machine.indexes.of(source.model)
+        assert index is not None
+        assert (index["handle"], index["at"]) == (str(handle), "there:"), "the hub there can read it"
+        assert machine.index(handle) is None
+    origin.reset()
+    with start() as machine:
+        again = machine.hub.redirect.load(handle, index, machine.kit.for_guest(guest))
+        assert (again.handle, again.model) == (source.handle, source.model)
+        assert contents(again) == files
+    assert not origin.requests
 
 
 def stamps(source: Source) -> dict[str, Stamp]:

@@ -133,12 +133,15 @@ class Kaggle(Hub):
         owner, *rest = folder.split("/")
         if len(rest) == names.NAME_SEGMENTS - 1:
             return self.versions(folder)
-        try:
-            models = self._api.models_of(owner)
-        except NotFound:
-            return ()
-        paths = [found.path for found in _listed(models)]
-        return sorted({path[len(rest)] for path in paths if list(path[: len(rest)]) == rest and len(path) > len(rest)})
+        paths = self._paths(owner)
+        found = {path[len(rest)] for path in paths if list(path[: len(rest)]) == rest and len(path) > len(rest)}
+        return sorted(found)
+
+    def below(self, folder: str) -> Sequence[str]:
+        """The variations of an owner, by one list."""
+        owner = folder.partition("/")[0]
+        found = ("/".join((owner, *path)) for path in self._paths(owner) if len(path) == names.NAME_SEGMENTS - 1)
+        return [name for name in found if name.startswith(f"{folder}/")]
 
     def checks(self) -> Iterator[Check]:
         """The API, asked for a model that everybody may read, or for those of the owner."""
@@ -147,6 +150,12 @@ class Kaggle(Hub):
             yield Check("hub", url, lambda: f"{len(self.children(self._owner))} models of {self._owner}", advice)
         else:
             yield Check("hub", url, lambda: f"{_EXAMPLE.name} has version {self._api.latest(_EXAMPLE.name)}", advice)
+
+    def _paths(self, owner: str) -> Sequence[tuple[str, ...]]:
+        try:
+            return [found.path for found in _listed(self._api.models_of(owner))]
+        except NotFound:
+            return ()
 
     def _opener(self, model: ModelId, path: str, pin: str, size_bytes: int) -> Callable[[], Blob]:
         if pin != f"kaggle:{model}/{path}#{size_bytes}":

@@ -156,6 +156,18 @@ def test_listings_lead_to_every_version(hub: Hub) -> None:
     assert hub.alias(NAME) == "3"
 
 
+def test_all_names_below_an_owner_or_a_model_cost_one_list(hub: Hub, kaggle: KaggleStandIn) -> None:
+    kaggle.put("google/yamnet/tfLite/classification-tflite/1", FILES)
+    assert sorted(hub.below("google")) == [
+        "google/spice/tfLite/spice",
+        NAME,
+        "google/yamnet/tfLite/classification-tflite",
+    ]
+    assert kaggle.calls["ListModels"] == 1
+    assert [*hub.below("google/spice")] == ["google/spice/tfLite/spice"]
+    assert [*hub.below("nobody")] == []
+
+
 def test_versions_that_are_not_listed_are_counted(hub: Hub, kaggle: KaggleStandIn) -> None:
     kaggle.anonymous_lists = False
     assert [*hub.versions(NAME)] == ["1", "2", "3"]
