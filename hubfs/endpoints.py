@@ -13,6 +13,7 @@ from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.store import ObjectStoreSettings
 from hubfs.errors import InvalidHandle, ModelNotFound
 from hubfs.hubs.hub import Hub, Means, make_hub
+from hubfs.hubs.tfhub.bundled import is_public_hub
 from hubfs.model_id import ModelId
 from hubfs.settings.config import Config
 from hubfs.waiting import Cancellation
@@ -87,7 +88,8 @@ def http_settings(config: Config, retry: RetryPolicy) -> HttpSettings:
     headers = dict(config.headers)
     if config.token is not None:
         headers["Authorization"] = f"Bearer {config.token}"
-    hub = urlsplit(config.hub)
+    moved = config.endpoints.get("tfhub") if is_public_hub(config.hub) else None
+    hub = urlsplit(moved or config.hub)
     return HttpSettings(
         connect_timeout_s=config.connect_timeout_s,
         stall_timeout_s=config.stall_timeout_s,

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 DEFAULT_HUB = "https://tfhub.dev"
 """The hub where no other is named. Programs type its URLs, whichever mirror serves them."""
 
+SHORT_URL = "tfhub:"
+"""A short way to write https://tfhub.dev."""
+
 HUBS: Mapping[str, str] = {
     "https": "hubfs.hubs.tfhub.hub",
     "http": "hubfs.hubs.tfhub.hub",

@@ -101,6 +101,7 @@ class Config:
     failure_ttl_s: float = 30.0  # for how long a damaged model stays so before it is fetched anew
     gcs_token: str = "anon"  # noqa: S105 - the name of a way to authenticate
     gcs_endpoint_url: str | None = None
+    tfhub_endpoint_url: str | None = None  # None: https://tfhub.dev itself
     kaggle_endpoint_url: str | None = None  # None: Kaggle's own host
     fuse_library: FuseLibrary = FuseLibrary.AUTO
     warnings: tuple[str, ...] = ()  # what is wrong with where the values came from
@@ -112,7 +113,8 @@ class Config:
     @property
     def endpoints(self) -> Mapping[str, str]:
         """The URLs of hosts that stand for the usual ones, by the scheme of the hub's URL."""
-        return {"kaggle": self.kaggle_endpoint_url} if self.kaggle_endpoint_url else {}
+        urls = {"tfhub": self.tfhub_endpoint_url, "kaggle": self.kaggle_endpoint_url}
+        return {scheme: url for scheme, url in urls.items() if url is not None}
 
 
 def default_memory_size_bytes(available_bytes: int) -> int:
@@ -179,6 +181,7 @@ SETTINGS = (
     Setting("failure_ttl", "failure_ttl_s", parse_time, ("HUBFS_FAILURE_TTL",)),
     Setting("gcs_token", "gcs_token", str, ("HUBFS_GCS_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS")),
     Setting("gcs_endpoint", "gcs_endpoint_url", str, ("STORAGE_EMULATOR_HOST",)),
+    Setting("tfhub_endpoint", "tfhub_endpoint_url", parse_endpoint, ("HUBFS_TFHUB_ENDPOINT",)),
     Setting("kaggle_endpoint", "kaggle_endpoint_url", parse_endpoint, ("HUBFS_KAGGLE_ENDPOINT",)),
     Setting("fuse_library", "fuse_library", parse_fuse_library, ("HUBFS_FUSE_LIBRARY",)),
 )

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hubfs.fuse.mounting import FuseLibrary
-from hubfs.hubs.registry import HUBS
+from hubfs.hubs.registry import DEFAULT_HUB, HUBS, SHORT_URL
 from hubfs.sources.source import Form
 
 _NAMED_HUB = re.compile(r"([a-zA-Z\d][\w-]{0,63})=(.*)", re.ASCII | re.DOTALL)
@@ -72,7 +72,9 @@ def parse_time(text: str | float) -> float:
 
 
 def parse_hub(text: str) -> str:
-    """The URL of a hub. Raises ValueError, which does not show it."""
+    """The URL of a hub; `tfhub:` is the one of https://tfhub.dev. Raises ValueError, which does not show it."""
+    if str(text).rstrip("/") == SHORT_URL:
+        return DEFAULT_HUB
     try:
         url = urlsplit(str(text))
         is_hub = url.scheme in HUBS
@@ -88,7 +90,7 @@ def parse_hub(text: str) -> str:
 
 
 def parse_endpoint(text: str) -> str:
-    """The URL of a host of Kaggle's API: https, or http on this machine. Raises `ValueError`."""
+    """The URL of a host that stands for a hub's own: https, or http on this machine. Raises `ValueError`."""
     url = urlsplit(str(text))
     local = url.hostname in ("localhost", "127.0.0.1", "::1")
     if not (url.hostname and (url.scheme == "https" or (url.scheme == "http" and local))) or url.query or url.username:

@@ -9,6 +9,7 @@ from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.http.client import HttpClient
 from hubfs.hubs import registry
 from hubfs.hubs.hub import Hub, Means, make_hub
+from hubfs.hubs.tfhub.ways import PUBLIC_BUCKET
 from hubfs.model_id import ModelId
 from tests.contracts.hub_contract import HubContract, Requests, Served
 from tests.support.gcs_server import GcsServer, gcs_server
@@ -34,12 +35,16 @@ def made(
     store_url: str = "http://127.0.0.1:9",
     kaggle_url: str = "http://127.0.0.1:9",
     kaggle_dialect: str = "rpc",
+    tfhub_url: str = "http://127.0.0.1:9",
 ) -> Iterator[tuple[Hub, HttpClient]]:
     gcs = GcsClient(GcsSettings(endpoint_url=store_url, timeout_s=10, retry=QUICK), tools.cancellation)
     with http_client(tools.cancellation) as http:
         try:
             environ = {"HUBFS_KAGGLE_DIALECT": kaggle_dialect}
-            yield make_hub(url, Means(http, gcs, endpoints={"kaggle": kaggle_url}, environ=environ)), http
+            yield (
+                make_hub(url, Means(http, gcs, endpoints={"kaggle": kaggle_url, "tfhub": tfhub_url}, environ=environ)),
+                http,
+            )
         finally:
             gcs.close()
 
@@ -141,6 +146,53 @@ class TestKaggle(HubContract):
 
 class TestKaggleByRest(TestKaggle):
     dialect = "rest"
+
+
+class TestTfhubDevAtKaggle(HubContract):
+    """https://tfhub.dev, whose host answers, and the public bucket, too, and neither has a model any more."""
+
+    @contextmanager
+    def serving(
+        self, tmp_path: Path, models: Mapping[ModelId, Mapping[str, bytes]], tools: Workshop
+    ) -> Iterator[Served]:
+        with tfhub_dev(tmp_path, tools) as (served, kaggle):
+            for model, files in models.items():
+                kaggle.put(f"google/spice/tensorFlow1/spice/{model.version}", files)
+            yield served
+
+
+class TestTfhubDevInThePublicBucket(HubContract):
+    """The same, with all models in the bucket."""
+
+    @contextmanager
+    def serving(
+        self, tmp_path: Path, models: Mapping[ModelId, Mapping[str, bytes]], tools: Workshop
+    ) -> Iterator[Served]:
+        folders = {ModelId(str(model), "uncompressed"): files for model, files in models.items()}
+        write(tmp_path / "store" / PUBLIC_BUCKET.removeprefix("gs://"), folders)
+        with tfhub_dev(tmp_path, tools) as (served, _):
+            yield served
+
+
+@contextmanager
+def tfhub_dev(tmp_path: Path, tools: Workshop) -> Iterator[tuple[Served, KaggleStandIn]]:
+    (tmp_path / "store" / PUBLIC_BUCKET.removeprefix("gs://")).mkdir(parents=True, exist_ok=True)
+    with (
+        nginx_hub(tmp_path / "nginx", versions=2) as nginx,
+        gcs_server(tmp_path / "store") as store,
+        KaggleStandIn(page_sizes=2) as kaggle,
+        made("https://tfhub.dev", tools, store.url, tfhub_url=nginx.url, kaggle_url=kaggle.url) as (hub, http),
+    ):
+        kaggle.put("google/yamnet/tensorFlow2/yamnet/1", {"x": b"y"})
+        yield Served(hub, OfAll(OfClient(http), OfStore(store))), kaggle
+
+
+class OfAll(Requests):
+    def __init__(self, *of: Requests) -> None:
+        self._of = of
+
+    def count(self) -> int:
+        return sum(each.count() for each in self._of)
 
 
 class TestMadeUpHub(HubContract):

@@ -45,6 +45,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, Any], ...]] = {  # by field
     "stall_timeout_s": (("1h", 3600.0), ("7", 7.0), ("1.5s", 1.5)),
     "gcs_token": tuple((name, name) for name in ("anon", "cloud", "/key.json")),
     "gcs_endpoint_url": tuple((f"http://{name}:1", f"http://{name}:1") for name in "abc"),
+    "tfhub_endpoint_url": tuple((f"https://{name}/", f"https://{name}") for name in "abc"),
     "kaggle_endpoint_url": tuple((f"https://{name}/", f"https://{name}") for name in "abc"),
     "fuse_library": (
         ("libfuse2", FuseLibrary.LIBFUSE2),
@@ -515,7 +516,17 @@ def test_hubs_that_make_no_sense_are_refused(tmp_path: Path, flags: dict[str, An
 @pytest.mark.parametrize(
     "text", ["http://kaggle.example", "ftp://127.0.0.1", "kaggle.example", "https://me:pw@k.example"]
 )
-def test_an_endpoint_of_kaggle_is_https_or_of_this_machine(text: str) -> None:
-    with pytest.raises(InvalidConfig, match="HUBFS_KAGGLE_ENDPOINT"):
-        load({"config": None}, {"HUBFS_KAGGLE_ENDPOINT": text})
-    assert load({}, {"HUBFS_KAGGLE_ENDPOINT": "http://127.0.0.1:5/"}).endpoints == {"kaggle": "http://127.0.0.1:5"}
+@pytest.mark.parametrize("hub", ["kaggle", "tfhub"])
+def test_an_endpoint_of_a_hub_is_https_or_of_this_machine(text: str, hub: str) -> None:
+    name = f"HUBFS_{hub.upper()}_ENDPOINT"
+    with pytest.raises(InvalidConfig, match=name):
+        load({"config": None}, {name: text})
+    assert load({}, {name: "http://127.0.0.1:5/"}).endpoints == {hub: "http://127.0.0.1:5"}
+
+
+def test_tfhub_is_short_for_the_public_hub() -> None:
+    for text in ("tfhub:", "tfhub:/"):
+        assert load({"hub": text}, {}).hub == "https://tfhub.dev"
+    assert load({"hub": ("one=tfhub:", "two=kaggle:")}, {}).hubs["one"]["hub"] == "https://tfhub.dev"
+    with pytest.raises(InvalidConfig):
+        load({"hub": "tfhub:google/spice/2"}, {})

@@ -1,69 +1,70 @@
-"""A host of the TF Hub protocol as a hub."""
+"""A host of the TF Hub protocol as a hub; https://tfhub.dev has several ways to its models."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-
-from cachetools import TTLCache
+from typing import Protocol, TypeVar
 
 from hubfs.blobs.gcs.client import GcsClient
-from hubfs.blobs.gcs.object import bucket_and_name
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.url import redacted, without_secrets
-from hubfs.blobs.retry import Permanent
 from hubfs.cache.disk.indexes import Index
 from hubfs.catalogue import document
 from hubfs.catalogue.catalogue import Catalog
 from hubfs.catalogue.document import CatalogDocument
-from hubfs.catalogue.handle import kind_of
-from hubfs.errors import AccessDenied, HubfsError, NotFound, TimedOut, Unavailable
-from hubfs.hubs.hub import Check, Hub, Means, label_of
+from hubfs.catalogue.handle import Kind, kind_of
+from hubfs.errors import AccessDenied, Damaged, HubfsError, ModelNotFound, NotFound, TimedOut, Unavailable
+from hubfs.hubs.hub import Check, Hub, Means, WayTold, label_of
 from hubfs.hubs.numbered import NumberedNames
-from hubfs.hubs.tfhub import bundled, tfjs
+from hubfs.hubs.tfhub import bundled
+from hubfs.hubs.tfhub.at_kaggle import AtKaggle
 from hubfs.hubs.tfhub.extracted.source import find_extracted
-from hubfs.hubs.tfhub.questions import PARAMETERS, Location
+from hubfs.hubs.tfhub.public_bucket import PublicBucket
+from hubfs.hubs.tfhub.redirect import Redirect
 from hubfs.hubs.tfhub.resolver import TfhubResolver
-from hubfs.hubs.tfhub.ways import PUBLIC_BUCKET, REST_S, Way, next_step, ways_to
+from hubfs.hubs.tfhub.tried import Tried
+from hubfs.hubs.tfhub.ways import PUBLIC_BUCKET, REST_S, Shut, Way, next_step, rests_after, ways_to
 from hubfs.hubs.tfhub_modules import spellings
 from hubfs.model_id import ModelId
-from hubfs.sources.archive.origin import ArchiveOrigin, BucketArchive, HttpArchive
-from hubfs.sources.bucket import kept_bucket, list_bucket
-from hubfs.sources.files import Manifest
-from hubfs.sources.hosted import kept_files, probe_files
 from hubfs.sources.kit import Kit
 from hubfs.sources.source import Form, Source
 
-LITE_FILE = "model.tflite"
-"""The file of a TF Lite model: the protocol gives it no name."""
-
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class _Place(Protocol):
+    """Where a way leads. Methods raise `ModelNotFound`, and what keeps `url` from answering."""
+
+    url: str
+
+    def open(self, model: ModelId, kit: Kit) -> Source: ...
+    def load(self, model: ModelId, kept: Index, kit: Kit) -> Source: ...
+    def latest(self, name: str) -> str: ...
+    def versions(self, name: str) -> Sequence[str]: ...
+    def example(self) -> str: ...
 
 
 def make(url: str, means: Means) -> Hub:
     """The hub at an http or https URL. Raises `InvalidConfig`."""
-    bucket_url = PUBLIC_BUCKET if bundled.is_public_hub(url) else None
-    return TfHub(
-        url,
-        http=means.http,
-        gcs=means.gcs,
-        form=means.form,
-        extracted_dir=means.extracted_dir,
-        bucket_url=bucket_url,
-    )
+    hub = partial(TfHub, url, http=means.http, gcs=means.gcs, form=means.form, extracted_dir=means.extracted_dir)
+    if not bundled.is_public_hub(url):
+        return hub()
+    return hub(endpoint_url=means.endpoints.get("tfhub"), bucket_url=PUBLIC_BUCKET, kaggle=means.hub("kaggle:"))
 
 
 class TfHub(NumberedNames):
     """The hub at `hub_url`, asked through `http`; buckets that it names are read through `gcs`.
 
     `form`: the one to ask for; None asks for the uncompressed one first, and falls back to the archive. `extracted_dir`
-    is where tensorflow_hub keeps models that it extracted on this machine. `bucket_url` (`gs://bucket/prefix`) is a
-    bucket that keeps the hub's models uncompressed, and is tried before the hub is asked. Raises `InvalidConfig` for a
-    URL that no hub can have.
-
-    `_lock` guards `_resting`; nobody is asked under it.
+    is where tensorflow_hub keeps models that it extracted on this machine. `endpoint_url`: a host that stands for the
+    hub's. `bucket_url` (`gs://bucket/prefix`) is a bucket that keeps the hub's models uncompressed, and `kaggle` a hub
+    that has them under other names: `ways` has the rules. Raises `InvalidConfig` for a URL that no hub can have.
     """
 
     def __init__(
@@ -74,20 +75,32 @@ class TfHub(NumberedNames):
         gcs: GcsClient,
         form: Form | None = None,
         extracted_dir: Path | None = None,
+        endpoint_url: str | None = None,
         bucket_url: str | None = None,
+        kaggle: Hub | None = None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._resolver = TfhubResolver(http, hub_url, form)
-        super().__init__(self._resolver.hub, self._resolver.hub, label_of(self._resolver.cached_as))
+        self._asked_url = endpoint_url or hub_url
+        resolver = TfhubResolver(http, self._asked_url, form)
+        label = label_of(resolver.cached_as)
+        if kaggle is not None:  # what another host says instead of Kaggle's is not taken for what Kaggle says
+            label += kaggle.label.partition("kaggle")[2]
+        super().__init__(without_secrets(hub_url.rstrip("/")), resolver.hub, label)
         self.vouched = http.settings.verify
-        self._hub_url = hub_url
+        self._public = bundled.is_public_hub(hub_url)
         self._http = http
         self._gcs = gcs
         self._form = form
         self._extracted_dir = extracted_dir
-        self._bucket_url = bucket_url
-        self._lock = threading.Lock()
-        self._resting: TTLCache[Way, str] = TTLCache(1, REST_S, timer)  # why the bucket is left alone
+        self.redirect = Redirect(resolver, self.label, http, gcs, form)
+        self._bucket = None if bucket_url is None else PublicBucket(gcs, bucket_url, self.label)
+        self._kaggle = kaggle
+        self._places: dict[Way, _Place] = {Way.HUB: self.redirect}
+        if self._bucket is not None:
+            self._places[Way.BUCKET] = self._bucket
+        if kaggle is not None:
+            self._places[Way.KAGGLE] = AtKaggle(kaggle, self.label, bundled.bundled_catalogue, http.cancellation, timer)
+        self._tried = Tried(timer)
 
     def local(self, model: ModelId) -> Source | None:
         """The model as tensorflow_hub extracted it on this machine, if it did, and it is whole."""
@@ -96,99 +109,75 @@ class TfHub(NumberedNames):
         return find_extracted(self._extracted_dir, self.label, model, spellings([self.url], str(model)))
 
     def open(self, model: ModelId, kit: Kit) -> Source:
-        """The model by the first way that leads to it (`ways`)."""
-        failed: dict[Way, HubfsError] = {}
-        with self._lock:
-            why = self._resting.get(Way.BUCKET)
-        if why is not None:
-            failed[Way.BUCKET] = Unavailable(f"{why} (it is asked again after {REST_S:g} s)")
-        ways = ways_to(kind_of(model.name), self._form, bucket=self._bucket_url is not None)
-        while isinstance(step := next_step(ways, failed), Way):
-            found = self._by(step, model, kit)
-            if not isinstance(found, HubfsError):
-                return found
-            failed[step] = found
-        raise step
-
-    def _by(self, way: Way, model: ModelId, kit: Kit) -> Source | HubfsError:
-        """The model by this way, or why there is none. Raises what no other way could mend: `Damaged`, `Cancelled`."""
-        try:
-            return self._by_bucket(model, kit) if way is Way.BUCKET else self._by_hub(model, kit)
-        except (NotFound, AccessDenied, TimedOut, Unavailable) as error:
-            return error
-
-    def _by_bucket(self, model: ModelId, kit: Kit) -> Source:
-        """The model in the public bucket. A bucket that cannot be asked rests."""
-        try:
-            manifest = list_bucket(self._gcs, model, f"{self._bucket_url}/{model}/uncompressed")
-        except (AccessDenied, TimedOut, Unavailable) as error:
-            with self._lock:
-                self._resting[Way.BUCKET] = str(error)
-            _log.warning("%s; %s is left alone for %g s", error, self._bucket_url, REST_S)
-            raise
-        return kit.files(self.label, model, manifest)
-
-    def _by_hub(self, model: ModelId, kit: Kit) -> Source:
-        """The model in the form that the hub has. Where a bucket does not let anybody in, the archive may be there."""
-        location = self._resolver.resolve(model)
-        try:
-            return self._opened(model, location, kit)
-        except (NotFound, AccessDenied) as refused:
-            if location.form is Form.COMPRESSED or self._form is not None:
-                raise
-            _log.warning("%s: %s; asking for the compressed form", model, refused)
-            try:
-                location = self._resolver.resolve(model, Form.COMPRESSED)
-            except NotFound:
-                raise refused from None
-            return self._opened(model, location, kit)
+        """The model by the first way that leads to it."""
+        way, source = self._first(model.name, str(model), lambda place: place.open(model, kit))
+        self._tried.found(model, way)
+        return source
 
     def load(self, model: ModelId, kept: Index, kit: Kit) -> Source:
-        """The model as the cache has kept it; the hub is asked again for what the cache has lost."""
-        form = Form(kept["form"])
-        match form:
-            case Form.COMPRESSED:
-                return kit.kept_archive(self.label, model, kept, lambda: self._archive(self._located(model, form)))
-            case Form.UNCOMPRESSED:
-                manifest = kept_bucket(self._gcs, model, kept)
-            case _:
-                manifest = kept_files(self._http, model, kept, partial(self._file, model, form))
-        return kit.kept_files(self.label, model, manifest)
+        """The model as the cache has kept it, by the way that it came."""
+        way = Way.HUB
+        if "at" in kept:
+            way = Way.KAGGLE
+        elif self._bucket is not None and self._bucket.has_kept(kept):
+            way = Way.BUCKET
+        source = self._places[way].load(model, kept, kit)
+        self._tried.found(model, way)
+        return source
 
     def alias(self, name: str) -> str:
-        """The version to which the hub redirects, or the highest that counting up finds."""
-        return self._resolver.latest(name)
+        """The version to which the hub redirects, or the highest that counting up finds, or that another way has."""
+        return self._first(name, name, lambda place: place.latest(name))[1]
 
     def versions(self, name: str) -> Sequence[str]:
-        """The versions that counting up finds: a request for each that is tried."""
-        return self._resolver.versions(name)
+        """The versions that the first way has which has any; the hub's by counting up, a request for each."""
+
+        def ask(place: _Place) -> Sequence[str]:
+            found = place.versions(name)
+            if not found:
+                raise ModelNotFound(f"it has no version of {name}")
+            return found
+
+        with suppress(ModelNotFound):
+            return self._first(name, name, ask)[1]
+        return ()
 
     def catalogue(self) -> Callable[[], Catalog] | None:
         """The public catalogue, of https://tfhub.dev alone."""
-        return bundled.bundled_catalogue if bundled.is_public_hub(self._hub_url) else None
+        return bundled.bundled_catalogue if self._public else None
 
     def document(self) -> Callable[[str | None], CatalogDocument | None]:
         """Asks for `catalog.jsonl` below the hub's URL."""
-        return lambda etag: document.fetch(self._http, self._hub_url, etag=etag)
+        return lambda etag: document.fetch(self._http, self._asked_url, etag=etag)
 
     def folder(self, model: ModelId) -> str:
-        """The bucket's folder that the hub names."""
-        return self._resolver.resolve(model, Form.UNCOMPRESSED).url
+        """The folder of the public bucket, else of the one that the hub names."""
+        if self._bucket is not None:
+            with suppress(NotFound, AccessDenied, TimedOut, Unavailable, Damaged):
+                return self._bucket.folder(model)
+        return self.redirect.folder(model)
+
+    def ways(self) -> Sequence[WayTold]:
+        """The ways to models, in their order."""
+        if len(self._places) == 1:
+            return ()
+        ways = ways_to(Kind.MODEL, self._form, self._places)
+        return self._tried.told({way: redacted(self._places[way].url) for way in ways})
 
     def checks(self) -> Iterator[Check]:
-        """The hub, and the store to which hubs lead for models in the uncompressed form."""
+        """The hub, and the store to which hubs lead for models in the uncompressed form; the other ways."""
         yield Check(
             "hub",
-            redacted(self.url),
-            lambda: f"status {self._http.reply(self._hub_url, max_body_bytes=1).status}",
+            redacted(self.host),
+            lambda: f"status {self._http.reply(self._asked_url, max_body_bytes=1).status}",
             "see the proxy above, and whether --hub names a hub that there is",
+            vital=len(self._places) == 1,
         )
-        if self._bucket_url is not None and self._form is not Form.COMPRESSED:
-            bucket, name = bucket_and_name(self._bucket_url)
+        if self._bucket is not None and self._form is not Form.COMPRESSED:
             yield Check(
                 "public bucket",
-                self._bucket_url,
-                lambda: f"{len(self._gcs.folder(bucket, f'{name}/google/spice/').prefixes)} versions of google/spice",
+                self._bucket.url,
+                self._bucket.example,
                 "models are asked for at the hub itself: --format compressed does not try the bucket",
                 vital=False,
             )
@@ -201,38 +190,44 @@ class TfHub(NumberedNames):
                 "models that are hosted uncompressed cannot be read: --format compressed asks for archives",
                 vital=False,
             )
+        for check in self._kaggle.checks() if self._kaggle is not None else ():
+            yield replace(check, subject=Way.KAGGLE.value, vital=False)
 
-    def _opened(self, model: ModelId, location: Location, kit: Kit) -> Source:
-        match location.form:
-            case Form.COMPRESSED:
-                return kit.archive(self.label, model, self._archive(location))
-            case Form.UNCOMPRESSED:
-                manifest = list_bucket(self._gcs, model, location.url)
-            case Form.FILE:
-                files = probe_files(self._http, model, location.url, {LITE_FILE: location.url}, location.headers)
-                manifest = Manifest(without_secrets(location.url), Form.FILE, files)
-            case Form.FILES:
-                manifest = tfjs.ask_tfjs(self._http, model, location)
-        return kit.files(self.label, model, manifest)
+    def _first(self, name: str, what: str, ask: Callable[[_Place], T]) -> tuple[Way, T]:
+        """The first way to models of this name that answers a question about `what`, and its answer.
 
-    def _archive(self, location: Location) -> ArchiveOrigin:
-        if location.url.startswith("gs://"):
-            return BucketArchive(self._gcs, location.url)
-        return HttpArchive(self._http, location.url, location.headers, PARAMETERS)
-
-    def _file(self, model: ModelId, form: Form, path: str) -> tuple[str, dict[str, str]]:
-        location = self._located(model, form)
-        url = location.url if form is Form.FILE else tfjs.url_of(location.url, path)
-        return url, dict(location.headers)
-
-    def _located(self, model: ModelId, form: Form) -> Location:
-        """Where a model is by now that was found before. Raises what the hub raises, but for `NotFound`.
-
-        To a program that reads or lists a model that is there, "no such file" would be no answer: libc takes ENOENT of
-        `readdir` for the end of the directory. `Permanent` says so, and what the cache keeps of the model stays
-        (docs/decisions/readdir.md).
+        Raises the error that the ways end with, and `Cancelled`.
         """
+        ways = ways_to(kind_of(name), self._form, self._places)
+        failed = self._tried.resting(ways)
+        while isinstance(step := next_step(ways, failed), Way):
+            found = self._asked(step, ask, alone=len(ways) == 1)
+            if not isinstance(found, HubfsError):
+                self._tried.answered(step, what)
+                return step, found
+            failed[step] = found
+            self._tried.failed(step, found)
+            if len(ways) > 1 and rests_after(found):
+                _log.warning("%s; %s is left alone for %g s", found, step.value, REST_S)
+        raise step
+
+    def _asked(self, way: Way, ask: Callable[[_Place], T], *, alone: bool) -> T | HubfsError:
+        """The answer of a way, or why there is none. Raises `Cancelled`, and what is no answer."""
+        place = self._places[way]
         try:
-            return self._resolver.resolve(model, form)
-        except NotFound as gone:
-            raise Permanent(f"{gone}; it had, and what is cached of {model} can still be read") from gone
+            return ask(place)
+        except AccessDenied as refused:
+            return refused if alone or _lets_in(place) else Shut(f"{refused}; as of a model that is there")
+        except (NotFound, TimedOut, Unavailable, Damaged) as error:
+            return error
+
+
+def _lets_in(place: _Place) -> bool:
+    """Whether a place does not refuse a model that is there. Raises `Cancelled`."""
+    try:
+        place.example()
+    except AccessDenied:
+        return False
+    except (NotFound, TimedOut, Unavailable, Damaged):
+        pass  # it does not say
+    return True

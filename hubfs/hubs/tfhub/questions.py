@@ -18,6 +18,9 @@ from hubfs.sources.source import Form
 PARAMETERS = frozenset({"tf-hub-format", "tfjs-format", "lite-format"})
 """The parameters of the protocol's queries: they say which form of a model is asked for."""
 
+LITE_FILE = "model.tflite"
+"""The file of a TF Lite model: the protocol gives it no name."""
+
 _REDIRECTS = range(300, 400)
 _GZIP_MAGIC = b"\x1f\x8b"
 _TFLITE_MAGIC = b"TFL3"

@@ -7,7 +7,6 @@ They decide by what Kaggle lists of an owner, and never by what a name might be.
 A version is the rank that it has among the versions of its name that have the same framework.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from hubfs.catalogue.catalogue import Catalog
 from hubfs.catalogue.handle import Kind, is_typed, kind_of
 from hubfs.errors import ModelNotFound
+from hubfs.hubs.tfhub.ways import Untold
 from hubfs.model_id import ModelId
 
 _OWNERS: Mapping[str, Sequence[str]] = {
@@ -48,11 +48,12 @@ _FRAMEWORKS: Mapping[str, str] = {
 }
 """By the format of a model's files, as the catalogue has it."""
 
+FIRST = "1"
+"""The version that no version is before."""
+
 _TYPED: Mapping[Kind, str] = {Kind.LITE: "tfLite", Kind.TFJS: "tfJs", Kind.CORAL: "coral"}
 
 _DEFAULT = "default"
-_FIRST = "1"
-_SEPARATORS = re.compile(r"[^a-z0-9]+", re.ASCII)
 _NAME_SEGMENTS = 4
 
 
@@ -82,17 +83,16 @@ class Rules:
     def wanted(self, model: ModelId) -> Wanted:
         """What to look for of a model.
 
-        Raises `ModelNotFound`, which says why nothing tells: the catalogue lacks the version, or two of its names
-        would be the same at Kaggle.
+        Raises `Untold`: the catalogue lacks the version, or two of its names would be the same at Kaggle.
         """
         alike = self._alike.get(_looks(model.name), set()) | {model.name}
         if len(alike) > 1:
-            raise ModelNotFound(f"nothing tells which of {', '.join(sorted(alike))} has which name at Kaggle")
+            raise Untold(f"nothing tells which of {', '.join(sorted(alike))} has which name at Kaggle")
         frameworks, version = self._frameworks_and_rank(model)
         return Wanted(_owners(model.name), frameworks, _spellings(model.name), version)
 
     def _frameworks_and_rank(self, model: ModelId) -> tuple[Sequence[str], str]:
-        """The frameworks that the model may have at Kaggle, and its version there. Raises `ModelNotFound`."""
+        """The frameworks that the model may have at Kaggle, and its version there. Raises `Untold`."""
         of_kind = _TYPED.get(kind_of(model.name))
         frameworks = {
             version: of_kind or self._framework(f"{model.name}/{version}")
@@ -102,9 +102,9 @@ class Rules:
         if known is not None:
             same = [version for version, framework in frameworks.items() if framework == known]
             return (known,), str(same.index(model.version) + 1)
-        if not frameworks and model.version == _FIRST:  # whichever versions there are, none is before it
-            return (of_kind,) if of_kind else tuple(dict.fromkeys(_FRAMEWORKS.values())), _FIRST
-        raise ModelNotFound(f"the catalogue of the hub does not tell which versions of {model.name} came before")
+        if not frameworks and model.version == FIRST:  # whichever versions there are, none is before it
+            return (of_kind,) if of_kind else tuple(dict.fromkeys(_FRAMEWORKS.values())), FIRST
+        raise Untold(f"the catalogue of the hub does not tell which versions of {model.name} came before")
 
     def _framework(self, handle: str) -> str | None:
         entry = self._catalog.entry(handle)
@@ -115,7 +115,7 @@ def match(wanted: Wanted, listed: Iterable[str]) -> ModelId:
     """The one of the `listed` names (OWNER/MODEL/FRAMEWORK/VARIATION) that is what is `wanted`.
 
     Of several, the one counts whose model and variation together are the whole name. Raises `ModelNotFound` where that
-    leaves none, or several: the longest model that begins the name would be a guess.
+    leaves none, and `Untold` where several: the longest model that begins the name would be a guess.
     """
     found: dict[str, bool] = {}
     for name in listed:
@@ -127,12 +127,9 @@ def match(wanted: Wanted, listed: Iterable[str]) -> ModelId:
     names = [*found] if len(found) == 1 else [name for name, whole in found.items() if whole]
     if len(names) == 1:
         return ModelId(names[0], wanted.version)
-    owners, several = " and ".join(wanted.owners), ", ".join(sorted(found))
-    raise ModelNotFound(
-        f"of the models that Kaggle lists of {owners}, several could be it: {several}"
-        if found
-        else f"Kaggle lists no model of {owners} that could be it"
-    )
+    if found:
+        raise Untold(f"of the models that Kaggle lists, several could be it: {', '.join(sorted(found))}")
+    raise ModelNotFound(f"Kaggle lists no model of {' and '.join(wanted.owners)} that could be it")
 
 
 def _fit(text: str, model: str, variation: str) -> bool | None:
@@ -188,4 +185,4 @@ def _begins(text: str, start: str) -> bool:
 
 
 def _squashed(text: str) -> str:
-    return _SEPARATORS.sub("", text.lower())
+    return "".join(filter(str.isalnum, text.lower()))

@@ -57,7 +57,7 @@ def source(hub: TfHub) -> FilesSource:
 
 def at(location: Location, hub: TfHub) -> Manifest:
     """What the hub opens when it has found the model there."""
-    return hub._opened(HANDLE, location, Told())
+    return hub.redirect.at(HANDLE, location, Told())
 
 
 def test_the_model_is_one_file_with_a_name(source: FilesSource, origin: HttpOrigin) -> None:
