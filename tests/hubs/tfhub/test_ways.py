@@ -371,6 +371,6 @@ def test_the_public_hub_alone_has_several_ways(world: World) -> None:
     assert [(way.name, way.url) for way in hubs["https://tfhub.dev"].ways()] == [
         ("the public bucket", PUBLIC_BUCKET),
         ("the hub's redirect", "https://tfhub.dev"),
-        ("Kaggle", "https://www.kaggle.com"),
+        ("Kaggle", "https://api.kaggle.com"),
     ]
     assert not hubs["https://hub.example"].ways()
