@@ -34,6 +34,10 @@ class Busy(Unavailable):
         self.retry_after_s = retry_after_s
 
 
+class LeftAlone(Permanent):
+    """The host asked to be left alone for longer than anybody waits."""
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
     """Exponential backoff with full jitter.
@@ -124,7 +128,7 @@ class Pause:
         self._said = ""
 
     def check(self) -> None:
-        """Raises `Busy` while the host is left alone, and `Permanent` if that is for too long to wait for."""
+        """Raises `Busy` while the host is left alone, and `LeftAlone` if that is for too long to wait for."""
         with self._lock:
             left_s, said = self._until_s - self._timer(), self._said
         if left_s > 0:
@@ -148,7 +152,7 @@ class Pause:
         if left_s <= self._policy.retry_after_cap_s:
             return Busy(said, left_s)
         again = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() + left_s))
-        return Permanent(f"{said}; its host asks to be left alone, and is asked again after {again} UTC")
+        return LeftAlone(f"{said}; its host asks to be left alone, and is asked again after {again} UTC")
 
 
 _SHARED_S = 1.0

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.blobs.retry import PROGRESS_BYTES, Busy, Pause, Permanent, Retries, RetryingBlob, RetryPolicy, retrying
+from hubfs.blobs.retry import (
+    PROGRESS_BYTES,
+    Busy,
+    LeftAlone,
+    Pause,
+    Permanent,
+    Retries,
+    RetryingBlob,
+    RetryPolicy,
+    retrying,
+)
 from hubfs.errors import Cancelled, HubfsError, NotFound, Stale, TimedOut, Unavailable
 from hubfs.testing import Clock, ScriptedBlob
 from hubfs.waiting import Cancellation
@@ -165,8 +175,8 @@ class TestPause:
 
     def test_a_long_pause_is_an_error_at_once_that_says_when_it_is_over(self) -> None:
         pause = Pause(self.POLICY, timer=(clock := Clock()))
-        assert isinstance(pause.begin("429", 3000), Permanent)
-        with pytest.raises(Permanent, match=r"429; .* asked again after \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"):
+        assert isinstance(pause.begin("429", 3000), LeftAlone)
+        with pytest.raises(LeftAlone, match=r"429; .* asked again after \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"):
             pause.check()
         clock.now_s += 2980
         with pytest.raises(Busy):

@@ -21,6 +21,8 @@ from tests.conftest import SMALL, MountHub
 from tests.support.certificates import self_signed
 from tests.support.figures import Figures
 from tests.support.http_origin import Answer, DeadPort, HttpOrigin, redirect, stall_first, status, wire
+from tests.support.kaggle import KaggleStandIn
+from tests.support.kaggle_replies import instead, refusal, too_many
 from tests.support.mount import Machine, Mount, mounted
 from tests.support.network import in_network_of
 from tests.support.origin import Origin
@@ -261,6 +263,98 @@ def test_no_secret_is_in_anything_that_is_written_or_shown(
     figures.add("security", secrets_planted=len(secrets.planted), places_searched=len(shown), secrets_found=found)
     assert leaks == {}
     assert len(shown) > 30
+
+
+class KaggleUser:
+    """Ways to sign in at Kaggle, each with secrets of its own: variables of the environment, and files."""
+
+    def __init__(self, secrets: Secrets, kaggle: KaggleStandIn, machine: Machine) -> None:
+        self._secrets, self._kaggle, self._home = secrets, kaggle, machine.home
+        (machine.home / ".kaggle").mkdir(parents=True)
+
+    def _write(self, name: str, text: str) -> None:
+        (self._home / ".kaggle" / name).write_text(text)
+
+    def _token(self, where: str) -> str:
+        token = self._secrets.plant(where)
+        self._kaggle.tokens[token] = "reader"
+        return token
+
+    def _key(self, where: str) -> str:
+        key = self._secrets.plant(where)
+        self._secrets.planted[f"{where} in base64"] = b64encode(f"me:{key}".encode()).decode()
+        self._kaggle.keys["me"] = key
+        return key
+
+    def variable(self) -> dict[str, str]:
+        return {"KAGGLE_API_TOKEN": self._token("token of Kaggle")}
+
+    def notebook(self) -> dict[str, str]:
+        self._write("notebook", self._token("token of a notebook"))
+        return {"KAGGLE_KERNEL_RUN_TYPE": "Batch", "KAGGLE_API_V1_TOKEN": str(self._home / ".kaggle/notebook")}
+
+    def file(self) -> dict[str, str]:
+        self._write("access_token", self._token("access token"))
+        return {}
+
+    def key(self) -> dict[str, str]:
+        return {"KAGGLE_USERNAME": "me", "KAGGLE_KEY": self._key("key of Kaggle")}
+
+    def json(self) -> dict[str, str]:
+        self._write("kaggle.json", json.dumps({"username": "me", "key": self._key("kaggle json")}))
+        return {}
+
+    def oauth(self) -> dict[str, str]:
+        refresh, access = self._secrets.plant("refresh token"), self._secrets.plant("expired token")
+        self._kaggle.refresh_tokens[refresh] = "reader"
+        self._write("credentials.json", json.dumps({"refresh_token": refresh, "access_token": access}))
+        return {}
+
+    def of_the_hub(self) -> dict[str, str]:
+        return {"HUBFS_TOKEN": self._token("token of the hub")}
+
+
+@pytest.mark.parametrize("way", ["variable", "notebook", "file", "key", "json", "oauth", "of_the_hub"])
+def test_no_secret_of_kaggle_is_in_anything_that_is_written_or_shown_nor_sent_to_the_store(
+    tmp_path: Path, machine: Machine, secrets: Secrets, way: str
+) -> None:
+    variation = "keras/a"
+    with KaggleStandIn() as kaggle:
+        for name in ("good", "private", "gated", "broken", "busy"):
+            kaggle.put(f"leaky/{name}/{variation}/1", {"saved_model.pb": name.encode()})
+        kaggle.private.add("leaky/private")
+        kaggle.gated.add("leaky/gated")
+        signs_in = getattr(KaggleUser(secrets, kaggle, machine), way)()
+        machine = machine.with_environment(HUBFS_KAGGLE_ENDPOINT=kaggle.url, **signs_in)
+        cache = tmp_path / "cache"
+        with mounted(machine, tmp_path / "hub", "kaggle:", "--log-level", "debug", "--cache-dir", cache) as hub:
+            outcomes = {"good": outcome(hub.path / "leaky/good" / variation / "1")}
+            for name in ("private", "gated", "missing"):
+                outcomes[name] = outcome(hub.path / "leaky" / name / variation / "1")
+            assert (hub.path / "leaky/broken" / variation / "1/saved_model.pb").exists()
+            kaggle.script("store", *[instead(refusal(403, "SignatureDoesNotMatch"))] * 9)
+            outcomes["broken"] = outcome(hub.path / "leaky/broken" / variation / "1")
+            kaggle.script("ListModelInstanceVersionFiles", too_many(3000))
+            outcomes["busy"] = outcome(hub.path / "leaky/busy" / variation / "1")
+            elsewhere = [path for path in machine.home.iterdir() if path.name != ".kaggle"]
+            shown = all_it_wrote(hub, cache, machine.temp, *elsewhere)
+            shown |= {f"xattr of {name}": said for name, (_, said) in outcomes.items()}
+        done = machine.hubfs("doctor", "--hub", "kaggle:")
+        shown["hubfs doctor"] = done.stdout + done.stderr
+    assert {name: code for name, (code, _) in outcomes.items()} == {
+        "good": 0,
+        "private": errno.EACCES,
+        "gated": errno.EACCES,
+        "missing": errno.ENOENT,
+        "broken": errno.EACCES,
+        "busy": errno.EHOSTUNREACH,
+    }
+    secrets.planted |= {f"a token that Kaggle gave, {number}": token for number, token in enumerate(kaggle.tokens)}
+    assert kaggle.users >= {"me" if way in ("key", "json") else "reader"}, "nobody signed in"
+    assert {where: found for where, text in shown.items() if (found := secrets.found_in(text))} == {}
+    assert not [where for where, text in shown.items() if "X-Goog-Signature" in text]
+    assert kaggle.stored
+    assert not [asked for asked in kaggle.stored if secrets.found_in(repr(asked)) or "authorization" in asked.headers]
 
 
 def test_a_command_that_fails_says_no_secret(tmp_path: Path, machine: Machine, secrets: Secrets) -> None:

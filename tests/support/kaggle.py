@@ -41,7 +41,7 @@ from tests.support.kaggle_store import KaggleStore, Stored
 _MOST_MODELS = 50  # ListModels honours no larger page
 _MOST_ON_A_PAGE = 200
 _URL_LIVES_S = 259_200  # three days
-_RPC = re.compile(r"/api/v1/models\.ModelApiService/(\w+)")
+_RPC = re.compile(r"/api/v1/(?:models\.ModelApiService|users\.AccountService)/(\w+)")
 # The REST paths below /api/v1/models/: what they ask, and the RPC's names of their segments.
 _REST = (
     (re.compile(r"list"), "ListModels"),
@@ -81,12 +81,13 @@ class _Refused(Exception):
 class KaggleStandIn:
     """Both origins. `_lock` guards every table; answers are sent outside it.
 
-    `calls` counts the API's requests by the RPC's method, in both dialects; `dialects` are those that were spoken.
-    `page_sizes` bounds what one page holds, whatever is asked. `tokens` (token → user) and `keys` (user → key) are the
-    credentials that count; `readers` and `consented` are the users that see private models and models behind terms of
-    use. Knobs: `anonymous_lists` False refuses what may need an account (GetModel, ListModelInstances,
-    ListModelInstanceVersions); `hides_missing` answers 403 where nothing is; `repeats_token` answers the same page,
-    with the same token, for ever.
+    `calls` counts the API's requests by the RPC's method, in both dialects; `dialects` are those that were spoken,
+    `users` those that signed in.
+    `page_sizes` bounds what one page holds, whatever is asked. `tokens` and `refresh_tokens` (token → user) and `keys`
+    (user → key) are the credentials that count; `readers` and `consented` are the users that see private models and
+    models behind terms of use. Knobs: `anonymous_lists` False refuses what may need an account (GetModel,
+    ListModelInstances, ListModelInstanceVersions); `hides_missing` answers 403 where nothing is; `repeats_token`
+    answers the same page, with the same token, for ever.
     """
 
     def __init__(self, *, page_sizes: int = _MOST_ON_A_PAGE, url_lives_s: int = _URL_LIVES_S) -> None:
@@ -94,12 +95,15 @@ class KaggleStandIn:
         self.anonymous_lists, self.hides_missing, self.repeats_token = True, False, False
         self.tokens: dict[str, str] = {}
         self.keys: dict[str, str] = {}
+        self.refresh_tokens: dict[str, str] = {}
+        self.token_holds_s = 43_200
         self.private: set[str] = set()  # "owner/model"
         self.gated: set[str] = set()
         self.readers: set[str] = set()
         self.consented: set[str] = set()
         self.calls: Counter[str] = Counter()
         self.dialects: set[str] = set()
+        self.users: set[str] = set()
         self.stored: list[Stored] = []
         self.url = ""
         self.store = KaggleStore(url_lives_s)
@@ -212,9 +216,13 @@ class KaggleStandIn:
 
     def _answer(self, method: str, want: Mapping[str, Any], authorization: str | None) -> Reply:
         """Raises `_Refused`."""
+        if method == "GenerateAccessToken":
+            return self._access_token(want)
         user = self._user(authorization)
         if authorization is not None and user is None:
             raise _Refused(refusal(401, "Unauthenticated"))
+        if user is not None:
+            self.users.add(user)
         listing = method in {"GetModel", "ListModelInstances", "ListModelInstanceVersions"}
         if listing and user is None and not self.anonymous_lists:
             raise _Refused(refusal(403, f"Permission denied for {method}"))
@@ -266,6 +274,14 @@ class KaggleStandIn:
         return Reply(
             302, {"Location": self.store.signed_url(object_of(version, path) if path else archive_of(version))}
         )
+
+    def _access_token(self, want: Mapping[str, Any]) -> Reply:
+        user = self.refresh_tokens.get(want["refreshToken"])
+        if user is None or want.get("apiVersion") != "API_VERSION_V1":
+            raise _Refused(refusal(400, "Invalid refresh token"))
+        token = f"KGAT_{len(self.tokens):032x}"
+        self.tokens[token] = user
+        return json_reply({"token": token, "expiresIn": self.token_holds_s})
 
     def _nothing(self) -> "_Refused":
         return _Refused(refusal(403, "Permission denied") if self.hides_missing else refusal(404, "Not found"))

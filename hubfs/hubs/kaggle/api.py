@@ -8,8 +8,10 @@ from hubfs.blobs import json_text
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.object import retry_after_s
 from hubfs.blobs.http.transfer import HttpReply
+from hubfs.blobs.http.url import redacted_text
 from hubfs.blobs.retry import Busy, Pause, Permanent, retrying
 from hubfs.errors import Damaged, ModelNotFound, quoted
+from hubfs.hubs.kaggle.account import Account
 from hubfs.hubs.kaggle.dialects import Dialect, Fields, Question, fields_of
 from hubfs.hubs.kaggle.refusals import Refused
 from hubfs.model_id import ModelId
@@ -27,14 +29,14 @@ _SERVER_ERRORS = 500
 class KaggleApi:
     """Asks the API in a dialect. Remembers nothing but until when Kaggle wants to be left alone, which holds for all.
 
-    `headers` are secret, and sent to the API's host alone. Every method raises `Refused`, `Damaged` for an answer that
-    is none, `TimedOut`, `Unavailable`, `Cancelled`, and `ModelNotFound`.
+    What `account` signs in with is sent to the API's host alone. Every method raises `Refused`, `Damaged` for an answer
+    that is none, `TimedOut`, `Unavailable`, `Cancelled`, and `ModelNotFound`.
     """
 
-    def __init__(self, client: HttpClient, dialect: Dialect, headers: Mapping[str, str]) -> None:
+    def __init__(self, client: HttpClient, dialect: Dialect, account: Account) -> None:
         self._client = client
         self._question = dialect.question
-        self._headers = headers
+        self._account = account
         self._pause = Pause(client.settings.retry)
 
     def models_of(self, owner: str) -> Sequence[Mapping[str, Any]]:
@@ -104,8 +106,20 @@ class KaggleApi:
 
     def _reply(self, question: Question, most_bytes: int) -> tuple[HttpReply, object]:
         """The reply to a question, and what its JSON says. One attempt. Raises what a refusal means."""
+        headers = self._account.headers(self._ask)
+        try:
+            return self._asked(question, headers, most_bytes)
+        except Refused as refused:
+            if refused.status != HTTPStatus.UNAUTHORIZED or not self._account.refused(headers, self._ask):
+                raise
+        return self._asked(question, self._account.headers(self._ask), most_bytes)
+
+    def _ask(self, question: Question) -> object:
+        return self._asked(question, {}, _LONGEST_ANSWER_BYTES)[1]
+
+    def _asked(self, question: Question, headers: Mapping[str, str], most_bytes: int) -> tuple[HttpReply, object]:
         self._pause.check()
-        reply = self._client.ask(question.url, question.body, self._headers, most_bytes + 1)
+        reply = self._client.ask(question.url, question.body, headers, most_bytes + 1)
         if len(reply.body) > most_bytes:
             raise Damaged(f"{question.shown} sent more than {_LONGEST_ANSWER_BYTES} bytes in all")
         answer = _json(reply)
@@ -134,7 +148,7 @@ def _reason(answer: object) -> str:
     for where in (answer, answer.get("error") if isinstance(answer, dict) else None):
         message = where.get("message") if isinstance(where, dict) else None
         if isinstance(message, str):
-            return quoted(message)
+            return redacted_text(quoted(message))
     return ""
 
 

@@ -1,9 +1,13 @@
-"""Kaggle's credentials of this user: the sources that kagglehub 1.0.3 reads, in its order."""
+"""Kaggle's credentials of this user: the sources that kagglehub 1.0.3 reads, in its order, and the OAuth file.
+
+The OAuth file (`~/.kaggle/credentials.json`) is of Kaggle's command line, which looks for it last, too.
+"""
 
 import json
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 
 _LONGEST_BYTES = 64 << 10
@@ -11,10 +15,15 @@ _LONGEST_BYTES = 64 << 10
 
 @dataclass(frozen=True)
 class Credentials:
-    """`authorization` is the header's value for Kaggle's API, and for no other host. `source` may be said aloud."""
+    """`authorization` is the header's value for Kaggle's API, and for no other host. `source` may be said aloud.
+
+    What expires does so at `expires_s` (Unix time), and `refresh_token` gets another.
+    """
 
     source: str
     authorization: str = field(repr=False)
+    refresh_token: str = field(default="", repr=False)
+    expires_s: float | None = None
 
 
 def find_credentials(environ: Mapping[str, str], home: Path) -> Credentials | None:
@@ -41,6 +50,10 @@ def _found(environ: Mapping[str, str], home: Path) -> Iterator[Credentials]:
             user, key = said.get("username"), said.get("key")
             if user and key:
                 yield _basic("kaggle.json", user, key)
+    said = _json(home / ".kaggle" / "credentials.json")
+    if refresh_token := said.get("refresh_token"):
+        token, expires_s = said.get("access_token", ""), _time_s(said.get("access_token_expiration", ""))
+        yield Credentials("~/.kaggle/credentials.json", f"Bearer {token}", refresh_token, expires_s if token else 0.0)
 
 
 def _token_file(path: Path, source: str) -> Iterator[Credentials]:
@@ -55,6 +68,15 @@ def _bearer(source: str, token: str) -> Credentials:
 
 def _basic(source: str, user: str, key: str) -> Credentials:
     return Credentials(source, "Basic " + b64encode(f"{user}:{key}".encode()).decode())
+
+
+def _time_s(text: str) -> float:
+    """A date as Python writes it, as Unix time; one that was long ago for what is none."""
+    try:
+        date = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _text(path: Path) -> str | None:

@@ -19,6 +19,7 @@ from hubfs.catalogue.places import Known
 from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, InvalidConfig, ModelNotFound, NotFound, quoted
 from hubfs.hubs.hub import Check, Hub, Means, label_of
 from hubfs.hubs.kaggle import names
+from hubfs.hubs.kaggle.account import Account
 from hubfs.hubs.kaggle.api import KaggleApi
 from hubfs.hubs.kaggle.credentials import find_credentials
 from hubfs.hubs.kaggle.dialects import Dialect, dialect_of
@@ -40,29 +41,28 @@ def make(url: str, means: Means) -> Hub:
     owner = url.removeprefix("kaggle:").strip("/")
     if owner and not names.is_slug(owner):
         raise InvalidConfig(f"'{quoted(url)}' is no hub of Kaggle: give kaggle: or kaggle:OWNER")
-    found = find_credentials(means.environ, Path(means.environ.get("HOME", "/")))
-    headers = {} if found is None else {"Authorization": found.authorization}
-    endpoint = means.endpoints.get("kaggle")
+    endpoint, given = means.endpoints.get("kaggle"), means.http.settings.headers
+    signs_in = any(name.lower() == "authorization" for name in given)
+    found = None if signs_in else find_credentials(means.environ, Path(means.environ.get("HOME", "/")))
+    account = Account(found, given, endpoint, means.http.cancellation)
     dialect = dialect_of(means.environ.get("HUBFS_KAGGLE_DIALECT", ""), endpoint)
     place = "kaggle" if endpoint is None else f"kaggle+{label_of(endpoint)}"
-    return Kaggle(means.http, owner, place, dialect, headers)
+    return Kaggle(means.http, owner, place, dialect, account)
 
 
 class Kaggle(Hub):
     """The models of Kaggle; with `owner`, the root lists this owner. `place` names the API's host in the cache.
 
     Nobody can ask Kaggle for a list of owners: without `owner`, the root lists those of models that are known.
-    `headers` sign in at the API's host, and go to no other.
+    `account` signs in at the API's host, and at no other.
     """
 
     lists = True
 
-    def __init__(
-        self, client: HttpClient, owner: str, place: str, dialect: Dialect, headers: Mapping[str, str]
-    ) -> None:
+    def __init__(self, client: HttpClient, owner: str, place: str, dialect: Dialect, account: Account) -> None:
         self.url, self.host, self.vouched = f"kaggle:{owner}", dialect.host, client.settings.verify
-        self._client, self._owner = client, owner
-        self._api = KaggleApi(client, dialect, headers)
+        self._client, self._owner, self._account = client, owner, account
+        self._api = KaggleApi(client, dialect, account)
         self.label = place if self.vouched else f"unverified+{place}"
 
     def parse(self, text: str) -> ModelId:
@@ -181,7 +181,7 @@ class Kaggle(Hub):
         try:
             yield
         except Refused as refused:
-            raise meaning_of(refused, name, partial(self._is_listed, name, version)) from refused
+            raise meaning_of(refused, name, self._account.source, partial(self._is_listed, name, version)) from refused
 
     def _is_listed(self, name: str, version: str | None) -> bool | None:
         """Whether the list of the owner's models has a variation, and may have the version; None without a list."""

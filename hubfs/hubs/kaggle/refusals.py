@@ -15,8 +15,8 @@ class Refused(AccessDenied):
         self.reason = reason.lower()
 
 
-def meaning_of(refused: Refused, name: str, is_listed: Callable[[], bool | None]) -> HubfsError:
-    """The error for readers of the model `name`, in words for them.
+def meaning_of(refused: Refused, name: str, account: str, is_listed: Callable[[], bool | None]) -> HubfsError:
+    """The error for readers of the model `name`, in words for them; `account` says by what hubfs signs in.
 
     Kaggle answers 403 for models whose terms ask for consent and for private ones, each with words of its own, and also
     for some that do not exist. For other words `is_listed` decides, which says whether the list of the owner's models
@@ -24,16 +24,16 @@ def meaning_of(refused: Refused, name: str, is_listed: Callable[[], bool | None]
     """
     page = f"https://www.kaggle.com/models/{name}"
     if refused.status == HTTPStatus.UNAUTHORIZED:
-        return AccessDenied(f"{refused}: Kaggle does not accept the credentials")
+        return AccessDenied(f"{refused}: Kaggle wants other credentials (hubfs signs in by {account})")
     if "consent" in refused.reason:
-        return AccessDenied(f"{refused}: the model's terms ask for consent; give it at {page}")
+        return AccessDenied(f"{refused}: its terms ask for consent; give it at {page} (hubfs signs in by {account})")
     if "models.get" in refused.reason:
-        return AccessDenied(f"{refused}: the model is private, or it is not there")
+        return AccessDenied(f"{refused}: it is private, or it is not there (hubfs signs in by {account})")
     listed = is_listed()
     if listed is False:
         return ModelNotFound(f"{refused}: the list of its owner's models does not have {name}")
     if listed:
-        return AccessDenied(f"{refused}: the model is there; if {page} asks for consent to its terms, give it there")
+        return AccessDenied(f"{refused}: it is there; if {page} asks for consent to its terms, give it there")
     return AccessDenied(
         f"{refused}: if {page} asks for consent to the model's terms, give it there; "
         "Kaggle says the same of a private model, and of some that do not exist"
