@@ -22,6 +22,9 @@ from hubfs.errors import (
 )
 from hubfs.hubs.tfhub.hub import TfHub
 from hubfs.hubs.tfhub.questions import Location
+from hubfs.hubs.tfhub.redirect import Redirect
+from hubfs.hubs.tfhub.tried import Tried
+from hubfs.hubs.tfhub.ways import Way
 from hubfs.model_id import ModelId
 from hubfs.models.answers import ModelsSettings
 from hubfs.models.models import Models
@@ -68,10 +71,9 @@ class Hub(TfHub):
     questions: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._resolver = self  # type: ignore[assignment]  # it has `resolve`
-        self._form = None
-        self._bucket_url = None  # the hub itself is the only way
-        self._lock, self._resting = threading.Lock(), {}  # type: ignore[assignment]  # nothing rests
+        self.redirect = _Redirect(self)
+        self._form, self._tried = None, Tried()
+        self._places = {Way.HUB: self.redirect}  # the hub itself is the only way
 
     def local(self, model: ModelId) -> Source | None:
         return self.extracted.get(model)
@@ -105,12 +107,6 @@ class Hub(TfHub):
             raise ModelNotFound(f"{HUB}/{handle}: no such model")
         return Location(f"{HUB}/{handle}", form or self.forms[handle])
 
-    def _opened(self, handle: ModelId, location: Location, _: object) -> MemorySource:  # type: ignore[override]
-        self.opened.append((handle, location.form))
-        if location.form in self.refusals:
-            raise self.refusals[location.form]
-        return source_of(handle, location.form)
-
     def load(self, handle: ModelId, index: Mapping[str, Any], _: object) -> MemorySource:  # type: ignore[override]
         if "damaged" in index:
             raise Damaged("malformed")
@@ -119,6 +115,20 @@ class Hub(TfHub):
     def known(self, hub: str) -> Iterator[str]:
         assert hub == "hub.example"
         return iter(self.on_disk)
+
+
+class _Redirect(Redirect):
+    """Where the hub says that models are."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.url, self._hub, self._form = HUB, hub, None
+        self._resolver = hub  # type: ignore[assignment]  # it has `resolve`
+
+    def at(self, model: ModelId, location: Location, _: object) -> MemorySource:  # type: ignore[override]
+        self._hub.opened.append((model, location.form))
+        if location.form in self._hub.refusals:
+            raise self._hub.refusals[location.form]
+        return source_of(model, location.form)
 
 
 @pytest.fixture
