@@ -22,15 +22,23 @@ from hubfs.sources.source import Form, Source
 
 
 class View(Protocol):
-    """A directory in `/.hubfs` that looks like the cache of a client library, so that unmodified programs use it."""
+    """A directory in `/.hubfs` that looks like the cache of a client library, so that unmodified programs use it.
 
-    def target(self, name: str) -> str | None:
-        """Where the symlink `name` leads, relative to the directory that it is in; None for no symlink."""
+    Implementations derive from this class. A path is relative to the view's directory, and never empty. Of the three
+    methods at most one has an answer for a path; none of them asks the hub for a model.
+    """
+
+    def target(self, path: str) -> str | None:
+        """Where the symlink at `path` leads, relative to the directory that it is in; None for no symlink."""
         ...
 
-    def content(self, name: str) -> bytes | None:
-        """The bytes of the file `name`; None for no file."""
-        ...
+    def content(self, path: str) -> bytes | None:  # noqa: ARG002 - for those that have files
+        """The bytes of the file at `path`; None for no file."""
+        return None
+
+    def is_folder(self, path: str) -> bool:  # noqa: ARG002 - for those that have directories
+        """Whether there is a directory at `path`. It lists nothing."""
+        return False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from hubfs.catalogue.handle import is_version
+from hubfs.hubs.hub import View
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def module_name(url: str) -> str:
     return hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()
 
 
-class TfhubModules:
+class TfhubModules(View):
     """Answers for the names in `/.hubfs/tfhub_modules`.
 
     `hub_urls` are what handles begin with, the canonical one first. `root` leads from the directory to the hub's root.
@@ -46,17 +47,17 @@ class TfhubModules:
         self._indexed: set[str] = set()
         self._spelled: dict[str, tuple[str, str]] = {}  # sha1 → where it leads, and the URL it is the sha1 of
 
-    def target(self, name: str) -> str | None:
-        """Where the symlink `name` leads, relative to the directory that it is in; None if there is no such symlink.
+    def target(self, path: str) -> str | None:
+        """Where the symlink at `path` leads, relative to the directory that it is in; None if there is no such symlink.
 
         There never is a lock or a temporary directory.
         """
-        known = self._known(name)
+        known = self._known(path)
         return f"{self._root}/{known[0]}" if known else None
 
-    def content(self, name: str) -> bytes | None:
-        """The content of the file `name`, which says what the symlink beside it is; None if there is no such file."""
-        known = self._known(name.removesuffix(_DESCRIPTOR)) if name.endswith(_DESCRIPTOR) else None
+    def content(self, path: str) -> bytes | None:
+        """What the file at `path` says of the symlink beside it; None if there is no such file."""
+        known = self._known(path.removesuffix(_DESCRIPTOR)) if path.endswith(_DESCRIPTOR) else None
         return f"Module: {known[1]}\nServed by: hubfs, from {self._root}/{known[0]}\n".encode() if known else None
 
     def _known(self, digest: str) -> tuple[str, str] | None:

@@ -27,10 +27,12 @@ class ControlFiles:
                 return DIRECTORY
             case (folder,) if folder in self._views:
                 return DIRECTORY
-            case (folder, _) if folder in self._views:
+            case (folder, *inner) if folder in self._views:
                 target = self.target(segments)
                 if target is not None:
                     return Node(NodeKind.SYMLINK, len(target))
+                if any(view.is_folder("/".join(inner)) for view in self._views[folder]):
+                    return DIRECTORY
                 return Node(NodeKind.CONTROL, len(self.content(segments)))
             case (name,) if name in self._contents:
                 return Node(NodeKind.CONTROL, len(self.content(segments)))
@@ -52,18 +54,19 @@ class ControlFiles:
         """The bytes of a file, as of now. Raises `EntryNotFound` where no view has one of that name."""
         if len(segments) == 1:
             return self._contents[segments[0]]()
-        folder, name = segments
+        folder, *inner = segments
+        path = "/".join(inner)
         for view in self._views[folder]:
-            content = view.content(name)
+            content = view.content(path)
             if content is not None:
                 return content
-        raise EntryNotFound(f"No handle that is known here has the name {name}")
+        raise EntryNotFound(f"No handle that is known here has the name {path}")
 
     def target(self, segments: Segments) -> str | None:
         """Where a symlink leads; None for what is none."""
         match segments:
-            case (folder, name):
-                targets = (view.target(name) for view in self._views.get(folder, ()))
+            case (folder, *inner) if inner:
+                targets = (view.target("/".join(inner)) for view in self._views.get(folder, ()))
                 return next((target for target in targets if target is not None), None)
             case _:
                 return None

@@ -170,5 +170,5 @@ class HubContract:
 
     def test_views_know_no_names_but_theirs(self, hub: Hub) -> None:
         for view in hub.views(lambda: [str(self.new)], "../..").values():
-            assert (view.target(".git"), view.content(".git")) == (None, None)
-            assert (view.target("0" * 40), view.content("x.lock")) == (None, None)
+            for path in (".git", "0" * 40, "x.lock", "no/where"):
+                assert (view.target(path), view.content(path), view.is_folder(path)) == (None, None, False)

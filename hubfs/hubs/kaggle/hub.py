@@ -17,12 +17,13 @@ from hubfs.catalogue.catalogue import Catalog
 from hubfs.catalogue.place import Place, Shown
 from hubfs.catalogue.places import Known
 from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, InvalidConfig, ModelNotFound, NotFound, quoted
-from hubfs.hubs.hub import Check, Hub, Means, label_of
+from hubfs.hubs.hub import Check, Hub, Means, View, label_of
 from hubfs.hubs.kaggle import names
 from hubfs.hubs.kaggle.account import Account
 from hubfs.hubs.kaggle.api import KaggleApi
 from hubfs.hubs.kaggle.credentials import find_credentials
 from hubfs.hubs.kaggle.dialects import Dialect, dialect_of
+from hubfs.hubs.kaggle.kagglehub_cache import KagglehubCache
 from hubfs.hubs.kaggle.refusals import Refused, meaning_of
 from hubfs.model_id import ModelId
 from hubfs.sources.files import Manifest, RemoteFile
@@ -142,6 +143,10 @@ class Kaggle(Hub):
         owner = folder.partition("/")[0]
         found = ("/".join((owner, *path)) for path in self._paths(owner) if len(path) == names.NAME_SEGMENTS - 1)
         return [name for name in found if name.startswith(f"{folder}/")]
+
+    def views(self, handles: Callable[[], Iterable[str]], root: str) -> Mapping[str, View]:  # noqa: ARG002 - none is needed
+        """The cache directory of kagglehub."""
+        return {"kagglehub": KagglehubCache(root)}
 
     def checks(self) -> Iterator[Check]:
         """The API, asked for a model that everybody may read, or for those of the owner."""
