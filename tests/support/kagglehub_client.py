@@ -42,9 +42,15 @@ class Downloaded:
 
 
 def model_download(
-    kaggle: KaggleStandIn, dialect: str, home: Path, handle: str, path: str | None = None, token: str | None = None
+    kaggle: KaggleStandIn,
+    dialect: str,
+    home: Path,
+    handle: str,
+    path: str | None = None,
+    token: str | None = None,
+    cache: Path | None = None,
 ) -> Downloaded:
-    """`home` has the cache: what lies there from an earlier call is found."""
+    """`home` has the cache, unless `cache` is named: what lies there from an earlier call is found."""
     client = _CLIENTS / dialect
     if not client.is_dir():
         raise AssertionError(f"{client} is missing: scripts/test installs it")
@@ -54,7 +60,9 @@ def model_download(
         else {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "HTTP_PROXY": kaggle.url, "NO_PROXY": ""}
     )
     secret = {} if token is None else {"KAGGLE_API_TOKEN": token}
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(client), **where, **secret}
+    folder = {} if cache is None else {"KAGGLEHUB_CACHE": str(cache)}
+    own = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(client)}
+    environment = {**own, **where, **secret, **folder}
     command = [sys.executable, "-c", _PROGRAM, json.dumps([handle, path])]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     if not ran.stdout.strip():
