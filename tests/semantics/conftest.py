@@ -11,6 +11,7 @@ from tests.support.archives import gzipped, tar_of
 from tests.support.gcs_server import gcs_server
 from tests.support.hosted import put
 from tests.support.http_origin import HttpOrigin
+from tests.support.kaggle import KaggleStandIn
 from tests.support.models import BASIC_PITCH, basic_pitch, packed
 from tests.support.mount import Machine, mounted
 from tests.support.origin import running_origin
@@ -46,4 +47,17 @@ def hubs_mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         with mounted(machine, home / "hub", f"tfhub={origin.url}", "--hub=team=gs://team/hub") as mount:
             for model in ("tfhub/acme/pitch/2", "team/acme/denoise/1"):
                 assert (mount.path / model / "saved_model.pb").read_bytes()
+            yield mount.path
+
+
+@pytest.fixture(scope="module")
+def kaggle_mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """`kaggle:google`, with two versions of a model."""
+    home = tmp_path_factory.mktemp("kaggle")
+    with KaggleStandIn() as kaggle:
+        for version in ("1", "2"):
+            model = {"saved_model.pb": bytes(5000), "variables/variables.index": b"index"}
+            kaggle.put(f"google/yamnet/tensorFlow2/yamnet/{version}", model)
+        machine = Machine(home / "machine").with_environment(HUBFS_KAGGLE_ENDPOINT=kaggle.url)
+        with mounted(machine, home / "hub", "kaggle:google") as mount:
             yield mount.path
