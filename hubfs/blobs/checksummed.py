@@ -1,18 +1,33 @@
-"""Holds a blob against the checksum that its store announced, whatever the order its blocks are read in."""
+"""Holds a blob against the checksum that its store announces, whatever the order its blocks are read in."""
 
+import hashlib
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.crc32c import contribution, crc32c
 from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.errors import Damaged
 
+_log = logging.getLogger(__name__)
+
+CRC32C = "crc32c"
+_DIGITS: Mapping[str, int] = {CRC32C: 8, "md5": 32}
+"""How many hexadecimal digits a value has. All but crc32c are algorithms of `hashlib`: they want a file in order."""
+
+_MOST_SUMMED_AGAIN = 1024
+"""Blocks that a verification reads from the cache. The reader of the last block waits for it: a second or two."""
+
+_MOST_FETCHED_AGAIN = 64
+"""Blocks that a verification fetches anew: those that other readers have fetched, and the cache has not got yet."""
+
 
 @dataclass(frozen=True)
 class Checksum:
-    """What a store announces of the bytes of a whole file: `algorithm` (`crc32c`), and `value` in hexadecimal.
+    """What a store announces of the bytes of a whole file: `algorithm` (`crc32c`, `md5`), and `value` in hexadecimal.
 
     Raises `ValueError` for an algorithm that hubfs does not know, and for a value that the algorithm cannot give.
     """
@@ -21,71 +36,155 @@ class Checksum:
     value: str
 
     def __post_init__(self) -> None:
-        if self.algorithm != "crc32c" or not 0 <= int(self.value, 16) < 1 << 32:
+        if len(self.value) != _DIGITS.get(self.algorithm) or not {*self.value} <= {*"0123456789abcdef"}:
             raise ValueError(f"{self.algorithm} {self.value!r} is no checksum that can be verified")
 
-    def verified(self, blob: Blob, block_size_bytes: int) -> Blob:
-        """`blob`, whose blocks of `block_size_bytes` are verified together as soon as all of them were read."""
-        return ChecksummedBlob(blob, int(self.value, 16), block_size_bytes)
+
+@runtime_checkable
+class Announcing(Blob, Protocol):
+    """A blob whose store says with the first reply what the checksum of the whole is."""
+
+    @property
+    def checksum(self) -> Checksum | None:
+        """The checksum; None before the first reply, and where the store says none. It does not change."""
+        ...
+
+
+def announced_by(blob: Blob | None) -> Checksum | None:
+    """The checksum that the store of `blob` has announced so far."""
+    return blob.checksum if isinstance(blob, Announcing) else None
 
 
 class ChecksummedBlob(WrappedBlob):
-    """`blob`, watched: once every block of it has been read, the whole must have the crc32c `announced` by its store.
+    """`blob`, watched: once all of it is here, the whole must have the checksum that its store announces.
 
-    Belongs below the cache, which reads whole blocks: reads at a multiple of `block_size_bytes` are recorded, others
-    pass through. When the whole is wrong, the read that completed it raises `Damaged`, and so does every read that
-    ends later; a blob of one block is therefore verified before any of it is returned. A block that is read again
-    must be the same as the first time, so after the whole was right, every later block is verified by itself.
+    `announced` is the checksum if it is known beforehand; else the blob tells it (`Announcing`), and a blob that tells
+    none is passed through. Belongs below the cache, which reads whole blocks: reads at a multiple of
+    `block_size_bytes` are recorded, others pass through. `has` and `recall` look for a block of this file in the cache:
+    the file is whole when each block was read here or was kept before.
 
-    `_lock` guards `_crcs`, `_whole` and `_reason`. It is never held while reading or summing.
+    When the whole is wrong, the read that completed it raises `Damaged`, and so does every read that ends later; a blob
+    of one block is therefore verified before any of it is returned. A block that is read again must be the same as the
+    first time, so after the whole was right, every later block is verified by itself. A crc32c is put together from
+    those of the blocks. Any other checksum costs a pass over the blocks in the cache when the file is whole, and a file
+    of more than 1 GiB is not verified by it. Nor is a file of which an earlier mount has kept more than that.
+
+    `_lock` guards `_crcs`, `_sum`, `_reason` and `_verified`. It is never held while reading or summing. `_looked`, the
+    first block that was not here when it was looked for, is only ever replaced.
     """
 
-    def __init__(self, blob: Blob, announced: int, block_size_bytes: int) -> None:
+    def __init__(
+        self,
+        blob: Blob,
+        announced: Checksum | None,
+        block_size_bytes: int,
+        *,
+        has: Callable[[int], bool] = lambda _: False,
+        recall: Callable[[int], bytes | None] = lambda _: None,
+    ) -> None:
         super().__init__(blob)
         self._announced = announced
         self._block_size_bytes = block_size_bytes
         self._block_count = -(-blob.size_bytes // block_size_bytes)
+        self._has = has
+        self._recall = recall
         self._lock = threading.Lock()
         self._crcs: dict[int, int] = {}
-        self._whole = 0  # the xor of what the recorded blocks contribute
+        self._sum = 0  # the xor of what the recorded blocks contribute to the crc32c of the whole
         self._reason: str | None = None
-        self._record([])  # an empty blob is complete from the start
+        self._verified = False
+        self._looked = 0
+        if announced is not None and not self._block_count:
+            self._verify(announced, {})  # an empty blob is complete from the start
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """The bytes at an offset. Raises `Damaged` once they are known not to be what the store announced."""
         self._check()
         data = self._blob.read_at(offset_bytes, size_bytes)
-        self._record(list(self._sums(offset_bytes, data)))
+        announced = self._announced or announced_by(self._blob)
+        if announced is not None:
+            blocks = dict(self._blocks_in(offset_bytes, data))
+            self._record(blocks)
+            if self._is_whole():
+                self._verify(announced, blocks)
         self._check()
         return data
 
-    def _sums(self, offset_bytes: int, data: bytes) -> Iterator[tuple[int, int, int]]:
-        """Index, crc32c and contribution of every whole block in `data`."""
+    def _blocks_in(self, offset_bytes: int, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Index and bytes of every whole block in `data`."""
         if offset_bytes % self._block_size_bytes:
             return
         for start in range(0, len(data), self._block_size_bytes):
             block = data[start : start + self._block_size_bytes]
-            following_bytes = self.size_bytes - (offset_bytes + start + len(block))
-            if len(block) == self._block_size_bytes or following_bytes == 0:
-                crc = crc32c(block)
-                index = (offset_bytes + start) // self._block_size_bytes
-                yield index, crc, contribution(crc, following_bytes)
+            if len(block) == self._block_size_bytes or offset_bytes + start + len(block) == self.size_bytes:
+                yield (offset_bytes + start) // self._block_size_bytes, block
 
-    def _record(self, sums: list[tuple[int, int, int]]) -> None:
-        with self._lock:
-            for index, crc, contributed in sums:
+    def _record(self, blocks: Mapping[int, bytes]) -> None:
+        for index, block in blocks.items():
+            crc = crc32c(block)
+            contributed = contribution(crc, self.size_bytes - index * self._block_size_bytes - len(block))
+            with self._lock:
                 if index not in self._crcs:
                     self._crcs[index] = crc
-                    self._whole ^= contributed
+                    self._sum ^= contributed
                 elif self._crcs[index] != crc:
                     self._reason = self._reason or f"block {index} was read twice, and differed"
-            if len(self._crcs) == self._block_count and self._whole != self._announced:
+
+    def _is_whole(self) -> bool:
+        """Whether each block was read here, or the cache has it, and the whole was not verified yet."""
+        with self._lock:
+            missing = self._block_count - len(self._crcs)
+            if self._verified or missing > _MOST_SUMMED_AGAIN:
+                return False
+        index = self._looked if missing else self._block_count
+        while index < self._block_count and (index in self._crcs or self._has(index)):
+            index += 1
+        self._looked = index
+        return index == self._block_count
+
+    def _verify(self, announced: Checksum, in_hand: Mapping[int, bytes]) -> None:
+        """Compares the whole with what is announced of it, unless the cache has lost some of it meanwhile."""
+        found = self._crc32c() if announced.algorithm == CRC32C else self._digest(announced.algorithm, in_hand)
+        if found is None:
+            return
+        with self._lock:
+            self._verified = True
+            if found != announced.value:
                 self._reason = self._reason or (
-                    f"its crc32c is {self._whole:08x}, and the store announced {self._announced:08x}"
+                    f"its {announced.algorithm} is {found}, and the store announced {announced.value}"
                 )
+
+    def _crc32c(self) -> str | None:
+        """The crc32c of the whole. Sums the blocks that were kept before."""
+        for index in range(self._block_count):
+            if index not in self._crcs:
+                block = self._recall(index)
+                if block is None:
+                    self._looked = index
+                    return None
+                self._record({index: block})
+        with self._lock:
+            return f"{self._sum:08x}"
+
+    def _digest(self, algorithm: str, in_hand: Mapping[int, bytes]) -> str | None:
+        """The checksum of the whole, by its blocks in their order: those `in_hand`, and those of the cache."""
+        if self._block_count > _MOST_SUMMED_AGAIN:
+            _log.info("%s is too large for a verification by its %s", self.key, algorithm)
+            return None
+        summed, fetched = hashlib.new(algorithm, usedforsecurity=False), 0
+        for index in range(self._block_count):
+            block = in_hand.get(index) or self._recall(index)
+            if block is None and fetched < _MOST_FETCHED_AGAIN:
+                block, fetched = self._blob.read_at(index * self._block_size_bytes, self._block_size_bytes), fetched + 1
+                self._record({index: block})
+            if block is None:
+                _log.info("%s is not verified: the cache loses its blocks before it is whole", self.key)
+                return None
+            summed.update(block)
+        return summed.hexdigest()
 
     def _check(self) -> None:
         with self._lock:
             reason = self._reason
         if reason is not None:
-            raise Damaged(f"{self.key} is damaged: {reason}; if it stays so, ask who keeps the bucket to store it anew")
+            raise Damaged(f"{self.key} is damaged: {reason}; if it stays so, ask who keeps the file to store it anew")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from hubfs.blobs.blob import Blob
+from hubfs.blobs.checksummed import Checksum, announced_by
 from hubfs.errors import Stale
 from hubfs.waiting import Cancellation, SingleFlight
 
@@ -23,6 +24,11 @@ class LazyBlob:
         self._open_blob = open_blob
         self._opening: SingleFlight[str, Blob] = SingleFlight(cancellation, _OPENING_S)
         self._opened: Blob | None = None
+
+    @property
+    def checksum(self) -> Checksum | None:
+        """What the store of the opened blob announces; None before it is opened."""
+        return announced_by(self._opened)
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """The bytes at an offset. Raises what opening raised, too, and `Stale` for another size than was known."""

@@ -5,14 +5,16 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.checksummed import Checksum
+from hubfs.blobs.checksummed import Checksum, ChecksummedBlob
 from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.blobs.wrapper import WrappedBlob
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, cached_block
 from hubfs.cache.block_checksums import BlockChecksums, CheckedBlob
+from hubfs.cache.memory import MemoryTier
 from hubfs.errors import Damaged, EntryNotFound, HubfsError, IsADirectory, Stale, quoted
 from hubfs.formats import names
 from hubfs.formats.limits import MAX_FILE_SIZE_BYTES
@@ -34,7 +36,8 @@ class RemoteFile:
 
     `pin` names the bytes: an object's URL with its generation, an ETag, a hash. Where a host names no version of its
     bytes, `lasting` is False and the pin is this reading's own. `open` gives the blob, whose key is the pin; it asks
-    nobody before the first read. `stamp`: replicas may tell other dates of the same bytes.
+    nobody before the first read. `checksum` is what the hub tells of the bytes beforehand; a blob that is `Announcing`
+    tells it later. `stamp`: replicas may tell other dates of the same bytes.
     """
 
     size_bytes: int
@@ -134,7 +137,8 @@ class FilesSource:
 
     A file that is damaged, or no longer the one that was listed, is a failure of the whole model for good:
     `on_failure` is called once, when it is noticed, and should drop what the cache keeps of `model`. Checksums are
-    verified. Where the host names no version of its bytes, a block that is fetched again must be what it was.
+    verified, with those blocks that `cache` has already. Where the host names no version of its bytes, a block that is
+    fetched again must be what it was.
 
     Every file has one blob for life, so that all who open it share what `wrap` puts around it. `_lock` guards
     `_blobs` and `_failure`; `wrap` and `RemoteFile.open` are called under it and fetch nothing, `on_failure` is not.
@@ -145,7 +149,14 @@ class FilesSource:
     streams = False
 
     def __init__(
-        self, hub: str, model: ModelId, manifest: Manifest, wrap: Wrap, on_failure: OnFailure | None = None
+        self,
+        hub: str,
+        model: ModelId,
+        manifest: Manifest,
+        wrap: Wrap,
+        on_failure: OnFailure | None = None,
+        *,
+        cache: BlockCache | None = None,
     ) -> None:
         self.handle = model
         self.url = manifest.url
@@ -162,6 +173,7 @@ class FilesSource:
         self._checksums = None if manifest.lasting else BlockChecksums(self.url)
         self._wrap = wrap
         self._on_failure = on_failure
+        self._cache: BlockCache = cache or MemoryTier(0)
         self._lock = threading.Lock()
         self._blobs: dict[str, Blob] = {}
         self._failure: HubfsError | None = None
@@ -172,9 +184,14 @@ class FilesSource:
 
     def _blob(self, path: str) -> Blob:
         file = self._files[path]
-        blob = file.open()
-        if file.checksum is not None:
-            blob = file.checksum.verified(blob, BLOCK_SIZE_BYTES)
+        key = CacheKey(self.model, path)
+        blob = ChecksummedBlob(
+            file.open(),
+            file.checksum,
+            BLOCK_SIZE_BYTES,
+            has=partial(self._cache.has, key),
+            recall=lambda index: cached_block(self._cache, key, index, file.size_bytes),
+        )
         return blob if self._checksums is None else CheckedBlob(blob, path, self._checksums)
 
     @property

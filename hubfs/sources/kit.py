@@ -106,7 +106,7 @@ class Kit:
         guest = self._guest
         if guest is not None:
             hub, model, manifest = guest.hub, guest.model, guest.shown(manifest)
-        return FilesSource(hub, model, manifest, self._file, self._forget)
+        return FilesSource(hub, model, manifest, self._file, self._forget, cache=self._cache)
 
     def archive(self, hub: str, model: ModelId, origin: ArchiveOrigin) -> ArchiveSource:
         """The model in an archive that its hub has just named. Raises what the host answers."""

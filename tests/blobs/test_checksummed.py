@@ -1,12 +1,14 @@
+import hashlib
 import random
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.blobs.checksummed import ChecksummedBlob
+from hubfs.blobs.checksummed import Checksum, ChecksummedBlob
 from hubfs.blobs.crc32c import crc32c
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.errors import Damaged
@@ -16,8 +18,20 @@ BLOCK = 1000
 DATA = random.Random(3).randbytes(7 * BLOCK + 123)
 
 
+def crc32c_of(data: bytes) -> Checksum:
+    return Checksum("crc32c", f"{crc32c(data):08x}")
+
+
+def md5_of(data: bytes) -> Checksum:
+    return Checksum("md5", hashlib.md5(data).hexdigest())
+
+
+CHECKSUMS = pytest.mark.parametrize("of", [crc32c_of, md5_of])
+
+
 def checksummed(data: bytes, announced: bytes | None = None) -> ChecksummedBlob:
-    return ChecksummedBlob(MemoryBlob("gs://b/o#1", data), crc32c(data if announced is None else announced), BLOCK)
+    whole = crc32c_of(data if announced is None else announced)
+    return ChecksummedBlob(MemoryBlob("gs://b/o#1", data), whole, BLOCK)
 
 
 def flipped(data: bytes, position: int) -> bytes:
@@ -91,7 +105,7 @@ class Changing(MemoryBlob):
 
 def test_a_block_that_differs_from_its_first_reading_is_refused_after_the_whole_was_right() -> None:
     inner = Changing("k", DATA)
-    blob = ChecksummedBlob(inner, crc32c(DATA), BLOCK)
+    blob = ChecksummedBlob(inner, crc32c_of(DATA), BLOCK)
     blob.read_at(0, len(DATA))
     inner.change(flipped(DATA, 2 * BLOCK))
     assert blob.read_at(0, 2 * BLOCK) == DATA[: 2 * BLOCK]
@@ -99,7 +113,8 @@ def test_a_block_that_differs_from_its_first_reading_is_refused_after_the_whole_
         blob.read_at(2 * BLOCK, BLOCK)
 
 
-def test_of_many_readers_at_once_none_gets_the_only_block_when_it_is_wrong() -> None:
+@CHECKSUMS
+def test_of_many_readers_at_once_none_gets_the_only_block_when_it_is_wrong(of: Callable[[bytes], Checksum]) -> None:
     barrier = threading.Barrier(8)
 
     def together(_offset_bytes: int, _size_bytes: int) -> bytes:
@@ -108,7 +123,7 @@ def test_of_many_readers_at_once_none_gets_the_only_block_when_it_is_wrong() -> 
 
     inner = ScriptedBlob(b"wrong")
     inner.answer = together
-    blob = ChecksummedBlob(inner, crc32c(b"right"), BLOCK)
+    blob = ChecksummedBlob(inner, of(b"right"), BLOCK)
 
     def refused(_: int) -> bool:
         with pytest.raises(Damaged):
@@ -121,8 +136,91 @@ def test_of_many_readers_at_once_none_gets_the_only_block_when_it_is_wrong() -> 
 
 def test_many_readers_at_once_verify_the_whole_once_each_block_was_read() -> None:
     data = random.Random(5).randbytes(300 * BLOCK + 5)
-    blob = ChecksummedBlob(MemoryBlob("k", data), crc32c(data), BLOCK)
+    blob = ChecksummedBlob(MemoryBlob("k", data), crc32c_of(data), BLOCK)
     places = [index * BLOCK for index in range(301)] * 2
     random.Random(6).shuffle(places)
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(lambda at: blob.read_at(at, BLOCK) == data[at : at + BLOCK], places))
+
+
+class Kept:
+    """The blocks of a file in a cache."""
+
+    def __init__(self, data: bytes, *indexes: int) -> None:
+        self.blocks = {index: data[index * BLOCK : (index + 1) * BLOCK] for index in indexes}
+        self.recalled = 0
+
+    def recall(self, index: int) -> bytes | None:
+        self.recalled += 1
+        return self.blocks.get(index)
+
+    def around(self, data: bytes, announced: Checksum) -> ChecksummedBlob:
+        blob = MemoryBlob("k", data)
+        return ChecksummedBlob(blob, announced, BLOCK, has=self.blocks.__contains__, recall=self.recall)
+
+
+@CHECKSUMS
+def test_blocks_that_were_kept_before_count(of: Callable[[bytes], Checksum]) -> None:
+    kept = Kept(DATA, 0, 1, 2, 5)
+    blob = kept.around(flipped(DATA, 7 * BLOCK), of(DATA))
+    for index in (6, 3, 4):
+        assert blob.read_at(index * BLOCK, BLOCK) == DATA[index * BLOCK : (index + 1) * BLOCK]
+        kept.blocks[index] = DATA[index * BLOCK : (index + 1) * BLOCK]
+        assert not kept.recalled, "the file is not whole yet: nothing is summed again"
+    with pytest.raises(Damaged, match=f"its {of(b'').algorithm} is .*, and the store announced {of(DATA).value}"):
+        blob.read_at(7 * BLOCK, BLOCK)
+
+
+@CHECKSUMS
+def test_a_wrong_block_that_was_kept_before_is_found(of: Callable[[bytes], Checksum]) -> None:
+    blob = Kept(flipped(DATA, 77), *range(7)).around(DATA, of(DATA))
+    with pytest.raises(Damaged):
+        blob.read_at(7 * BLOCK, BLOCK)
+    good = Kept(DATA, *range(7))
+    blob = good.around(DATA, of(DATA))
+    assert blob.read_at(7 * BLOCK, BLOCK) == DATA[7 * BLOCK :]
+    recalled = good.recalled
+    assert blob.read_at(0, BLOCK) == DATA[:BLOCK]
+    assert good.recalled == recalled, "what was verified is not summed again"
+
+
+@CHECKSUMS
+def test_what_the_cache_loses_meanwhile_is_no_damage(of: Callable[[bytes], Checksum]) -> None:
+    kept = Kept(DATA, *range(7))
+    blob = ChecksummedBlob(
+        MemoryBlob("k", DATA), of(DATA), BLOCK, has=lambda index: index < 7, recall=lambda index: kept.recall(index + 9)
+    )
+    assert blob.read_at(7 * BLOCK, BLOCK) == DATA[7 * BLOCK :]
+
+
+def test_an_md5_is_summed_in_order_over_what_was_read_in_another() -> None:
+    kept = Kept(DATA)
+    blob = kept.around(flipped(DATA, 5 * BLOCK), md5_of(DATA))
+    for index in (3, 7, 0, 1, 6, 4, 2):
+        kept.blocks[index] = blob.read_at(index * BLOCK, BLOCK)
+    with pytest.raises(Damaged, match="its md5 is"):
+        blob.read_at(5 * BLOCK, BLOCK)
+
+
+def test_a_checksum_that_comes_with_the_first_reply_counts() -> None:
+    inner = Telling("k", flipped(DATA, 77))
+    blob = ChecksummedBlob(inner, None, BLOCK)
+    blob.read_at(3 * BLOCK, 5 * BLOCK)
+    with pytest.raises(Damaged, match=f"the store announced {crc32c_of(DATA).value}"):
+        blob.read_at(0, 3 * BLOCK)
+
+
+class Telling(MemoryBlob):
+    """Says nothing of its bytes before the first read."""
+
+    checksum: Checksum | None = None
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        self.checksum = crc32c_of(DATA)
+        return super().read_at(offset_bytes, size_bytes)
+
+
+@pytest.mark.parametrize("told", [("crc32c", "1"), ("md5", "00000000"), ("md5", "A" * 32), ("sha1", "0" * 40)])
+def test_a_checksum_that_none_can_be_is_refused(told: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match="no checksum"):
+        Checksum(*told)

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 import pytest
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.checksummed import ChecksummedBlob
+from hubfs.blobs.checksummed import Checksum, ChecksummedBlob
 from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsSettings
 from hubfs.waiting import Cancellation
 from tests.contracts.blob_contract import BlobContract
@@ -40,4 +40,4 @@ class TestGcsBlob(BlobContract):
 class TestChecksummedGcsBlob(TestGcsBlob):
     def wrapped(self, blob: Blob, crc32c: int | None) -> Blob:
         assert crc32c is not None
-        return ChecksummedBlob(blob, crc32c, 1 << 20)
+        return ChecksummedBlob(blob, Checksum("crc32c", f"{crc32c:08x}"), 1 << 20)

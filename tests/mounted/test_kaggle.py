@@ -1,5 +1,6 @@
 """`kaggle:` as a mount: files behind signed URLs."""
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from tests.support.files import files
 from tests.support.kaggle import KaggleStandIn
 from tests.support.mount import Machine, mounted
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 
@@ -42,6 +44,37 @@ def test_a_model_of_kaggle_is_a_directory_of_files(machine: Machine, tmp_path: P
         assert kaggle.calls["DownloadModelInstanceVersion"] <= len(FILES), "at most one call a file"
         assert kaggle.calls["ListModelInstanceVersionFiles"] == 1
         assert kaggle.dialects == {dialect}
+
+
+def test_a_byte_that_the_store_sends_wrong_is_an_error_until_the_store_is_mended(
+    machine: Machine, tmp_path: Path
+) -> None:
+    with KaggleStandIn() as kaggle:
+        kaggle.put(f"{NAME}/1", FILES)
+        for path in ("saved_model.pb", "variables/a b+é"):
+            kaggle.store.rot(kaggle.object_of(f"{NAME}/1", path), len(FILES[path]) // 2)
+        there = machine.with_environment(HUBFS_KAGGLE_ENDPOINT=kaggle.url, HUBFS_FAILURE_TTL="0.2")
+        with mounted(there, hub := tmp_path / "kaggle", "kaggle:") as mount:
+            for path in ("saved_model.pb", "variables/a b+é"):
+                with pytest.raises(OSError, match=r"Input/output error") as refused:
+                    (hub / NAME / "1" / path).read_bytes()
+                assert refused.value.errno == errno.EIO
+                assert "and the store announced" in mount.error_of(hub / NAME / "1")
+            kaggle.store.mend()
+            assert eventually(lambda: _reads(hub / NAME / "1"))
+            assert files(hub / NAME / "1") == FILES
+            kaggle.store.rot(kaggle.object_of(f"{NAME}/1", "saved_model.pb"), 0)
+        kaggle.reset_counts()
+        with mounted(there, hub, "kaggle:"):
+            assert files(hub / NAME / "1") == FILES, "what was verified is read from the cache"
+        assert not kaggle.stored
+
+
+def _reads(model: Path) -> bool:
+    try:
+        return files(model) == FILES
+    except OSError:
+        return False
 
 
 def test_the_token_of_kaggle_opens_a_gated_model_and_goes_to_the_api_alone(machine: Machine, tmp_path: Path) -> None:

@@ -138,6 +138,12 @@ class KaggleStandIn:
                 self.store.put(object_of(version, path), version.stored.get(path, content))
             self.store.put(archive_of(version), tar_gz(files))
 
+    def object_of(self, handle: str, path: str) -> str:
+        """The path of a file at the store."""
+        owner, model, framework, slug, number = handle.split("/")
+        variation = self._variations[owner.lower(), model.lower(), squashed(framework), slug.lower()]
+        return object_of(variation.versions[int(number)], path)
+
     def script(self, method: str, *faults: Fault) -> None:
         """One fault for each of the next calls of an RPC's method; `store` is a request for bytes."""
         with self._lock:

@@ -30,17 +30,29 @@ class Stored:
 class KaggleStore:
     """Objects by path, for URLs that it signed itself. It knows nothing of accounts.
 
-    `put` and `forget_urls` are for the test's thread, the rest for the server's; a dict's reads need no lock.
+    `put`, `rot` and `forget_urls` are for the test's thread, the rest for the server's; a dict's reads need no lock.
+    `hashes` are those that it names of an object.
     """
 
     def __init__(self, url_lives_s: int) -> None:
         self.url = ""
         self.url_lives_s = url_lives_s
+        self.hashes = ("crc32c", "md5")
         self._objects: dict[str, bytes] = {}
+        self._rotten: dict[str, bytes] = {}
         self._key = 1
 
     def put(self, path: str, content: bytes) -> None:
         self._objects[path] = content
+
+    def rot(self, path: str, at: int) -> None:
+        """One byte of the object is sent wrong from now on; what the store says of the object stays right."""
+        content = self._objects[path]
+        self._rotten[path] = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+    def mend(self) -> None:
+        """Nothing is sent wrong any more."""
+        self._rotten.clear()
 
     def forget_urls(self) -> None:
         """All signed URLs so far are refused from now on."""
@@ -67,7 +79,18 @@ class KaggleStore:
             return _xml(400, "ExpiredToken")
         if path not in self._objects:
             return _xml(404, "NoSuchKey")
-        return _ranged(self._objects[path], request.headers.get("Range"))
+        content = self._objects[path]
+        return _ranged(self._rotten.get(path, content), self._said_of(content), request.headers.get("Range"))
+
+    def _said_of(self, content: bytes) -> dict[str, str]:
+        digests = {"crc32c": crc32c(content).to_bytes(4, "big"), "md5": hashlib.md5(content).digest()}
+        return {
+            "Content-Type": "application/octet-stream",
+            "Accept-Ranges": "bytes",
+            "ETag": f'"{digests["md5"].hex()}"',
+            "Last-Modified": "Sat, 01 Jun 2024 12:00:00 GMT",
+            "x-goog-hash": ",".join(f"{name}={b64encode(digests[name]).decode()}" for name in self.hashes),
+        }
 
     def _signature(self, path: str, date: str, expires_s: str) -> str:
         signed = f"{path}\n{date}\n{expires_s}".encode()
@@ -79,15 +102,7 @@ def _xml(status: int, code: str) -> Reply:
     return Reply(status, {"Content-Type": "application/xml; charset=UTF-8"}, body.encode())
 
 
-def _ranged(content: bytes, wanted: str | None) -> Reply:
-    digest = hashlib.md5(content).digest()
-    headers = {
-        "Content-Type": "application/octet-stream",
-        "Accept-Ranges": "bytes",
-        "ETag": f'"{digest.hex()}"',
-        "Last-Modified": "Sat, 01 Jun 2024 12:00:00 GMT",
-        "x-goog-hash": f"crc32c={_base64(crc32c(content).to_bytes(4, 'big'))},md5={_base64(digest)}",
-    }
+def _ranged(content: bytes, headers: Mapping[str, str], wanted: str | None) -> Reply:
     whole = Reply(200, headers, content)
     asked = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "")
     if asked is None:
@@ -102,7 +117,3 @@ def _ranged(content: bytes, wanted: str | None) -> Reply:
         headers={**headers, "Content-Range": f"bytes {start}-{end - 1}/{size}"},
         body=content[start:end],
     )
-
-
-def _base64(digest: bytes) -> str:
-    return b64encode(digest).decode()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from hubfs.blobs.checksummed import Checksum
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.object import HttpObject, identity_of, key_of
 from hubfs.blobs.http.pinned import PinnedObject
@@ -33,6 +34,7 @@ class HttpBlob:
         self._url = redacted(url)
         self.size_bytes = self._pinned.size_bytes
         self.key = key_of(url, identity_of(self._pinned.seen))
+        self.checksum: Checksum | None = self._pinned.seen.checksum
 
     @property
     def encoding(self) -> str:

@@ -5,11 +5,13 @@ import hashlib
 import re
 import time
 import uuid
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timezone
 from http import HTTPStatus
 
+from hubfs.blobs.checksummed import Checksum
 from hubfs.blobs.http.url import without_secrets
 from hubfs.blobs.stamp import Stamp
 
@@ -22,6 +24,7 @@ _LONGEST_NAME = 100
 _GENERATION = "X-Goog-Generation"
 _STORED_ENCODING = "X-Goog-Stored-Content-Encoding"
 """What Google's store says of each object that it sends, whatever proxies do to the body afterwards."""
+_HASH = "X-Goog-Hash"
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)  # what has more digits is no number of bytes or seconds
 
 
@@ -86,6 +89,27 @@ def content_type(headers: Mapping[str, str]) -> str:
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
+def announced_checksum(headers: Mapping[str, str]) -> Checksum | None:
+    """The checksum that Google's store says the object has, the crc32c before the MD5; None if it says none.
+
+    The header reads `crc32c=BASE64,md5=BASE64`, or comes twice. The hashes are of the bytes as they are stored: those
+    of an object that is stored encoded say nothing of what the store sends in its place.
+    """
+    if headers.get(_STORED_ENCODING, "identity").lower() != "identity":
+        return None
+    said = dict(part.strip().partition("=")[::2] for part in headers.get(_HASH, "").split(","))
+    found = (_checksum(algorithm, said.get(algorithm, "")) for algorithm in ("crc32c", "md5"))
+    return next(filter(None, found), None)
+
+
+def _checksum(algorithm: str, text: str) -> Checksum | None:
+    """The checksum of which `text` is the base64; None for what is none."""
+    try:
+        return Checksum(algorithm, b64decode(text, validate=True).hex())
+    except ValueError:
+        return None
+
+
 def redirect_target(headers: Mapping[str, str]) -> str | None:
     """`Location`: headers are read as Latin-1, and hosts that put more than ASCII there mean UTF-8."""
     text = headers.get("Location")
@@ -121,7 +145,8 @@ class HttpObject:
     `url` as asked, `final_url` after redirects (signed URLs appear here). `size_bytes` is None where the host does
     not say. `etag` is a strong one or None, `weak_etag` a weak one or None. `head` holds the first 512 bytes, fewer
     only if there are no more. `link` is the header that names what else belongs to the object. `generation` is the
-    number that Google's store gives these bytes, where the URL asks for this generation and no other.
+    number that Google's store gives these bytes, where the URL asks for this generation and no other. `checksum` is
+    what the host announces of all bytes.
     """
 
     url: str = field(repr=False)
@@ -136,6 +161,7 @@ class HttpObject:
     encoding: str = ""
     weak_etag: str | None = None
     generation: str | None = None
+    checksum: Checksum | None = None
 
     @classmethod
     def of_generation(cls, url: str, generation: str, size_bytes: int) -> "HttpObject":
@@ -160,6 +186,7 @@ class HttpObject:
             link=headers.get("Link"),
             encoding=content_encoding(headers),
             weak_etag=weak_etag(headers),
+            checksum=announced_checksum(headers),
         )
 
     @property

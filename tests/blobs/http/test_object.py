@@ -2,6 +2,7 @@
 
 import pytest
 
+from hubfs.blobs.checksummed import Checksum
 from hubfs.blobs.http.object import HttpObject
 
 URL = "https://hub.example/a"
@@ -74,3 +75,28 @@ def test_a_host_names_the_version_by_a_strong_etag_or_by_a_date_and_a_size() -> 
     assert seen(DATE).pinned
     assert not seen(DATE, size_bytes=None).pinned
     assert not seen({}).pinned
+
+
+CRC, MD5 = "crc32c=yZRlqg==", "md5=XrY7u+Ae7tCTyyK7j1rNww=="  # of "hello world"
+
+
+@pytest.mark.parametrize(
+    ("headers", "announced"),
+    [
+        ({"X-Goog-Hash": f"{CRC},{MD5}"}, Checksum("crc32c", "c99465aa")),
+        ({"X-Goog-Hash": f"{MD5}, {CRC}"}, Checksum("crc32c", "c99465aa")),
+        ({"X-Goog-Hash": MD5}, Checksum("md5", "5eb63bbbe01eeed093cb22bb8f5acdc3")),
+        ({"X-Goog-Hash": f"crc32c=x,{MD5}"}, Checksum("md5", "5eb63bbbe01eeed093cb22bb8f5acdc3")),
+        ({"X-Goog-Hash": CRC, "X-Goog-Stored-Content-Encoding": "gzip"}, None),
+        ({"X-Goog-Hash": CRC, "X-Goog-Stored-Content-Encoding": "identity"}, Checksum("crc32c", "c99465aa")),
+        *(
+            ({"X-Goog-Hash": said}, None)
+            for said in ("", ",", "crc32c", "crc32c=", "crc32c=AAAA", "md5=é", "x" * 70000)
+        ),
+        ({}, None),
+    ],
+)
+def test_what_googles_store_says_of_all_bytes_is_their_checksum(
+    headers: dict[str, str], announced: Checksum | None
+) -> None:
+    assert seen(headers).checksum == announced

@@ -216,6 +216,37 @@ def test_a_list_that_lies_about_a_size_is_damage(hub: Hub, kaggle: KaggleStandIn
         source.open(source.find("saved_model.pb")).read_at(0, 10)
 
 
+@pytest.mark.parametrize("hashes", [("crc32c", "md5"), ("md5",)])
+def test_a_wrong_byte_under_a_right_hash_is_damage_and_nothing_of_it_is_kept(
+    hub: Hub, kaggle: KaggleStandIn, tools: Workshop, hashes: tuple[str, ...]
+) -> None:
+    kaggle.store.hashes = hashes
+    kaggle.store.rot(kaggle.object_of(str(MODEL), "variables/variables.data"), 3_000_000)
+    source = hub.open(MODEL, tools.kit)
+    with pytest.raises(Damaged, match=f"its {hashes[0]} is [0-9a-f]+, and the store announced [0-9a-f]+"):
+        source.open(source.find("variables/variables.data")).read_at(0, len(LARGE))
+    assert not tools.cache.cached_bytes(source.model)
+    kaggle.store.mend()
+    assert contents(hub.open(MODEL, tools.kit)) == FILES
+
+
+def test_a_wrong_byte_that_an_earlier_mount_kept_is_found_when_the_file_is_whole(
+    hub: Hub, kaggle: KaggleStandIn, tools: Workshop
+) -> None:
+    kaggle.store.rot(kaggle.object_of(str(MODEL), "variables/variables.data"), 100)
+    source = hub.open(MODEL, tools.kit)
+    source.open(source.find("variables/variables.data")).read_at(0, 1 << 20)
+    kaggle.store.mend()
+    kept = tools.indexes.of(source.model)
+    assert kept is not None
+    later = hub.load(MODEL, kept, tools.kit)
+    blob = later.open(later.find("variables/variables.data"))
+    assert blob.read_at(2 << 20, 1 << 20) == LARGE[2 << 20 : 3 << 20]
+    with pytest.raises(Damaged):
+        blob.read_at(0, len(LARGE))
+    assert contents(hub.open(MODEL, tools.kit)) == FILES
+
+
 def test_a_token_that_comes_again_ends_the_list(hub: Hub, kaggle: KaggleStandIn) -> None:
     kaggle.repeats_token = True
     assert [*hub.children("google")] == ["spice", "yamnet"]
