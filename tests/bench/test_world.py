@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,11 +9,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from scripts._bench import measure, peers
-from scripts._bench.hosts import Hosts
+from scripts._bench.hosts import Hosts, kaggle
 from scripts._bench.measure import Failed
 from scripts._bench.models import Model, tiny
 from scripts._bench.shaping import UNSHAPED, Link, shaping
 from scripts._bench.world import World, WrongBytes
+from tests.support.files import files
 from tests.support.nginx import nginx_hub
 
 
@@ -23,11 +25,16 @@ def model(tmp_path: Path) -> Model:
 
 @pytest.fixture
 def world(tmp_path: Path, model: Model) -> Any:
-    """A hub alone: no bucket."""
+    """A hub and Kaggle: no bucket."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    with nginx_hub(tmp_path / "nginx") as nginx, shaping(["hub", "store"]) as link:
+    with (
+        nginx_hub(tmp_path / "nginx") as nginx,
+        shaping(["hub", "store", "kaggle"]) as link,
+        kaggle(tmp_path / "kaggle", [model], link.url("kaggle")) as kaggle_port,
+    ):
         link.connect("hub", urlsplit(nginx.url).port or 0)
+        link.connect("kaggle", kaggle_port)
         nginx.host_archive(model.handle, model.archive)
         yield World(Hosts(link, nginx), scratch, [model], "")
 
@@ -89,6 +96,27 @@ def test_the_archive_is_what_a_peer_extracts(world: World, model: Model, tmp_pat
         extracted = Path(ready.deliver())
     for name in model.files:
         assert (extracted / name).read_bytes() == (model.directory / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_kagglehub_downloads_every_file_within_the_clock(world: World, model: Model, tmp_path: Path) -> None:
+    world.hosts.link.shape(Link(latency_s=0.2))
+    with peers.kagglehub(world.hosts, model, tmp_path) as ready:
+        world.hosts.link.reset()
+        started_s = time.monotonic()
+        downloaded = Path(ready.deliver())
+        assert time.monotonic() - started_s >= 0.8, "a connection and a list; then a download call and a redirect"
+    assert files(downloaded) == files(model.directory)
+    asked = [line.split()[:2] for line in world.hosts.link.counts().log]
+    assert len([1 for method, _ in asked if method == "POST"]) == 1 + len(model.files)
+    assert len([1 for _, target in asked if "/kagglesdsdata/" in target]) == len(model.files)
+
+
+@pytest.mark.mounted
+def test_hubfs_reads_the_same_model_of_kaggle(world: World, model: Model) -> None:
+    world.read(peers.hubfs_of_kaggle, model, UNSHAPED)
+    asked = [line for line in world.hosts.link.counts().log if "/api/" in line]
+    assert len(asked) == 1 + len(model.files), "a list, and a download call a file"
 
 
 def test_what_a_process_and_its_children_used_is_added_up() -> None:

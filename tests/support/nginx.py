@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,18 @@ _HUB = """
             default_type text/plain;
             try_files $uri$suffix =404;
         }}
+    }}
+"""
+
+_STORE = """
+    default_type application/octet-stream;
+    map_hash_bucket_size 1024;
+    map $uri $hashes {{ {hashes} }}
+    server {{
+        listen 127.0.0.1:{port};
+        root {root};
+        add_header x-goog-hash $hashes;
+        location /api/ {{ proxy_pass {api}; }}
     }}
 """
 
@@ -134,6 +146,18 @@ def nginx_files(home: Path, root: Path) -> Iterator[str]:
     """The URL of an nginx with its defaults, which serves the files below `root`; its own are in `home`."""
     home.mkdir(parents=True)
     with _running(home, _FILES, root=root) as url:
+        yield url
+
+
+@contextmanager
+def nginx_store(home: Path, root: Path, hashes: Mapping[str, str], api: str) -> Iterator[str]:
+    """The URL of a store of the files below `root`, with `x-goog-hash` by path, and of the API at `api` below `/api/`.
+
+    As the HTTP proxy of a client it serves the same, whatever host is asked for.
+    """
+    home.mkdir(parents=True)
+    lines = " ".join(f'"{path}" "{value}";' for path, value in hashes.items())
+    with _running(home, _STORE, root=root, hashes=lines, api=api) as url:
         yield url
 
 
