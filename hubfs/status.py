@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from hubfs.blobs.http.url import redacted_text
 from hubfs.cache.block_cache import BlockCache
 from hubfs.errors import cut, printable
 from hubfs.fuse.errnos import errno_for
+from hubfs.hubs.hub import WayTold
 from hubfs.models.answers import Latest
 from hubfs.models.models import Census, KnownModel, Models
 from hubfs.models.troubles import Trouble
@@ -102,7 +103,8 @@ class Status:
         """JSON-able: sizes in bytes, times in seconds, or UTC as 2026-01-31T12:00:00Z; null is what is not known yet.
 
         `models` are those in trouble and those in use, `latest` the names whose `latest` was asked for, those first
-        that may be old; of either at most a hundred. `model_counts` and `latest_counts` say of how many.
+        that may be old; of either at most a hundred. `ways` are those to the models of a hub that has several, in their
+        order; `rests` says why one is left alone. `model_counts` and `latest_counts` say of how many.
         """
         censuses = [models.census(_SHOWN) for models in self._models.values()]
         shown = self._shown(censuses)[:_SHOWN]
@@ -127,6 +129,7 @@ class Status:
             "certificates_verified": all(client.settings.verify for client in self._http),
             "models": [self._model(hub, known) for hub, known in shown],
             "model_counts": _counts(censuses, len(shown)),
+            "ways": [way for hub, models in self._models.items() for way in _ways(hub, models.hub.ways())],
             "latest": [_latest(hub, latest) for hub, latest in told],
             "latest_counts": {"asked": len(asked), "stale": len(stale), "shown": len(told)},
             "log_file": None if self._problems.log_file is None else str(self._problems.log_file),
@@ -220,6 +223,19 @@ def _latest(hub: str, latest: Latest) -> dict[str, Any]:
         "stale_since": _utc(latest.stale_since_s),
         "error": latest.error,
     }
+
+
+def _ways(hub: str, ways: Sequence[WayTold]) -> Iterator[dict[str, Any]]:
+    for number, told in enumerate(ways, 1):
+        yield {
+            "hub": hub,
+            "number": number,
+            "way": told.name,
+            "url": told.url,
+            "rests": told.rests,
+            "answered": told.answered,
+            "answered_at": _utc(told.answered_at_s),
+        }
 
 
 def _utc(unix_s: float | None) -> str | None:

@@ -16,6 +16,7 @@ from hubfs.cache.memory import MemoryTier
 from hubfs.catalogue.handle import parse_handle
 from hubfs.commands.status_text import as_text
 from hubfs.errors import Unavailable
+from hubfs.hubs.hub import WayTold
 from hubfs.models.answers import Latest
 from hubfs.models.models import Census, KnownModel, Models
 from hubfs.models.troubles import Trouble
@@ -26,8 +27,13 @@ from tests.support.http_clients import http_client
 MODEL = "hub/google/spice/2@x"
 NO_ROUTE = "https://hub: no route"
 NOON_S = 1_769_860_800.0
+NOON = "2026-01-31T12:00:00Z"
 TROUBLE = Trouble("", "https://hub: no route", Unavailable, NOON_S, NOON_S + 60, count=5)
 LATEST = Latest("google/spice", "2", NOON_S, "https://hub: no route", NOON_S + 60)
+WAYS = [
+    WayTold("the public bucket", "gs://public", rests="403"),
+    WayTold("Kaggle", "https://kaggle", answered="google/spice/2", answered_at_s=NOON_S),
+]
 
 
 @pytest.fixture
@@ -63,7 +69,9 @@ def problems() -> Iterator[RecentProblems]:
 
 
 def models_of(url: str, census: Callable[..., Census]) -> Models:
-    told = SimpleNamespace(hub=SimpleNamespace(url=url), census=census, latest_asked=lambda: [LATEST])
+    told = SimpleNamespace(
+        hub=SimpleNamespace(url=url, ways=lambda: WAYS), census=census, latest_asked=lambda: [LATEST]
+    )
     return cast("Models", told)
 
 
@@ -126,6 +134,12 @@ def test_describes_the_mount_for_programs(status: Status) -> None:
     assert found["model_counts"] == {"found": 12, "in_use": 1, "in_trouble": 1, "shown": 2}
     assert found["latest_counts"] == {"asked": 1, "stale": 1, "shown": 1}
     assert found["offline"] is False
+    nothing = {"hub": "", "rests": None, "answered": None, "answered_at": None}
+    spice = {"answered": "google/spice/2", "answered_at": NOON}
+    assert found["ways"] == [
+        {**nothing, "number": 1, "way": "the public bucket", "url": "gs://public", "rests": "403"},
+        {**nothing, "number": 2, "way": "Kaggle", "url": "https://kaggle", **spice},
+    ]
     assert found["latest"] == [
         {
             "name": "google/spice",
@@ -144,6 +158,8 @@ def test_describes_the_mount_for_people(status: Status) -> None:
     assert lines[1:] == [
         "  network: 3 requests, 0.0 MiB received",
         "  memory: 1.0 of 4 MiB",
+        "  way 1 to models: the public bucket (gs://public) is left alone: 403",
+        f"  way 2 to models: Kaggle (https://kaggle) is asked; last answered of google/spice/2, {NOON}",
         "  google/gone/1: unreadable",
         "    https://hub: no route",
         "    EHOSTUNREACH since 2026-01-31T12:00:00Z, 5 times, last 2026-01-31T12:01:00Z; " + Unavailable.advice,

@@ -45,7 +45,7 @@ def _as_text(status: Mapping[str, Any]) -> str:
     lines += [f"  {warning}" for warning in _warnings(status)]
     asked = status["http"]
     lines.append(f"  network: {asked['requests']} requests, {_mib(asked['bytes_received'])} MiB received")
-    lines += [*_of_tiers(status), *_of_models(status), *_of_latest(status)]
+    lines += [*_of_tiers(status), *_of_ways(status), *_of_models(status), *_of_latest(status)]
     problems = status["recent_problems"][-_PROBLEMS:]
     if problems:
         lines += ["  the last warnings, of all that --json has:", *(f"    {problem}" for problem in problems)]
@@ -59,6 +59,14 @@ def _of_tiers(status: Mapping[str, Any]) -> Iterator[str]:
         if tier.get("problem"):
             where += f"; keeps nothing just now: {tier['problem']}"
         yield f"  {name}: {used_mib} of {limit_mib:.0f} MiB{where}"
+
+
+def _of_ways(status: Mapping[str, Any]) -> Iterator[str]:
+    for way in status["ways"]:
+        hub = f" of {way['hub']}" if way["hub"] else ""
+        state = f"is left alone: {way['rests']}" if way["rests"] else "is asked"
+        last = f"; last answered of {way['answered']}, {way['answered_at']}" if way["answered"] else ""
+        yield f"  way {way['number']} to models{hub}: {way['way']} ({way['url']}) {state}{last}"
 
 
 def _of_models(status: Mapping[str, Any]) -> Iterator[str]:

@@ -3,9 +3,11 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+
+from cachetools import TTLCache
 
 from hubfs.cache.block_cache import Release
 from hubfs.cache.disk.indexes import Index
@@ -29,6 +31,10 @@ _SHARED_S = 1.0
 sixteen readers of a hub that hung were told one after the other, the last after 104 s."""
 
 _FAILURES_KEPT = 100_000
+
+_DENIED_KEPT = 1000
+_DENIED_S = 600.0
+"""Why the last models were not found is told for so long: of a path that does not exist nothing can be asked."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,8 @@ class Census:
 class Models:
     """Finds sources, and keeps what was found: sources for life, "no such model" and damage for a while.
 
-    `troubles` are told what goes wrong, and asked for it. `_lock` guards `_sources` and `_failed_at_s`; it is never
-    held while a hub is asked. A source's own lock (`failure`) and that of `_known` are
+    `troubles` are told what goes wrong, and asked for it. `_lock` guards `_sources`, `_failed_at_s` and `_denied`; it
+    is never held while a hub is asked. A source's own lock (`failure`) and that of `_known` are
     taken under it, never the other way round.
     """
 
@@ -104,6 +110,7 @@ class Models:
         self._lock = threading.Lock()
         self._sources: dict[ModelId, Source] = {}
         self._failed_at_s: dict[ModelId, float] = {}
+        self._denied: TTLCache[ModelId, str] = TTLCache(_DENIED_KEPT, _DENIED_S, timer)
         self._troubles = troubles or Troubles()
         self._uses = Uses(timer)
         self._reachability = reachability or Reachability(hub.url, cancellation, rest_s=settings.rest_s, timer=timer)
@@ -159,11 +166,14 @@ class Models:
             return source
         try:
             source = self._load(handle) or self._hub.local(handle) or self._open(handle)
-        except ModelNotFound:
+        except ModelNotFound as error:
             self._troubles.forget(str(handle))
+            with self._lock:
+                self._denied[handle] = str(error)
             raise
         with self._lock:
             self._sources[handle] = source
+            self._denied.pop(handle, None)
             self._known.add(handle)
         self._troubles.forget(str(handle))
         return source
@@ -247,6 +257,11 @@ class Models:
         if trouble is None or trouble.error != str(failure):  # nobody has met it yet
             trouble = Trouble("", str(failure), type(failure), now_s, now_s, count=0)
         return replace(trouble, retry_at_s=now_s + failed_at_s + self._settings.failure_ttl_s - self._timer())
+
+    def denied(self, name: str) -> Mapping[str, str]:
+        """Why versions of `name` that were asked for were not found lately, by version. Asks nobody."""
+        with self._lock:
+            return {model.version: why for model, why in sorted(self._denied.items()) if model.name == name}
 
     def use(self, handle: ModelId) -> Release:
         """A file of the model is open until the release."""

@@ -211,6 +211,9 @@ class HubTree:
             case "error":
                 troubles = self._troubles.below(folder)
                 return "\n".join(f"{child}: {trouble.error}" for child, trouble in troubles.items()) or None
+            case "denied":
+                denied = self._models.denied(folder)
+                return "\n".join(f"{version}: {why}" for version, why in denied.items()) or None
             case "stale":
                 stale = self._models.stale(folder)
                 return None if stale is None else f"latest -> {stale.version}: {stale.error}"

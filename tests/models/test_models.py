@@ -234,6 +234,21 @@ def test_no_such_model_is_no_error_to_show(models: Models, hub: Hub) -> None:
     assert models.census(9, idle=True).shown == []
 
 
+def test_why_a_model_was_not_found_is_told_for_a_while(models: Models, hub: Hub) -> None:
+    for name in ("google/absent/1", "google/absent/2", "google/gone/1"):
+        with pytest.raises(ModelNotFound):
+            models.get(parse_handle(name))
+    denied = models.denied("google/absent")
+    assert [*denied] == ["1", "2"]
+    assert "google/absent/1" in denied["1"]
+    hub.now_s += 11
+    hub.forms[parse_handle("google/absent/1")] = Form.COMPRESSED
+    models.get(parse_handle("google/absent/1"))
+    assert [*models.denied("google/absent")] == ["2"]
+    hub.now_s += 601
+    assert not models.denied("google/absent")
+
+
 def test_a_not_found_that_is_raised_often_does_not_grow(models: Models) -> None:
     for _ in range(100):
         with pytest.raises(ModelNotFound) as caught:
