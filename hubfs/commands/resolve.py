@@ -5,10 +5,14 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
 
 from hubfs.catalogue.handle import handle_on, is_versioned
 from hubfs.errors import HubfsError, InvalidHandle, ModelNotFound, MountFailed, Unavailable
+from hubfs.hubs.registry import GRAMMARS
 from hubfs.mounts import presence
 from hubfs.mounts import table as mount_table
 from hubfs.mounts.processes import is_stopped
@@ -30,27 +34,15 @@ def below_a_mount(text: str) -> Path:
     # Another user's are not even asked whether they are there: any number may be silent.
     found = mount_table.of_each(lambda where: _look(where) if mount_table.is_believed(where) else _Found(where))
     hubs = [(one.where, directory, url) for one in found for directory, url in one.hubs.items()]
-    asked = [
-        (where / directory, name)
-        for where, directory, _ in hubs
-        if directory
-        and text.startswith(f"{directory}/")
-        and _is_handle(name := text.removeprefix(directory).strip("/"))
-    ]
-    if not asked or _is_handle(text):
-        asked += [
-            (where / directory, plain) for where, directory, url in hubs if (plain := handle_on(url, text)) is not None
-        ]
+    asked = _asked(hubs, text)
     untold = [one.reason for one in found if one.reason]
     if not asked:
         raise _not_mounted(text, found, untold)
     troubles = []
-    for where, name in asked:
+    for where, name, version in asked:
         path = where / name
-        versioned = is_versioned(name)
         try:
-            if not versioned:
-                path /= (path / "latest").readlink()
+            path /= version or (path / "latest").readlink()
             os.getxattr(path, _OF_MODELS)
         except OSError as error:
             if error.errno in _NOT_THERE:
@@ -60,19 +52,47 @@ def below_a_mount(text: str) -> Path:
             return path
     if troubles:
         raise Unavailable(f"{text} was not found: {'; '.join([*troubles, *untold])}")
-    below = f"{text} was not found below {', '.join(str(where) for where, _ in asked)}"
+    below = f"{text} was not found below {', '.join(str(where) for where, *_ in asked)}"
     if untold:
         raise Unavailable(f"{below}; and {'; '.join(untold)}")
     raise ModelNotFound(f"{below}; see `hubfs status`")
 
 
-def _is_handle(name: str) -> bool:
-    """Whether `name` is a handle or a name without version."""
-    try:
-        is_versioned(name)
-    except InvalidHandle:
-        return False
-    return True
+def _asked(hubs: Sequence[tuple[Path, str, str]], text: str) -> Sequence[tuple[Path, str, str | None]]:
+    """Where `text` may be: the roots of hubs, and a name and its version (None: the latest) below each.
+
+    `hubs` are mounts, each with the directory and the URL of a hub. Raises `InvalidHandle` if no hub could have it.
+    """
+    said = [(hub, text.removeprefix(f"{hub[1]}/")) for hub in hubs if hub[1] and text.startswith(f"{hub[1]}/")]
+    asked: list[tuple[Path, str, str | None]] = []
+    invalid: InvalidHandle | None = None
+    for (where, directory, url), name in [*said, *((hub, text) for hub in hubs)]:
+        try:
+            found = _find(url, name)
+        except InvalidHandle as error:  # noqa: PERF203 - a mount has a few hubs
+            invalid = invalid or error
+        else:
+            asked += [(where / directory, *found)] if found else []
+    if invalid and not asked:
+        raise invalid
+    return asked
+
+
+def _find(hub: str, text: str) -> tuple[str, str | None] | None:
+    """The name and the version (None: the latest) in a handle or a URL of the hub at `hub`; None for another hub's URL.
+
+    Raises `InvalidHandle`.
+    """
+    grammar = GRAMMARS.get(urlsplit(hub).scheme)
+    if grammar is not None:
+        return cast("tuple[str, str | None] | None", import_module(grammar).find(text))
+    name = handle_on(hub, text)
+    if name is None:
+        return None
+    if not is_versioned(name):
+        return name, None
+    name, _, version = name.rpartition("/")
+    return name, version
 
 
 @dataclass(frozen=True)

@@ -18,3 +18,9 @@ HUBS: Mapping[str, str] = {
 
 A new kind of hub is a folder beside this file, and a line here.
 """
+
+GRAMMARS: Mapping[str, str] = {"kaggle": "hubfs.hubs.kaggle.names"}
+"""Where handles are not PUBLISHER/NAME/VERSION: the module whose function `find` is the hub's, without the hub itself.
+
+It is for commands that ask nobody, and imports little.
+"""

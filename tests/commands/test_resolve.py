@@ -188,3 +188,44 @@ def test_versions_tell_handles_from_names() -> None:
     assert is_versioned("google/tfjs-model/spice/2/default/1")
     assert not is_versioned("google/spice")
     assert not is_versioned("google/tfjs-model/spice/2/default")
+
+
+class TestKaggle:
+    """A mount of Kaggle beside the others: its handles have a grammar of their own."""
+
+    NAME = "some_owner/yamnet/tensorFlow2/yamnet"
+
+    @pytest.fixture
+    def kaggle(self, mounts: Path) -> Path:
+        (mounts / "two/.hubfs/mount.json").write_text(json.dumps({"hub": "kaggle:"}))
+        put(mounts / "two", f"{self.NAME}/1")
+        put(mounts / "two", f"{self.NAME}/2", latest=True)
+        return mounts / "two"
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            f"{NAME}/1",
+            f"kaggle:{NAME}/1",
+            f"kaggle://{NAME}/1",
+            f"https://www.kaggle.com/models/{NAME}/1",
+            f"https://kaggle.com/models/{NAME}/1?tf-hub-format=compressed",
+            "https://www.kaggle.com/models/some_owner/yamnet/frameworks/TensorFlow2/variations/yamnet/versions/1",
+            f"https://www.kaggle.com/models/{NAME}/1/download",
+            f"https://www.kaggle.com/api/v1/models/{NAME}/1/download/saved_model.pb",
+        ],
+    )
+    def test_each_form_of_a_handle_is_found(self, kaggle: Path, text: str) -> None:
+        assert below_a_mount(text) == kaggle / self.NAME / "1"
+
+    @pytest.mark.parametrize("text", [NAME, f"https://www.kaggle.com/models/{NAME}", f"kaggle://{NAME}"])
+    def test_without_a_version_it_is_the_latest(self, kaggle: Path, text: str) -> None:
+        assert below_a_mount(text) == kaggle / self.NAME / "2"
+
+    def test_a_handle_of_another_hub_is_found_there(self, kaggle: Path, mounts: Path) -> None:
+        there = put(mounts / "one", "google/spice/2")
+        assert below_a_mount("google/spice/2") == there
+
+    def test_a_url_that_names_no_variation_is_no_handle(self, kaggle: Path) -> None:
+        with pytest.raises(InvalidHandle, match="no handle of Kaggle"):
+            below_a_mount("https://www.kaggle.com/models/google/yamnet")
