@@ -2,11 +2,11 @@
 
 import http.client
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from io import BufferedReader
 from typing import TYPE_CHECKING, Any
 
@@ -84,38 +84,67 @@ class _TooLong(http.client.HTTPException):
 
 
 class _HeadLines:
-    """The file that http.client reads a head from, as long as that is no longer than heads are."""
+    """The file that http.client reads a head from, as long as heads are no longer, and take no longer, than they may.
 
-    def __init__(self, file: Any) -> None:
+    The socket's time-out becomes the time that is left whenever bytes are waited for. `until_s` None sets no time.
+    """
+
+    def __init__(self, file: Any, connected: Any, until_s: float | None) -> None:
         self._file = file
+        self._connected = connected
+        self._until_s = until_s
         self._left_bytes = _LONGEST_HEAD_BYTES
+        self._is_more_there = False
 
     def __getattr__(self, name: str) -> Any:
         """Everything but what is here is as the file does it."""
         return getattr(self._file, name)
 
     def readline(self, _limit_bytes: int) -> bytes:
-        line: bytes = self._file.readline(_LONGEST_LINE_BYTES + 1)
-        self._left_bytes -= len(line)
-        if len(line) > _LONGEST_LINE_BYTES or self._left_bytes < 0:
-            raise _TooLong
+        """The next line, shorter only at the end of the connection. Raises `TimeoutError`, `_TooLong`."""
+        line = b""
+        while not line.endswith(b"\n") and (there := self._there()):
+            part: bytes = self._file.read(there.find(b"\n") + 1 or len(there))  # these are there: it does not wait
+            self._is_more_there = len(part) < len(there)
+            line += part
+            self._left_bytes -= len(part)
+            if len(line) > _LONGEST_LINE_BYTES or self._left_bytes < 0:
+                raise _TooLong
         return line
+
+    def _there(self) -> bytes:
+        """Bytes that came and were not read, at least one; none at the end of the connection."""
+        if self._until_s is not None and not self._is_more_there:
+            left_s = self._until_s - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            self._connected.settimeout(left_s)
+        there: bytes = self._file.peek(1)
+        return there
 
 
 class BoundedReply(http.client.HTTPResponse):
     """A reply with a head of bounded length, without what no request of ours sends back: cookies.
 
-    requests would read those of every reply, at length.
+    The read time-out of the socket bounds the whole head, counted from the making of the reply. requests would read the
+    cookies of every reply, at length.
     """
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._connected: Any = sock
+        self._timeout_s: float | None = sock.gettimeout()
+        self._until_s = None if self._timeout_s is None else time.monotonic() + self._timeout_s
 
     def begin(self) -> None:
         """As of http.client. Raises `_TooLong`, too."""
         if getattr(self, "headers", None) is None:  # else it has begun
             file = self.fp
-            self.fp = _HeadLines(file)  # type: ignore[assignment] # it is used as one
+            self.fp = _HeadLines(file, self._connected, self._until_s)  # type: ignore[assignment] # it is used as one
             super().begin()
             if self.fp is not None:
                 self.fp = file
+            self._connected.settimeout(self._timeout_s)  # of the body, each wait is bounded
             for name in _FOR_BROWSERS:
                 del self.headers[name]
 
@@ -123,32 +152,21 @@ class BoundedReply(http.client.HTTPResponse):
 class BoundedHead(_Connection):
     """Mixed into a connection: its read time-out bounds the whole head, too, and not each wait for a byte of it.
 
-    A host that sends headers a byte at a time, or interim replies for ever, would hold its readers for days. The timer
-    costs a thread for as long as the head takes, a tenth of a millisecond. What is between the chunks of the body is
-    bounded in the same way, by `BoundedLines`.
+    A host that sends headers a byte at a time, or interim replies for ever, would hold its readers for days. The
+    replies, of the class `BoundedReply`, look at the time. What is between the chunks of the body is bounded in the
+    same way, by `BoundedLines`.
     """
 
     def getresponse(self, *args: Any, **kwargs: Any) -> Any:
         """As in urllib3.
 
-        Raises `TimeoutError`, also for a head that was cut short by that, or by `heads_end_with`; `Permanent` for one
-        that is too long, where the replies are of the class `BoundedReply`.
+        Raises `TimeoutError`, also for a head that was cut short by `heads_end_with`; `Permanent` for one that is too
+        long.
         """
-        connected, ended = self.sock, threading.Event()
-        if self.timeout is None or not isinstance(connected, socket.socket):
-            return super().getresponse(*args, **kwargs)
-
-        def end() -> None:
-            ended.set()
-            shut_down(connected)
-
+        connected, stop = self.sock, _stop.get()
         with ExitStack() as watching:
-            timer = threading.Timer(self.timeout, end)
-            timer.daemon = True
-            timer.start()
-            watching.callback(timer.cancel)
-            if stop := _stop.get():
-                watching.callback(stop.on_cancel(end))
+            if stop and isinstance(connected, socket.socket):
+                watching.callback(stop.on_cancel(partial(shut_down, connected)))
             try:
                 response = super().getresponse(*args, **kwargs)
             except _TooLong:
@@ -157,13 +175,13 @@ class BoundedHead(_Connection):
                     f"in it of more than {_LONGEST_LINE_BYTES}: refused; no host of models needs so many"
                 ) from None
             except Exception:
-                if ended.is_set():
+                if stop and stop.cancelled:
                     raise TimeoutError from None
                 raise
-        if ended.is_set():  # http.client takes the end of the connection for the end of the headers
+        if stop and stop.cancelled:  # http.client takes the end of the connection for the end of the headers
             response.close()  # it holds on to the connection's descriptor
             raise TimeoutError
         body = response._fp  # noqa: SLF001 - http.client's reply, in urllib3's
-        if body is not None and body.chunked and body.fp is not None:
+        if self.timeout is not None and body is not None and body.chunked and body.fp is not None:
             body.fp = BoundedLines(body.fp, self.timeout)  # type: ignore[assignment] # it is used as one
         return response

@@ -14,7 +14,6 @@ from hubfs.waiting import Cancellation
 from tests.support.fault_proxy import slow_header
 from tests.support.http_clients import http_client
 from tests.support.http_origin import HttpOrigin, stall_first
-from tests.support.waiting import eventually
 
 DATA = bytes(range(256)) * 400
 
@@ -26,10 +25,6 @@ def origin() -> Iterator[HttpOrigin]:
         yield origin
 
 
-def timers() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)}
-
-
 def test_a_head_that_comes_a_byte_at_a_time_is_borne_no_longer_than_silence(origin: HttpOrigin) -> None:
     origin.always("/a", lambda answer: replace(answer, wire=slow_header(every_s=0.05, bytes_in_all=2000)))
     with http_client(stall_timeout_s=0.4) as client:
@@ -39,11 +34,33 @@ def test_a_head_that_comes_a_byte_at_a_time_is_borne_no_longer_than_silence(orig
         assert 0.4 <= time.monotonic() - began_s < 20, "the whole head takes 100 s"
 
 
-def test_a_body_may_take_longer_than_a_head(origin: HttpOrigin) -> None:
-    before = timers()
-    with http_client() as client, client.open(origin.url + "/a") as transfer:
-        assert eventually(lambda: timers() <= before), "what watched the head is left"
-        assert transfer.read_up_to(len(DATA) + 1) == DATA
+def test_no_thread_is_begun_for_a_head(origin: HttpOrigin, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, begin, begun = threading.current_thread(), threading.Thread.start, []
+
+    def noted(thread: threading.Thread) -> None:
+        if threading.current_thread() is reader:
+            begun.append(thread)
+        begin(thread)
+
+    with http_client() as client:
+        monkeypatch.setattr(threading.Thread, "start", noted)
+        with client.open(origin.url + "/a") as transfer:
+            assert transfer.read_up_to(len(DATA) + 1) == DATA
+    assert begun == []
+
+
+@pytest.mark.slow
+def test_a_body_is_waited_for_as_long_as_ever_after_a_slow_head(origin: HttpOrigin) -> None:
+    def paced() -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\n"
+        time.sleep(1.2)
+        yield b"Content-Length: 4\r\n\r\n"
+        time.sleep(1.2)
+        yield b"body"
+
+    origin.always("/a", lambda answer: replace(answer, wire=paced()))
+    with http_client(stall_timeout_s=2.0) as client, client.open(origin.url + "/a") as transfer:
+        assert transfer.read_up_to(5) == b"body"
 
 
 def test_a_range_whose_reply_does_not_begin_ends_with_its_reading(origin: HttpOrigin) -> None:

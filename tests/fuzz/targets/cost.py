@@ -88,8 +88,21 @@ def _log(text: str) -> None:
     problems.messages()
 
 
+class _Connected(_Wire):
+    """A socket as `BoundedReply` takes it: with a time-out, and with a file that shows what is there."""
+
+    def gettimeout(self) -> float:
+        return 60.0
+
+    def settimeout(self, timeout_s: float) -> None:
+        """Nothing is waited for."""
+
+    def peek(self, _size_bytes: int) -> bytes:
+        return bytes(self.getbuffer()[self.tell() :])
+
+
 def _head(data: bytes) -> None:
-    reply = BoundedReply(_Wire(b"HTTP/1.1 200 OK\r\n" + data + b"\r\n\r\n"))  # type: ignore[arg-type]
+    reply = BoundedReply(_Connected(b"HTTP/1.1 200 OK\r\n" + data + b"\r\n\r\n"))  # type: ignore[arg-type]
     reply.begin()
     HttpObject.of("http://hub.test/a", "http://hub.test/a", 200, dict(reply.headers), b"")
 
