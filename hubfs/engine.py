@@ -191,9 +191,7 @@ class Engine:
             reachability=reachability,
             troubles=troubles,
             cancellation=self.cancellation,
-            settings=ModelsSettings(
-                negative_ttl_s=config.negative_ttl_s, failure_ttl_s=config.failure_ttl_s, offline=config.offline
-            ),
+            settings=ModelsSettings(negative_ttl_s=config.negative_ttl_s, failure_ttl_s=config.failure_ttl_s),
         )
         catalog = CatalogProvider(
             self.cancellation,
@@ -226,4 +224,4 @@ def _patient(fetch: Fetch | None, reachability: Reachability) -> Fetch | None:
     """`fetch`, which does not wait for a hub that is out of reach: a listing has the catalogue of before."""
     if fetch is None:
         return None
-    return lambda etag: reachability.ask("catalogue", lambda: fetch(etag), ModelsSettings.listing_patience_s)
+    return lambda etag: reachability.ask("the catalogue", lambda: fetch(etag), ModelsSettings.listing_patience_s)

@@ -30,7 +30,7 @@ class ModelsSettings:
     how long an unversioned name stands for the same version, and a hub's listing holds. `patience_s`: for how long a
     reader waits for the hub that can be given the last answer instead; `listing_patience_s`: a reader that lists, and
     can be shown what is known otherwise. `rest_s`: for how long a hub that does not answer is left alone, by readers
-    that can be served without it. `offline`: whether the hub is asked for nothing at all.
+    that can be served without it.
     """
 
     negative_ttl_s: float = 10.0
@@ -40,7 +40,6 @@ class ModelsSettings:
     patience_s: float = 3.0
     listing_patience_s: float = 15.0
     rest_s: float = 10.0
-    offline: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,30 +57,6 @@ class Latest:
     stale_since_s: float | None = None
 
 
-class Unasked:
-    """The hub `asked` as `--offline` has it: of what may change, nothing is known but what is cached."""
-
-    lists = False
-
-    def __init__(self, asked: Hub) -> None:
-        self.url = asked.url
-        self.newest, self.parse = asked.newest, asked.parse
-
-    def alias(self, name: str) -> str:
-        """Raises `NotCached`."""
-        raise NotCached(
-            f"hubfs is mounted with --offline and asks nobody which version of {self.url}/{name} is the latest"
-        )
-
-    def versions(self, name: str) -> Sequence[str]:  # noqa: ARG002 - the signature of `Hub`
-        """None that the cache does not know."""
-        return ()
-
-    def children(self, folder: str) -> Sequence[str]:  # noqa: ARG002 - the signature of `Hub`
-        """None that the cache does not know."""
-        return ()
-
-
 class ChangingAnswers:
     """Asks `hub` at most once at a time and once in `latest_ttl_s`: the latest version of a name, versions, listings.
 
@@ -93,7 +68,7 @@ class ChangingAnswers:
 
     def __init__(
         self,
-        hub: Hub | Unasked,
+        hub: Hub,
         *,
         reachability: Reachability,
         store: LatestStore,
@@ -166,7 +141,7 @@ class ChangingAnswers:
         return self._hub.newest(known) if known else None
 
     def _ask_latest(self, name: str, known: Collection[str], *, spare: bool) -> str:
-        question = f"latest {name}"
+        question = f"the latest version of {self._hub.url}/{name}"
         try:
             if spare:
                 version = self._reachability.ask(question, lambda: self._hub.alias(name), self._settings.patience_s)
@@ -254,13 +229,15 @@ class ChangingAnswers:
         place = (question, folder)
 
         def answer() -> Sequence[str]:
-            return self._reachability.ask(f"{question} {folder}", ask, self._settings.listing_patience_s)
+            return self._reachability.ask(
+                f"the {question} of {self._hub.url}/{folder}", ask, self._settings.listing_patience_s
+            )
 
         try:
             return self._listings.get(place, answer)
         except Cancelled:
             raise
         except HubfsError as error:
-            level = logging.DEBUG if isinstance(error, OutOfReach) else logging.WARNING
+            level = logging.DEBUG if isinstance(error, OutOfReach | NotCached) else logging.WARNING
             _log.log(level, "The %s of %s are not known: %s", question, folder or self._hub.url, error)
             return self._listings.last(place)

@@ -12,10 +12,10 @@ from cachetools import TTLCache
 from hubfs.cache.block_cache import Release
 from hubfs.cache.disk.indexes import Index
 from hubfs.cache.disk.latest import LatestStore
-from hubfs.errors import Cancelled, Damaged, HubfsError, ModelNotFound, NotCached
+from hubfs.errors import Cancelled, Damaged, HubfsError, ModelNotFound
 from hubfs.hubs.hub import Hub
 from hubfs.model_id import ModelId
-from hubfs.models.answers import ChangingAnswers, Latest, ModelsSettings, Unasked
+from hubfs.models.answers import ChangingAnswers, Latest, ModelsSettings
 from hubfs.models.known_handles import KnownHandles
 from hubfs.models.reachability import Reachability
 from hubfs.models.troubles import Trouble, Troubles
@@ -115,7 +115,7 @@ class Models:
         self._uses = Uses(timer)
         self._reachability = reachability or Reachability(hub.url, cancellation, rest_s=settings.rest_s, timer=timer)
         self._answers = ChangingAnswers(
-            Unasked(hub) if settings.offline else hub,
+            hub,
             reachability=self._reachability,
             store=latest_answers or LatestStore(None, ""),
             known=self.known_versions,
@@ -189,12 +189,7 @@ class Models:
             return None
 
     def _open(self, handle: ModelId) -> Source:
-        if self._settings.offline:
-            raise NotCached(
-                f"{self._hub.url}/{handle} is not cached, and hubfs is mounted with --offline and asks nobody: read it "
-                "once on a mount without --offline"
-            )
-        with self._reachability.watching(f"model {handle}"):
+        with self._reachability.watching(f"{self._hub.url}/{handle}"):
             return self._hub.open(handle, self._kit)
 
     def latest(self, name: str, catalogued: Collection[str] = ()) -> str:

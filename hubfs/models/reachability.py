@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 from cachetools import TTLCache
 
 from hubfs.blobs.retry import Busy, Permanent
-from hubfs.errors import Cancelled, HubfsError, NotFound, TimedOut, Unavailable
+from hubfs.errors import Cancelled, HubfsError, NotCached, NotFound, TimedOut, Unavailable
 from hubfs.waiting import Cancellation, Remembered, await_result
 
 _log = logging.getLogger(__name__)
@@ -58,8 +58,10 @@ class Reachability:
     outage of the whole hub, which any answer ends; a reply that is an error (403, 500, a damaged document), and a
     question that runs out of patience, is an outage of that question, which its own answer ends. Either rests for
     `rest_s`, then is asked again in a thread of its own, until there is an answer. Who asks must ask the hub: an answer
-    that took no request would end an outage. With `offline` no question reaches the hub: each is answered at once, and
-    says nothing of the hub.
+    that took no request would end an outage. With `offline` no question reaches the hub: each is refused with
+    `NotCached`.
+
+    A question is named as messages name what it asks for: "https://hub/google/spice/2".
 
     `_lock` guards `_outages`, `_outage` and `_heard_s`; nobody is asked under it.
     """
@@ -98,10 +100,9 @@ class Reachability:
         """What `ask` returns or raises, unless it takes longer than `patience_s`: then it goes on by itself.
 
         An answer that came after everybody had gone is given to the next who asks. Raises `OutOfReach` at once during
-        an outage, `TimedOut` when patience ends, `Cancelled`.
+        an outage, `TimedOut` when patience ends, `NotCached`, `Cancelled`.
         """
-        if self._offline:
-            return ask()
+        self._refuse_offline(question)
         with self._lock:
             begun_s, outage = self._timer(), self._outage or self._outages.get(question)
             plan = plan_of(outage, begun_s)
@@ -128,10 +129,8 @@ class Reachability:
 
     @contextmanager
     def watching(self, question: str) -> Iterator[None]:
-        """Notes how a question went, inside of it, that somebody waits for to the end."""
-        if self._offline:
-            yield
-            return
+        """Notes how a question went, inside of it, that somebody waits for to the end. Raises `NotCached`."""
+        self._refuse_offline(question)
         try:
             yield
         except Cancelled:
@@ -144,6 +143,13 @@ class Reachability:
             self._failed(question, error, whole=whole)
             raise
         self._answered(question)
+
+    def _refuse_offline(self, question: str) -> None:
+        if self._offline:
+            raise NotCached(
+                f"{question} is not cached, and hubfs is mounted with --offline and asks nobody: read it once on a "
+                "mount without --offline"
+            )
 
     def _watched(self, question: str, ask: Callable[[], T]) -> T:
         with self.watching(question):

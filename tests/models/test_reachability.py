@@ -147,13 +147,11 @@ def test_a_question_that_ran_out_of_patience_is_not_waited_for_though_the_hub_an
     assert reachability.ask("listing", lambda: "soon", 20) == "soon"
 
 
-def test_offline_every_question_is_answered_at_once_and_none_says_anything_of_the_hub() -> None:
+def test_offline_every_question_is_refused_and_none_reaches_the_hub() -> None:
     reachability = Reachability("https://hub", Cancellation(), offline=True)
-    refused = failing(NotCached("mounted with --offline"))
     for _ in range(2):
-        with pytest.raises(NotCached):
-            reachability.ask("q", refused, 0)
-        with pytest.raises(NotCached), reachability.watching("q"):
-            refused()
-    assert reachability.ask("q", lambda: "yes", 0) == "yes"
+        with pytest.raises(NotCached, match=r"https://hub/a is not cached, and hubfs is mounted with --offline"):
+            reachability.ask("https://hub/a", lambda: pytest.fail("the hub was asked"), 0)
+        with pytest.raises(NotCached), reachability.watching("https://hub/a"):
+            pytest.fail("the hub was asked")
     assert reachability.outage is None

@@ -11,8 +11,9 @@ from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import ModelNotFound, NotCached, Unavailable
 from hubfs.hubs.tfhub.hub import TfHub
 from hubfs.model_id import model_name
-from hubfs.models.answers import ModelsSettings, Unasked
+from hubfs.models.answers import ModelsSettings
 from hubfs.models.models import Models
+from hubfs.models.reachability import Reachability
 from hubfs.sources.files import Manifest, RemoteFile
 from hubfs.sources.source import Entry, EntryKind, Form, Source
 from hubfs.testing import ScriptedBlob
@@ -102,7 +103,8 @@ def test_a_hub_that_is_not_asked_says_so_and_knows_nothing() -> None:
             load_index=lambda _: None,
             known_on_disk=lambda _: iter(()),
             cancellation=client.cancellation,
-            settings=ModelsSettings(offline=True),
+            settings=ModelsSettings(),
+            reachability=Reachability(hub.url, client.cancellation, offline=True),
         )
         for ask in (lambda: models.get(HANDLE), lambda: models.latest("google/spice")):
             with pytest.raises(Unavailable, match="--offline") as caught:
@@ -111,6 +113,3 @@ def test_a_hub_that_is_not_asked_says_so_and_knows_nothing() -> None:
             assert not isinstance(caught.value, ModelNotFound)
         assert (models.versions("google/spice"), models.children("")) == ((), None)
         assert client.stats().requests == 0
-    unasked = Unasked(hub)
-    assert (unasked.url, unasked.lists) == ("https://hub", False)
-    assert (unasked.versions("google/spice"), unasked.children("")) == ((), ())
