@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, takewhile
 
 from hubfs.errors import cut
 
@@ -120,23 +119,18 @@ def _bounded(record: logging.LogRecord) -> logging.LogRecord:
         message = f"{record.msg} ({type(error).__name__}: its arguments do not fit)"
     message = cut(message, _RECORD_CHARACTERS)
     text = record.exc_text or (logging.Formatter().formatException(record.exc_info) if record.exc_info else "")
-    traceback = _ends_of(text, _RECORD_CHARACTERS - len(message))
+    traceback = _ends_of(text, max(0, _RECORD_CHARACTERS - len(message)))
     said = {"msg": message, "args": None, "exc_info": None, "exc_text": traceback, "stack_info": None}
     return logging.makeLogRecord({**record.__dict__, **said})
 
 
-def _ends_of(text: str, characters: int) -> str:
-    """The first and the last lines of a traceback, which say where it began and what it was; more of the last."""
+def _ends_of(traceback: str, characters: int) -> str:
+    """The first and the last lines, which say where it began and what it was; more of the last.
+
+    The last begin with a whole line: half an address would hide from what takes passwords out.
+    """
+    text = "\n".join(cut(line, _LINE_CHARACTERS) for line in traceback.split("\n"))
     if len(text) <= characters:
         return text
-    lines = [cut(line, _LINE_CHARACTERS) for line in text.split("\n")]
-    first = _fitting(lines, characters // 4)
-    last = _fitting(reversed(lines[len(first) :]), characters * 3 // 4)
-    return "\n".join([*first, f"… ({len(lines) - len(first) - len(last)} lines left out)", *reversed(last)])
-
-
-def _fitting(lines: Iterable[str], characters: int) -> list[str]:
-    """The first of `lines`, as long as they have so many characters together."""
-    lines = list(lines)
-    ends = takewhile(lambda end: end <= characters, accumulate(len(line) + 1 for line in lines))
-    return lines[: sum(1 for _ in ends)]
+    _, _, last = text[len(text) - characters * 3 // 4 :].partition("\n")
+    return f"{cut(text, characters // 4)}\n{last}"
