@@ -149,11 +149,11 @@ class DiskStore:
 
     def write(self, key: CacheKey, index: int, block: bytes) -> bool:
         """Keeps a block: data, then record. False if it was there. Raises OSError."""
-        write, more_bytes = self._counts.begin(key, index), 0
+        count, more_bytes = self._counts.begin(key, index), 0
         try:
             new, more_bytes = self._write(key, index, block)
         finally:
-            self._counts.end(write, more_bytes)
+            self._counts.end(count, key, index, more_bytes)
         return new
 
     def _write(self, key: CacheKey, index: int, block: bytes) -> tuple[bool, int]:

@@ -1,7 +1,6 @@
 """What is cached of each model, counted without reading a file for each of its files when somebody asks."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,16 +56,14 @@ def test_of_a_large_model_that_was_there_before_few_maps_are_read_by_who_asks(
 ) -> None:
     fill(tier(tmp_path), MANY)
     cache = tier(tmp_path)
-    begun: list[Callable[[], None]] = []
-    monkeypatch.setattr(cache._store._counts, "_count_later", lambda model: begun.append(lambda: count(model)))
-
-    def count(model: str) -> None:
-        assert cache._store._counts._count(model, at_once=False)
-
+    counts = cache._store._counts
+    count_all, begun = counts._count_all, []
+    monkeypatch.setattr(counts, "_count_all", lambda: begun.append(MODEL))
     asked = [cache.cached_bytes(MODEL) for _ in range(100)]
     assert asked == [None] * 100
-    assert len(maps_read) <= block_counts._AT_ONCE_FILES_A_SECOND + 2 * block_counts._AT_ONCE_FILES
-    begun[0]()
+    assert len(maps_read) <= block_counts._AT_ONCE_FILES
+    count_all()
+    assert eventually(lambda: begun == [MODEL]), "one thread counts, however many ask"
     maps_read.clear()
     assert [cache.cached_bytes(MODEL) for _ in range(100)] == [MANY * 10] * 100
     assert not maps_read
@@ -119,20 +116,22 @@ def test_a_block_that_is_written_twice_at_once_counts_once(tmp_path: Path) -> No
     cache = tier(tmp_path)
     fill(cache, 1)
     key = CacheKey(MODEL, "twice")
-    first, second = cache._store._counts.begin(key, 0), cache._store._counts.begin(key, 0)
+    counts = cache._store._counts
+    first, second = counts.begin(key, 0), counts.begin(key, 0)
     assert cache._store._write(key, 0, b"12345") == (True, 5)
-    for write in (first, second):  # each found it missing
-        cache._store._counts.end(write, 5)
+    for count in (first, second):  # each found it missing
+        counts.end(count, key, 0, 5)
     assert cache.cached_bytes(MODEL) == 15
 
 
 def test_a_block_that_was_on_its_way_while_its_model_was_dropped_is_counted_where_it_went(tmp_path: Path) -> None:
     cache = tier(tmp_path)
     fill(cache, 2)
-    write = cache._store._counts.begin(CacheKey(MODEL, "late"), 0)
+    late = CacheKey(MODEL, "late")
+    count = cache._store._counts.begin(late, 0)
     cache.drop(MODEL)
-    _, more_bytes = cache._store._write(CacheKey(MODEL, "late"), 0, b"12345")
-    cache._store._counts.end(write, more_bytes)
+    _, more_bytes = cache._store._write(late, 0, b"12345")
+    cache._store._counts.end(count, late, 0, more_bytes)
     assert cache.cached_bytes(MODEL) == 5
 
 
