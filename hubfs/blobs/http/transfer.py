@@ -54,9 +54,9 @@ def refusal(url: str, status: int, headers: Mapping[str, str], body: bytes = b""
 
     A `body` that is JSON as Google's services write it, `{"error": {"message": ...}}`, gives the message a reason.
     """
-    url, said = redacted(url), f"{status}{_reason(body)}"
     if status in _ANSWERS:
         return None
+    url, said = redacted(url), f"{status}{_reason(body)}"
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
         return NotFound(f"{url} does not exist (status {said})")
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
