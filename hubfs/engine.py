@@ -138,7 +138,7 @@ class Engine:
         """The middle: memory, then disk, then the blocks that a fleet shares; and who fetches."""
         config = self._config
         self._layout = CacheLayout(config.cache_dir) if config.cache_dir is not None else None
-        self._memory = MemoryTier(config.memory_size_bytes, lambda: self.budget.beside_cache_bytes, self.budget)
+        self._memory = MemoryTier(config.memory_size_bytes, self.budget.beside_cache_bytes, self.budget)
         self.cache: BlockCache = self._memory
         self._kept = IndexStore(self._layout)
         self._indexes: Indexes = self._kept

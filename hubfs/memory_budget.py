@@ -67,7 +67,6 @@ class MemoryBudget:
         """What `try_take` could take now."""
         return max(0, self.limit_bytes - self._taken_bytes)
 
-    @property
     def beside_cache_bytes(self) -> int:
         """What is taken and not held by the memory tier."""
         return self._taken_bytes - self._unread_bytes

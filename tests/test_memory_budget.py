@@ -158,19 +158,19 @@ def test_nobody_takes_all() -> None:
 def test_what_arrived_is_in_the_cache_and_still_counts() -> None:
     budget = MemoryBudget(80)
     assert budget.try_take(30)
-    assert budget.beside_cache_bytes == 30
+    assert budget.beside_cache_bytes() == 30
     budget.arrived((KEY, 0), 30)
-    assert (budget.beside_cache_bytes, budget.taken_bytes) == (0, 30)
+    assert (budget.beside_cache_bytes(), budget.taken_bytes) == (0, 30)
     budget.read((KEY, 0))
     budget.read((KEY, 0))
-    assert (budget.beside_cache_bytes, budget.taken_bytes) == (0, 0)
+    assert (budget.beside_cache_bytes(), budget.taken_bytes) == (0, 0)
 
 
 def test_what_arrives_again_counts_once() -> None:
     budget = MemoryBudget(80)
     begun(budget, 0, 30)
     begun(budget, 0, 30)
-    assert (budget.beside_cache_bytes, budget.taken_bytes) == (0, 30)
+    assert (budget.beside_cache_bytes(), budget.taken_bytes) == (0, 30)
 
 
 def test_the_idle_give_theirs_back_and_the_others_keep_it() -> None:
@@ -215,7 +215,7 @@ def test_what_a_pass_brought_waits_for_its_reader_and_is_no_part_of_the_budget()
     for index in range(3):
         budget.passed((KEY, index), 30)
     assert [(KEY, index) in budget for index in range(4)] == [True, True, True, False]
-    assert (budget.taken_bytes, budget.beside_cache_bytes) == (0, 0)
+    assert (budget.taken_bytes, budget.beside_cache_bytes()) == (0, 0)
     budget.read((KEY, 1))
     assert (KEY, 1) not in budget
     now_s = 20.0

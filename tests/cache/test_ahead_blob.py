@@ -29,7 +29,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 def cached(origin: ScriptedBlob, pool: ThreadPoolExecutor, memory_blocks: int) -> CachedBlob:
     budget = MemoryBudget(memory_blocks * BLOCK_SIZE_BYTES // 2)
-    memory = MemoryTier(memory_blocks * BLOCK_SIZE_BYTES, lambda: budget.beside_cache_bytes)
+    memory = MemoryTier(memory_blocks * BLOCK_SIZE_BYTES, budget.beside_cache_bytes)
     key = CacheKey("hub/a/b/1@x", "f")
     return CachedBlob(origin, memory, key, pool=pool, cancellation=Cancellation(), budget=budget)
 

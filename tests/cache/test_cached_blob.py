@@ -289,7 +289,7 @@ class Bounded:
     def __init__(self, origin: Origin, pool: ThreadPoolExecutor, *, limit_blocks: int, lasting: bool = False) -> None:
         self.now_s = 0.0
         self.budget = MemoryBudget(limit_blocks * BLOCK_SIZE_BYTES, idle_s=20.0, timer=lambda: self.now_s)
-        self.memory = MemoryTier(PLENTY_BYTES, lambda: self.budget.beside_cache_bytes)
+        self.memory = MemoryTier(PLENTY_BYTES, self.budget.beside_cache_bytes)
         cache = Lasting() if lasting else self.memory
         self.blob = CachedBlob(origin, cache, KEY, pool=pool, cancellation=Cancellation(), budget=self.budget)
 
@@ -357,7 +357,7 @@ def test_what_only_memory_keeps_stays_within_the_budget_until_it_is_read(
     bounded = Bounded(origin, pool, limit_blocks=8)
     assert bounded.blob.prefetch(0, len(PAYLOAD)) == 4 * BLOCK_SIZE_BYTES
     assert eventually(lambda: bounded.memory.cached_bytes(KEY.model) == 4 * BLOCK_SIZE_BYTES)
-    assert eventually(lambda: bounded.budget.beside_cache_bytes == 0)
+    assert eventually(lambda: bounded.budget.beside_cache_bytes() == 0)
     assert bounded.budget.taken_bytes == 4 * BLOCK_SIZE_BYTES
     bounded.blob.read_at(BLOCK_SIZE_BYTES, 2 * BLOCK_SIZE_BYTES)
     assert bounded.budget.taken_bytes == 2 * BLOCK_SIZE_BYTES
@@ -366,7 +366,7 @@ def test_what_only_memory_keeps_stays_within_the_budget_until_it_is_read(
 def test_what_nobody_reads_is_given_back_after_a_while(origin: Origin, pool: ThreadPoolExecutor) -> None:
     bounded = Bounded(origin, pool, limit_blocks=8)
     bounded.blob.prefetch(0, len(PAYLOAD))
-    assert eventually(lambda: bounded.budget.beside_cache_bytes == 0)
+    assert eventually(lambda: bounded.budget.beside_cache_bytes() == 0)
     bounded.now_s = 19.0
     assert bounded.budget.allowance_bytes() == 2 * BLOCK_SIZE_BYTES
     bounded.now_s = 20.0

@@ -19,7 +19,7 @@ class TestCachedBlob(BlobContract):
     @contextmanager
     def blob_of(self, payload: bytes) -> Iterator[Blob]:
         budget = MemoryBudget(self.limit_bytes // 2, idle_s=0.0)
-        cache: BlockCache = MemoryTier(self.limit_bytes, lambda: budget.beside_cache_bytes)
+        cache: BlockCache = MemoryTier(self.limit_bytes, budget.beside_cache_bytes)
         with ThreadPoolExecutor(4) as pool:
             cached = CachedBlob(
                 *(MemoryBlob("k", payload), cache, CacheKey("hub/a/b/1@x", "f")),

@@ -123,7 +123,7 @@ def check_reads(blob: Blob, data: bytes, reads: Sequence[tuple[int, int]], reade
 @contextmanager
 def cached(below: Blob, limit_bytes: int) -> Iterator[Blob]:
     budget = MemoryBudget(8 * MIB, idle_s=0.0)
-    tier = MemoryTier(limit_bytes, lambda: budget.beside_cache_bytes)
+    tier = MemoryTier(limit_bytes, budget.beside_cache_bytes)
     with ThreadPoolExecutor(4) as pool:
         yield CachedBlob(
             below, tier, CacheKey("hub/a/b/1@x", "f"), pool=pool, cancellation=Cancellation(), budget=budget

@@ -186,7 +186,7 @@ def test_nothing_is_pulled_further_than_agreed_beyond_the_last_reader(
 
 def test_what_a_pass_brought_ahead_is_not_lost_to_what_others_read(desk: Desk, stream: ScriptedStream) -> None:
     budget = MemoryBudget(4 * MIB)  # of eight
-    memory = MemoryTier(8 * MIB, lambda: budget.beside_cache_bytes, budget)
+    memory = MemoryTier(8 * MIB, budget.beside_cache_bytes, budget)
     source = desk.source(stream, memory, 64 * MIB, budget=budget)
     for path, data in FILES.items():
         for offset in range(0, len(data), MIB):
