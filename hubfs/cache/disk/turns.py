@@ -12,13 +12,12 @@ from enum import Enum, auto
 from hashlib import blake2b
 from pathlib import Path
 
-from hubfs.cache.beats import Beats
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.disk.files import open_to_read, open_to_write, pwrite_all
 from hubfs.cache.disk.indexes import Index, IndexStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.members_told import MembersTold
-from hubfs.cache.turns import Arrived, Member, Turn, Turns
+from hubfs.cache.turns import Arrived, Beats, Member, Turn, Turns
 from hubfs.waiting import Cancellation
 
 _FLOCK = struct.Struct("hhqqi4x")

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from hubfs.cache.beats import Beats
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.disk.indexes import Index
 from hubfs.cache.shared.indexes import SharedIndexes
@@ -15,7 +14,7 @@ from hubfs.cache.shared.layout import lease_name, place_of
 from hubfs.cache.shared.lease import TTL_S, Lease
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedTier
-from hubfs.cache.turns import Arrived, Turn
+from hubfs.cache.turns import Arrived, Beats, Turn
 from hubfs.errors import Cancelled, HubfsError
 from hubfs.waiting import Cancellation
 
