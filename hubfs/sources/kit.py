@@ -4,17 +4,19 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 from hubfs.blobs.blob import Blob, ByteStream
 from hubfs.blobs.lazy import LazyBlob
 from hubfs.blobs.retry import RetryingBlob, RetryPolicy
-from hubfs.cache.block_cache import BlockCache, CacheKey
+from hubfs.blobs.wrapper import WrappedBlob
+from hubfs.cache.block_cache import BlockCache, CacheKey, block_size_at, blocks_of
 from hubfs.cache.block_checksums import BlockChecksums
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.disk.indexes import Index, Indexes
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.turns import Turns
-from hubfs.errors import Stale
+from hubfs.errors import NotCached, Stale
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
 from hubfs.memory_budget import MemoryBudget
@@ -25,9 +27,45 @@ from hubfs.sources.archive.passes import Archive, ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource, Wrap
 from hubfs.sources.archive.spans import ArchiveSpans
 from hubfs.sources.files import FailingBlob, FilesSource, Manifest
-from hubfs.sources.offline import OfflineBlob
 from hubfs.sources.source import Source
 from hubfs.waiting import Cancellation
+
+
+class OfflineBlob(WrappedBlob):
+    """Stands in the place of `blob`, which is never read, below the `CachedBlob` of the file `key`.
+
+    A `Streaming` blob of which no block ever comes by, and none can be fetched. No state, so no lock.
+    """
+
+    def __init__(self, blob: Blob, cache: BlockCache, key: CacheKey) -> None:
+        super().__init__(blob)
+        self._cache = cache
+        self._key = key
+
+    def can_fetch(self) -> bool:
+        """False: nothing is begun ahead of readers either."""
+        return False
+
+    def wait_for(self, index: int, look: Callable[[], bytes | None]) -> bytes | None:  # noqa: ARG002 - as the protocol has it
+        """Block `index`, if it came into the cache just now. Raises `NotCached`, never waits."""
+        return look() or self._refuse()
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:  # noqa: ARG002 - as the protocol has it
+        """Raises `NotCached`."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        """Says how much of the file is missing."""
+        every = blocks_of(0, self.size_bytes, self.size_bytes)
+        missing = [index for index in every if not self._cache.has(self._key, index)]
+        missing_bytes = sum(block_size_at(index, self.size_bytes) for index in missing)
+        # None is missing where a block was there and turned out to be damaged: it is gone from now on.
+        raise NotCached(
+            f"{self._key.model}/{self._key.path}: {missing_bytes} of {self.size_bytes} bytes "
+            f"({max(1, len(missing))} of {len(every)} blocks) are not cached, and hubfs is mounted with --offline: "
+            "read the file once on a mount without it"
+        )
+
 
 Locate = Callable[[], ArchiveOrigin]
 """Where an archive is by now; may ask the hub, and raises what it answers, but for `NotFound`."""
