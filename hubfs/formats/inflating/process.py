@@ -11,8 +11,7 @@ from pathlib import Path
 
 import hubfs
 from hubfs.errors import HubfsError
-from hubfs.formats.inflating.protocol import SLOT_BYTES, SLOTS, Window
-from hubfs.formats.inflating.ring import Ring, anonymous_memory
+from hubfs.formats.inflating.protocol import SLOT_BYTES, SLOTS, Ring, Window, anonymous_memory
 
 # Without hubfs's own __init__, which reads the version of the distribution: that takes longer than all the rest.
 _HUBFS = """

@@ -30,11 +30,11 @@ from hubfs.formats.inflating.protocol import (
     SLOTS,
     Kind,
     Message,
+    Ring,
     Window,
     receive,
     send,
 )
-from hubfs.formats.inflating.ring import Ring
 from hubfs.formats.inflating.sandbox import confine
 
 # Of <linux/prctl.h>.

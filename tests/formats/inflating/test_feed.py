@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from hubfs.formats.inflating.feed import WorkerFeed
-from hubfs.formats.inflating.protocol import Kind, Message, Window, receive, send
-from hubfs.formats.inflating.ring import Ring, anonymous_memory
+from hubfs.formats.inflating.protocol import Kind, Message, Ring, Window, anonymous_memory, receive, send
 
 WINDOW = Window(chunk_bytes=64 << 10, workers=1)
 

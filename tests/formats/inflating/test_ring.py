@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from hubfs.formats.inflating.ring import Ring, anonymous_memory
+from hubfs.formats.inflating.protocol import Ring, anonymous_memory
 
 SIZE = 2 * mmap.PAGESIZE
 

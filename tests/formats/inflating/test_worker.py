@@ -6,8 +6,18 @@ import threading
 import pytest
 
 from hubfs.formats.inflating import worker as inflate_worker
-from hubfs.formats.inflating.protocol import MIB, SLOT_BYTES, SLOTS, Kind, Message, Window, receive, send
-from hubfs.formats.inflating.ring import Ring, anonymous_memory
+from hubfs.formats.inflating.protocol import (
+    MIB,
+    SLOT_BYTES,
+    SLOTS,
+    Kind,
+    Message,
+    Ring,
+    Window,
+    anonymous_memory,
+    receive,
+    send,
+)
 from hubfs.formats.inflating.worker import CompressedFile
 from tests.support.archives import gzipped
 

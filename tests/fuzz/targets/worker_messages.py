@@ -12,8 +12,7 @@ from hubfs.errors import HubfsError
 from hubfs.formats.gzip.recorder import IndexRecorder
 from hubfs.formats.inflating.parallel import ParallelInflater
 from hubfs.formats.inflating.process import WorkerLost
-from hubfs.formats.inflating.protocol import _FORMAT, SLOT_BYTES, SLOTS, Kind
-from hubfs.formats.inflating.ring import Ring, anonymous_memory
+from hubfs.formats.inflating.protocol import _FORMAT, SLOT_BYTES, SLOTS, Kind, Ring, anonymous_memory
 from hubfs.waiting import Cancellation
 
 WORDS = (*(bytes([_FORMAT.size]) + _FORMAT.pack(kind.value, 3, 5) for kind in Kind), b"\xff" * 8, b"\0\0\x10\0\0\0\0\0")
