@@ -11,8 +11,8 @@ from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.streaming.ramp import FIRST_PIECE_BYTES, LARGEST_ALONE_BYTES, Pace, Round
 from hubfs.cache.ahead import GROWTH, LIMIT_BYTES, SLACK_BYTES, START, STREAMS, ReadAheadPolicy, refused
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, block_size_at, blocks_of, runs_of, slice_blocks
-from hubfs.cache.disk.evictor import plan_eviction
 from hubfs.cache.disk.store import CachedModel
+from hubfs.cache.disk.tier import plan_eviction
 from hubfs.formats.limits import DEFLATE_RATIO, FREE_BYTES, MAX_FILE_SIZE_BYTES, MAX_RATIO, most_output_bytes
 from hubfs.sources.prefetch.plan import SPECULATION_BYTES, Stage, plan
 from hubfs.sources.source import Entry, EntryKind

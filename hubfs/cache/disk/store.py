@@ -56,7 +56,7 @@ class Verified:
 
 
 class DiskStore:
-    """What a cache directory has of models, for all who work on it: the disk tier, the evictor, commands.
+    """What a cache directory has of models, for all who work on it: the disk tier, commands.
 
     A model is named `<hub>/<handle>@<identity>`. Any number of processes may work on one directory: the block maps say
     which blocks there are, and locks on files say which models are in use. No file stays open between calls: opening

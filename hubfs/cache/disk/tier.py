@@ -3,17 +3,55 @@
 import errno
 import logging
 import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from cachetools import TTLCache
 
 from hubfs.cache.block_cache import CacheKey, Release, TierStats
-from hubfs.cache.disk.evictor import Evictor
 from hubfs.cache.disk.files import NO_FILE
 from hubfs.cache.disk.page_cache import DataPages
 from hubfs.cache.disk.room import DiskSettings, Room
-from hubfs.cache.disk.store import DiskStore
+from hubfs.cache.disk.store import CachedModel, DiskStore
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Eviction:
+    """A model that goes; without `whole`, its blocks alone."""
+
+    model: CachedModel
+    whole: bool
+
+    @property
+    def freed_bytes(self) -> int:
+        """What becomes free."""
+        return self.model.size_bytes if self.whole else self.model.size_bytes - self.model.index_bytes
+
+
+def plan_eviction(models: Iterable[CachedModel], free_bytes: int) -> list[Eviction]:
+    """What goes so that `free_bytes` become free, the least recently used first, and indexes of archives last of all.
+
+    An index is a hundredth of its archive, and saves fetching all of it for one byte. All may be too few: then all are
+    named. A model that is pinned or in use never goes. Why models go as wholes: docs/decisions/eviction.md.
+    """
+    idle = (model for model in models if not (model.pinned or model.in_use))
+    ordered = sorted(idle, key=lambda model: (model.used_at_s, model.model))
+    plan: dict[str, Eviction] = {}
+    freed_bytes = 0
+    for whole in (False, True):
+        for model in ordered:
+            if freed_bytes >= free_bytes:
+                break
+            eviction = Eviction(model, whole or not model.index_bytes)
+            before = plan.get(model.model)
+            gained_bytes = eviction.freed_bytes - (before.freed_bytes if before else 0)
+            if gained_bytes:
+                plan[model.model] = eviction
+                freed_bytes += gained_bytes
+    return list(plan.values())
+
 
 _TOUCH_S = 60.0
 """A model's last use is written down at most this often."""
@@ -41,7 +79,8 @@ class DiskTier:
     seconds that something is to be kept. One that can only be read is read. Eviction takes whole models, never one that
     is pinned or that any process holds.
 
-    `_lock` guards every field below it; it is never held across I/O.
+    `_lock` guards every field below it; it is never held across I/O. `_evicting` is held by the one thread that makes
+    room, over I/O, and only ever tried, never waited for.
     """
 
     def __init__(self, store: DiskStore, settings: DiskSettings, pages: DataPages | None = None) -> None:
@@ -50,7 +89,7 @@ class DiskTier:
         self._limit_bytes = settings.limit_bytes
         self._pages = pages
         self._room = Room(settings, store.layout.root, store.layout.models_root)
-        self._evictor = Evictor(store)
+        self._evicting = threading.Lock()
         self._lock = threading.Lock()
         self._prepared = False
         self._said: TTLCache[tuple[str, int | None], bool] = TTLCache(maxsize=100, ttl=_SAY_S)
@@ -186,13 +225,30 @@ class DiskTier:
             excess_bytes = self._room.excess_bytes()
         if excess_bytes > 0:
             # A tenth more than is needed: eviction scans the directory, and is not to run for every block.
-            if not self._evictor.make_room(excess_bytes + self._limit_bytes // 10):
+            if not self._make_room(excess_bytes + self._limit_bytes // 10):
                 return False
             self._room.count_anew()
             excess_bytes = self._room.excess_bytes()
             if excess_bytes > 0:
                 self._room.rest()
         return excess_bytes <= 0
+
+    def _make_room(self, wanted_bytes: int) -> bool:
+        """Frees `wanted_bytes`, or as much as there is to free.
+
+        False if another thread does just that: there will be room soon. Raises OSError.
+        """
+        if not self._evicting.acquire(blocking=False):
+            return False
+        try:
+            found = filter(None, map(self._store.facts, self._store.models()))
+            for eviction in plan_eviction(found, wanted_bytes):
+                model = eviction.model.model
+                if self._store.remove(model, blocks_only=not eviction.whole):
+                    _log.info("Evicted %s (%d bytes) from the disk cache", model, eviction.freed_bytes)
+        finally:
+            self._evicting.release()
+        return True
 
     def _rest(self, error: OSError) -> None:
         """After an error the directory is made ready again before anything else is kept."""

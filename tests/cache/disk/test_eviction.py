@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.cache.disk.evictor import Eviction, plan_eviction
 from hubfs.cache.disk.store import CachedModel
+from hubfs.cache.disk.tier import Eviction, plan_eviction
 
 MODELS = st.lists(
     st.builds(CachedModel, st.text(max_size=3), st.integers(0, 1000), st.floats(0, 1e10)),

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
-from hubfs.cache.disk import evictor, in_use
+from hubfs.cache.disk import in_use
 from hubfs.cache.disk import store as disk
+from hubfs.cache.disk import tier as disk_tier
 from hubfs.cache.disk.in_use import InUse
 from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
@@ -166,7 +167,7 @@ def test_who_comes_while_another_makes_room_is_refused_and_the_disk_is_not_given
     cache.put(key(1), 0, BLOCK)
     cache.put(key(1), 1, BLOCK)
     answers = []
-    plan = evictor.plan_eviction
+    plan = disk_tier.plan_eviction
 
     def plan_while_another_puts(*args: object) -> object:
         with ThreadPoolExecutor(1) as pool:
@@ -174,7 +175,7 @@ def test_who_comes_while_another_makes_room_is_refused_and_the_disk_is_not_given
         return plan(*args)  # type: ignore[arg-type] # handed through
 
     with monkeypatch.context() as patched:
-        patched.setattr(evictor, "plan_eviction", plan_while_another_puts)
+        patched.setattr(disk_tier, "plan_eviction", plan_while_another_puts)
         assert cache.put(key(2), 0, BLOCK) is True
     assert answers == [False]
     assert cache.put(key(3), 0, BLOCK) is True
