@@ -10,9 +10,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from hubfs.blobs.http.connect import Staggered
-from hubfs.blobs.http.head import BoundedHead
+from hubfs.blobs.http.head import BoundedHead, OpenSockets
 from hubfs.blobs.http.kept import KeepingPool, KeptConnection
-from hubfs.blobs.http.open_sockets import OpenSockets
 from hubfs.blobs.http.reach import Reach, reach_of
 from hubfs.blobs.retry import Permanent
 

@@ -1,18 +1,53 @@
-"""Bounds of an HTTP reply: length of its head, time until the head is here, time between chunks of its body."""
+"""What ends the wait for a host: a cancel, and the bounds of a reply (its head, and what is between chunks of its body)."""
 
 import http.client
 import socket
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from io import BufferedReader
 from typing import TYPE_CHECKING, Any
 
-from hubfs.blobs.http.open_sockets import shut_down
 from hubfs.blobs.retry import Permanent
 from hubfs.waiting import Cancellation
+
+
+class OpenSockets:
+    """The open sockets of one client, so that a cancel ends what waits for them.
+
+    `_lock` guards `_open` and is held for no call that could block.
+    """
+
+    def __init__(self, cancellation: Cancellation) -> None:
+        self._cancellation = cancellation
+        self._lock = threading.Lock()
+        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def watch(self, connected: object) -> None:
+        """Takes a socket that was just connected. Raises `Cancelled` if that came too late for the cancel."""
+        # TLS through a TLS proxy is not a socket; there the stall time-out ends a read.
+        if isinstance(connected, socket.socket):
+            with self._lock:
+                self._open.add(connected)
+        self._cancellation.check()
+
+    def shut_down(self) -> None:
+        """Ends every read and write, in whichever thread; never blocks."""
+        with self._lock:
+            sockets = list(self._open)
+        for each in sockets:
+            shut_down(each)
+
+
+def shut_down(connected: socket.socket) -> None:
+    """Ends every read and write of `connected`, in whichever thread; never blocks."""
+    with suppress(OSError):  # closed meanwhile
+        # Not connected.shutdown(): a TLS socket would take its TLS state away from the thread that is using it.
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
 class BoundedLines:
