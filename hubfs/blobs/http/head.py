@@ -1,4 +1,4 @@
-"""What ends the wait for a host: a cancel, and the bounds of a reply (its head, and what is between chunks of its body)."""
+"""What ends the wait for a host: a cancel, and the bounds of a reply (head, and what is between chunks)."""
 
 import http.client
 import socket
