@@ -2,16 +2,92 @@
 """What FUSE asks, answered by the tree. No policy, no path grammar, no network."""
 
 import os
+import threading
 from collections.abc import Callable
+from itertools import count
 from typing import Any, NoReturn
+
+from cachetools import LRUCache
 
 from hubfs.errors import AccessDenied, NameTooLong, NotFound, ReadOnly, Stale
 from hubfs.fuse.attributes import Owner, inode, mode_of, stat_of
 from hubfs.fuse.errnos import boundary
-from hubfs.fuse.handles import OpenFiles
-from hubfs.fuse.link_sizes import LinkSizes
+from hubfs.tree.hub_tree import OpenFile
 from hubfs.tree.node import NodeKind
 from hubfs.tree.virtual_tree import VirtualTree
+
+_REMEMBERED_PATHS = 100_000
+"""Of what the kernel was told of paths."""
+
+
+class OpenFiles:
+    """fh → OpenFile, and what the kernel's page cache was filled from.
+
+    `_lock` guards `_files` and `_pages_of`; nothing foreign is called under it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files: dict[int, OpenFile] = {}
+        self._pages_of: LRUCache[str, object] = LRUCache(_REMEMBERED_PATHS)
+        self._numbers = count(1)
+
+    def add(self, path: str, file: OpenFile) -> tuple[int, bool]:
+        """The file's new handle, and whether the pages that the kernel may have of `path` are this file's.
+
+        Raises `Stale`, once, if the kernel knows the path from another source: it then asks for the name anew, and so
+        learns the size, before it opens again. Else it would cut the new file to the size of the old one for a day.
+        """
+        with self._lock:
+            known = self._pages_of.get(path)
+            replaced = known is not None and known is not file.pages_of
+            if replaced:
+                del self._pages_of[path]
+        if replaced:
+            file.release()
+            raise Stale(f"{path} was replaced since it was opened last: open it again")
+        with self._lock:
+            number = next(self._numbers)
+            self._files[number] = file
+            same = file.pages_of is not None and self._pages_of.get(path) is file.pages_of
+            self._pages_of[path] = file.pages_of
+        return number, same
+
+    def __getitem__(self, number: int) -> OpenFile:
+        """The file. Raises `Stale` for a handle that is not open."""
+        file = self._files.get(number)
+        if file is None:
+            raise Stale(f"file handle {number} is not open")
+        return file
+
+    def remove(self, number: int) -> None:
+        """Releases the file."""
+        with self._lock:
+            file = self._files.pop(number, None)
+        if file is not None:
+            file.release()
+
+
+class LinkSizes:
+    """What the kernel was told of the sizes of symlinks, which it believes for a day. `_lock` guards `_sizes_bytes`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sizes_bytes: LRUCache[str, int] = LRUCache(_REMEMBERED_PATHS)
+
+    def told(self, path: str, size_bytes: int) -> None:
+        """The kernel is told this size."""
+        with self._lock:
+            self._sizes_bytes[path] = size_bytes
+
+    def moved(self, path: str, size_bytes: int) -> bool:
+        """Whether the kernel knows another size of the symlink than this one; says so once."""
+        with self._lock:
+            if self._sizes_bytes.get(path, size_bytes) == size_bytes:
+                return False
+            del self._sizes_bytes[path]
+            return True
+
 
 _BLOCK_BYTES = 1 << 20
 _STATFS_BYTES = 4096
