@@ -46,6 +46,18 @@ def test_a_model_of_kaggle_is_a_directory_of_files(machine: Machine, tmp_path: P
         assert kaggle.dialects == {dialect}
 
 
+def test_a_model_of_many_small_files_comes_in_one_download(machine: Machine, tmp_path: Path) -> None:
+    many = {f"assets/{number}": os.urandom(1000) for number in range(60)}
+    with KaggleStandIn() as kaggle:
+        kaggle.put(f"{NAME}/1", many)
+        there = machine.with_environment(HUBFS_KAGGLE_ENDPOINT=kaggle.url)
+        with mounted(there, hub := tmp_path / "kaggle", "kaggle:"):
+            subprocess.run(["cp", "-r", hub / NAME / "1", tmp_path / "copy"], check=True)
+            assert files(tmp_path / "copy") == many
+        assert kaggle.calls["DownloadModelInstanceVersion"] == 1
+        assert kaggle.calls["ListModelInstanceVersionFiles"] == 1
+
+
 def test_a_byte_that_the_store_sends_wrong_is_an_error_until_the_store_is_mended(
     machine: Machine, tmp_path: Path
 ) -> None:

@@ -124,8 +124,12 @@ class KaggleStandIn:
         *,
         listed: Mapping[str, int] | None = None,
         stored: Mapping[str, bytes] | None = None,
+        archive: bytes | None = None,
     ) -> None:
-        """A version `owner/model/framework/variation/N`, whose files the listing may lie about, and the store, too."""
+        """A version `owner/model/framework/variation/N`, whose files the listing may lie about, and the store, too.
+
+        `archive` stands in the place of the tar.gz of the files.
+        """
         owner, model, framework, slug, number = handle.split("/")
         with self._lock:
             key = (owner.lower(), model.lower(), squashed(framework), slug.lower())
@@ -136,7 +140,7 @@ class KaggleStandIn:
             variation.versions[int(number)] = version
             for path, content in files.items():
                 self.store.put(object_of(version, path), version.stored.get(path, content))
-            self.store.put(archive_of(version), tar_gz(files))
+            self.store.put(archive_of(version), tar_gz(files) if archive is None else archive)
 
     def object_of(self, handle: str, path: str) -> str:
         """The path of a file at the store."""

@@ -39,10 +39,12 @@ class KaggleStore:
         self.url_lives_s = url_lives_s
         self.hashes = ("crc32c", "md5")
         self._objects: dict[str, bytes] = {}
+        self._digests: dict[str, dict[str, bytes]] = {}
         self._rotten: dict[str, bytes] = {}
         self._key = 1
 
     def put(self, path: str, content: bytes) -> None:
+        self._digests[path] = {"crc32c": crc32c(content).to_bytes(4, "big"), "md5": hashlib.md5(content).digest()}
         self._objects[path] = content
 
     def rot(self, path: str, at: int) -> None:
@@ -80,10 +82,10 @@ class KaggleStore:
         if path not in self._objects:
             return _xml(404, "NoSuchKey")
         content = self._objects[path]
-        return _ranged(self._rotten.get(path, content), self._said_of(content), request.headers.get("Range"))
+        return _ranged(self._rotten.get(path, content), self._said_of(path), request.headers.get("Range"))
 
-    def _said_of(self, content: bytes) -> dict[str, str]:
-        digests = {"crc32c": crc32c(content).to_bytes(4, "big"), "md5": hashlib.md5(content).digest()}
+    def _said_of(self, path: str) -> dict[str, str]:
+        digests = self._digests[path]
         return {
             "Content-Type": "application/octet-stream",
             "Accept-Ranges": "bytes",

@@ -1,7 +1,7 @@
 """An archive on an HTTP host, read from start to end by ranges."""
 
 import logging
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 
 from hubfs.blobs.http.client import HttpClient
@@ -21,8 +21,9 @@ class HttpStream:
     """The bytes behind `url`, as they were when this was made; `headers` are for its host only.
 
     Making one asks the host what it has, unless that is `known`, and raises as `HttpClient.probe` does. `size_bytes` is
-    None where the host does not say. A host with ranges is asked for them over up to `connections` connections, within
-    `allowance` (see `RangedStream`); any other one is read over one.
+    None where the host does not say. With `locate`, `url` is a name, and `locate` says where the bytes are. A host with
+    ranges is asked for them over up to `connections` connections, within `allowance` (see `RangedStream`); any other
+    one is read over one.
     """
 
     def __init__(
@@ -32,11 +33,12 @@ class HttpStream:
         headers: Mapping[str, str] | None = None,
         *,
         known: HttpObject | None = None,
+        locate: Callable[[], str] | None = None,
         connections: int = MOST_CONNECTIONS,
         allowance: MemoryBudget | None = None,
     ) -> None:
         self._client = client
-        self._pinned = PinnedObject(client, url, headers or {}, known)
+        self._pinned = PinnedObject(client, url, headers or {}, known, locate)
         self.identity = identity_of(self._pinned.seen)
         self.stamp = self._pinned.seen.stamp  # a replica that is seen later may tell another date
         self.url = without_secrets(url)

@@ -24,8 +24,10 @@ from hubfs.hubs.kaggle.api import KaggleApi
 from hubfs.hubs.kaggle.credentials import find_credentials
 from hubfs.hubs.kaggle.dialects import Dialect, dialect_of
 from hubfs.hubs.kaggle.kagglehub_cache import KagglehubCache
+from hubfs.hubs.kaggle.packed import comes_packed, find_archive
 from hubfs.hubs.kaggle.refusals import Refused, meaning_of
 from hubfs.model_id import ModelId
+from hubfs.sources.archive.origin import HttpArchive
 from hubfs.sources.files import Manifest, RemoteFile
 from hubfs.sources.hosted import plain_blob
 from hubfs.sources.kit import Kit
@@ -48,21 +50,30 @@ def make(url: str, means: Means) -> Hub:
     account = Account(found, given, endpoint, means.http.cancellation)
     dialect = dialect_of(means.environ.get("HUBFS_KAGGLE_DIALECT", ""), endpoint)
     place = "kaggle" if endpoint is None else f"kaggle+{label_of(endpoint)}"
-    return Kaggle(means.http, owner, place, dialect, account)
+    return Kaggle(means.http, owner, place, dialect, account=account, form=means.form)
 
 
 class Kaggle(Hub):
     """The models of Kaggle; with `owner`, the root lists this owner. `place` names the API's host in the cache.
 
     Nobody can ask Kaggle for a list of owners: without `owner`, the root lists those of models that are known.
-    `account` signs in at the API's host, and at no other.
+    `account` signs in at the API's host, and at no other. `form` is the one that the user wants models in.
     """
 
     lists = True
 
-    def __init__(self, client: HttpClient, owner: str, place: str, dialect: Dialect, account: Account) -> None:
+    def __init__(
+        self,
+        client: HttpClient,
+        owner: str,
+        place: str,
+        dialect: Dialect,
+        *,
+        account: Account,
+        form: Form | None = None,
+    ) -> None:
         self.url, self.host, self.vouched = f"kaggle:{owner}", dialect.host, client.settings.verify
-        self._client, self._owner, self._account = client, owner, account
+        self._client, self._owner, self._account, self._form = client, owner, account, form
         self._api = KaggleApi(client, dialect, account)
         self.label = place if self.vouched else f"unverified+{place}"
 
@@ -92,7 +103,7 @@ class Kaggle(Hub):
         return max(versions, key=int)
 
     def open(self, model: ModelId, kit: Kit) -> Source:
-        """The model's files, by one list of them, of as many pages as it takes."""
+        """The model's files, by one list of them, of as many pages as it takes; many small ones by its archive."""
         with self._refused(model.name, model.version), self._missing(f"{self.url} has no model {model}"):
             listed = self._api.files(model)
             if not listed:
@@ -104,10 +115,16 @@ class Kaggle(Hub):
                 raise Damaged(f"{self.url}: the list of the files of {model} names a file without a size, or twice")
             pin = f"kaggle:{model}/{path}#{size_bytes}"
             files[path] = RemoteFile(size_bytes, pin, self._opener(model, path, pin, size_bytes), stamp=_stamp(item))
+        packed = comes_packed([file.size_bytes for file in files.values()], self._form)
+        archive = self._packed(model) if packed else None
+        if archive is not None:
+            return kit.archive(self.label, model, archive)
         return kit.files(self.label, model, Manifest(self._page(model.name), Form.FILES, files))
 
     def load(self, model: ModelId, kept: Index, kit: Kit) -> Source:
         """The model as the cache has kept it."""
+        if kept["form"] == Form.COMPRESSED.value:
+            return kit.kept_archive(self.label, model, kept, partial(self._archive, model))
         manifest = Manifest.from_json(model, kept, partial(self._opener, model))
         return kit.kept_files(self.label, model, manifest)
 
@@ -161,6 +178,17 @@ class Kaggle(Hub):
             return [found.path for found in _listed(self._api.models_of(owner))]
         except NotFound:
             return ()
+
+    def _archive(self, model: ModelId) -> HttpArchive:
+        """The archive of a model that came so before. Raises `Permanent` where there is none any more."""
+        archive = self._packed(model)
+        if archive is None:
+            raise Permanent(f"{self._page(model.name)} came as an archive, and does no longer: mount it anew")
+        return archive
+
+    def _packed(self, model: ModelId) -> HttpArchive | None:
+        with self._refused(model.name, model.version):
+            return find_archive(self._client, self._api.address(model), partial(self._api.locate, model))
 
     def _opener(self, model: ModelId, path: str, pin: str, size_bytes: int) -> Callable[[], Blob]:
         if pin != f"kaggle:{model}/{path}#{size_bytes}":

@@ -1,6 +1,6 @@
 """Where an archive is: on an HTTP host, or in a bucket."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from hubfs.blobs.blob import Blob, ByteStream
@@ -36,29 +36,37 @@ class HttpArchive:
     """The archive at `url`. `headers` go to the URL's host only; they may be secret.
 
     `parameters`: those of the hub's protocol that the URL's query may have, where an index is published beside it.
+    With `locate`, the archive is where that says, nothing is published beside it, and `url` is its name.
     """
 
     def __init__(
-        self, client: HttpClient, url: str, headers: Mapping[str, str], parameters: Collection[str] = ()
+        self,
+        client: HttpClient,
+        url: str,
+        headers: Mapping[str, str],
+        parameters: Collection[str] = (),
+        *,
+        locate: Callable[[], str] | None = None,
     ) -> None:
         self._client = client
         self._url = url
         self._headers = headers
         self._parameters = parameters
+        self._locate = locate
 
     def stream(self, allowance: MemoryBudget | None) -> HttpStream:
         """The archive as it is at this moment: one request, and a second one for a host that names no version."""
-        return HttpStream(self._client, self._url, self._headers, allowance=allowance)
+        return HttpStream(self._client, self._url, self._headers, locate=self._locate, allowance=allowance)
 
     def ranged(self, stream: ByteStream) -> Blob:
         """The archive by ranges. Raises `Permanent` if the host answers none."""
-        if not self._client.probe(self._url, self._headers).accepts_ranges:
+        if not self._client.probe(self._url, self._headers, locate=self._locate).accepts_ranges:
             raise Permanent(f"{stream.url} answers no ranges")
-        return HttpBlob(self._client, self._url, self._headers)
+        return HttpBlob(self._client, self._url, self._headers, locate=self._locate)
 
     def published_index(self, stream: ByteStream) -> IndexFile | None:
         """The index of the archive. None for a small one, which inflates in less time than a request takes."""
-        if (stream.size_bytes or 0) < MIN_SIZE_BYTES:
+        if self._locate is not None or (stream.size_bytes or 0) < MIN_SIZE_BYTES:
             return None
         seen = self._client.probe(self._url, self._headers)  # asked for a moment ago, and remembered
         return find_published_index(self._client, seen, seen.link, self._headers, self._parameters)
