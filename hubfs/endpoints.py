@@ -41,6 +41,7 @@ def hub_of(config: Config, http: HttpClient, gcs: GcsClient) -> Hub:
         extracted_dir=config.extracted_dir,
         endpoints=config.endpoints,
         environ=os.environ,
+        headers=http.settings.headers,
     )
     return make_hub(config.hub, means)
 

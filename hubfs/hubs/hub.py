@@ -1,7 +1,7 @@
 """A hub: a kind of place where models live, and one such place. One folder of this room implements it."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -183,7 +183,8 @@ class Means:
     """What a hub is made with: the clients that reach hosts for this hub alone, and what the user said of it.
 
     `endpoints`: the URLs of hosts that stand for the usual ones, by the scheme of the hub's URL. `environ` is where
-    credentials are looked for that a hub's own client reads.
+    credentials are looked for that a hub's own client reads. `headers` are the credentials that the user named for this
+    hub: `http` sends them where the hub's URL names a host.
     """
 
     http: HttpClient
@@ -192,10 +193,11 @@ class Means:
     extracted_dir: Path | None = None
     endpoints: Mapping[str, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def hub(self, url: str) -> Hub:
-        """Another hub, asked by the same means: hubs do not know each other. Raises `InvalidConfig`."""
-        return make_hub(url, self)
+        """Another hub, by the same means but `headers`: hubs do not know each other. Raises `InvalidConfig`."""
+        return make_hub(url, replace(self, headers={}))
 
 
 def make_hub(url: str, means: Means) -> Hub:

@@ -44,7 +44,7 @@ def make(url: str, means: Means) -> Hub:
     owner = url.removeprefix("kaggle:").strip("/")
     if owner and not names.is_slug(owner):
         raise InvalidConfig(f"'{quoted(url)}' is no hub of Kaggle: give kaggle: or kaggle:OWNER")
-    endpoint, given = means.endpoints.get("kaggle"), means.http.settings.headers
+    endpoint, given = means.endpoints.get("kaggle"), means.headers
     signs_in = any(name.lower() == "authorization" for name in given)
     found = None if signs_in else find_credentials(means.environ, Path(means.environ.get("HOME", "/")))
     account = Account(found, given, endpoint, means.http.cancellation)

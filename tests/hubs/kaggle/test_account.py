@@ -45,9 +45,15 @@ def made(
     kaggle: KaggleStandIn, home: Path, dialect: str = "rpc", headers: Mapping[str, str] = NO_HEADERS
 ) -> Iterator[Hub]:
     environ = {"HOME": str(home), "HUBFS_KAGGLE_DIALECT": dialect}
+    with means(kaggle, environ, headers) as found:
+        yield make_hub("kaggle:", found)
+
+
+@contextmanager
+def means(kaggle: KaggleStandIn, environ: Mapping[str, str], headers: Mapping[str, str]) -> Iterator[Means]:
     with http_client(headers=headers) as http:
         gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9", retry=QUICK), http.cancellation)
-        yield make_hub("kaggle:", Means(http, gcs, endpoints={"kaggle": kaggle.url}, environ=environ))
+        yield Means(http, gcs, endpoints={"kaggle": kaggle.url}, environ=environ, headers=headers)
         gcs.close()
 
 
@@ -139,3 +145,15 @@ def test_the_token_of_the_hub_comes_before_all_others(kaggle, tools, tmp_path) -
     with made(kaggle, tmp_path, headers={"Authorization": "Bearer KGAT_given"}) as hub:
         assert read(hub, tools) == FILES
     assert not [request for request in kaggle.stored if "authorization" in request.headers]
+
+
+def test_the_token_of_another_hub_is_not_sent_to_kaggle(kaggle, tools, tmp_path) -> None:
+    """A mount of https://tfhub.dev asks Kaggle, too, by the same means."""
+    kaggle.tokens["of tfhub.dev"] = "reader"
+    headers = {"Authorization": "Bearer of tfhub.dev"}
+    with means(kaggle, {"HOME": str(tmp_path)}, headers) as of_tfhub:
+        with pytest.raises(AccessDenied):
+            read(of_tfhub.hub("kaggle:"), tools)
+        assert kaggle.calls
+        assert not kaggle.users
+        assert read(make_hub("kaggle:", of_tfhub), tools) == FILES, "the token would have been taken"
