@@ -348,10 +348,10 @@ def test_a_fresh_mount_of_the_public_hub_lists_everything_with_no_network(machin
             assert time.monotonic() - begun_s < LISTING_PATIENCE_S, (
                 "nobody waits so long who can be shown the catalogue"
             )
-            assert sorted(os.listdir(hub.path / "google" / "spice")) == ["1", "2", "latest"]
+            assert sorted(os.listdir(hub.path / "google" / "spice")) == ["1", "2", "README.md", "latest"]
             assert (hub.path / "google" / "spice" / "latest").readlink() == Path("2")
             walked = "tensorflow/tfjs-model/deeplab/ade20k/1/quantized/2"
-            assert sorted(os.listdir(hub.path / walked)) == ["1", "latest"]
+            assert sorted(os.listdir(hub.path / walked)) == ["1", "README.md", "latest"]
             assert {f"{walked}/1", "google/spice/2"} < {*_listed(hub.path, models)} == {*models}
             for collection in collections:
                 links = {str((hub.path / collection / name).readlink()) for name in os.listdir(hub.path / collection)}
@@ -366,7 +366,7 @@ def test_offline_the_public_catalogue_is_listed_and_nobody_is_asked(
     user = machine.with_environment(**kept_off)
     with mounted(user, tmp_path / "hub", "https://tfhub.dev", "--offline") as hub:
         spice = hub.path / "google" / "spice"
-        assert sorted(os.listdir(spice)) == ["1", "2", "latest"]
+        assert sorted(os.listdir(spice)) == ["1", "2", "README.md", "latest"]
         assert (spice / "latest").readlink() == Path("2")
         assert errno_of((spice / "2").stat) == errno.EHOSTUNREACH
         typed = hashlib.sha1(b"https://tfhub.dev/google/spice/2").hexdigest()  # as tensorflow_hub looks for it

@@ -110,10 +110,12 @@ def test_a_model_is_read_by_each_way_alone(machine: Machine, world: World, tmp_p
         assert files(hub / SPICE) == FILES
         assert (hub / "google/spice/latest").readlink() == Path("2")
         assert "2" in os.listdir(hub / "google/spice")
+        assert f"Version 2 is read by {NAMES[way]}." in (hub / "google/spice/README.md").read_text()
         assert {name for name, answered in ways_of(mount).items() if answered} == {NAMES[way]}
     world.goes_away(way)
     with mounted(there, hub, "https://tfhub.dev"):
         assert files(hub / SPICE) == FILES, "it is cached as a model of the hub, and nobody is asked"
+        assert f"Version 2 is read by {NAMES[way]}." in (hub / "google/spice/README.md").read_text()
 
 
 def test_what_is_left_is_asked_when_one_way_after_the_other_goes_away(

@@ -17,6 +17,8 @@ from hubfs.catalogue import document
 from hubfs.catalogue.catalogue import Catalog
 from hubfs.catalogue.document import CatalogDocument
 from hubfs.catalogue.handle import Kind, kind_of
+from hubfs.catalogue.place import Place, Shown, Text
+from hubfs.catalogue.places import README, Known
 from hubfs.errors import AccessDenied, Damaged, HubfsError, ModelNotFound, NotFound, TimedOut, Unavailable
 from hubfs.hubs.hub import Check, Hub, Means, WayTold, label_of
 from hubfs.hubs.numbered import NumberedNames
@@ -24,6 +26,7 @@ from hubfs.hubs.tfhub import bundled
 from hubfs.hubs.tfhub.at_kaggle import AtKaggle
 from hubfs.hubs.tfhub.extracted.source import find_extracted
 from hubfs.hubs.tfhub.public_bucket import PublicBucket
+from hubfs.hubs.tfhub.readme import readme
 from hubfs.hubs.tfhub.redirect import Redirect
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.hubs.tfhub.tried import Tried
@@ -101,6 +104,21 @@ class TfHub(NumberedNames):
         if kaggle is not None:
             self._places[Way.KAGGLE] = AtKaggle(kaggle, self.label, bundled.bundled_catalogue, http.cancellation, timer)
         self._tried = Tried(timer)
+
+    def place(self, path: str, known: Catalog) -> Place:
+        """What `path` is. A model of https://tfhub.dev that the catalogue has has a README.md."""
+        name, _, last = path.strip("/").rpartition("/")
+        if self._public and last == README and (versions := known.versions(name)):
+            ways = {version: self._tried.way_of(ModelId(name, version)) for version in versions}
+            found = {version: way.value for version, way in ways.items() if way is not None}
+            return Text(readme(name, known, self.ways(), found))
+        return super().place(path, known)
+
+    def names(self, folder: tuple[str, ...], known: Known) -> Shown:
+        """Publishers, names, versions, `latest` and documentation."""
+        shown = super().names(folder, known)
+        documented = self._public and bool(known.catalog.versions("/".join(folder)))
+        return replace(shown, texts=[README]) if documented else shown
 
     def local(self, model: ModelId) -> Source | None:
         """The model as tensorflow_hub extracted it on this machine, if it did, and it is whole."""
