@@ -1,7 +1,7 @@
 import http.client
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -36,13 +36,13 @@ def link(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Iterator[Sh
 def connection(link: Shaping) -> Iterator[http.client.HTTPConnection]:
     link.shape(UNSHAPED)
     link.reset()
-    connection = http.client.HTTPConnection("127.0.0.1", link.ports["hub"], timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", link.ports["hub"], timeout=60)
     yield connection
     connection.close()
 
 
 def fetched(link: Shaping, byte_range: str = "") -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", link.ports["hub"], timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", link.ports["hub"], timeout=60)
     try:
         return asked(connection, byte_range)
     finally:
@@ -58,6 +58,11 @@ def seconds(link: Shaping, byte_range: str) -> float:
     started_s = time.perf_counter()
     fetched(link, byte_range)
     return time.perf_counter() - started_s
+
+
+def quickest(attempt: Callable[[], float]) -> float:
+    """Of five attempts: the machine may stand still in some of them, and makes none quicker than the link."""
+    return min(attempt() for _ in range(5))
 
 
 def test_bytes_pass_unchanged(link: Shaping, archive: Path, connection: http.client.HTTPConnection) -> None:
@@ -78,11 +83,17 @@ def test_a_new_connection_costs_two_latencies_and_every_further_request_one(
     link: Shaping, connection: http.client.HTTPConnection
 ) -> None:
     link.shape(Link(latency_s=0.2))
-    started_s = time.perf_counter()
-    asked(connection, "0-9")
-    first_s, started_s = time.perf_counter() - started_s, time.perf_counter()
-    asked(connection, "0-9")
-    second_s = time.perf_counter() - started_s
+
+    def first() -> float:
+        connection.close()
+        return further()
+
+    def further() -> float:
+        started_s = time.perf_counter()
+        asked(connection, "0-9")
+        return time.perf_counter() - started_s
+
+    first_s, second_s = quickest(first), quickest(further)
     assert 0.4 <= first_s < 0.6
     assert 0.2 <= second_s < 0.4
 
@@ -90,7 +101,7 @@ def test_a_new_connection_costs_two_latencies_and_every_further_request_one(
 @pytest.mark.alone
 def test_a_connection_is_as_fast_as_it_may_be_and_no_faster(link: Shaping) -> None:
     link.shape(Link(connection_bytes_per_s=10e6))
-    took_s = seconds(link, "0-4999999")
+    took_s = quickest(lambda: seconds(link, "0-4999999"))
     assert 0.45 < took_s < 0.9
 
 
@@ -103,9 +114,9 @@ def test_connections_do_not_slow_each_other_down_but_for_the_total(link: Shaping
         return time.perf_counter() - started_s
 
     link.shape(Link(connection_bytes_per_s=5e6))
-    alone_s = together_s()
+    alone_s = quickest(together_s)
     link.shape(Link(connection_bytes_per_s=5e6, total_bytes_per_s=10e6))
-    shared_s = together_s()
+    shared_s = quickest(together_s)
     assert 0.45 < alone_s < 0.95
     assert 0.95 < shared_s < 1.6
 
@@ -113,7 +124,7 @@ def test_connections_do_not_slow_each_other_down_but_for_the_total(link: Shaping
 def test_a_reader_that_pauses_finds_little_more_than_a_buffer(link: Shaping) -> None:
     link.shape(Link(connection_bytes_per_s=1e6))
     started_s = time.perf_counter()
-    connection = http.client.HTTPConnection("127.0.0.1", link.ports["hub"], timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", link.ports["hub"], timeout=60)
     connection.request("GET", TARGET, headers={"Range": "bytes=0-999999"})
     time.sleep(0.5)
     connection.getresponse().read()

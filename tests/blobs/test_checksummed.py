@@ -118,7 +118,7 @@ def test_of_many_readers_at_once_none_gets_the_only_block_when_it_is_wrong(of: C
     barrier = threading.Barrier(8)
 
     def together(_offset_bytes: int, _size_bytes: int) -> bytes:
-        barrier.wait(10)
+        barrier.wait(60)
         return b"wrong"
 
     inner = ScriptedBlob(b"wrong")

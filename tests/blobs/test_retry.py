@@ -84,7 +84,7 @@ def test_a_cancel_ends_the_wait_between_attempts() -> None:
     started_s = time.monotonic()
     with pytest.raises(Cancelled):
         retrying(Failing(Unavailable("x")), RetryPolicy(base_s=1000, cap_s=1000), cancellation)
-    assert time.monotonic() - started_s < 5
+    assert time.monotonic() - started_s < 100
 
 
 def test_progress_counts_attempts_anew() -> None:

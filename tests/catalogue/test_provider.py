@@ -218,7 +218,7 @@ def test_nobody_waits_for_the_hub_while_there_is_the_bundled_catalogue(cancellat
     go = threading.Event()
 
     def fetch(_: str | None) -> CatalogDocument:
-        assert go.wait(10)
+        assert go.wait(60)
         return CatalogDocument("Module\tgoogle/theirs/1\n")
 
     bundled = Catalog([CatalogEntry(CatalogKind.MODULE, "google/spice/2")])

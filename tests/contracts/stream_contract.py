@@ -59,5 +59,5 @@ class StreamContract:
         for reader in readers:
             reader.start()
         for reader in readers:
-            reader.join(30)
+            reader.join(60)
         assert got == [PAYLOAD] * 3

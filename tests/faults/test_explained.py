@@ -266,7 +266,7 @@ def test_after_recovery_the_error_is_gone_everywhere(world: World) -> None:
             return False
 
     for case in CASES:
-        assert eventually(lambda case=case: reads(case), 30), case.name  # type: ignore[misc] # bound now
+        assert eventually(lambda case=case: reads(case)), case.name  # type: ignore[misc] # bound now
     for case in CASES:
         model = world.model(case)
         assert (model["error"], "trouble" in model) == (None, False), model

@@ -176,4 +176,4 @@ def test_damaged_archives_are_refused_and_good_ones_are_right(monkeypatch):
     assert outcomes["good"] > len(verdicts) / 20, outcomes
     assert {damage for damage, *_ in verdicts} == {damage.__name__ for damage in DAMAGES} or len(verdicts) < 100
     assert not inflating_processes()
-    assert eventually(lambda: not feeding_threads(), 5)
+    assert eventually(lambda: not feeding_threads())

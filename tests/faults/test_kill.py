@@ -50,7 +50,7 @@ def test_a_reader_in_flight_gets_an_error_and_no_wrong_byte(mount: MountHub, ori
         reader.start()
         assert eventually(lambda: len(got) > 3 * READ_BYTES)
         hub.kill()
-        reader.join(30)
+        reader.join(60)
         assert failed.is_set()
         assert bytes(got) == original[: len(got)]
         assert len(got) < len(original)
@@ -74,7 +74,7 @@ def test_a_read_under_way_returns_what_the_kernel_has_and_the_next_one_fails(
             assert os.pread(fd, 1 << 20, 0) == original[: 1 << 20]
             assert not whole.done()
             hub.kill()
-            got = whole.result(timeout=30)
+            got = whole.result(timeout=60)
             assert 1 << 20 <= len(got) < len(original)
             assert got == original[: len(got)]
             assert os.fstat(fd).st_size == len(original)

@@ -16,7 +16,7 @@ from tests.support import archives
 from tests.support.files import files
 from tests.support.http_origin import HttpOrigin, cut, stall, status, well
 from tests.support.mount import Machine, Mount, mounted
-from tests.support.waiting import eventually
+from tests.support.waiting import Stopwatch, eventually
 
 pytestmark = pytest.mark.mounted
 
@@ -84,11 +84,11 @@ def test_a_signal_ends_the_daemon_while_a_read_waits_for_bytes_that_do_not_come(
         assert eventually(lambda: http.body_bytes_sent(PATH) >= 100_000)
         time.sleep(0.5)
         assert reader.poll() is None, "the read did not wait"
-        started_s = time.monotonic()
+        watch = Stopwatch()
         (daemon,) = hub.pids()
         os.kill(daemon, signal.SIGTERM)
-        output, complaint = reader.communicate(timeout=20)
+        output, complaint = reader.communicate(timeout=60)
         assert eventually(lambda: not hub.pids())
-        assert time.monotonic() - started_s < 8
+        assert watch.took_s() < 8
         assert (reader.returncode, output) == (1, b""), "the reader must be told"
         assert b"saved_model.pb" in complaint

@@ -184,28 +184,28 @@ def test_sixteen_who_ask_at_once_ask_the_hub_once(models: Models, hub: Hub, hand
     hub.before_answer = lambda: threading.Event().wait(0.2)
 
     def get() -> object:
-        everybody.wait(10)
+        everybody.wait(60)
         try:
             return models.get(handle)
         except ModelNotFound as error:
             return error
 
     with ThreadPoolExecutor(16) as pool:
-        answers = {future.result(10) for future in [pool.submit(get) for _ in range(16)]}
+        answers = {future.result(60) for future in [pool.submit(get) for _ in range(16)]}
     assert len(answers) == 1
     assert len(hub.asked) == 1
 
 
 def test_one_slow_model_does_not_hold_up_another(models: Models, hub: Hub) -> None:
     answer = threading.Event()
-    hub.before_answer = lambda: hub.asked[-1][0] == SPICE and answer.wait(10)
+    hub.before_answer = lambda: hub.asked[-1][0] == SPICE and answer.wait(60)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(models.get, SPICE)
         assert models.get(YAMNET).handle == YAMNET
         assert models.known() == [YAMNET]
         assert not slow.done()
         answer.set()
-        assert slow.result(10).handle == SPICE
+        assert slow.result(60).handle == SPICE
 
 
 def test_no_such_model_is_believed_for_a_while(models: Models, hub: Hub) -> None:
@@ -439,23 +439,23 @@ class TestWhatMayChange:
         hub.before_answer = lambda: threading.Event().wait(0.2)
 
         def question() -> object:
-            everybody.wait(10)
+            everybody.wait(60)
             return ask(models)
 
         with ThreadPoolExecutor(16) as pool:
-            answers = [future.result(10) for future in [pool.submit(question) for _ in range(16)]]
+            answers = [future.result(60) for future in [pool.submit(question) for _ in range(16)]]
         assert answers == 16 * answers[:1]
         assert len(hub.questions) == 1
 
     def test_of_one_name_waits_for_no_other(self, models: Models, hub: Hub) -> None:
         answer = threading.Event()
-        hub.before_answer = lambda: hub.questions[-1] == "latest google/slow" and answer.wait(10)
+        hub.before_answer = lambda: hub.questions[-1] == "latest google/slow" and answer.wait(60)
         hub.versions_of["google/slow"] = ("3",)
         with ThreadPoolExecutor(1) as pool:
             slow = pool.submit(models.latest, "google/slow")
             assert models.latest("google/spice") == "10"
             answer.set()
-            assert slow.result(10) == "3"
+            assert slow.result(60) == "3"
 
     def test_no_version_is_believed_for_a_while(self, models: Models, hub: Hub) -> None:
         for _ in range(3):
@@ -607,13 +607,13 @@ class TestWhatMayChange:
         )
         hub.on_disk = ["google/spice/9"]
         heard = threading.Event()
-        hub.before_answer = lambda: heard.wait(60)
+        hub.before_answer = lambda: heard.wait(200)
         begun_s = time.monotonic()
         for _ in range(50):
             assert models.latest("google/spice") == "9"
             assert models.versions("google/spice") == ()
             assert models.children("google") is None
-        assert time.monotonic() - begun_s < 40, "somebody waited for the hub"
+        assert time.monotonic() - begun_s < 100, "somebody waited for the hub"
         assert hub.questions == ["latest google/spice"]
         heard.set()
         assert eventually(lambda: models.latest("google/spice") == "10")

@@ -103,10 +103,10 @@ def test_an_outage_of_thousands_of_models_is_told_at_once(troubles: Troubles) ->
     """The status asks for each model's: what took time in proportion to their square took 80 s for so many."""
     for number in range(3000):
         troubles.note(f"google/spice/{number}", "", Unavailable("gone"))
-    began_s = time.monotonic()
+    began_s = time.process_time()
     assert sum(troubles.of(handle) is not None for handle in troubles.handles()) == 3000
     assert len(troubles.below("google/spice")) == 3000
-    assert time.monotonic() - began_s < 5
+    assert time.process_time() - began_s < 5
 
 
 def test_the_files_of_one_model_push_out_no_other_model_s_trouble(troubles: Troubles) -> None:

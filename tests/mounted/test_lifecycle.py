@@ -31,7 +31,7 @@ from tests.support.http_origin import Answer, HttpOrigin, paced, stall, stall_fi
 from tests.support.models import pack
 from tests.support.mount import DEAD, HUBFS, Machine, Mount, is_mounted, mounted, processes_naming
 from tests.support.origin import Origin, running_origin
-from tests.support.waiting import eventually
+from tests.support.waiting import Stopwatch, eventually
 
 pytestmark = pytest.mark.mounted
 
@@ -269,14 +269,14 @@ def test_a_mount_ends_within_two_seconds_though_readers_wait(
             readers = stalled.begin(hub)
             (daemon,) = hub.pids()
             helpers = children(daemon)
-            started_s = time.monotonic()
+            watch = Stopwatch()
             bound_s = end(hub)
             while is_running(daemon) or is_mounted(hub.path):
-                assert time.monotonic() - started_s < 30, "the daemon does not end"
+                assert watch.took_s() < 30, "the daemon does not end"
                 time.sleep(0.005)
-            took_s = time.monotonic() - started_s
+            took_s = watch.took_s()
             for reader in readers:
-                reader.join(5)
+                reader.join(60)
                 assert not reader.is_alive(), "a reader hangs"
                 assert reader.errno in GIVEN_UP
             assert eventually(lambda: not any(map(is_running, helpers)), 2), "the inflating process was left behind"
@@ -623,7 +623,7 @@ def test_a_supervised_mount_is_there_again_after_every_kill(
         finally:
             over.set()
             for reader in readers:
-                reader.join(30)
+                reader.join(60)
         assert not any(reader.is_alive() for reader in readers)
         assert wrong == [0]
         assert "was killed by SIGKILL; it is started again in 0.1 s" in hub.log()
@@ -678,7 +678,7 @@ def test_a_supervisor_in_the_foreground_tells_systemd_and_passes_signals_on(
         directory.mkdir(parents=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(30)
+        manager.settimeout(60)
         environment = {
             **os.environ,
             "HOME": str(machine.home),
@@ -690,10 +690,10 @@ def test_a_supervisor_in_the_foreground_tells_systemd_and_passes_signals_on(
         with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
             assert manager.recv(100) == b"READY=1"
             assert is_mounted(mountpoint)
-            started_s = time.monotonic()
+            watch = Stopwatch()
             process.terminate()
-            assert process.wait(END_S) == 0
-            assert time.monotonic() - started_s < END_S
+            assert process.wait(60) == 0
+            assert watch.took_s() < END_S
             assert process.stderr is not None
             assert b"Traceback" not in process.stderr.read()
     assert not is_mounted(mountpoint)

@@ -53,7 +53,7 @@ def test_it_mounts_beside_another(machine: Machine, tmp_path: Path) -> None:
         assert not (mountpoint / "zoo/yeti/b").exists()
         assert os.getxattr(mountpoint / "zoo/ape/a", "user.hubfs.handle") == b"ape/a"
         assert machine.hubfs("unmount", mountpoint).returncode == 0
-        assert daemon.wait(30) == 0
+        assert daemon.wait(60) == 0
     finally:
         daemon.kill()
         daemon.wait()

@@ -43,7 +43,7 @@ def status(user: Machine, at: str = "hub") -> dict[str, Any]:
 
 
 def ends(pid: int) -> bool:
-    return eventually(lambda: not Path(f"/proc/{pid}/exe").is_symlink(), 5)
+    return eventually(lambda: not Path(f"/proc/{pid}/exe").is_symlink())
 
 
 @pytest.mark.both_libfuses

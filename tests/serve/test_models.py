@@ -139,15 +139,15 @@ def test_a_listing_is_remembered_for_seconds_and_walked_once_for_all(tmp_path: P
         if not segments:
             walks.append(segments)
             walking.set()
-            assert go_on.wait(30)
+            assert go_on.wait(60)
         return walk(self, segments, ancestors)
 
     monkeypatch.setattr(ModelDirectory, "_walk", counted)
     with ThreadPoolExecutor(8) as pool:
         listings = [pool.submit(models.below) for _ in range(8)]
-        assert walking.wait(30)
+        assert walking.wait(60)
         go_on.set()
-        assert {tuple(texts(listing.result(30))) for listing in listings} == {("google/spice/1",)}
+        assert {tuple(texts(listing.result(60))) for listing in listings} == {("google/spice/1",)}
     assert len(walks) == 1
     put(tmp_path, "google/spice/2/saved_model.pb")
     clock.now_s += 2

@@ -53,7 +53,7 @@ def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, number: signal.Sign
         assert reply.status_code == 200
         assert list((tmp_path / "temporary").glob("*/1.tar.gz"))
         child.send_signal(number)
-        output, errors = child.communicate(timeout=20)
+        output, errors = child.communicate(timeout=60)
         assert (output, errors, child.returncode) == ("ended\n", "", 0)
     assert list((tmp_path / "temporary").iterdir()) == []
 
@@ -75,7 +75,7 @@ def test_a_signal_gives_up_the_build_that_is_running(tmp_path: Path):
             reply = b"".join(iter(lambda: client.recv(65536), b""))
             assert reply.startswith(b"HTTP/1.1 503 ")
             assert reply.endswith(b"\r\n\r\nthis hub is shutting down\n")
-        output, _ = child.communicate(timeout=20)
+        output, _ = child.communicate(timeout=60)
         assert (output, child.returncode) == ("ended\n", 0)
     assert list((tmp_path / "temporary").iterdir()) == []
 

@@ -214,7 +214,7 @@ def test_a_block_that_was_on_its_way_when_the_source_failed_is_not_given_out(
         with pytest.raises(Damaged):
             index.read_at(0, 5)
         with pytest.raises(Damaged, match=r"variables\.index"):
-            slow.result(10)
+            slow.result(60)
 
 
 def test_identity_is_that_of_the_generations(server: GcsServer, client: GcsClient) -> None:

@@ -162,7 +162,7 @@ def test_a_model_is_read_and_after_a_restart_read_without_the_network(
         source = machine.opened(handle, location)
         assert contents(source) == files
         assert source.form is location.form
-        assert eventually(lambda: machine.index(handle), 5)
+        assert eventually(lambda: machine.index(handle))
         model = source.model
     origin.reset()
     with start() as machine:
@@ -211,7 +211,7 @@ def test_what_the_origin_told_of_the_date_is_kept(
         found = stamps(source)
         assert {stamp.made_s for stamp in found.values()} <= {*(bucket_made_s if "bucket" in form else [DATE_S])}
         assert all(stamp.tag for stamp in found.values())
-        assert eventually(lambda: machine.index(handle), 5)
+        assert eventually(lambda: machine.index(handle))
     located(origin, form, last_modified=LATER)  # as a replica does, or who copies the same bytes again
     with start() as machine:
         assert stamps(machine.loaded(handle)) == found
@@ -222,7 +222,7 @@ def test_a_model_that_was_cached_before_dates_were_kept_is_undated(start: Start,
     handle, location, files = located(origin, form, last_modified=DATE)
     with start() as machine:
         contents(machine.opened(handle, location))
-        assert eventually(lambda: machine.index(handle), 5)
+        assert eventually(lambda: machine.index(handle))
         index = without_dates(machine.index(handle))
         source = machine.loaded(handle, index)
         assert {stamp.made_s for stamp in stamps(source).values()} == {None}
@@ -244,7 +244,7 @@ def test_what_the_cache_lost_is_fetched_again_from_where_it_was(start: Start, or
     with start() as machine:
         source = machine.opened(handle, location)
         contents(source)
-        assert eventually(lambda: machine.index(handle), 5)
+        assert eventually(lambda: machine.index(handle))
         index = machine.index(handle)
         assert index is not None
         machine.cache.drop(source.model)
@@ -293,7 +293,7 @@ def test_an_index_whose_date_is_none_is_refused(
     handle, location, _ = located(origin, form, last_modified=DATE)
     with start() as machine:
         contents(machine.opened(handle, location))
-        assert eventually(lambda: machine.index(handle), 5)
+        assert eventually(lambda: machine.index(handle))
         index: Any = machine.index(handle)
         if form == "archive":
             index |= date
@@ -342,7 +342,7 @@ def test_that_the_hub_has_a_model_no_longer_is_not_told_as_a_file_that_does_not_
     with start() as machine:
         source = machine.opened(handle, location)
         contents(source)
-        assert eventually(lambda: machine.index(handle), 5)
+        assert eventually(lambda: machine.index(handle))
         index = machine.index(handle)
         assert index is not None
         machine.cache.drop(source.model)

@@ -159,7 +159,7 @@ def _store(data: Path | None, public_url: str) -> Iterator[str]:
     finally:
         process.terminate()
         try:
-            process.wait(5)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -203,13 +203,13 @@ def _proxy(listener: socket.socket, store_url: str, server: GcsServer) -> Iterat
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), name="gcs-proxy", daemon=True)
     thread.start()
-    assert ready.wait(10), "the counting proxy did not start"
+    assert ready.wait(60), "the counting proxy did not start"
     try:
         yield
     finally:
         loop, stopped = stop[0]
         loop.call_soon_threadsafe(stopped.set)
-        thread.join(10)
+        thread.join(60)
 
 
 class _Proxy(web.Server):

@@ -168,7 +168,7 @@ class KaggleStandIn:
 
     def __enter__(self) -> "KaggleStandIn":  # noqa: PYI034 - Self came with Python 3.11
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(60)
         return self
 
     def __exit__(
@@ -176,9 +176,9 @@ class KaggleStandIn:
     ) -> None:
         runner = self._runner
         if runner is not None:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), self._loop).result(30)
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
+        self._thread.join(60)
         self._loop.close()
 
     async def _start(self) -> None:

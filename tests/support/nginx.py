@@ -181,7 +181,7 @@ def _running(home: Path, http: str, **fields: object) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)
 
 
 def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path, timeout_s: float = 10) -> None:

@@ -28,4 +28,4 @@ def one_answer(body: bytes, *, headers: str = "", times: int = 1) -> Iterator[st
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`
-            thread.join(5)
+            thread.join(60)

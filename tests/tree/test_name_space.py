@@ -465,13 +465,13 @@ class TestBundled:
 def test_the_public_catalogue_is_listed_in_no_time(make: MakeHub) -> None:
     entries = bundled_catalogue().entries
     hub = make(entries, archives={entry.handle: b"" for entry in entries if entry.kind.model_kind is not None})
-    began_s = time.perf_counter()
+    began_s = time.process_time()
     paths = {*walk(hub)}
-    took_s = time.perf_counter() - began_s
+    took_s = time.process_time() - began_s
     print(f"{len(entries)} entries: {len(paths)} names in {took_s:.2f} s")
     assert {f"/{handle}" for handle in hub.archives} <= paths
     assert not hub.asked
     assert took_s < 5
-    began_s = time.perf_counter()
+    began_s = time.process_time()
     assert len(names(hub, "/google")) > 100
-    assert time.perf_counter() - began_s < 0.5
+    assert time.process_time() - began_s < 0.5

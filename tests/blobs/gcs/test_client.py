@@ -59,7 +59,7 @@ def cancellation() -> Cancellation:
 
 @pytest.fixture
 def client(server: GcsServer, cancellation: Cancellation) -> Iterator[GcsClient]:
-    client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=10, retry=QUICK), cancellation)
+    client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=200, retry=QUICK), cancellation)
     yield client
     client.close()
 
@@ -262,11 +262,11 @@ def test_a_store_that_is_silent_times_out(client: GcsClient, server: GcsServer, 
     hasty = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=0.4, retry=QUICK), cancellation)
     try:
         obj = the_object(client)
-        server.spoil(Fault(stall_s=60))
+        server.spoil(Fault(stall_s=300))
         began_s = time.monotonic()
         with pytest.raises(TimedOut, match=r"gs://bucket/m/1/data: .*0\.4 s"):
             read(hasty, obj, 0, 100)
-        assert time.monotonic() - began_s < 20
+        assert time.monotonic() - began_s < 100
         server.reset()  # the request may not have come as far as to the fault
         assert read(client, obj, 0, 3) == DATA[:3]
     finally:
@@ -275,7 +275,7 @@ def test_a_store_that_is_silent_times_out(client: GcsClient, server: GcsServer, 
 
 def test_cancelling_ends_the_reads_in_flight(client: GcsClient, server: GcsServer, cancellation: Cancellation) -> None:
     obj = the_object(client)
-    server.spoil(*[Fault(stall_s=60)] * 3)
+    server.spoil(*[Fault(stall_s=300)] * 3)
     ended: list[BaseException] = []
 
     def wait() -> None:
@@ -292,8 +292,8 @@ def test_cancelling_ends_the_reads_in_flight(client: GcsClient, server: GcsServe
     began_s = time.monotonic()
     cancellation.cancel()
     for thread in threads:
-        thread.join(20)
-    assert time.monotonic() - began_s < 9, "the time-out of 10 s was waited for"
+        thread.join(150)
+    assert time.monotonic() - began_s < 100, "the time-out of 200 s was waited for"
     assert len(ended) == 3
     with pytest.raises(Cancelled):
         read(client, obj, 0, 100)
@@ -319,13 +319,13 @@ def test_cancelling_ends_the_waits_between_the_attempts_of_a_listing(
 def test_a_dead_store_is_unavailable_soon(cancellation: Cancellation, scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    client = GcsClient(GcsSettings(endpoint_url=f"{scheme}{address}", retry=QUICK), cancellation)
+    client = GcsClient(GcsSettings(endpoint_url=f"{scheme}{address}", timeout_s=200, retry=QUICK), cancellation)
     began_s = time.monotonic()
     with pytest.raises(Unavailable, match=f"gs://bucket/a/: http://{address}/.* Connection refused"):
         client.list("bucket", "a/")
     with pytest.raises(Unavailable):
         read(client, GcsObject("bucket", "a", 5, "1"), 0, 5)
-    assert time.monotonic() - began_s < 20, "a time-out of 30 s was waited for"
+    assert time.monotonic() - began_s < 100, "a time-out of 200 s was waited for"
     client.close()
 
 

@@ -463,14 +463,14 @@ class TestAsk:
 
 
 class TestCancel:
-    @pytest.mark.parametrize("fault", [stall_first(), stall(after=700), status(503, {"Retry-After": "100"})])
+    @pytest.mark.parametrize("fault", [stall_first(), stall(after=700), status(503, {"Retry-After": "200"})])
     @pytest.mark.parametrize("tls", [False, True])
     def test_ends_whatever_is_being_waited_for(self, tmp_path, fault, tls) -> None:
         cancellation = Cancellation()
-        patient = RetryPolicy(retry_after_cap_s=100)
+        patient = RetryPolicy(retry_after_cap_s=200)
         with (
             HttpOrigin(self_signed(tmp_path) if tls else None) as origin,
-            http_client(cancellation, stall_timeout_s=100, retry=patient, verify=False) as client,
+            http_client(cancellation, stall_timeout_s=200, retry=patient, verify=False) as client,
         ):
             origin.put("/a", PAYLOAD)
             origin.always("/a", fault)
@@ -479,7 +479,7 @@ class TestCancel:
             started_s = time.monotonic()
             with pytest.raises(Cancelled):
                 client.reply(origin.url + "/a")
-            assert time.monotonic() - started_s < 20, "a time-out of 100 s was waited for"
+            assert time.monotonic() - started_s < 100, "a time-out of 200 s was waited for"
             timer.join()
             with pytest.raises(Cancelled):
                 client.probe(origin.url + "/a")
@@ -487,7 +487,7 @@ class TestCancel:
     def test_ends_the_transfers_of_all_threads(self, origin) -> None:
         cancellation = Cancellation()
         ends = []
-        with http_client(cancellation, stall_timeout_s=100) as client:
+        with http_client(cancellation, stall_timeout_s=200) as client:
             origin.put("/a", PAYLOAD, headers={"Connection": "close"})
             origin.always("/a", stall(after=100))
 
@@ -506,9 +506,9 @@ class TestCancel:
             cancelled_s = time.monotonic()
             cancellation.cancel()
             for thread in threads:
-                thread.join(30)
+                thread.join(150)
         assert len(ends) == 8
-        assert max(ends) - cancelled_s < 20, "a time-out of 100 s was waited for"
+        assert max(ends) - cancelled_s < 100, "a time-out of 200 s was waited for"
 
 
 def test_statistics_count_every_request_and_every_byte_of_a_body(origin, client) -> None:

@@ -15,7 +15,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n" + CHUNK +
 
 def slowly(before: bytes, piece: bytes) -> Iterator[bytes]:
     yield HEAD + before
-    for _ in range(1000):
+    for _ in range(4000):
         time.sleep(0.05)
         yield piece
     yield b"\r\n\r\n"
@@ -32,7 +32,7 @@ def test_what_trickles_between_the_bytes_is_borne_no_longer_than_silence(before:
             began_s = time.monotonic()
             with pytest.raises(TimedOut):
                 transfer.read(1)
-            assert 0.9 <= time.monotonic() - began_s < 20, "all of it takes 50 s"
+            assert 0.9 <= time.monotonic() - began_s < 100, "all of it takes 200 s"
 
 
 @pytest.mark.slow

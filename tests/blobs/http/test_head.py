@@ -26,12 +26,12 @@ def origin() -> Iterator[HttpOrigin]:
 
 
 def test_a_head_that_comes_a_byte_at_a_time_is_borne_no_longer_than_silence(origin: HttpOrigin) -> None:
-    origin.always("/a", lambda answer: replace(answer, wire=slow_header(every_s=0.05, bytes_in_all=2000)))
+    origin.always("/a", lambda answer: replace(answer, wire=slow_header(every_s=0.05, bytes_in_all=4000)))
     with http_client(stall_timeout_s=0.4) as client:
         began_s = time.monotonic()
         with pytest.raises(TimedOut, match=r"sent nothing for 0\.4 s"):
             client.open(origin.url + "/a")
-        assert 0.4 <= time.monotonic() - began_s < 20, "the whole head takes 100 s"
+        assert 0.4 <= time.monotonic() - began_s < 100, "the whole head takes 200 s"
 
 
 def test_no_thread_is_begun_for_a_head(origin: HttpOrigin, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +64,7 @@ def test_a_body_is_waited_for_as_long_as_ever_after_a_slow_head(origin: HttpOrig
 
 
 def test_a_range_whose_reply_does_not_begin_ends_with_its_reading(origin: HttpOrigin) -> None:
-    with http_client(stall_timeout_s=100) as patient:
+    with http_client(stall_timeout_s=200) as patient:
         url = origin.url + "/a"
         ranges = Ranges(PinnedObject(patient, url, {}), url, "v1", len(DATA))
         origin.always("/a", stall_first())
@@ -74,7 +74,7 @@ def test_a_range_whose_reply_does_not_begin_ends_with_its_reading(origin: HttpOr
         began_s = time.monotonic()
         with pytest.raises(TimedOut):
             ranges.begin(0, 1000, stop)
-        assert 0.2 < time.monotonic() - began_s < 20, "a time-out of 100 s was waited for"
+        assert 0.2 < time.monotonic() - began_s < 100, "a time-out of 200 s was waited for"
         timer.join()
         origin.always("/a", lambda answer: answer)
         assert b"".join(ranges.begin(0, 1000, Cancellation()).chunks()) == DATA[:1000]

@@ -41,7 +41,7 @@ def keep(client: HttpClient, origin: HttpOrigin, connections: int) -> None:
     together = threading.Barrier(connections)
 
     def answer(_: Request) -> Answer:
-        together.wait(10)
+        together.wait(60)
         return Answer(body=b"bytes")
 
     origin.route("/together", answer)

@@ -21,7 +21,7 @@ def test_so_many_are_asked_at_once_and_no_more() -> None:
         with lock:
             running += 1
             most = max(most, running)
-        together.wait(10)
+        together.wait(60)
         with lock:
             running -= 1
 
@@ -38,7 +38,7 @@ def test_after_a_failure_the_rest_is_not_asked_and_no_thread_is_left() -> None:
         if number == 0:
             failed.set()
             raise Unavailable("the hub is down")
-        failed.wait(10)
+        failed.wait(60)
         threading.Event().wait(0.02)  # those beside it outlast the failure
 
     before = {*threading.enumerate()}

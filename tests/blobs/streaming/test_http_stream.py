@@ -21,6 +21,7 @@ from tests.support.http_origin import (
     status,
     well,
 )
+from tests.support.waiting import Stopwatch
 
 PAYLOAD = random.Random(3).randbytes(3_000_000)
 DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
@@ -76,10 +77,10 @@ def test_chunks_are_worth_handling(origin, client) -> None:
 def test_bytes_of_a_slow_line_are_not_held_back(origin, client) -> None:
     stream = HttpStream(client, origin.url + "/a")
     origin.always("/a", paced(16_000))
-    started_s = time.monotonic()
+    watch = Stopwatch()
     chunks = stream.chunks()
     assert PAYLOAD.startswith(next(chunks))
-    assert time.monotonic() - started_s < 10  # 256 KiB would have taken 16 s
+    assert watch.took_s() < 10  # 256 KiB would have taken 16 s
     chunks.close()
 
 
@@ -258,7 +259,7 @@ def test_a_signature_that_expires_for_many_ranges_is_renewed_once(origin, client
 
 
 def test_closing_ends_transfers_that_are_silent_and_their_threads(origin) -> None:
-    with http_client(stall_timeout_s=100) as patient:
+    with http_client(stall_timeout_s=200) as patient:
         stream = HttpStream(patient, origin.url + "/a")
         origin.script("/a", well())
         origin.always("/a", stall(after=100_000))
@@ -269,7 +270,7 @@ def test_closing_ends_transfers_that_are_silent_and_their_threads(origin) -> Non
         began_s = time.monotonic()
         chunks.close()
         while any(thread.name.startswith("hubfs-range") for thread in threading.enumerate()):
-            assert time.monotonic() - began_s < 20, "a time-out of 100 s was waited for"
+            assert time.monotonic() - began_s < 100, "a time-out of 200 s was waited for"
             time.sleep(0.01)
 
 
@@ -355,7 +356,7 @@ def test_opening_right_after_resolving_costs_no_second_probe(origin, client) -> 
 
 def test_a_cancel_ends_a_stalled_stream_at_once(origin) -> None:
     cancellation = Cancellation()
-    with http_client(cancellation, stall_timeout_s=100) as client:
+    with http_client(cancellation, stall_timeout_s=200) as client:
         stream = HttpStream(client, origin.url + "/a")
         origin.always("/a", stall(after=1_000_000))
         timer = threading.Timer(0.3, cancellation.cancel)
@@ -363,7 +364,7 @@ def test_a_cancel_ends_a_stalled_stream_at_once(origin) -> None:
         started_s = time.monotonic()
         with pytest.raises(Cancelled):
             list(stream.chunks())
-        assert time.monotonic() - started_s < 20, "a time-out of 100 s was waited for"
+        assert time.monotonic() - started_s < 100, "a time-out of 200 s was waited for"
         timer.join()
 
 

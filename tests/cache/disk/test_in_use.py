@@ -98,7 +98,7 @@ def test_who_comes_while_an_eviction_looks_waits_for_it_and_is_protected(layout:
 
     with ThreadPoolExecutor(1) as pool:
         looked = pool.submit(look)
-        assert looking.wait(5)
+        assert looking.wait(60)
         release = InUse(layout).hold(MODEL)
         assert done.is_set()
         looked.result()

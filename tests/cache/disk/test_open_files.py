@@ -72,7 +72,7 @@ def test_what_another_process_dropped_is_a_miss(root: Path) -> None:
     release = cache.hold(MODEL)
     assert cache.get(KEY, 0) == block_of(0)
     with another_process(root, "cache.drop(MODEL); print('dropped', flush=True)") as dropper:
-        assert dropper.communicate(timeout=30)[0] == "dropped\n"
+        assert dropper.communicate(timeout=60)[0] == "dropped\n"
     assert cache.get(KEY, 0) is None
     assert open_files(root) == []
     cache.put(KEY, 0, block_of(50))

@@ -51,7 +51,7 @@ def test_what_another_process_kept_is_found(tmp_path: Path) -> None:
     cache = tier(tmp_path)
     assert cache.get(KEY, 0) is None
     with another_process(tmp_path, program) as writer:
-        assert writer.communicate(timeout=30)[0] == "[True, True, True, True]\n"
+        assert writer.communicate(timeout=60)[0] == "[True, True, True, True]\n"
     assert [cache.get(KEY, index) for index in range(4)] == [block_of(index) for index in range(4)]
 
 

@@ -171,7 +171,7 @@ def test_who_comes_while_another_makes_room_is_refused_and_the_disk_is_not_given
 
     def plan_while_another_puts(*args: object) -> object:
         with ThreadPoolExecutor(1) as pool:
-            answers.append(pool.submit(cache.put, key(3), 0, BLOCK).result(timeout=10))
+            answers.append(pool.submit(cache.put, key(3), 0, BLOCK).result(timeout=60))
         return plan(*args)  # type: ignore[arg-type] # handed through
 
     with monkeypatch.context() as patched:

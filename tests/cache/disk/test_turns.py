@@ -74,7 +74,7 @@ def test_one_makes_the_pass_and_the_other_waits_until_its_index_is_there(desk: D
         waiting = pool.submit(wait)
         assert still_waits(waiting)
         IndexStore(desk.layout).save(MODEL, {"entries": []})
-    assert waiting.result(10) is False
+    assert waiting.result(60) is False
     assert take(second)
 
 
@@ -83,7 +83,7 @@ def test_who_waits_is_next_when_nothing_arrives_and_other_models_are_free(desk: 
         waiting = pool.submit(take, desk.daemon())
         assert still_waits(waiting)
         assert take(desk.daemon(), f"{MODEL}0")
-    assert waiting.result(10) is True
+    assert waiting.result(60) is True
 
 
 def test_who_waits_is_told_each_member_once_and_every_member_again_by_another_pass(
@@ -114,7 +114,7 @@ def test_who_waits_is_told_each_member_once_and_every_member_again_by_another_pa
         assert still_waits(waiting)
         assert heard == MEMBERS
         enough.set()
-        assert waiting.result(10) is False
+        assert waiting.result(60) is False
 
 
 def test_a_holder_that_lets_go_is_waited_for_no_longer(desk: Desk, pool: ThreadPoolExecutor) -> None:
@@ -122,7 +122,7 @@ def test_a_holder_that_lets_go_is_waited_for_no_longer(desk: Desk, pool: ThreadP
         waiting = pool.submit(take, desk.daemon())
         assert still_waits(waiting)
         turn.let_go()
-        assert waiting.result(10) is True
+        assert waiting.result(60) is True
 
 
 def test_blocks_exclude_each_other_and_no_others(desk: Desk, pool: ThreadPoolExecutor) -> None:
@@ -134,7 +134,7 @@ def test_blocks_exclude_each_other_and_no_others(desk: Desk, pool: ThreadPoolExe
         waiting = pool.submit(fetch, second, range(7, 9), lambda: bool(arrived.append(True)))
         assert still_waits(waiting)
         assert not arrived
-    assert waiting.result(10)
+    assert waiting.result(60)
     assert arrived == [True]
 
 
@@ -143,7 +143,7 @@ def test_a_heartbeat_keeps_the_others_waiting(desk: Desk, pool: ThreadPoolExecut
     with desk.daemon(ttl_s=2.0).pass_turn(MODEL, never):
         waiting = pool.submit(take, desk.daemon(ttl_s=2.0))
         assert not eventually(waiting.done, 5)
-    assert waiting.result(10) is True
+    assert waiting.result(60) is True
 
 
 def test_a_holder_without_a_heartbeat_is_not_waited_for(desk: Desk) -> None:
@@ -179,7 +179,7 @@ def test_the_kernel_frees_what_a_killed_process_held(desk: Desk, pool: ThreadPoo
             assert still_waits(waiting)
         finally:
             holder.send_signal(signal.SIGKILL)
-        assert waiting.result(10) is True
+        assert waiting.result(60) is True
 
 
 def test_while_the_disk_keeps_nothing_nobody_waits(desk: Desk, pool: ThreadPoolExecutor) -> None:
@@ -187,7 +187,7 @@ def test_while_the_disk_keeps_nothing_nobody_waits(desk: Desk, pool: ThreadPoolE
         waiting = pool.submit(take, desk.daemon())
         assert still_waits(waiting)
         desk.keeps = False
-        assert waiting.result(10) is True
+        assert waiting.result(60) is True
         assert take(desk.daemon())
         assert fetch(desk.daemon(), range(1))
 
@@ -220,7 +220,7 @@ def test_a_model_that_is_dropped_meanwhile_has_new_leases(desk: Desk, pool: Thre
         with desk.daemon().pass_turn(MODEL, never):
             waiting = pool.submit(take, desk.daemon())
             assert still_waits(waiting)
-        assert waiting.result(10) is True
+        assert waiting.result(60) is True
 
 
 def test_a_cancel_ends_the_wait(desk: Desk, pool: ThreadPoolExecutor) -> None:
@@ -229,7 +229,7 @@ def test_a_cancel_ends_the_wait(desk: Desk, pool: ThreadPoolExecutor) -> None:
         assert still_waits(waiting)
         desk.cancellation.cancel()
         with pytest.raises(Cancelled):
-            waiting.result(5)
+            waiting.result(60)
 
 
 def test_an_error_frees_the_lease(desk: Desk) -> None:

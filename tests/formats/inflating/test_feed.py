@@ -19,7 +19,7 @@ def worker() -> Iterator[Any]:
     memory = anonymous_memory("input", WINDOW.size_bytes)
     ring = Ring(memory, WINDOW.size_bytes)
     with ours, theirs:
-        theirs.settimeout(10)
+        theirs.settimeout(60)
         yield SimpleNamespace(input=ours, input_ring=ring, close_input=ours.close, theirs=theirs)
     ring.close()
     os.close(memory)
@@ -43,7 +43,7 @@ def test_no_more_is_written_at_once_than_the_ring_holds_whatever_the_process_ask
     assert told == len(archive)
     assert worker.input_ring.read(told - WINDOW.size_bytes, WINDOW.size_bytes) == archive[-WINDOW.size_bytes :]
     worker.theirs.close()
-    feed.join(10)
+    feed.join(60)
     assert feed.finished.is_set()
     assert feed.error is None
     assert feed.trailer == archive[-8:]

@@ -20,7 +20,7 @@ from hubfs.formats.inflating.process import WorkerLost
 from hubfs.waiting import Cancellation
 from tests.support.archives import Feed, flipped, gzipped, in_chunks
 from tests.support.inflating import feeding_threads, inflating_processes, noise_and_text, zeros_archive
-from tests.support.waiting import eventually
+from tests.support.waiting import Stopwatch, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ def nothing_is_left():
     before = len(os.listdir("/proc/self/fd"))
     yield
     assert not inflating_processes()
-    assert eventually(lambda: not feeding_threads(), 5)
+    assert eventually(lambda: not feeding_threads())
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
@@ -156,11 +156,11 @@ def test_closing_ends_the_process_at_once_and_closes_the_chunks():
     output = parallel(chunks())
     next(output)
     assert len(inflating_processes()) == 1
-    started_s = time.monotonic()
+    watch = Stopwatch()
     output.close()
-    assert time.monotonic() - started_s < 10
+    assert watch.took_s() < 10
     assert not inflating_processes()
-    assert closed.wait(5)
+    assert closed.wait(60)
 
 
 def test_a_cancel_ends_a_wait_for_the_network():
@@ -168,13 +168,13 @@ def test_a_cancel_ends_a_wait_for_the_network():
 
     def chunks():
         yield PACKED[:1000]
-        release.wait(20)
+        release.wait(200)
 
     threading.Timer(0.3, cancellation.cancel).start()
     started_s = time.monotonic()
     with pytest.raises(Cancelled):
         list(parallel(chunks(), cancellation=cancellation))
-    assert time.monotonic() - started_s < 5
+    assert time.monotonic() - started_s < 100
     release.set()
 
 
@@ -426,7 +426,7 @@ def test_closing_closes_the_chunks(packed):
     )
     next(output)
     output.close()
-    assert closed.wait(5)
+    assert closed.wait(60)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ class Source:
         try:
             for number in range(self._count):
                 if number == self._gate:
-                    assert self.opened.wait(30)
+                    assert self.opened.wait(60)
                 self.pulled += 1
                 self.threads.add(threading.current_thread().name)
                 yield bytes([number]) * MIB
@@ -71,7 +71,7 @@ def test_closing_it_closes_the_source(cancellation: Cancellation) -> None:
     output = pumped(source.chunks(), ahead_bytes=2 * MIB, cancellation=cancellation)
     next(output)
     output.close()
-    assert source.closed.wait(5)
+    assert source.closed.wait(60)
 
 
 def test_closing_it_does_not_wait_for_a_slow_source_and_closes_it_when_it_comes(cancellation: Cancellation) -> None:
@@ -82,7 +82,7 @@ def test_closing_it_does_not_wait_for_a_slow_source_and_closes_it_when_it_comes(
     output.close()
     assert not source.closed.is_set()
     source.opened.set()
-    assert source.closed.wait(5)
+    assert source.closed.wait(60)
     assert source.pulled <= 3
 
 
@@ -95,9 +95,9 @@ def test_a_cancel_ends_the_wait_for_a_chunk_and_for_room(cancellation: Cancellat
     threading.Timer(0.2, cancellation.cancel).start()
     with pytest.raises(Cancelled):
         next(waiting)
-    assert quick.closed.wait(5)
+    assert quick.closed.wait(60)
     slow.opened.set()
-    assert slow.closed.wait(5)
+    assert slow.closed.wait(60)
     full.close()
 
 
@@ -107,6 +107,6 @@ def test_a_cancel_never_looks_like_the_end_of_the_chunks(cancellation: Cancellat
     next(output)
     assert eventually(lambda: source.pulled == 5)  # and it waits for room
     cancellation.cancel()
-    assert source.closed.wait(5)
+    assert source.closed.wait(60)
     with pytest.raises(Cancelled):
         list(output)

@@ -153,7 +153,7 @@ def test_the_inflating_process_is_confined_while_it_works() -> None:
 
     def chunks():
         yield archive[:half]
-        goes_on.wait(30)
+        goes_on.wait(60)
         yield archive[half:]
 
     inflater = ParallelInflater(len(archive), workers=2, cancellation=Cancellation())
@@ -175,7 +175,7 @@ def test_the_inflating_process_is_confined_while_it_works() -> None:
         assert status["Groups"].strip() == ""
     assert environment.strip(b"\0") == b""
     assert {name.partition(":")[0] for name in open_files} == {"/dev/null", "/memfd", f"/proc/{pid}/statm", "socket"}
-    assert eventually(lambda: not inflating_processes(), 5)
+    assert eventually(lambda: not inflating_processes())
 
 
 DAEMON = """
@@ -209,7 +209,7 @@ def test_a_stopped_inflating_process_dies_with_the_daemon_that_is_killed(tmp_pat
         (pid,) = inflating_processes(daemon.pid)
         os.kill(pid, signal.SIGSTOP)
         daemon.kill()
-    assert eventually(lambda: not is_running(pid), 5)
+    assert eventually(lambda: not is_running(pid))
 
 
 def test_aborting_still_ends_the_process() -> None:

@@ -37,7 +37,7 @@ class Daemon:
         self.ring = Ring(descriptor, WINDOW.size_bytes)
         os.close(descriptor)
         self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.connection.settimeout(5)
+        self.connection.settimeout(60)
         self._theirs = theirs
         self.file = CompressedFile(self.ring, theirs, SIZE, WINDOW, self._give_up)
         self.listening = threading.Thread(target=self.file.listen)
@@ -51,7 +51,7 @@ class Daemon:
 
     def close(self):
         self.connection.close()
-        self.listening.join(5)
+        self.listening.join(60)
         assert not self.listening.is_alive()
         self._theirs.close()
         self.ring.close()
@@ -87,7 +87,7 @@ def test_a_read_waits_until_all_of_its_bytes_are_there(daemon):
     thread.join(0.1)
     assert thread.is_alive()
     daemon.feed(10)
-    thread.join(5)
+    thread.join(60)
     assert answers == [b"01234567"]
     assert daemon.file.tell() == 8
 
@@ -100,7 +100,7 @@ def test_a_read_beyond_what_may_be_written_asks_for_room(daemon):
     assert (message.kind, message.number) == (Kind.ROOM, WINDOW.limit(first_limit + 10))
     daemon.ring.write(first_limit, b"abcdefghij")
     daemon.feed(first_limit + 10)
-    thread.join(5)
+    thread.join(60)
     assert answers == [b"abcdefghij"]
 
 

@@ -90,7 +90,7 @@ class TestCountUp:
         together = threading.Barrier(4)
 
         def there(text: str) -> bool:
-            together.wait(10)
+            together.wait(60)
             return False
 
         assert count_up(there) == []

@@ -91,13 +91,13 @@ def test_reading_in_order_through_no_cache_takes_one_pass(desk: Desk, stream: Sc
 def test_a_pass_that_waits_for_its_readers_hears_of_a_question_at_once(
     desk: Desk, stream: ScriptedStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "_NOTICED_WITHIN_S", 60.0)  # who is not told sleeps on
+    monkeypatch.setattr(waiting, "_NOTICED_WITHIN_S", 200.0)  # who is not told sleeps on
     source = desk.source(stream, NoCache(), 0)
     began_s = time.monotonic()
     for path, index in BLOCKS:
         time.sleep(0.02)  # the pass has gone to sleep again
         check(source, path, index * MIB, MIB)
-    assert time.monotonic() - began_s < 50
+    assert time.monotonic() - began_s < 150
 
 
 def test_reading_as_tensorflow_does_takes_few_passes(source: ArchiveSource, stream: ScriptedStream) -> None:
@@ -204,7 +204,7 @@ def test_a_pass_is_ahead_by_what_memory_holds_of_it_just_now(desk: Desk, stream:
         check(source, WEIGHTS, 0, 100)
         time.sleep(0.3)
         assert begins + MIB <= stream.pulled_bytes <= begins + 2 * MIB + MIB // 8
-    assert eventually(lambda: stream.pulled_bytes >= begins + 4 * MIB, 5)
+    assert eventually(lambda: stream.pulled_bytes >= begins + 4 * MIB)
     time.sleep(0.3)
     assert stream.pulled_bytes <= begins + 5 * MIB + MIB // 8
     assert stream.transfers == 1
@@ -221,7 +221,7 @@ def test_everything_is_pulled_at_once_when_the_disk_keeps_it(
 ) -> None:
     source = desk.source(stream, tiers(tmp_path, 64 * MIB), AHEAD)
     check(source, "assets/vocab.txt", 0, 100)
-    assert eventually(lambda: source.complete, 10)
+    assert eventually(lambda: source.complete)
     for path, index in random.Random(5).sample(BLOCKS, len(BLOCKS)):
         check(source, path, index * MIB, MIB)
     assert stream.transfers == 1
@@ -242,7 +242,7 @@ def test_an_idle_pass_ends_and_a_later_reader_begins_anew(
 ) -> None:
     monkeypatch.setattr(archive_progress, "_IDLE_S", 0.2)
     check(source, "saved_model.pb", 0, 100)
-    assert eventually(lambda: stream.closed == 1, 5)
+    assert eventually(lambda: stream.closed == 1)
     monkeypatch.undo()
     assert stream.pulled_bytes < len(ARCHIVE) // 2
     assert source.failure is None
@@ -250,7 +250,7 @@ def test_an_idle_pass_ends_and_a_later_reader_begins_anew(
     assert read(source, WEIGHTS) == FILES[WEIGHTS]
     assert len(source.entries()) == len(FILES) + 2
     assert stream.transfers == 2
-    assert eventually(lambda: stream.closed == 2, 5)
+    assert eventually(lambda: stream.closed == 2)
 
 
 @pytest.mark.slow

@@ -78,19 +78,19 @@ def test_a_reader_waits_only_until_its_bytes_came_by(desk: Desk, pool: ThreadPoo
     stream = desk.stream(archive)
     source = desk.source(stream)
     stream.pause_at(end_of(archive, WEIGHTS))
-    assert pool.submit(read, source, WEIGHTS).result(10) == FILES[WEIGHTS]
-    assert pool.submit(read, source, "assets/vocab.txt").result(10) == FILES["assets/vocab.txt"]
+    assert pool.submit(read, source, WEIGHTS).result(60) == FILES[WEIGHTS]
+    assert pool.submit(read, source, "assets/vocab.txt").result(60) == FILES["assets/vocab.txt"]
     later = pool.submit(read, source, "saved_model.pb")
     listing = pool.submit(source.entries)
     assert still_waits(later)
     assert stream.pulled_bytes == end_of(archive, WEIGHTS)
     stream.pause_at(end_of(archive, "saved_model.pb"))
-    assert later.result(10) == FILES["saved_model.pb"]
+    assert later.result(60) == FILES["saved_model.pb"]
     assert still_waits(listing)
     assert not source.complete
     assert not desk.completed
     stream.resume()
-    assert len(listing.result(10)) == len(FILES) + len(DIRECTORIES)
+    assert len(listing.result(60)) == len(FILES) + len(DIRECTORIES)
     assert source.complete
     assert desk.completed == [source]
 
@@ -100,8 +100,8 @@ def test_a_first_block_is_there_before_its_file_ended(desk: Desk, pool: ThreadPo
     stream = desk.stream(archive)
     source = desk.source(stream)
     stream.pause_at(archive.index(FILES[WEIGHTS]) + MIB)
-    entry = pool.submit(source.find, WEIGHTS).result(10)
-    assert pool.submit(source.open(entry).read_at, 5, 1000).result(10) == FILES[WEIGHTS][5:1005]
+    entry = pool.submit(source.find, WEIGHTS).result(60)
+    assert pool.submit(source.open(entry).read_at, 5, 1000).result(60) == FILES[WEIGHTS][5:1005]
     assert still_waits(pool.submit(source.open(entry).read_at, MIB - 1, 2))
     stream.resume()
 
@@ -114,9 +114,9 @@ def test_bytes_are_inflated_as_far_as_they_came(desk: Desk, pool: ThreadPoolExec
     stream = desk.stream(head + deflate.compress(archive[cut:]) + deflate.flush())
     stream.pause_at(len(head))
     source = desk.source(stream)
-    assert pool.submit(read, source, "assets/vocab.txt").result(10) == FILES["assets/vocab.txt"]
+    assert pool.submit(read, source, "assets/vocab.txt").result(60) == FILES["assets/vocab.txt"]
     stream.resume()
-    assert len(pool.submit(source.entries).result(10)) == len(FILES) + len(DIRECTORIES)
+    assert len(pool.submit(source.entries).result(60)) == len(FILES) + len(DIRECTORIES)
 
 
 def test_a_missing_entry_is_known_to_be_missing_only_at_the_end(desk: Desk, pool: ThreadPoolExecutor) -> None:
@@ -128,7 +128,7 @@ def test_a_missing_entry_is_known_to_be_missing_only_at_the_end(desk: Desk, pool
     assert still_waits(missing)
     stream.resume()
     with pytest.raises(EntryNotFound, match=r"google/spice/2.*tfhub_module\.pb"):
-        missing.result(10)
+        missing.result(60)
     with pytest.raises(EntryNotFound):
         source.find("variables/nothing")
     assert stream.transfers == 1
@@ -139,10 +139,10 @@ def test_sixteen_readers_make_one_transfer(desk: Desk, pool: ThreadPoolExecutor)
     source = desk.source(stream)
     results = [pool.submit(read, source, path) for path in [*FILES, WEIGHTS, "saved_model.pb"] * 2]
     listings = [pool.submit(source.entries) for _ in range(4)]
-    assert [result.result(20) for result in results] == [
+    assert [result.result(60) for result in results] == [
         FILES[path] for path in [*FILES, WEIGHTS, "saved_model.pb"] * 2
     ]
-    assert len({tuple(listing.result(20)) for listing in listings}) == 1
+    assert len({tuple(listing.result(60)) for listing in listings}) == 1
     assert stream.transfers == 1
 
 
@@ -194,7 +194,7 @@ def test_a_directory_is_there_as_soon_as_a_file_in_it(desk: Desk, pool: ThreadPo
     stream = desk.stream(archive)
     stream.pause_at(512)
     source = desk.source(stream)
-    assert pool.submit(source.find, "a/b").result(10).kind is EntryKind.DIRECTORY
+    assert pool.submit(source.find, "a/b").result(60).kind is EntryKind.DIRECTORY
     stream.resume()
 
 
@@ -303,7 +303,7 @@ def test_what_an_eviction_took_is_kept_and_told_again(desk: Desk, tmp_path: Path
     source.entries()
     cache.drop(source.model)
     assert read(source, "saved_model.pb") == FILES["saved_model.pb"]
-    assert eventually(lambda: len(desk.completed) == 2, 10)
+    assert eventually(lambda: len(desk.completed) == 2)
     assert cache.get(CacheKey(source.model, "fingerprint.pb"), 0) == FILES["fingerprint.pb"]
     assert stream.transfers == 2
 

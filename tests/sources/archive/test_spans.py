@@ -107,7 +107,7 @@ def test_the_index_outlives_the_daemon(bench_of: Callable[..., Bench]) -> None:
 def test_readers_that_come_at_once_to_a_kept_index_share_its_spans(bench_of: Callable[..., Bench]) -> None:
     bench = bench_of()
     index = bench.read_once().to_index()
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
 
     def kept() -> bytes | None:
         both.wait()
@@ -117,7 +117,7 @@ def test_readers_that_come_at_once_to_a_kept_index_share_its_spans(bench_of: Cal
     source = source_from_index(MODEL, ArchiveIndex.from_json(HANDLE, index), **bench.collaborators() | {"spans": spans})
     with ThreadPoolExecutor(2) as readers:
         reads = [readers.submit(source.open(source.find(WEIGHTS)).read_at, offset, 1000) for offset in (0, 2000)]
-        assert [read.result(10) for read in reads] == [NOISE[:1000], NOISE[2000:3000]]
+        assert [read.result(60) for read in reads] == [NOISE[:1000], NOISE[2000:3000]]
     assert len({start for start, _ in bench.origin.reads}) == len(bench.origin.reads)
 
 
@@ -262,7 +262,7 @@ def test_who_waits_for_what_came_by_unread_has_it_by_the_index_of_the_same_pass(
     waiting = pool.submit(weights.read_at, MIB, MIB)
     assert eventually(lambda: [(one.file.path, one.index) for one in source._progress._missing()] == [(WEIGHTS, 1)])
     bench.stream.resume()
-    assert waiting.result(30) == NOISE[MIB : 2 * MIB]
+    assert waiting.result(60) == NOISE[MIB : 2 * MIB]
     assert bench.stream.transfers == 1
     assert budget.lost_bytes == MIB
 
@@ -279,7 +279,7 @@ def test_who_waits_for_what_came_by_unread_has_it_by_another_pass_where_there_is
     waiting = pool.submit(weights.read_at, MIB, MIB)
     assert eventually(lambda: [(one.file.path, one.index) for one in source._progress._missing()] == [(WEIGHTS, 1)])
     bench.stream.resume()
-    assert waiting.result(30) == NOISE[MIB : 2 * MIB]
+    assert waiting.result(60) == NOISE[MIB : 2 * MIB]
     assert bench.stream.transfers == 2
 
 

@@ -79,7 +79,7 @@ def transfers(*streams: ScriptedStream) -> list[int]:
 def test_readers_of_both_have_one_pass_between_them(machine: Machine, pool: ThreadPoolExecutor) -> None:
     streams = [machine.stream(ARCHIVE) for _ in range(2)]
     for reading in [pool.submit(check, machine.daemon(stream)) for stream in streams]:
-        reading.result(30)
+        reading.result(60)
     assert sorted(transfers(*streams)) == [0, 1]
     assert eventually(lambda: len(machine.completed) == 2)  # a reader has its bytes before the pass has ended
 
@@ -97,10 +97,10 @@ def test_what_came_by_is_read_by_the_other_one_at_once(machine: Machine, pool: T
     listing = pool.submit(other.entries)
     assert not eventually(lambda: end.done() or missing.done() or listing.done(), 0.3)
     mine.resume()
-    assert end.result(30) == FILES[LAST][-5:]
+    assert end.result(60) == FILES[LAST][-5:]
     assert isinstance(missing.exception(30), EntryNotFound)
-    assert [entry.path for entry in listing.result(30)] == [FIRST, "variables", LAST]
-    reading.result(30)
+    assert [entry.path for entry in listing.result(60)] == [FIRST, "variables", LAST]
+    reading.result(60)
     assert transfers(mine, others) == [1, 0]
 
 
@@ -114,7 +114,7 @@ def test_a_pass_that_fails_is_made_by_the_other_one(machine: Machine, pool: Thre
     assert not eventually(waiting.done, 0.3)
     mine.resume()
     assert isinstance(reading.exception(30), Damaged)
-    waiting.result(30)
+    waiting.result(60)
     assert transfers(mine, others) == [1, 1]
 
 
@@ -126,5 +126,5 @@ def test_a_pass_whose_blocks_the_disk_does_not_keep_is_not_waited_for(
     other = machine.daemon(others, disk_bytes=4 * MIB)
     assert read(one, FIRST) == FILES[FIRST]
     assert eventually(lambda: mine.pulled_bytes > 3 * MIB)  # it waits for readers of its own, of which there are none
-    pool.submit(check, other).result(30)
+    pool.submit(check, other).result(60)
     assert transfers(mine, others) == [1, 1]
