@@ -233,6 +233,7 @@ class Kit:
                 cancellation=self._cancellation,
                 recall=lambda start_bytes: self._memory.span(model, start_bytes),
                 keep=lambda start_bytes, output: self._memory.put_span(model, start_bytes, output),
+                budget=self._budget,
             )
 
         return ArchiveSpans(

@@ -8,6 +8,7 @@ from hubfs.blobs.crc32c import crc32c
 from hubfs.errors import Damaged, Stale
 from hubfs.formats.gzip.index import GzipIndex, Span
 from hubfs.formats.gzip.span import inflate_span, inflate_start
+from hubfs.memory_budget import MemoryBudget
 from hubfs.waiting import Cancellation, SingleFlight, await_result
 
 Recall = Callable[[int], bytes | None]
@@ -28,7 +29,8 @@ class GzipBlob:
     The spans of a read are decoded in parallel, in the caller's thread and in `pool` (isal works without the
     interpreter's lock), each once for all who want it. A task that the pool has not begun is taken back and done by the
     reader: the pool may be busy, or be the one that reads. Every span that was decoded goes to `keep`, and `recall` is
-    asked for it first. `name` says which file this is, in messages.
+    asked for it first. `budget` knows of the bytes of a span from the fetch until `keep` has its output. `name` says
+    which file this is, in messages.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class GzipBlob:
         cancellation: Cancellation,
         recall: Recall = lambda _: None,
         keep: Keep = lambda *_: None,
+        budget: MemoryBudget | None = None,
     ) -> None:
         if blob.size_bytes != index.compressed_size_bytes:
             raise Stale(
@@ -55,6 +58,7 @@ class GzipBlob:
         self._flights: SingleFlight[int, bytes] = SingleFlight(cancellation, _SPAN_TIMEOUT_S)
         self._recall = recall
         self._keep = keep
+        self._budget = budget or MemoryBudget(0)
 
     @property
     def key(self) -> str:
@@ -109,11 +113,14 @@ class GzipBlob:
             return known
         self._cancellation.check()
         span = self._index.span(number)
-        compressed = self._blob.read_at(span.start_bytes, span.end_bytes - span.start_bytes)
-        try:
-            output = _inflated(span, compressed)
-        except Damaged as error:
-            raise Damaged(f"{self._name}, bytes {span.start_bytes} to {span.end_bytes}: {error}") from error
+        compressed_bytes = span.end_bytes - span.start_bytes
+        with self._budget.taken(compressed_bytes):
+            compressed = self._blob.read_at(span.start_bytes, compressed_bytes)
+            try:
+                with self._budget.taken(span.output_bytes):
+                    output = _inflated(span, compressed)
+            except Damaged as error:
+                raise Damaged(f"{self._name}, bytes {span.start_bytes} to {span.end_bytes}: {error}") from error
         self._keep(span.output_start_bytes, output)
         return output
 

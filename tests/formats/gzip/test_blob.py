@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.cache.memory import MemoryTier
 from hubfs.errors import Cancelled, Damaged, Stale, Unavailable
+from hubfs.formats.gzip import blob as blob_module
 from hubfs.formats.gzip import recorder as index_recorder
 from hubfs.formats.gzip.blob import GzipBlob
-from hubfs.formats.gzip.index import GzipIndex
+from hubfs.formats.gzip.index import GzipIndex, Span
+from hubfs.memory_budget import MemoryBudget
 from hubfs.testing import ScriptedBlob
 from hubfs.waiting import Cancellation
 from tests.support.archives import flipped
@@ -84,6 +86,33 @@ def test_kept_spans_are_bounded_in_bytes(index, pool):
     blob = blob_of(archived(), index, pool, **kept_in(memory))
     assert blob.read_at(0, len(OUTPUT)) == OUTPUT
     assert 0 < memory.stats()["memory"].used_bytes <= 1_500_000
+
+
+def test_what_a_span_takes_on_its_way_is_counted_and_no_longer(
+    index: GzipIndex, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget, span, archive = MemoryBudget(1 << 20), index.span(5), archived()
+    compressed_bytes, counted_bytes = span.end_bytes - span.start_bytes, []
+
+    def inflated(span: Span, compressed: bytes) -> bytes:
+        counted_bytes.append(budget.taken_bytes)
+        return inflate(span, compressed)
+
+    inflate = blob_module._inflated
+    monkeypatch.setattr(blob_module, "_inflated", inflated)
+    blob = blob_of(archive, index, pool, budget=budget)
+    archive.pause()
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(blob.read_at, span.output_start_bytes, 1000)
+        assert eventually(lambda: budget.taken_bytes == compressed_bytes)
+        archive.resume()
+        assert read.result(10) == OUTPUT[span.output_start_bytes :][:1000]
+    assert counted_bytes == [compressed_bytes + span.output_bytes]
+    assert budget.taken_bytes == 0
+    damaged = blob_of(archived(flipped(ARCHIVE, 4 * (span.start_bytes + span.end_bytes))), index, pool, budget=budget)
+    with pytest.raises(Damaged):
+        damaged.read_at(span.output_start_bytes, 1000)
+    assert budget.taken_bytes == 0
 
 
 def test_a_span_larger_than_what_may_be_kept_is_read_all_the_same(index, pool):
