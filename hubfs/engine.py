@@ -160,8 +160,7 @@ class Engine:
                 self.cache = TieredCache(self._memory, OverShared(disk, shared.tier))
             self._indexes, self._turns = CombinedIndexes(self._kept, shared.indexes), shared.turns
         if self._layout is not None and disk is not None:
-            tier = disk
-            self._turns = DiskTurns(self._layout, self._turns, self.cancellation, keeps=lambda: tier.keeps)
+            self._turns = DiskTurns(self._layout, self._turns, self.cancellation, keeps=disk.keeps)
 
     def _shared_cache_url(self) -> str | None:
         """The shared cache, if it may be used: bytes that no certificate vouches for are for no other machine."""

@@ -254,7 +254,6 @@ class FailingBlob(WrappedBlob):
         super().__init__(blob)
         self._source = source
 
-    @property
     def failed(self) -> bool:
         """Whether the source has failed."""
         return self._source.failure is not None

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NoReturn
 
 from hubfs.blobs.blob import Blob, ByteStream
@@ -202,7 +203,7 @@ class Kit:
         return ArchiveSource(archive, wrap=self._cached, on_complete=keep_index)
 
     def _file(self, key: CacheKey, blob: FailingBlob) -> CachedBlob:
-        return self._cached(key, RetryingBlob(blob, self._retry, self._cancellation), lambda: blob.failed)
+        return self._cached(key, RetryingBlob(blob, self._retry, self._cancellation), blob.failed)
 
     def _forget(self, source: Source) -> None:
         self._cache.drop(source.model)
@@ -231,16 +232,16 @@ class Kit:
                 name=name,
                 pool=self._pool,
                 cancellation=self._cancellation,
-                recall=lambda start_bytes: self._memory.span(model, start_bytes),
-                keep=lambda start_bytes, output: self._memory.put_span(model, start_bytes, output),
+                recall=partial(self._memory.span, model),
+                keep=partial(self._memory.put_span, model),
                 budget=self._budget,
             )
 
         return ArchiveSpans(
             model,
             unpack=unpack,
-            load=lambda: self._indexes.load_file(model),
-            save=lambda data: self._indexes.save_file(model, data),
+            load=partial(self._indexes.load_file, model),
+            save=partial(self._indexes.save_file, model),
             checksums=checksums,
         )
 

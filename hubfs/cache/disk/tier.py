@@ -118,7 +118,6 @@ class DiskTier:
             self._prepared = True
         self._room.count_anew()
 
-    @property
     def keeps(self) -> bool:
         """Whether the disk keeps what it is given, as far as is known."""
         with self._lock:

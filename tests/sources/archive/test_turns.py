@@ -43,7 +43,7 @@ class Machine(Desk):
         layout = CacheLayout(self._home)
         disk = DiskTier(DiskStore(layout), DiskSettings(disk_bytes, reserve_bytes=0))
         disk.start()
-        turns = DiskTurns(layout, NoTurns(), self.cancellation, keeps=lambda: disk.keeps, poll_s=0.01)
+        turns = DiskTurns(layout, NoTurns(), self.cancellation, keeps=disk.keeps, poll_s=0.01)
 
         def keep_index(source: ArchiveSource) -> None:
             IndexStore(layout).save(source.model, source.to_index())
