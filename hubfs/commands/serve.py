@@ -38,8 +38,8 @@ def serve(
     kept while there is room; the index of a ready archive, which `hubfs index` makes, is served where it lies beside
     it. Stops on Ctrl-C. docs/SECURITY.md says what it is fit for.
     """
-    from hubfs.serve.app import HostSettings  # noqa: PLC0415 - aiohttp takes 0.1 s to import
-    from hubfs.serve.server import run  # noqa: PLC0415 - the same
+    from hubfs.hubs.tfhub.serve.app import HostSettings  # noqa: PLC0415 - aiohttp takes 0.1 s to import
+    from hubfs.hubs.tfhub.serve.server import run  # noqa: PLC0415 - the same
 
     try:
         size_bytes = None if archive_size is None else parse_size(archive_size)

@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from hubfs.serve.app import HostSettings, make_app
-from hubfs.serve.connections import ConnectionLimits
-from hubfs.serve.server import listening
+from hubfs.hubs.tfhub.serve.app import HostSettings, make_app
+from hubfs.hubs.tfhub.serve.connections import ConnectionLimits
+from hubfs.hubs.tfhub.serve.server import listening
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 import pytest
 
-from hubfs.serve.page import size_text
+from hubfs.hubs.tfhub.serve.page import size_text
 
 
 @pytest.mark.parametrize(

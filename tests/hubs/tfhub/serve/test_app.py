@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from hubfs.errors import InvalidConfig
 from hubfs.formats.index_file import SUFFIX
-from hubfs.serve.app import HostSettings, make_app
+from hubfs.hubs.tfhub.serve.app import HostSettings, make_app
 from tests.support.examples import examples
 from tests.support.serving import serving, write_model
 
@@ -184,7 +184,7 @@ def test_concurrent_requests_wait_for_one_build(
         barrier.wait(TIMEOUT_S)
         return get(f"{hub}/google/large/1{COMPRESSED}").content
 
-    with caplog.at_level(logging.INFO, "hubfs.serve"), ThreadPoolExecutor(8) as pool:
+    with caplog.at_level(logging.INFO, "hubfs.hubs.tfhub.serve"), ThreadPoolExecutor(8) as pool:
         received = set(pool.map(fetch, range(8)))
     assert len(received) == 1
     assert [record.getMessage() for record in caplog.records if "archived" in record.message] == [

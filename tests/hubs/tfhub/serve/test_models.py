@@ -7,8 +7,8 @@ import pytest
 
 from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import ModelNotFound
+from hubfs.hubs.tfhub.serve.models import ModelDirectory
 from hubfs.model_id import ModelId
-from hubfs.serve.models import ModelDirectory
 from hubfs.testing import Clock
 
 

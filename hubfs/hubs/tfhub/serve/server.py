@@ -13,8 +13,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger as _server_log
 
 from hubfs.errors import InvalidConfig
-from hubfs.serve.app import HostSettings, make_app
-from hubfs.serve.connections import ConnectionLimits, Connections
+from hubfs.hubs.tfhub.serve.app import HostSettings, make_app
+from hubfs.hubs.tfhub.serve.connections import ConnectionLimits, Connections
 
 _KEEPALIVE_S = 30.0
 _BACKLOG = 128

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubfs.errors import Stale, TimedOut, Unavailable
+from hubfs.hubs.tfhub.serve.archive import index_beside, write_archive
+from hubfs.hubs.tfhub.serve.folder import ArchiveFolder
+from hubfs.hubs.tfhub.serve.listing import Listing
+from hubfs.hubs.tfhub.serve.models import Model, ModelDirectory
 from hubfs.model_id import ModelId
-from hubfs.serve.archive import index_beside, write_archive
-from hubfs.serve.folder import ArchiveFolder
-from hubfs.serve.listing import Listing
-from hubfs.serve.models import Model, ModelDirectory
 from hubfs.waiting import Cancellation
 
 _log = logging.getLogger(__name__)

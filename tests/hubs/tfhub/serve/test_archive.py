@@ -12,9 +12,9 @@ from hubfs.errors import Cancelled, Stale, Unavailable
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
 from hubfs.formats.tar.walk import members
-from hubfs.serve.archive import write_archive
-from hubfs.serve.listing import list_members
-from hubfs.serve.models import ModelDirectory
+from hubfs.hubs.tfhub.serve.archive import write_archive
+from hubfs.hubs.tfhub.serve.listing import list_members
+from hubfs.hubs.tfhub.serve.models import ModelDirectory
 from hubfs.waiting import Cancellation
 from tests.support.serving import write_model
 

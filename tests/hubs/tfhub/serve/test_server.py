@@ -12,14 +12,14 @@ import pytest
 import requests
 
 from hubfs.errors import InvalidConfig
-from hubfs.serve.app import HostSettings
-from hubfs.serve.server import run
+from hubfs.hubs.tfhub.serve.app import HostSettings
+from hubfs.hubs.tfhub.serve.server import run
 from tests.support.serving import write_model
 
 PROGRAM = """
 import pathlib, sys
-from hubfs.serve.app import HostSettings
-from hubfs.serve.server import run
+from hubfs.hubs.tfhub.serve.app import HostSettings
+from hubfs.hubs.tfhub.serve.server import run
 settings = HostSettings(archive_size_bytes=1 << 42)
 run(pathlib.Path(sys.argv[1]), settings, host=sys.argv[2], port=0, on_ready=lambda url: print(url, flush=True))
 print("ended")

@@ -15,15 +15,15 @@ from hubfs.catalogue.document import NAME as CATALOG_DOCUMENT
 from hubfs.catalogue.handle import Kind, is_version, kind_of
 from hubfs.errors import Cancelled, EntryNotFound, HubfsError, InvalidConfig, InvalidHandle, ModelNotFound, NotFound
 from hubfs.formats.index_file import SUFFIX
+from hubfs.hubs.tfhub.serve.archive import index_beside
+from hubfs.hubs.tfhub.serve.archives import Archives
+from hubfs.hubs.tfhub.serve.catalog_document import CatalogDocument
+from hubfs.hubs.tfhub.serve.folder import archive_folder
+from hubfs.hubs.tfhub.serve.listing import list_packed
+from hubfs.hubs.tfhub.serve.models import WHOLE, Model, ModelDirectory
+from hubfs.hubs.tfhub.serve.page import HEADERS, error_page, list_page, model_page
+from hubfs.hubs.tfhub.serve.resumable import ResumableFile
 from hubfs.model_id import ModelId
-from hubfs.serve.archive import index_beside
-from hubfs.serve.archives import Archives
-from hubfs.serve.catalog_document import CatalogDocument
-from hubfs.serve.folder import archive_folder
-from hubfs.serve.listing import list_packed
-from hubfs.serve.models import WHOLE, Model, ModelDirectory
-from hubfs.serve.page import HEADERS, error_page, list_page, model_page
-from hubfs.serve.resumable import ResumableFile
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

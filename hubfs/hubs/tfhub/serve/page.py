@@ -9,9 +9,9 @@ from string import Template
 from urllib.parse import quote
 
 from hubfs.catalogue.handle import Kind, kind_of
+from hubfs.hubs.tfhub.serve.listing import Member
+from hubfs.hubs.tfhub.serve.models import WHOLE
 from hubfs.model_id import ModelId
-from hubfs.serve.listing import Member
-from hubfs.serve.models import WHOLE
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8881; --dim: #595959; --link: #0b57d0 }

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from hubfs.serve.connections import ConnectionLimits
-from tests.serve.test_server import process
+from hubfs.hubs.tfhub.serve.connections import ConnectionLimits
+from tests.hubs.tfhub.serve.test_server import process
 from tests.support.serving import serving, write_model
 from tests.support.waiting import eventually
 

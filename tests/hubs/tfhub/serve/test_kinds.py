@@ -14,7 +14,7 @@ from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import EntryNotFound, ModelNotFound
 from hubfs.hubs.tfhub.hub import TfHub
 from hubfs.hubs.tfhub.resolver import TfhubResolver
-from hubfs.serve.models import ModelDirectory
+from hubfs.hubs.tfhub.serve.models import ModelDirectory
 from hubfs.sources.source import Form
 from tests.support.catalogue import public_handles
 from tests.support.hosted import manifest

@@ -14,7 +14,7 @@ from hubfs.errors import Damaged, Stale, Unavailable
 from hubfs.formats.gzip.index import TRAILER_BYTES
 from hubfs.formats.gzip.recorder import SPACING_BYTES, SPACING_OUTPUT_BYTES, IndexRecorder
 from hubfs.formats.index_file import SUFFIX, IndexedMember, IndexFile
-from hubfs.serve.listing import Listing, Member
+from hubfs.hubs.tfhub.serve.listing import Listing, Member
 from hubfs.waiting import Cancellation
 
 _CHUNK_BYTES = 1 << 20

@@ -18,8 +18,8 @@ from hubfs.catalogue.handle import (
     possible_models,
 )
 from hubfs.errors import EntryNotFound, ModelNotFound
+from hubfs.hubs.tfhub.serve.listing import Listing, is_hidden, list_members
 from hubfs.model_id import ModelId
-from hubfs.serve.listing import Listing, is_hidden, list_members
 from hubfs.waiting import Cancellation, Remembered
 
 _log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
 from hubfs.catalogue.file import to_json_lines
 from hubfs.catalogue.handle import kind_of
 from hubfs.errors import InvalidHandle
+from hubfs.hubs.tfhub.serve.models import ModelDirectory
 from hubfs.model_id import ModelId
-from hubfs.serve.models import ModelDirectory
 
 _MAX_AGE_S = 10
 _KINDS = {kind.model_kind: kind for kind in CatalogKind if kind.model_kind is not None}

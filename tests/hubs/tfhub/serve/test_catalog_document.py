@@ -23,7 +23,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr("hubfs.serve.models._REMEMBERED_S", 0)
+    monkeypatch.setattr("hubfs.hubs.tfhub.serve.models._REMEMBERED_S", 0)
     with serving(root) as hub:
         yield f"{hub}/catalog.jsonl"
 
