@@ -143,14 +143,20 @@ class HttpClient:
     ) -> HttpObject:
         """What is behind `url`, from its first 512 bytes; retried; remembered for a minute unless `fresh`.
 
-        `locate` says where `url` leads by now, instead of `url` itself, and is asked once. Raises `NotFound`,
-        `AccessDenied`, `TimedOut`, `Unavailable`.
+        `locate` says where `url` leads by now, instead of `url` itself, and is asked until it says so. Raises
+        `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`.
         """
         key = _Probed(url, frozenset(headers.items()))
 
         def ask() -> HttpObject:
-            start = url if locate is None else locate()
-            return retrying(lambda: self._probe(url, headers, start), self.settings.retry, self.cancellation)
+            start = [url] if locate is None else []
+
+            def attempt() -> HttpObject:
+                if locate is not None and not start:
+                    start.append(locate())
+                return self._probe(url, headers, start[0])
+
+            return retrying(attempt, self.settings.retry, self.cancellation)
 
         if not fresh:
             return self._probes.get(key, ask)

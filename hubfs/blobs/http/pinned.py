@@ -5,6 +5,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from itertools import count
 from time import time
@@ -200,8 +201,11 @@ class PinnedObject:
         seen = self.seen
         if seen is not expired:
             return seen  # another reader was faster
+        # Once: the URL of before may be good still, and who reads tries again.
+        start = None if self._locate is None else self._locate()
+        locate = None if start is None else partial(str, start)
         for asked in count(1):
-            found = self._client.probe(self._url, self._headers, fresh=True, locate=self._locate)
+            found = self._client.probe(self._url, self._headers, fresh=True, locate=locate)
             described = {"Content-Type": found.content_type, "Content-Encoding": found.encoding}
             if sent := expired.differs_in_kind(described):
                 raise self._not_it(sent)

@@ -168,10 +168,15 @@ class Kaggle(Hub):
     def checks(self) -> Iterator[Check]:
         """The API, asked for a model that everybody may read, or for those of the owner."""
         url, advice = self.host, "see the proxy above; HUBFS_KAGGLE_ENDPOINT names another host of Kaggle's API"
-        if self._owner:
-            yield Check("hub", url, lambda: f"{len(self.children(self._owner))} models of {self._owner}", advice)
-        else:
-            yield Check("hub", url, lambda: f"{_EXAMPLE.name} has version {self._api.latest(_EXAMPLE.name)}", advice)
+
+        def ask() -> str:
+            if self._owner:
+                found = f"{len(self.children(self._owner))} models of {self._owner}"
+            else:
+                found = f"{_EXAMPLE.name} has version {self._api.latest(_EXAMPLE.name)}"
+            return f"{found} (hubfs signs in by {self._account.source})"
+
+        yield Check("hub", url, ask, advice)
 
     def _paths(self, owner: str) -> Sequence[tuple[str, ...]]:
         try:

@@ -226,6 +226,15 @@ def test_a_blob_that_is_located_asks_its_hub_again_when_it_is_refused_and_not_wh
     assert {request.path for request in origin.requests} == {"/store"}, "the name was asked for"
 
 
+def test_where_a_blob_is_is_asked_again_until_it_is_known_and_not_when_the_store_fails(origin, client) -> None:
+    signer = Timed(origin, repeat(9e9))
+    signer.errors = [Busy("too many")]
+    origin.script("/store", status(503))
+    assert HttpBlob(client, origin.url + "/a", locate=signer.locate).read_at(0, 10) == PAYLOAD[:10]
+    assert signer.located == 2, "once in vain"
+    assert len(origin.requests) == 3, "the start, in vain and well, and the range"
+
+
 def test_a_url_is_renewed_before_it_expires_once_for_all_readers(origin, client, now_s) -> None:
     signer = Timed(origin, iter([now_s[0] + 3600, now_s[0] + 7200]))
     blob = HttpBlob(client, origin.url + "/a", locate=signer.locate)

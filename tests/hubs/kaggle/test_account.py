@@ -76,6 +76,9 @@ def test_a_token_that_holds_is_used_and_not_renewed(kaggle, tools, tmp_path, dia
     kaggle.tokens["KGAT_held"] = "reader"
     with made(kaggle, tmp_path, dialect) as hub:
         assert read(hub, tools) == FILES
+        kaggle.put("google/yamnet/tensorFlow2/yamnet/1", FILES)
+        (check,) = hub.checks()
+        assert check.ask().endswith("has version 1 (hubfs signs in by the credentials of ~/.kaggle/credentials.json)")
     assert RENEWAL not in kaggle.calls
 
 

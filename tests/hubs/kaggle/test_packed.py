@@ -14,7 +14,7 @@ from hubfs.model_id import ModelId
 from hubfs.sources.source import Form
 from tests.support.http_clients import QUICK, http_client
 from tests.support.kaggle import KaggleStandIn
-from tests.support.kaggle_replies import instead, refusal, zipped
+from tests.support.kaggle_replies import instead, refusal, too_many, zipped
 from tests.support.kits import Workshop, workshop
 from tests.support.sources import contents
 
@@ -81,6 +81,12 @@ def test_a_model_of_many_files_costs_one_download_call(kaggle: KaggleStandIn, to
         assert contents(hub.load(MODEL, kept, tools.kit)) == MANY
         assert not kaggle.calls
         assert not kaggle.stored
+
+
+def test_an_archive_is_asked_for_again_where_kaggle_is_busy(kaggle: KaggleStandIn, tools: Workshop) -> None:
+    kaggle.script(DOWNLOAD, too_many(0))
+    with made(kaggle, tools) as hub:
+        assert contents(hub.open(MODEL, tools.kit)) == MANY
 
 
 def test_what_the_cache_has_lost_is_read_from_the_archive_again(kaggle: KaggleStandIn, tools: Workshop) -> None:
