@@ -13,6 +13,7 @@ from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.store import ObjectStoreSettings
 from hubfs.errors import InvalidHandle, ModelNotFound
 from hubfs.hubs.hub import Hub, Means, make_hub
+from hubfs.hubs.registry import spelled_out
 from hubfs.hubs.tfhub.bundled import is_public_hub
 from hubfs.model_id import ModelId
 from hubfs.settings.config import Config
@@ -51,6 +52,7 @@ def gcs_folder(config: Config, text: str) -> str:
 
     Raises `ModelNotFound` where the hub names no bucket, `InvalidHandle`, and what kept the hub from answering.
     """
+    text = spelled_out(text)
     hubs = config.each_hub().values()
     without: ModelNotFound | None = None
     for own in hubs:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from hubfs.catalogue.handle import handle_on, is_versioned
 from hubfs.errors import HubfsError, InvalidHandle, ModelNotFound, MountFailed, Unavailable
-from hubfs.hubs.registry import GRAMMARS
+from hubfs.hubs.registry import GRAMMARS, spelled_out
 from hubfs.mounts import presence
 from hubfs.mounts import table as mount_table
 from hubfs.mounts.processes import is_stopped
@@ -31,6 +31,7 @@ def below_a_mount(text: str) -> Path:
     text is looked for as a handle of every hub. Raises `MountFailed` where no such hub is mounted,
     `ModelNotFound`, `InvalidHandle`, and `Unavailable` where a mount cannot answer.
     """
+    text = spelled_out(text)
     # Another user's are not even asked whether they are there: any number may be silent.
     found = mount_table.of_each(lambda where: _look(where) if mount_table.is_believed(where) else _Found(where))
     hubs = [(one.where, directory, url) for one in found for directory, url in one.hubs.items()]

@@ -8,6 +8,12 @@ DEFAULT_HUB = "https://tfhub.dev"
 SHORT_URL = "tfhub:"
 """A short way to write https://tfhub.dev."""
 
+
+def spelled_out(text: str) -> str:
+    """A handle, or a URL; the URL that `tfhub:google/spice/2` is short for."""
+    return f"{DEFAULT_HUB}/{text.removeprefix(SHORT_URL)}" if text.startswith(SHORT_URL) else text
+
+
 HUBS: Mapping[str, str] = {
     "https": "hubfs.hubs.tfhub.hub",
     "http": "hubfs.hubs.tfhub.hub",

@@ -77,6 +77,8 @@ def test_another_user_s_mounts_are_not_waited_for(mounts: Path, monkeypatch: pyt
         "google/spice",
         "google/spice/",
         "https://tfhub.dev/google/spice/2",
+        "tfhub:google/spice/2",
+        "tfhub:google/spice",
         "https://tfhub.dev/google/spice?tf-hub-format=compressed",
         "http://tfhub.dev/google/spice/2/",
     ],

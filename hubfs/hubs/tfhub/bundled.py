@@ -9,7 +9,7 @@ from hubfs.blobs.http.url import origin_of
 from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind, KaggleName
 from hubfs.catalogue.handle import handle_on, is_version, is_versioned, version_age
 from hubfs.errors import InvalidHandle, ModelNotFound, quoted
-from hubfs.hubs.registry import DEFAULT_HUB
+from hubfs.hubs.registry import DEFAULT_HUB, spelled_out
 
 _AT_KAGGLE = ("https://www.kaggle.com/models/", "https://kaggle.com/models/", "kaggle://", "kaggle:")
 """What names at Kaggle begin with, in programs and on its site."""
@@ -40,7 +40,7 @@ def kaggle_handle(text: str) -> str:
     The answer reads `OWNER/MODEL/FRAMEWORK/VARIATION/VERSION`. Asks nobody. Raises `InvalidHandle`, and `ModelNotFound`
     where the catalogue does not know.
     """
-    handle = handle_on(DEFAULT_HUB, text.removeprefix("tfhub:"))
+    handle = handle_on(DEFAULT_HUB, spelled_out(text))
     if handle is None:
         raise InvalidHandle(f"'{quoted(text)}' is no handle of {DEFAULT_HUB}: it must read as google/spice/2 does")
     catalogue = bundled_catalogue()

@@ -29,6 +29,7 @@ from tests.support.kits import Workshop, workshop
 from tests.support.models import pack
 from tests.support.nginx import nginx_hub
 from tests.support.sources import contents
+from tests.support.waiting import eventually
 
 SPICE, NNLM, ABSENT = ModelId("google/spice", "2"), ModelId("google/nnlm", "1"), ModelId("google/absent", "1")
 YAMNET = ModelId("google/yamnet", "1")
@@ -266,6 +267,22 @@ def test_the_file_of_a_tf_lite_model_has_its_name(world: World, name: str) -> No
     source = world.hub.open(ModelId(name, "1"), world.tools.kit)
     assert contents(source) == {"model.tflite": b"\0\0\0\0TFL3", "labels.txt": b"a"}
     assert contents(world.again(source)) == contents(source)
+
+
+def test_a_model_of_many_small_files_comes_as_the_archive_of_kaggle(world: World) -> None:
+    many = {f"group1-shard{number}of40": b"%d" % number for number in range(40)} | {"model.json": b"{}"}
+    world.kaggle.put("google/mobilenet-v3/tfJs/large-075-224-classification/1", many)
+    name = "google/tfjs-model/imagenet/mobilenet_v3_large_075_224/classification/5/default"
+    source = world.hub.open(ModelId(name, "1"), world.tools.kit)
+    assert (source.form, contents(source)) == (Form.COMPRESSED, many)
+    assert source.model.startswith(f"{world.hub.label}/{name}/1@")
+    eventually(lambda: world.tools.indexes.of(source.model))
+    world.kaggle.reset_counts()
+    again = world.again(source)
+    assert (again.model, contents(again)) == (source.model, many)
+    assert not world.kaggle.calls
+    world.tools.cache.drop(source.model)
+    assert contents(again) == many, "the archive is asked for again"
 
 
 def test_of_several_tf_lite_files_none_is_renamed(world: World) -> None:
