@@ -8,7 +8,7 @@ import pytest
 
 from hubfs.blobs.http import pinned
 from hubfs.blobs.http.blob import HttpBlob
-from hubfs.blobs.retry import Busy, RetryingBlob
+from hubfs.blobs.retry import Busy, Permanent, RetryingBlob
 from hubfs.errors import AccessDenied, HubfsError, Stale, TimedOut, Unavailable
 from tests.support.http_clients import QUICK, http_client
 from tests.support.http_origin import Answer, HttpOrigin, Request, Resource, cut, flip, redirect, stall, status
@@ -224,6 +224,26 @@ def test_a_blob_that_is_located_asks_its_hub_again_when_it_is_refused_and_not_wh
     assert blob.read_at(5, 10) == PAYLOAD[5:15]
     assert signer.located == 2
     assert {request.path for request in origin.requests} == {"/store"}, "the name was asked for"
+
+
+def test_a_blob_is_located_no_further_inside_than_the_host_that_says_where(origin, client) -> None:
+    with pytest.raises(Permanent, match=r"is at the loopback address 127\.0\.0\.1, and a redirect led there"):
+        HttpBlob(client, "https://api.example/a", locate=lambda: origin.url + "/file")
+    assert not origin.requests
+
+
+def test_what_is_secret_for_the_host_of_a_located_blob_does_not_reach_the_store(origin, client) -> None:
+    with HttpOrigin() as hub:
+        hub.route("/ask", redirect(origin.url + "/file"))
+
+        def locate() -> str:
+            return client.ask(hub.url + "/ask", b"{}", {"Authorization": "Bearer hush"}).leads_to or ""
+
+        blob = HttpBlob(client, hub.url + "/a", {"Authorization": "Bearer hush"}, locate=locate)
+        assert blob.read_at(9, 9) == PAYLOAD[9:18]
+        assert [request.headers["authorization"] for request in hub.requests] == ["Bearer hush"]
+    assert origin.requests
+    assert all("authorization" not in request.headers for request in origin.requests)
 
 
 def test_where_a_blob_is_is_asked_again_until_it_is_known_and_not_when_the_store_fails(origin, client) -> None:

@@ -1,5 +1,6 @@
 import json
 import random
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
+from hubfs.blobs.http import pinned
 from hubfs.catalogue.place import Alias, Folder, InModel, Link
 from hubfs.errors import AccessDenied, Damaged, EntryNotFound, InvalidConfig, InvalidHandle, ModelNotFound, Unavailable
 from hubfs.hubs.hub import Hub, Means, make_hub
@@ -203,6 +205,23 @@ def test_a_signed_url_that_expires_is_renewed_once(hub: Hub, kaggle: KaggleStand
     kaggle.store.forget_urls()
     assert blob.read_at(4 << 20, 1 << 20) == LARGE[4 << 20 :]
     assert kaggle.calls[DOWNLOAD] == 2
+
+
+def test_a_signed_url_is_renewed_before_the_store_refuses_it(
+    hub: Hub, kaggle: KaggleStandIn, tools: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = hub.open(MODEL, tools.kit)
+    blob = source.open(source.find("variables/variables.data"))
+    assert blob.read_at(0, 100) == LARGE[:100]
+    three_days_s = 259_200
+    monkeypatch.setattr(pinned, "time", lambda: time.time() + three_days_s - 200)
+    assert blob.read_at(4 << 20, 1 << 20) == LARGE[4 << 20 :]
+    assert kaggle.calls[DOWNLOAD] == 2
+    assert {request.status for request in kaggle.stored} == {206}, "nothing was refused"
+    monkeypatch.setattr(pinned, "time", lambda: time.time() + 3 * three_days_s)  # a clock that is wrong
+    assert blob.read_at(2 << 20, 100) == LARGE[2 << 20 : (2 << 20) + 100]
+    assert blob.read_at(3 << 20, 100) == LARGE[3 << 20 : (3 << 20) + 100]
+    assert kaggle.calls[DOWNLOAD] == 3
 
 
 def test_another_spelling_of_a_framework_is_the_same_model(hub: Hub) -> None:
