@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.support.files import files
 from tests.support.kaggle import KaggleStandIn
+from tests.support.kaggle_replies import too_many
 from tests.support.mount import Machine, mounted
 from tests.support.waiting import eventually
 
@@ -87,6 +89,25 @@ def _reads(model: Path) -> bool:
         return files(model) == FILES
     except OSError:
         return False
+
+
+def test_while_kaggle_asks_to_be_left_alone_a_mount_says_until_when_and_its_other_hub_is_read(
+    machine: Machine, tmp_path: Path
+) -> None:
+    with KaggleStandIn() as kaggle:
+        for version in "12":
+            kaggle.put(f"{NAME}/{version}", FILES)
+        there = machine.with_environment(HUBFS_KAGGLE_ENDPOINT=kaggle.url)
+        with mounted(there, tmp_path / "hubs", "one=kaggle:", "--hub", "two=kaggle:google") as mount:
+            kaggle.script("ListModelInstanceVersionFiles", too_many(3000))
+            for version in "12":
+                model = mount.path / "one" / NAME / version
+                with pytest.raises(OSError, match="No route to host") as refused:
+                    (model / "saved_model.pb").read_bytes()
+                assert refused.value.errno == errno.EHOSTUNREACH
+                assert re.search(r"429: Too many requests; .* asked again after .* UTC", mount.error_of(model.parent))
+            assert sum(kaggle.calls.values()) == 1, "the hub that was refused asks nothing"
+            assert files(mount.path / "two" / NAME / "2") == FILES
 
 
 def test_each_url_of_a_model_is_resolved_below_the_mount(machine: Machine, tmp_path: Path) -> None:
