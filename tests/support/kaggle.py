@@ -153,6 +153,13 @@ class KaggleStandIn:
         with self._lock:
             self._scripts[method].extend(faults)
 
+    def mend(self) -> None:
+        """No fault that was scripted happens any more, and the store sends what it should."""
+        with self._lock:
+            self._scripts.clear()
+        self.repeats_token = False
+        self.store.mend()
+
     def reset_counts(self) -> None:
         with self._lock:
             self.calls.clear()

@@ -41,6 +41,11 @@ class HttpBlob:
         """What the host did to the bytes, though it was asked not to; empty for nothing."""
         return self._pinned.seen.encoding
 
+    @property
+    def head(self) -> bytes:
+        """The first 512 bytes; fewer only if there are no more."""
+        return self._pinned.seen.head
+
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """See `Blob`. Raises `Stale`, `AccessDenied`, `TimedOut`, `Unavailable`, `Cancelled`."""
         end_bytes = min(offset_bytes + size_bytes, self.size_bytes)

@@ -36,6 +36,8 @@ from hubfs.sources.source import Form, Source
 _MOST_VERSIONS = 1000
 """Of versions that are counted and not listed, the newest so many are shown."""
 
+_ZIP = b"PK\x03\x04"
+
 _EXAMPLE = ModelId("google/yamnet/tensorFlow2/yamnet", "1")
 
 
@@ -111,8 +113,10 @@ class Kaggle(Hub):
         files = {}
         for item in listed:
             path, size_bytes = item.get("name"), item.get("size", item.get("totalBytes", 0))
-            if not isinstance(path, str) or type(size_bytes) is not int or size_bytes < 0 or path in files:
-                raise Damaged(f"{self.url}: the list of the files of {model} names a file without a size, or twice")
+            if not isinstance(path, str) or type(size_bytes) is not int or size_bytes < 0:
+                raise Damaged(f"{self.url}: the list of the files of {model} names a file without a size")
+            if path in files and files[path].size_bytes != size_bytes:  # a page may come twice
+                raise Damaged(f"{self.url}: the list of the files of {model} names {path!r} with two sizes")
             pin = f"kaggle:{model}/{path}#{size_bytes}"
             files[path] = RemoteFile(size_bytes, pin, self._opener(model, path, pin, size_bytes), stamp=_stamp(item))
         packed = comes_packed([file.size_bytes for file in files.values()], self._form)
@@ -208,7 +212,11 @@ class Kaggle(Hub):
             except NotFound as gone:
                 raise Permanent(f"{gone}, though it was listed") from gone
             if blob.size_bytes != size_bytes:
-                raise Damaged(f"{pin} has {blob.size_bytes} bytes: Kaggle's list of the files says {size_bytes}")
+                self._client.forget(address)  # what is there when the store was mended is asked for anew
+                zipped = " and is a zip, in which Kaggle keeps some files" if blob.head.startswith(_ZIP) else ""
+                raise Damaged(
+                    f"{pin} has {blob.size_bytes} bytes{zipped}: Kaggle's list of the files says {size_bytes}"
+                )
             return blob
 
         return lambda: LazyBlob(pin, size_bytes, connect, self._client.cancellation)
