@@ -218,4 +218,4 @@ def test_a_reader_gets_what_the_table_says(kaggle: KaggleStandIn, mount: Mount, 
             assert not mount.is_sound(root)
     assert took_s < within_s + SLACK_S
     if expected != "the zip":  # which is cached
-        assert eventually(lambda: reads(root, stage.right)), "the path did not work again"
+        assert eventually(lambda: reads(root, stage.right), timeout_s=SLACK_S), "the path did not work again"

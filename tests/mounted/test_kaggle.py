@@ -75,7 +75,7 @@ def test_a_byte_that_the_store_sends_wrong_is_an_error_until_the_store_is_mended
                 assert refused.value.errno == errno.EIO
                 assert "and the store announced" in mount.error_of(hub / NAME / "1")
             kaggle.store.mend()
-            assert eventually(lambda: _reads(hub / NAME / "1"))
+            assert eventually(lambda: _reads(hub / NAME / "1"), timeout_s=60)
             assert files(hub / NAME / "1") == FILES
             kaggle.store.rot(kaggle.object_of(f"{NAME}/1", "saved_model.pb"), 0)
         kaggle.reset_counts()
