@@ -110,7 +110,7 @@ class Kaggle(Hub):
             listed = self._api.files(model)
             if not listed:
                 raise ModelNotFound("it lists no file")
-        files = {}
+        files: dict[str, RemoteFile] = {}
         for item in listed:
             path, size_bytes = item.get("name"), item.get("size", item.get("totalBytes", 0))
             if not isinstance(path, str) or type(size_bytes) is not int or size_bytes < 0:
