@@ -8,10 +8,10 @@ import click
 
 from hubfs.blobs.http.url import redacted
 from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
-from hubfs.catalogue.documentation import read_documentation
 from hubfs.catalogue.file import read_catalog, to_json_lines, to_tsv, write_catalog
 from hubfs.errors import InvalidConfig, quoted
 from hubfs.hubs.tfhub.bundled import bundled_catalogue, is_public_hub
+from hubfs.hubs.tfhub.documentation import read_documentation
 from hubfs.settings.config import Config, load
 
 _STDOUT = Path("-")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
-from hubfs.catalogue.documentation import read_documentation
 from hubfs.errors import InvalidConfig
+from hubfs.hubs.tfhub.documentation import read_documentation
 
 
 class Repository:
