@@ -10,7 +10,7 @@ from hubfs.blobs.gcs.object import GcsFolder, bucket_and_name
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import Permanent
 from hubfs.cache.disk.indexes import Index
-from hubfs.catalogue.handle import Kind, is_version, kind_of, possible_models, version_age
+from hubfs.catalogue.handle import is_typed, is_version, possible_models, version_age
 from hubfs.errors import AccessDenied, InvalidConfig, InvalidHandle, ModelNotFound, NotFound
 from hubfs.hubs.hub import Check, Hub, Means, label_of
 from hubfs.hubs.numbered import NumberedNames
@@ -30,7 +30,6 @@ _UNCOMPRESSED = "uncompressed/"
 _ARCHIVES = (".tar.gz", ".tgz", ".tar")
 """How the name of a model's archive goes on after the handle, the preferred one first; `_ARCHIVES_START` is common."""
 _ARCHIVES_START = ".t"
-_TYPED = {kind.value for kind in Kind} - {Kind.MODEL.value}
 
 
 def make(url: str, means: Means) -> Hub:
@@ -108,8 +107,7 @@ class Bucket(NumberedNames):
     def versions(self, name: str) -> Sequence[str]:
         """Numbered folders and archives, all that there are. One listing."""
         # Only folders in a typed name may be numbers without being versions; what they hold then tells.
-        typed = not _TYPED.isdisjoint(_segments(name)[1:2])
-        found = self._models_in(name) if typed else self._names_in(name)
+        found = self._models_in(name) if is_typed(_segments(name)) else self._names_in(name)
         versions = {text for text in found if _can_be_model(f"{name}/{text}")}
         return sorted(versions, key=version_age)
 
@@ -226,7 +224,7 @@ def _can_lead_on(path: str) -> bool:
     candidates = _candidates(path)
     # In an untyped name the first number is the version, and what follows it belongs to the model.
     return candidates is not None and not any(
-        kind_of(handle.name) is Kind.MODEL and rest for handle, rest in candidates
+        rest and not is_typed(handle.name.split("/")) for handle, rest in candidates
     )
 
 
