@@ -1,0 +1,67 @@
+"""TF Hub's words stay in TF Hub's room: what another room says of TF Hub, a second hub has to read past."""
+
+import re
+from pathlib import Path
+
+from tests.support.paths import ROOT
+
+WORDS = re.compile(
+    r"(?i:tf[-_ ]?hub|(?:lite|tfjs|coral)-model|lite-format|\btfjs|tf\.js|tf ?lite|saved_?model|tensorflow)"
+    r"|\bKind\.(?:MODEL|LITE|TFJS|CORAL)\b|\bCOLLECTION\b|(?<!^from )\bcollections?\b(?!\.abc)"
+)
+"""Names of the protocol, of its kinds of models, of the collections of its catalogue, and of its loaders."""
+
+ROOMS = {
+    "hubs/tfhub": "the room itself",
+    "integrations": "a drop-in for tensorflow_hub, in the user's process",
+    "sources/prefetch": "what loaders of SavedModels and of TF.js models read next: formats, whichever hub has them",
+    "hubs/kaggle": "Kaggle's own names of frameworks (tensorFlow2, tfJs), and the models that are at both hubs",
+}
+
+EXCEPTIONS = {
+    "catalogue": (61, "handles with a kind, and collections: the grammar that buckets share, and `hubfs catalog`"),
+    "hubs/bucket": (4, "the files that tell a model of a bucket, which loaders look for"),
+    "hubs/hub.py": (1, "a view's name"),
+    "hubs/numbered.py": (5, "buckets offer the view, too"),
+    "hubs/registry.py": (5, "the line of TF Hub, and the hub where no other is named"),
+    "hubs/tfhub_modules.py": (6, "the view, which buckets offer, too"),
+    "cli.py": (18, "examples, and options that name tfhub.dev"),
+    "commands": (13, "examples, and variables of the environment, in what people read"),
+    "daemon": (2, "variables of the environment of tensorflow_hub, which users have set"),
+    "settings": (
+        17,
+        "variables of the environment of tensorflow_hub, and the endpoint of tfhub.dev",
+    ),
+    "endpoints.py": (2, "the public hub, which another host may stand for"),
+    "model_id.py": (2, "an example"),
+    "cache": (3, "how TensorFlow reads, where that is the reason"),
+    "memory_budget.py": (1, "how TensorFlow reads, where that is the reason"),
+}
+"""By the room or file: how often at most, and why. No number grows: a hub's word belongs into its room."""
+
+
+def said() -> dict[str, list[str]]:
+    """The places of the words, by the room or file of EXCEPTIONS, or else by the file."""
+    places: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "hubfs").rglob("*.py")):
+        file = path.relative_to(ROOT / "hubfs")
+        if any(_is_in(file, room) for room in ROOMS):
+            continue
+        room = next((name for name in EXCEPTIONS if _is_in(file, name)), file.as_posix())
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            places.setdefault(room, []).extend(f"{file}:{number}: {word}" for word in WORDS.findall(line))
+    return {room: found for room, found in places.items() if found}
+
+
+def _is_in(file: Path, room: str) -> bool:
+    return file.is_relative_to(room)
+
+
+def test_words_of_tf_hub_are_said_in_its_room_alone() -> None:
+    for room, found in said().items():
+        at_most, why = EXCEPTIONS.get(room, (0, "nothing of TF Hub belongs there"))
+        assert len(found) <= at_most, f"{room} ({why}) has {len(found)} of {at_most}:\n" + "\n".join(found)
+
+
+def test_no_exception_outlives_its_words() -> None:
+    assert set(EXCEPTIONS) <= set(said())
