@@ -23,7 +23,7 @@ EXCEPTIONS = {
     "hubs/bucket": (4, "the files that tell a model of a bucket, which loaders look for"),
     "hubs/hub.py": (1, "a view's name"),
     "hubs/numbered.py": (5, "buckets offer the view, too"),
-    "hubs/registry.py": (5, "the line of TF Hub, and the hub where no other is named"),
+    "hubs/registry.py": (6, "the line of TF Hub, and the hub where no other is named"),
     "hubs/tfhub_modules.py": (6, "the view, which buckets offer, too"),
     "cli.py": (18, "examples, and options that name tfhub.dev"),
     "commands": (13, "examples, and variables of the environment, in what people read"),
