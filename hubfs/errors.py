@@ -1,8 +1,8 @@
 """What can go wrong, named by what happened. `hubfs.fuse.errnos` alone turns these into errno values.
 
 A message names the URL (without its query: signed URLs carry secrets there), the reason, and what the user
-can do where there is something to do. It is one line of printable text of bounded length, whatever hosts and names it
-quotes.
+can do where there is something to do. It is one line of printable text of bounded length, however long
+the hosts and names are that it quotes.
 """
 
 import re
@@ -56,7 +56,7 @@ class HubfsError(Exception):
         super().__init__(cut(message, _MESSAGE_CHARACTERS))
 
     def about(self, subject: str) -> None:
-        """Has the message begin with `subject`, which whoever raised the error did not know; once, however often."""
+        """Has the message begin with `subject`, which the place that raised the error did not know; once."""
         if not str(self).startswith(subject):
             self.args = (cut(f"{subject}: {self}", _MESSAGE_CHARACTERS),)
 

@@ -26,15 +26,15 @@ Place = Hashable
 class MemoryBudget:
     """Bytes that are taken before memory is filled, and given back after: transfers, windows ahead, what is decoded.
 
-    What is worth having but not needed asks with `try_take`, and does without if it is refused. What a reader waits for
-    is taken with `take`, which never waits and is never refused: the budget may be exceeded for that long, and
-    speculation ends meanwhile.
+    Work that is worth having but not needed asks with `try_take`, and does without if it is refused. Bytes that a
+    reader waits for are taken with `take`, which never waits and is never refused: the budget may be exceeded for that
+    long, and speculation ends meanwhile.
 
-    What is fetched ahead is bounded from the moment that it is asked for. A block on disk is done with as soon as it is
+    A fetch ahead is bounded from the moment that it is asked for. A block on disk is done with as soon as it is
     there. A block that only memory keeps stays within the budget until it was read: else a reader's window would push
     its own blocks out before the reader gets to them.
 
-    What passes over archives bring ahead of their readers is bounded by the memory that is there for blocks: by what
+    Blocks that passes over archives bring ahead of their readers are bounded by the memory for blocks: by what
     the budget, half of the memory, has not given away. Half of that is for all passes together, and the other half for
     what was read: readers come back to it in pieces, and out of order. `in` tells whether a block waits for its reader.
 
@@ -186,7 +186,8 @@ class MemoryBudget:
 def available_memory_bytes(root: Path = Path("/")) -> int:
     """What this process may use: the machine's memory, or the least limit of the cgroups that it is in.
 
-    Reads `/proc/meminfo`, `/proc/self/cgroup` and `/sys/fs/cgroup` below `root`. What cannot be read does not limit.
+    Reads `/proc/meminfo`, `/proc/self/cgroup` and `/sys/fs/cgroup` below `root`. A limit that cannot be read does not
+    count.
     """
     limits = [_physical_bytes(root), *_cgroup_limits_bytes(root)]
     return min((limit for limit in limits if limit is not None), default=_NO_LIMIT_BYTES)

@@ -52,7 +52,7 @@ class RecentProblems(logging.Handler):
         """Remembers the message."""
         try:
             message = printable(redacted_text(cut(record.getMessage(), _REMEMBERED_CHARACTERS)))
-        except Exception:  # noqa: BLE001 - a malformed call of a library must not end in whoever logs
+        except Exception:  # noqa: BLE001 - a malformed call of a library must not end in the caller that logs
             self.handleError(record)
             return
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
@@ -66,7 +66,7 @@ class RecentProblems(logging.Handler):
 class Status:
     """Reads everybody's figures when asked. Waits for no hub, nor for anybody who does.
 
-    What it costs grows with the models that it tells of, at most a hundred, and not with their files.
+    Its cost grows with the models that it tells of, at most a hundred, and not with their files.
     """
 
     def __init__(

@@ -170,7 +170,7 @@ class SingleFlight(Generic[K, V]):
             try:
                 result = work()
             finally:
-                with self._lock:  # before anybody hears of it, so that whoever tries again begins anew
+                with self._lock:  # before anybody hears of it, so that the next try begins anew
                     del self._flights[key]
             flight.set_result(result)
         except BaseException as error:  # noqa: BLE001 - whatever happened belongs to all who wait

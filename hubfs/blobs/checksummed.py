@@ -1,4 +1,4 @@
-"""Holds a blob against the checksum that its store announces, whatever the order its blocks are read in."""
+"""Holds a blob against the checksum that its store announces, with its blocks read in any order."""
 
 import hashlib
 import logging

@@ -1,6 +1,6 @@
 """crc32c of a whole from the crc32c of its parts, which google_crc32c does not offer.
 
-A crc is a remainder of polynomials over GF(2). What the part A contributes to crc(A + B) is therefore crc(A) times
+A crc is a remainder of polynomials over GF(2). The share of the part A in crc(A + B) is therefore crc(A) times
 x^(8 * len(B)), modulo the polynomial, and the contributions of all parts are added (xor) in any order.
 """
 

@@ -14,8 +14,8 @@ _OPENING_S = 300.0
 class LazyBlob:
     """What `open_blob` opens, of which `key` and `size_bytes` are known already.
 
-    It is opened once, whoever reads; after an error, by the next read anew. Setting `_opened` is atomic, and only
-    whoever opens does it.
+    It is opened once, for all readers; after an error, by the next read anew. Setting `_opened` is atomic, and only
+    the reader that opens does it.
     """
 
     def __init__(self, key: str, size_bytes: int, open_blob: Callable[[], Blob], cancellation: Cancellation) -> None:

@@ -111,7 +111,7 @@ _LONGEST_PAUSE_S = 3600.0
 
 
 class Pause:
-    """Until when a host is left alone that says "too many requests" (429): nobody asks it, whatever the question is.
+    """Until when a host is left alone that says "too many requests" (429): nobody asks it anything.
 
     It is for as long as the host says, an hour at most; where it does not say, for the delay of `policy`, which grows
     with each refusal in a row. Short pauses are waited for, as `retrying` waits; longer ones are an error at once.
@@ -171,7 +171,7 @@ class _Failure:
 class RetryingBlob(WrappedBlob):
     """`blob`, with reads that failed for a passing reason asked again.
 
-    Once the attempts are used up, their error is the answer for a second to whoever reads the same bytes. The kernel
+    Once the attempts are used up, their error is the answer for a second to readers of the same bytes. The kernel
     lets those who do ask one at a time, and asks again itself where reading ahead failed: each would wait for all the
     attempts, one after the other. There is no lock: `_failure` is only ever replaced.
     """

@@ -88,7 +88,7 @@ class SparseBlob(WrappedBlob):
         self.size_bytes = sparse.size_bytes
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """The bytes at an offset, holes as zeros. What is stored of one range is one range of the wrapped blob."""
+        """The bytes at an offset, holes as zeros. The stored bytes of one range are one range of the wrapped blob."""
         size_bytes = min(size_bytes, self.size_bytes - offset_bytes)
         if size_bytes <= 0:
             return b""

@@ -135,7 +135,7 @@ class ReadAheadBlob(WrappedBlob):
         self._streams = START
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """The bytes at an offset. What the policy plans is asked for first, so that it is under way meanwhile."""
+        """The bytes at an offset. Blocks that the policy plans are asked for first, and are under way meanwhile."""
         with self._lock:
             self._streams, ahead = self._policy.plan(self._streams, offset_bytes, size_bytes, self.size_bytes)
         if ahead is not None:

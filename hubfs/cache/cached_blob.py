@@ -58,7 +58,8 @@ class Streaming(Blob, Protocol):
 class _Run:
     """Blocks that one request fetches, and the flights that end when they arrive.
 
-    `ahead`: nobody waits for them yet. `begun` is guarded by the blob's lock: whoever sets it carries the run out.
+    `ahead`: nobody waits for them yet. `begun` is guarded by the blob's lock: the thread that sets it carries the run
+    out.
     """
 
     __slots__ = ("ahead", "begun", "flights", "indexes")
@@ -71,17 +72,18 @@ class _Run:
 
 
 class CachedBlob(WrappedBlob):
-    """Wraps `blob`: reads come from `cache`; what is missing is fetched once, whoever asks, and kept.
+    """Wraps `blob`: reads come from `cache`; what is missing is fetched once, for all readers, and kept.
 
-    Reads of the wrapped blob begin at block boundaries and cover whole blocks. What is fetched ahead stands in line in
-    `pool`, within the bounds of `budget`; what a reader wants never waits in that line: the reader fetches it itself.
-    With `turns`, one daemon of several fetches a block, and the others find it in the cache that they share.
+    Reads of the wrapped blob begin at block boundaries and cover whole blocks. Blocks that are fetched ahead stand in
+    line in `pool`, within the bounds of `budget`; blocks that a reader wants never wait in that line: the reader
+    fetches them itself. With `turns`, one daemon of several fetches a block, and the others find it in the cache that
+    they share.
 
     Blocks of a `Streaming` blob that only come by are waited for: they take no turn, no place in line and no memory,
-    and whoever brings them keeps them.
+    and the pass that brings them keeps them.
 
-    `failed` says that nothing of the model is to be served any more. Whoever has it say so drops the model after that;
-    what a fetch brings that was under way meanwhile, and may be as damaged, is dropped here.
+    `failed` says that nothing of the model is to be served any more. The caller that has it say so drops the model
+    after that; what a fetch brings that was under way meanwhile, and may be as damaged, is dropped here.
 
     `_lock` guards `_flights` (the fetches under way, by block) and every run's `begun`; it is never held across I/O or
     a wait, and taken before the lock of `budget`.
@@ -259,7 +261,7 @@ class CachedBlob(WrappedBlob):
 
     def _end(self, run: _Run, error: BaseException | None = None) -> None:
         """Forgets the flights of a run; those that did not land end with `error`. Called once a run."""
-        with self._lock:  # first of all, so that whoever tries again after `error` begins anew
+        with self._lock:  # first of all, so that a reader that tries again after `error` begins anew
             for index in run.indexes:
                 del self._flights[index]
         for index, flight in run.flights.items():

@@ -33,8 +33,8 @@ def seal_text(kind: str, name: str, text: bytes) -> bytes:
 def unseal(kind: str, name: str, data: bytes) -> dict[str, Any]:
     """What was sealed as this `kind` under this `name`.
 
-    Raises `ValueError` for anything else: damage, another name's, another kind's, another version's. What is in it may
-    have been sealed by a program of its own, so whoever reads it still looks at the types.
+    Raises `ValueError` for anything else: damage, another name's, another kind's, another version's. The text may
+    have been sealed by another program, so its reader still looks at the types.
     """
     head = _HEAD.match(data)
     if head is None or int(head[1]) != _VERSION or head[3] != kind.encode() or not data.endswith(_TAIL):

@@ -9,9 +9,9 @@ from hubfs.cache.block_cache import BlockCache, CacheKey, Release, TierStats
 class TieredCache:
     """Reads from `fast`, then from `slow`, whose hits move up; writes to both.
 
-    What is dropped may be damaged, and a block of it that is on its way up meanwhile would stay there for good: the
-    drops are counted, and `get` takes back what it moved if there was one. `_lock` guards `_drops`; it is never held
-    while a tier is asked.
+    A model that is dropped may be damaged, and a block of it that is on its way up meanwhile would stay there for good:
+    the drops are counted, and `get` takes back what it moved if there was one. `_lock` guards `_drops`; it is never
+    held while a tier is asked.
     """
 
     def __init__(self, fast: BlockCache, slow: BlockCache) -> None:

@@ -175,8 +175,8 @@ class Catalog:
     def collection(self, path: str) -> tuple[str, ...] | None:
         """The members of the collection `path` (`google/collection/bert`), versioned; None if there is none.
 
-        A member without a version gets its newest known one. What is known to be no model, and names of which no
-        version is known, are left out.
+        A member without a version gets its newest known one. Handles that are known to be no model, and names of
+        which no version is known, are left out.
         """
         entry = self._entries.get(path)
         if entry is None or entry.kind is not CatalogKind.COLLECTION:

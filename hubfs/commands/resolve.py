@@ -131,7 +131,7 @@ def _not_mounted(text: str, found: Sequence[_Found], untold: Sequence[str]) -> H
         return Unavailable(f"{so_far}; but {'; '.join(untold)}")
     if others:
         what = f"The hub of {text} is not mounted"
-    elif found:  # another user's models would run with the rights of whoever resolves them
+    elif found:  # another user's models would run with the rights of the user that resolves them
         what = "No hub that you or root mounted is there"
     else:
         what = f"No hub is mounted, so {text} is nowhere"

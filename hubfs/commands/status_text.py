@@ -24,7 +24,7 @@ _WITHOUT_STATUS = {
 def as_text(status: Mapping[str, Any]) -> str:
     """`status` in a few lines: what `Status.describe` tells, or `mountpoint` and `state` of a mount that tells nothing.
 
-    Raises `ValueError` for what no daemon of this version tells: whoever mounted it may have it say anything.
+    Raises `ValueError` for what no daemon of this version tells: the user of the mount may have it say anything.
     """
     try:
         return _as_text(status)

@@ -20,7 +20,7 @@ def spawn(arguments: Sequence[str], log: Path | None, environment: Mapping[str, 
     """Starts `hubfs ARGUMENTS… --foreground` as a daemon, and returns once its mount answers.
 
     A new program, not a fork: threads and locks of libraries do not survive one. `environment` is what it is told
-    besides ours. What libfuse itself has to say goes to the file `log`. Returns what is to be said of a log that cannot
+    besides ours. Messages of libfuse itself go to the file `log`. Returns what is to be said of a log that cannot
     be written. Raises `MountFailed` with what the daemon said.
     """
     without_log: str | None = None

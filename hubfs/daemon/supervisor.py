@@ -1,7 +1,7 @@
 """A small process that starts the daemon, and starts it anew when it dies. It imports nothing of the daemon.
 
-A daemon that lives and does not answer is left alone: whoever stopped it had a reason, and one whose threads all wait
-for a slow hub answers again. `hubfs status` tells of it, and `hubfs unmount --force` ends it.
+A daemon that lives and does not answer is left alone: it was stopped for a reason, or its threads all wait for a slow
+hub, and it answers again. `hubfs status` tells of it, and `hubfs unmount --force` ends it.
 """
 
 import contextlib

@@ -207,7 +207,7 @@ class Operations:
     def statfs(self, path: str) -> dict[str, int]:
         """The room of the cache: its limit, and what of that is free. Nothing is available, for nobody may write.
 
-        What is used counts once it is known.
+        Use counts once it is known.
         """
         room = self._tree.room()
         return {

@@ -34,7 +34,7 @@ class TfhubModules(View):
     `hub_urls` are what handles begin with, the canonical one first. `root` leads from the directory to the hub's root.
     `handles` gives the handles that are known
     (`google/spice/2`; also names without a version), more of them as time goes by; it is asked when a name is looked
-    up that no known handle has. What was found once stays.
+    up that no known handle has. A handle that was found once stays.
 
     `_lock` guards `_spelled` and `_indexed`; neither `handles` is called under it, nor anything hashed.
     """

@@ -61,7 +61,7 @@ class ChangingAnswers:
     """Asks `hub` at most once at a time and once in `latest_ttl_s`: the latest version of a name, versions, listings.
 
     `known` gives the versions of a name that are there without asking, `found` is told of those that the hub has.
-    Whoever can be served without the hub waits for it only as `reachability` says.
+    A caller that can be served without the hub waits for it only as `reachability` says.
 
     `_lock` guards `_last`, `_written` and `_latest`; nobody is asked under it.
     """

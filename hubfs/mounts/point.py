@@ -51,7 +51,7 @@ def claimed(mountpoint: Path) -> Iterator[None]:
     prepare(mountpoint)
     with contextlib.ExitStack() as opened:
         name = presence.of_mounting(mount_table.resolved(mountpoint))
-        try:  # no lock on the directory: whoever may list that can hold one for ever
+        try:  # no lock on the directory: any process that may list it can hold one for ever
             opened.enter_context(presence.announce(name))
         except OSError:  # another user's taking the name is no reason
             if presence.find(name, {os.geteuid()}) is not None:

@@ -55,7 +55,7 @@ def announce(name: str) -> socket.socket:
 def find(name: str, users: Container[int]) -> int | None:
     """The process of that name; None if there is none, or it cannot be seen from here, or is none of these users'.
 
-    Names are free to whoever takes them first.
+    A name belongs to the first process that takes it.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as looking:
         looking.setblocking(False)

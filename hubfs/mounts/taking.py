@@ -69,7 +69,7 @@ def unmount(mountpoint: Path, timeout_s: float = 30.0) -> None:
 
 
 def force(mountpoint: Path) -> None:
-    """Ends the mount and its daemon within 2 s, whoever uses it, and whether or not the daemon answers.
+    """Ends the mount and its daemon within 2 s, though it is in use, and whether or not the daemon answers.
 
     Who reads gets an error. A daemon that does not end when it is told to is killed. Raises `MountFailed`.
     """

@@ -73,7 +73,7 @@ def plain_blob(
 
     Raises as `HttpBlob` does, too.
 
-    Some stores keep files compressed, and send them so to everybody, whatever was asked for: browsers unpack that.
+    Some stores keep files compressed, and send them so to everybody, against the request: browsers unpack that.
     """
     blob = HttpBlob(client, url, headers, locate=locate)
     if blob.encoding:

@@ -135,7 +135,7 @@ class Source(Protocol):
         """When the entry at `path`, which was found, was made, as far as the origin tells. Never raises, never waits.
 
         Of a directory, and of every file in an archive, that is said of the model as a whole. It is the same as long as
-        the cache keeps the model's index, whatever the origin tells later.
+        the cache keeps the model's index, though the origin may tell another later.
         """
         ...
 

@@ -34,7 +34,7 @@ class ModelDirectories:
     def list(self, source: Source, inner: str) -> Sequence[Entry]:
         """The entries directly in the directory `inner` (empty: the model root), sorted; waits until all are known.
 
-        Raises as `find`, and `NotADirectory` for a file; also what ended the source, whatever was kept of it.
+        Raises as `find`, and `NotADirectory` for a file; also what ended the source, though a part of it was kept.
         """
         if inner and self.find(source, inner).kind is not EntryKind.DIRECTORY:
             raise NotADirectory(f"{source.handle}/{inner}")

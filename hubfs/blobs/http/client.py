@@ -65,7 +65,7 @@ class Bearer:
 
 @dataclass(frozen=True)
 class _Probed:
-    """What is remembered of a URL is for callers with the same headers."""
+    """An answer is remembered for callers with the same headers."""
 
     url: str = field(repr=False)
     headers: frozenset[tuple[str, str]] = field(repr=False)
@@ -165,7 +165,7 @@ class HttpClient:
         return found
 
     def forget(self, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> None:
-        """What is behind `url` changed: the next probe asks."""
+        """The object behind `url` changed: the next probe asks."""
         self._probes.forget(_Probed(url, frozenset(headers.items())))
 
     def _probe(self, url: str, headers: Mapping[str, str], start: str) -> HttpObject:
@@ -187,7 +187,7 @@ class HttpClient:
         max_body_bytes: int = 65536,
         follow: Callable[[HttpReply], bool] = lambda _: False,
     ) -> HttpReply:
-        """The reply itself, whatever its status, with at most `max_body_bytes` of its body; retried.
+        """The reply itself, of any status, with at most `max_body_bytes` of its body; retried.
 
         A redirect is followed if `follow` says so of the reply. Raises `AccessDenied`, `TimedOut`, `Unavailable` (429,
         5xx and no answer at all).

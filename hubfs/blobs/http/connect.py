@@ -23,8 +23,8 @@ E = TypeVar("E")
 def connect(host: str, port: int, timeout_s: float, options: Options = ()) -> socket.socket:
     """A connection to the first address of `host` that takes one, within `timeout_s` in all.
 
-    urllib3 waits that long for each address, one after the other: a firewall that swallows everything held whoever
-    asked a store of sixteen addresses for 160 s an attempt, and a machine that only believes to have IPv6 paid its
+    urllib3 waits that long for each address, one after the other: a firewall that swallows everything held a
+    reader of a store of sixteen addresses for 160 s an attempt, and a machine that only believes to have IPv6 paid its
     time-out for every connection. Raises `socket.gaierror`, `TimeoutError`, and any other `OSError`.
     """
     found = socket.getaddrinfo(host.strip("[]"), port, allowed_gai_family(), socket.SOCK_STREAM)

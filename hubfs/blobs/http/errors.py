@@ -25,7 +25,7 @@ class HttpSettings:
     """How to talk to hosts.
 
     `stall_timeout_s` bounds the wait for the next byte, not the transfer. `headers` are credentials: they go to
-    `credential_host` (host or host:port) over `credential_scheme` and to nobody else, whoever redirects there.
+    `credential_host` (host or host:port) over `credential_scheme` and to nobody else, on any redirect.
     `verify` False accepts any certificate. A redirect leads no further inside (see `Reach`) than the host is that was
     asked, unless `private_redirects`, and even then to none that is link-local. Proxies, CA bundles and netrc come from
     the environment, as in requests; where a host redirects, netrc is for https at port 443 alone, if that host was
@@ -86,7 +86,7 @@ _NO_COMMON_TLS = frozenset(
 
 @contextmanager
 def translated(url: str, settings: HttpSettings, cancellation: Cancellation) -> Iterator[None]:
-    """What is raised inside, while `url` is asked, comes out as `HubfsError`; as `Cancelled` after a cancel.
+    """An error inside, while `url` is asked, comes out as `HubfsError`; as `Cancelled` after a cancel.
 
     Texts of foreign exceptions hold whole URLs and are never shown.
     """

@@ -68,7 +68,7 @@ class BoundedLines:
         return getattr(self._file, name)
 
     def read1(self, size_bytes: int = -1) -> bytes:
-        """Bytes of the body: whatever was before them has ended."""
+        """Bytes of the body: the head or line before them has ended."""
         self._until_s = None
         return self._file.read1(size_bytes)
 
@@ -105,7 +105,7 @@ _stop: ContextVar[Cancellation | None] = ContextVar("stop", default=None)
 def heads_end_with(stop: Cancellation) -> Iterator[None]:
     """Inside of it, a cancel of `stop` ends the head that this thread waits for.
 
-    Once the head is there, whoever reads the body can end it. Before, nobody else has the connection.
+    Once the head is there, the reader of the body can end it. Before, nobody else has the connection.
     """
     token = _stop.set(stop)
     try:
@@ -188,7 +188,7 @@ class BoundedHead(_Connection):
     """Mixed into a connection: its read time-out bounds the whole head, too, and not each wait for a byte of it.
 
     A host that sends headers a byte at a time, or interim replies for ever, would hold its readers for days. The
-    replies, of the class `BoundedReply`, look at the time. What is between the chunks of the body is bounded in the
+    replies, of the class `BoundedReply`, look at the time. Lines between the chunks of the body are bounded in the
     same way, by `BoundedLines`.
     """
 

@@ -215,7 +215,8 @@ class HttpObject:
     def same_as(self, headers: Mapping[str, str], size_bytes: int | None) -> bool:
         """Whether a reply with these headers, of an object of `size_bytes`, is about these very bytes.
 
-        What only one of the two names proves nothing and is passed over: some hosts name the ETag only now and then.
+        A name that only one of the two gives proves nothing and is passed over: some hosts name the ETag only now and
+        then.
         """
         return all(
             ours == theirs
@@ -224,9 +225,10 @@ class HttpObject:
         )
 
     def differs_in_kind(self, headers: Mapping[str, str]) -> str | None:
-        """Why a reply with these headers cannot be about this object, whatever became of it; None if it may be.
+        """Why a reply with these headers cannot be about this object; None if it may be.
 
-        Somebody else answers, or garbles it. What names the generation may be a page, or encoded, as it was stored.
+        Somebody else answers, or garbles it. A reply that names the generation may be a page, or encoded, as it was
+        stored.
         """
         named = self.generation is not None and headers.get(_GENERATION) == self.generation
         if not named and content_type(headers) == _PAGE and content_type({"Content-Type": self.content_type}) != _PAGE:

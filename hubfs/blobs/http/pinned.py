@@ -292,5 +292,5 @@ class PinnedObject:
         return Unavailable(f"{redacted(self._url)} answered with {sent} instead of the bytes asked for")
 
     def _stale(self, what: str = "changed") -> Stale:
-        self._client.forget(self._url, self._headers)  # whoever opens it again gets what is there now
+        self._client.forget(self._url, self._headers)  # the next open gets what is there now
         return Stale(f"{redacted(self._url)} {what} while it was being read: open the file again")

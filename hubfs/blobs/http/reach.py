@@ -43,7 +43,7 @@ class Reach(IntEnum):
 
 
 def reach_of(address: str) -> Reach:
-    """The reach of an IP address as a socket's peer has it (`::1`, `fe80::1%eth0`). What is no address is `NOBODY`."""
+    """The reach of an IP address as a socket's peer has it (`::1`, `fe80::1%eth0`). Any other text gives `NOBODY`."""
     try:
         return _reach(ipaddress.ip_address(address.partition("%")[0]))
     except ValueError:

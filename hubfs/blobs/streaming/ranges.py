@@ -67,7 +67,7 @@ class RangeRead:
             raise Damaged(f"{self._url} sent more bytes than the {self._size_bytes} of a range")
 
     def give_up(self) -> None:
-        """Ends the transfer, from any thread: whoever reads it gets an error. Does not block."""
+        """Ends the transfer, from any thread: its reader gets an error. Does not block."""
         with self._lock:
             if self._open:
                 _shut_down(self._transfer)
@@ -90,7 +90,7 @@ def _shut_down(transfer: Transfer) -> None:
 def chunks_of(transfer: Transfer, limit_bytes: int | None = None) -> Iterator[bytes]:
     """The transfer, in pieces worth handling, at most `limit_bytes` of it.
 
-    What came before an error is yielded before it is raised. Parts of 64 KiB, as sockets give them, are joined while
+    Bytes before an error are yielded before it is raised. Parts of 64 KiB, as sockets give them, are joined while
     they are in the processor's cache: 407 MB cost 0.10 s of CPU this way, and no less read into a buffer of 4 MiB.
     """
     parts: list[bytes] = []

@@ -23,8 +23,8 @@ _PATIENCE_S = 3600.0
 class RangedStream:
     """The bytes of `ranges`, over up to `connections` connections. Thread-safe; a generator is for one thread.
 
-    What is under way or waits for its turn is taken from `allowance` (None: without bound), but for the first piece:
-    however little is left, the stream goes on.
+    Pieces that are under way or wait for their turn are taken from `allowance` (None: without bound), but for the first
+    piece: however little is left, the stream goes on.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class _Piece:
 
 
 class _Reading:
-    """One reading of the object, by one thread; those of `_pool` fetch. Whoever finds that more may begin begins it.
+    """One reading of the object, by one thread; those of `_pool` fetch. Any of them that finds room begins more.
 
     `_changed` guards `_pieces` (in their order; the first one is being read), what is in them, and the counts of the
     round. It is held for no I/O. `_stop` ends every wait and every transfer of this reading.

@@ -119,7 +119,7 @@ class BlockCounts:
     def _count(self, model: str, *, at_once: bool) -> bool:
         """Reads all block maps of a model, slowly; `at_once`, if they are few and small, else not: False.
 
-        What is written meanwhile may be in the sum or not: it is soon made again.
+        A block that is written meanwhile may be in the sum or not: the sum is soon made again.
         """
         with self._lock:
             count = self._counts[model]

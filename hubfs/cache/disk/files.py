@@ -1,6 +1,6 @@
 """How files of the cache are made and opened: their owner's alone, and nothing but regular files.
 
-What lies in a cache directory may be anything after a power cut or an accident: a symlink is not followed, a fifo does
+An entry of a cache directory may be anything after a power cut or an accident: a symlink is not followed, a fifo does
 not block, and neither is read or written. (A directory may be a symlink of the owner's: to another disk, say.)
 """
 
@@ -106,7 +106,7 @@ def pwrite_all(fd: int, data: bytes, offset_bytes: int) -> None:
 
 
 def delete(path: Path) -> None:
-    """Whatever it is, and all that is in it, as far as that is possible."""
+    """An entry of any kind, and all that is in it, as far as that is possible."""
     with contextlib.suppress(OSError):  # rmtree ignores most errors, not all
         # rmtree waits for ever for a writer of a fifo.
         if path.is_dir() and not path.is_symlink():

@@ -38,7 +38,7 @@ class Indexes(Protocol):
         ...
 
     def load_file(self, model: str) -> bytes | None:
-        """The index file of the archive of `model`, as it was kept: whoever reads it checks it."""
+        """The index file of the archive of `model`, as it was kept: its reader checks it."""
         ...
 
 

@@ -23,8 +23,8 @@ class LastAnswer:
 class LatestStore:
     """Keeps the answers of `hub` (its label in the cache), a file a name; see `CacheLayout`. No state, so no lock.
 
-    What cannot be read, or fails its checksum, is as good as none; what cannot be written is left. Never raises.
-    Without a `layout` there is no disk, and nothing is kept.
+    A file that cannot be read, or fails its checksum, is as good as none; one that cannot be written is left. Never
+    raises. Without a `layout` there is no disk, and nothing is kept.
     """
 
     def __init__(self, layout: CacheLayout | None, hub: str) -> None:

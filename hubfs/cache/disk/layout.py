@@ -44,7 +44,7 @@ _OURS = frozenset({_TAG_NAME, "models", "trash", "latest", "pins"})
 class CacheLayout:
     """Paths below `root`. Only `prepare` and `discard` change anything on the disk; only `models` reads it.
 
-    `_refusal` is set by `prepare` alone; whoever does not see it yet is told a moment later.
+    `_refusal` is set by `prepare` alone; a thread that does not see it yet is told a moment later.
     """
 
     def __init__(self, root: Path) -> None:
@@ -60,7 +60,7 @@ class CacheLayout:
 
         They are for who mounted, alone: what a private hub serves is in there, and nobody else is to put anything
         there. Raises OSError if they cannot be written; what is in them may still be read. If they are somebody
-        else's, or symlinks, which may lead anywhere, whoever asks for a path is told so, too.
+        else's, or symlinks, which may lead anywhere, each call that asks for a path says so, too.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._tighten_root()
@@ -89,7 +89,7 @@ class CacheLayout:
         found = folder.lstat()
         refusal = _refusal(folder, found)
         if refusal is None and stat.S_IMODE(found.st_mode) != _PRIVATE:
-            with contextlib.suppress(OSError):  # it cannot be written, or is root's: whoever writes there is told
+            with contextlib.suppress(OSError):  # it cannot be written, or is root's: a write there says so
                 folder.chmod(_PRIVATE)
         return refusal
 
@@ -120,7 +120,7 @@ class CacheLayout:
             )
 
     def discard(self, path: Path) -> None:
-        """Takes something away, whatever it is; nothing if it is not there. It vanishes at once. Raises OSError."""
+        """Takes an entry of any kind away; nothing if it is not there. It vanishes at once. Raises OSError."""
         grave = self.trash / uuid.uuid4().hex
         make_folder(self.trash, self.root)  # somebody may have tidied up
         with contextlib.suppress(FileNotFoundError):

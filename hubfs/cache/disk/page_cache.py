@@ -44,7 +44,7 @@ class DataPages:
 
     def used(self, key: CacheKey) -> None:
         """The data file of `key` was read or written; cheap, and called for each block."""
-        if key in self._due_s:  # unlocked: whoever comes too late for this sweep loses some pages' worth of memory
+        if key in self._due_s:  # unlocked: a call too late for this sweep costs some pages' worth of memory
             return
         with self._lock:
             self._due_s.setdefault(key, time.monotonic() + self._after_s)
@@ -52,7 +52,7 @@ class DataPages:
         if begin:
             try:
                 threading.Thread(target=self._sweep, name="page cache", daemon=True).start()
-            except RuntimeError as error:  # no thread is left: whoever comes next tries again
+            except RuntimeError as error:  # no thread is left: the next call tries again
                 with self._lock:
                     self._due_s.clear()
                     self._sweeping = False

@@ -191,7 +191,7 @@ class DiskStore:
     def whole(self, key: CacheKey, size_bytes: int) -> Path | None:
         """The file of `size_bytes` itself, if all its blocks are there and were verified once; else None.
 
-        The first call reads all of it, and has the disk write it. What it found is kept as a seal, which holds as long
+        The first call reads all of it, and has the disk write it. Its finding is kept as a seal, which holds as long
         as neither the data nor the block map changes; from then on the cost does not grow with the file. A caller that
         opens the path holds the model meanwhile.
         """
@@ -268,7 +268,7 @@ class DiskStore:
         return True
 
     def drop(self, model: str, *, blocks_only: bool = False) -> None:
-        """Takes a model away, or its blocks, whoever holds it: they are damaged."""
+        """Takes a model away, or its blocks, though others hold it: they are damaged."""
         self._take_away(model, whole=not blocks_only)()
 
     def clear_the_way(self, model: str) -> None:

@@ -21,10 +21,10 @@ _NO_LEASE = (ValueError, KeyError, TypeError, OverflowError)
 class Lease:
     """The lease `name` on `store`, as `owner` sees it. For one thread at a time.
 
-    It is an object that is created only if it is absent. Whoever sees it unchanged for `ttl_s` seconds, by a clock of
-    its own, takes it over: clocks of different machines are compared only to find one that was left behind long ago.
-    Two who take it over in the same instant may both believe to have it for a while. That costs a second transfer, and
-    never a wrong byte.
+    It is an object that is created only if it is absent. A daemon that sees it unchanged for `ttl_s` seconds, by a
+    clock of its own, takes it over: clocks of different machines are compared only to find one that was left behind
+    long ago. Two who take it over in the same instant may both believe to have it for a while. That costs a second
+    transfer, and never a wrong byte.
 
     `clock` gives seconds since the epoch, `timer` those of a clock that is never set. All methods raise what the store
     raises, and `Cancelled`.
@@ -52,7 +52,7 @@ class Lease:
         self._seen_s = 0.0
 
     def acquire(self) -> bool:
-        """Takes the lease if nobody has it, or whoever had it lets it lapse. Does not wait."""
+        """Takes the lease if nobody has it, or its holder let it lapse. Does not wait."""
         self._cancellation.check()
         if self._create():
             return True

@@ -75,8 +75,8 @@ class _Listing:
 class SharedTier:
     """A BlockCache on an object store; the lowest tier. Reads whole runs of blocks, and writes behind.
 
-    It is safe with any number of writers: objects never change, and their names say which bytes they hold. Objects
-    that are not what they should be are a miss, and deleted. What waits to be written is read from here already.
+    It is safe with any number of writers: objects never change, and their names say which bytes they hold. Objects that
+    are not what they should be are a miss, and deleted. A block that waits to be written is read from here already.
     `local` is the tier that keeps this daemon's blocks, if it has a disk.
 
     `_lock` guards every field below it, and is held across no I/O. It is taken before that of `WriteBehind`'s.
@@ -213,7 +213,7 @@ class SharedTier:
     def afterwards(self, model: str, action: Callable[[], None]) -> None:
         """Has `action` run, behind the readers' backs, once all blocks of `model` that were put before are written.
 
-        What found no room in the queue is written first, from the local tier.
+        Blocks that found no room in the queue are written first, from the local tier.
         """
 
         def last() -> None:

@@ -41,7 +41,7 @@ class WriteBehind:
     def submit(self, model: str, action: Callable[[], None], *, in_order: bool = False) -> None:
         """Has `action` run soon; with `in_order`, only once everything ended that was submitted for `model` before.
 
-        What `action` raises of our own errors is forgotten: whoever needs to know catches it there.
+        A `HubfsError` of `action` is forgotten: an action that needs to know catches it itself.
         """
         with self._condition:
             self._begin()

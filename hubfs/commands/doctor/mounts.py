@@ -32,7 +32,7 @@ def _of_models(mountpoint: Path, subject: str, status: Mapping[str, Any]) -> Fin
     try:
         unreadable = int(status["model_counts"]["in_trouble"])
         found = f"{status['hub']}, {int(status['model_counts']['in_use'])} models in use"
-    except (LookupError, TypeError, ValueError, OverflowError):  # whoever mounted it may have it say anything
+    except (LookupError, TypeError, ValueError, OverflowError):  # its user may have it say anything
         return warning(
             subject,
             "it answers, but not as a daemon of this version of hubfs does",

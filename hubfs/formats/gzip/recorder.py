@@ -47,7 +47,7 @@ class IndexRecorder:
         self._before = b""  # the last 32 KiB that were summed
 
     def output(self, chunk: Bytes) -> None:
-        """The next bytes of output; not changed afterwards by whoever owns them."""
+        """The next bytes of output; their owner changes them no more."""
         self._kept.append(chunk)
         self._kept_bytes += len(chunk)
         while self._kept_bytes - len(self._kept[0]) > _LAG_BYTES:
@@ -56,8 +56,8 @@ class IndexRecorder:
     def checkpoint(self, bit_offset: int, output_offset_bytes: int, *, needs_window: bool = True) -> None:
         """A deflate block begins at `bit_offset` of the file, and its output at `output_offset_bytes`.
 
-        `needs_window` is False where whoever compressed made sure that nothing refers back beyond this place. One that
-        is not needed, out of order, or too late is passed over: its span becomes a part of the one before.
+        `needs_window` is False where nothing refers back beyond this place. A checkpoint that is not needed, out of
+        order, or too late is passed over: its span becomes a part of the one before.
         """
         far = (
             bit_offset - self._last.bit_offset >= 8 * SPACING_BYTES

@@ -1,9 +1,9 @@
 """gzip on several cores: the same promise as `gzip.inflate`, kept by rapidgzip in a process of its own.
 
-What rapidgzip says of an archive is never the last word. It was seen to accept archives that end early, that have a
+rapidgzip never has the last word on an archive. It was seen to accept archives that end early, that have a
 wrong length, or a byte of garbage behind them, and to refuse zeros behind them. So an archive counts as verified only
 if the CRC and the length of everything that was yielded are those in its last eight bytes: true of a whole file whose
-output is that of its last gzip member. Whatever is not verified so, ISA-L reads again and judges.
+output is that of its last gzip member. An archive that is not verified so, ISA-L reads again and judges.
 """
 
 import contextlib
@@ -154,7 +154,7 @@ class ParallelInflater:
 
         Raises `WorkerLost` when the process was lost, or did not verify the file (see above: an engine that reads
         again must judge), `Damaged` when `chunks` are more or less than the file's size, `Cancelled`, and what
-        `chunks` raise. What was yielded before is unverified.
+        `chunks` raise. Bytes that were yielded before are unverified.
         """
         try:
             process = WorkerProcess(self._size_bytes, self._window)

@@ -121,7 +121,7 @@ class WorkerProcess:
         return self._process.pid
 
     def kill(self) -> None:
-        """Ends the process; whoever waits for it sees the ends of its sockets."""
+        """Ends the process; threads that wait for it see the ends of its sockets."""
         self._process.kill()
 
     def how_it_ended(self) -> str:

@@ -2,7 +2,7 @@
 
 Two sockets, one for each ring, so that the thread that feeds and the thread that consumes never wait for each other's
 messages. They keep message boundaries (SEQPACKET): a message is one `send`. The end of a socket is a message, too: the
-other process is gone, and whoever sees that gives up at once.
+other process is gone, and the one that is left gives up at once.
 """
 
 import errno

@@ -108,8 +108,8 @@ def confine() -> Sequence[str]:
         _NO_PRIVILEGES: libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0,
         f"user {NOBODY}": _become_nobody(libc),
         "no capabilities": _drop_capabilities(libc),
-        # Whoever becomes another user loses it, so not before. A process that was stopped would never see that the
-        # daemon is gone; this kills it as soon as the thread ends that started it.
+        # A process that becomes another user loses it, so not before. A process that was stopped would never see that
+        # the daemon is gone; this kills it as soon as the thread ends that started it.
         "no life without who started it": libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0,
         _NO_FILES: _forbid_files(libc),
         _FEW_CALLS: _forbid_calls(libc),
@@ -129,7 +129,7 @@ def _capability_header() -> ctypes.Array[ctypes.c_uint32]:
 def _become_nobody(libc: ctypes.CDLL) -> bool:
     sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; then the upper halves
     libc.capget(_capability_header(), sets)
-    # Whoever started this process has the same ones, and must be able to end it.
+    # The daemon has the same capabilities, and must be able to end this process.
     if not all(sets[0] >> capability & 1 for capability in (_CAP_KILL, _CAP_SETGID, _CAP_SETUID)):
         return False
     try:

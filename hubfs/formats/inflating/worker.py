@@ -1,7 +1,7 @@
 """The inflating process: rapidgzip between two rings. A program, started by `worker_process`, and imported by nobody.
 
-It is a process of its own because rapidgzip is C++ that meets what strangers sent: whatever it does (a crash,
-`std::terminate`, no end to its memory), it does to this process. It starts in 30 ms: with neither `site` nor more of
+It is a process of its own because rapidgzip is C++ that meets what strangers sent: its failures (a crash,
+`std::terminate`, no end to its memory) end this process alone. It starts in 30 ms: with neither `site` nor more of
 hubfs than its own protocol.
 
 It ends when either socket does, and is killed when the thread ends that started it (also if it was stopped, and sees

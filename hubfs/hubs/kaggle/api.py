@@ -29,8 +29,8 @@ _SERVER_ERRORS = 500
 class KaggleApi:
     """Asks the API in a dialect. Remembers nothing but until when Kaggle wants to be left alone, which holds for all.
 
-    What `account` signs in with is sent to the API's host alone. Every method raises `Refused`, `Damaged` for an answer
-    that is none, `TimedOut`, `Unavailable`, `Cancelled`, and `ModelNotFound`.
+    The credentials of `account` are sent to the API's host alone. Every method raises `Refused`, `Damaged` for an
+    answer that is none, `TimedOut`, `Unavailable`, `Cancelled`, and `ModelNotFound`.
     """
 
     def __init__(self, client: HttpClient, dialect: Dialect, account: Account) -> None:

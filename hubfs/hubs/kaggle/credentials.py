@@ -17,7 +17,7 @@ _LONGEST_BYTES = 64 << 10
 class Credentials:
     """`authorization` is the header's value for Kaggle's API, and for no other host. `source` may be said aloud.
 
-    What expires does so at `expires_s` (Unix time), and `refresh_token` gets another.
+    A header that expires does so at `expires_s` (Unix time), and `refresh_token` gets another.
     """
 
     source: str

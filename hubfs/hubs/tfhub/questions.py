@@ -108,8 +108,8 @@ class AsBytes:
     def ask(self, client: HttpClient, model_url: str, headers: Mapping[str, str]) -> Location | str:
         """See `Question`."""
         try:
-            # Anew: what was damaged a moment ago may be another archive by now. Whoever opens the model finds what is
-            # remembered of this.
+            # Anew: what was damaged a moment ago may be another archive by now. A reader that opens the model
+            # finds what is remembered of this.
             found = client.probe(model_url + self.suffix, headers, fresh=True)
         except NotFound as error:
             return str(error)

@@ -39,7 +39,7 @@ class Way(Enum):
 
 
 class Shut(AccessDenied):
-    """A way lets nobody in, whatever is asked for."""
+    """A way lets nobody in, for any question."""
 
 
 class Untold(ModelNotFound):

@@ -38,7 +38,7 @@ class ArchiveRecording:
 
     @property
     def is_gzip(self) -> bool:
-        """Whether what came in so far is gzip: its checksum and length are verified by whoever inflates it."""
+        """Whether what came in so far is gzip: the inflater verifies its checksum and length."""
         return self._head.startswith(_MAGIC)
 
     def compressed(self, chunks: Iterator[bytes]) -> Generator[bytes, None, None]:
@@ -72,7 +72,7 @@ class ArchiveRecording:
             self._recorder.checkpoint(bit_offset, output_offset_bytes)
 
     def void(self, why: str) -> None:
-        """What was noted down is not to be trusted: the process that inflates was lost, and `why`."""
+        """The notes are not to be trusted: the process that inflates was lost, and `why`."""
         _log.warning("%s is inflated on one core, from the start: %s", self._name, why)
         if self._recorder is not None:
             self._recorder = None

@@ -11,7 +11,7 @@ from hubfs.sources.source import Entry, EntryKind
 SPECULATION_BYTES = 64 << 20
 """What is fetched because `saved_model.pb` (or `model.json`) was opened, before anything tells that a loader follows.
 
-Whoever wants that file alone pays at most this. A loader imports the graph for 1 to 2 s before it asks for a variable:
+A reader of that file alone pays at most this. A loader imports the graph for 1 to 2 s before it asks for a variable:
 64 MiB is what one connection of 400 Mbit/s brings meanwhile, and most models whole. TensorFlow 2.21's loaders show
 themselves within the first tenth of that time, and the rest is fetched then."""
 
@@ -37,7 +37,7 @@ class Stage(IntEnum):
 
 
 class Sign(IntEnum):
-    """What a lookup tells of whoever opened `saved_model.pb`, or is about to.
+    """The sign that a lookup gives of a reader that opened `saved_model.pb`, or is about to.
 
     LOADING: TensorFlow's loaders look for the debug information right after reading the graph, before they import it.
     PEEKING: `saved_model_cli` does so as well, and reads no variables; but it looks for `saved_model.pbtxt` before

@@ -78,7 +78,7 @@ class Prefetcher:
             self._running = True
         try:
             threading.Thread(target=self._run, name="prefetch", daemon=True).start()
-        except RuntimeError as error:  # no thread is left: whoever comes next tries again
+        except RuntimeError as error:  # no thread is left: the next call tries again
             with self._lock:
                 self._running = False
             _log.debug("Nothing is prefetched just now: %s", error)

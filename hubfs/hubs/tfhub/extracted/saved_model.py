@@ -26,11 +26,11 @@ _TABLE_MAGIC = bytes.fromhex("57fb808b247547db")  # the last bytes of every tabl
 def check_saved_model(files: Mapping[str, Blob]) -> None:
     """Raises `Damaged` if `files` (by path) cannot be a whole SavedModel or TF1 Hub module: it says what is missing.
 
-    What is verified: saved_model.pb is there, is a protocol buffer up to its last byte, and has a graph;
+    Verified: saved_model.pb is there, is a protocol buffer up to its last byte, and has a graph;
     tfhub_module.pb, too, where there is one; every asset that a graph names is there; variables are there if a graph
     restores any: an index that ends as such tables do, and all of the shards, each with at least one byte.
 
-    What is not: the bytes within the files (there is no checksum), and files that no graph names (`fingerprint.pb`,
+    Not verified: the bytes within the files (there is no checksum), and files that no graph names (`fingerprint.pb`,
     `assets.extra`).
     """
     if SAVED_MODEL not in files:

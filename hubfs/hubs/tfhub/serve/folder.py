@@ -54,7 +54,7 @@ class ArchiveFolder:
     def path(self) -> Path:
         """The folder; a new one, if this is gone or something else is in its place. Raises `Unavailable`.
 
-        What cleans temporary directories does not ask, and then the name, which everybody can see, is anybody's.
+        Programs that clean temporary directories do not ask, and then the name, which everybody can see, is anybody's.
         """
         if not self._is_there():
             gone = self._lock

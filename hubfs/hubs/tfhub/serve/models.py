@@ -56,10 +56,10 @@ class ModelDirectory:
     `<version>/model.tflite`, or the only other `.tflite` file there, or `<version>.tflite`. The directory of a TF.js
     model holds `model.json`; one with a number for a name that does not is a part of a longer name.
 
-    What appears while serving is seen at once (rename a version into place: half of one is served as half), but for
-    `below`, which walks the whole directory, and remembers what it found for a few seconds. What a symlink leads to
-    outside of `root` does not exist here, nor do hidden files of a model, unless `hidden`. All methods read the disk.
-    A caller that comes while the directory is walked waits for that walk.
+    A model that appears while serving is seen at once (rename a version into place: half of one is served as half), but
+    for `below`, which walks the whole directory, and remembers what it found for a few seconds. The target of a symlink
+    outside of `root` does not exist here, nor do hidden files of a model, unless `hidden`. All methods read the disk. A
+    caller that comes while the directory is walked waits for that walk.
     """
 
     def __init__(self, root: Path, *, hidden: bool = False, timer: Callable[[], float] = time.monotonic) -> None:
