@@ -13,6 +13,9 @@ from tests.support.waiting import eventually
 _LIBRARIES = ("fsspecIO", "asyncio_", "execnet")
 """Threads that libraries start once, for as long as the process lives."""
 
+_TIME_WAIT = "06"
+"""As /proc/net/tcp calls it."""
+
 
 def left_behind(base: Path, within_s: float = 10) -> list[str]:
     """What does not end by itself: processes, mounts, threads, ports and open files, of which paths below `base` tell.
@@ -81,10 +84,22 @@ def _is_connected(held: socket.socket) -> bool:
 
 
 def _is_taken(held: socket.socket) -> bool:
-    """A connection that both ends have closed still tells which port it had."""
+    """Whether a port is bound: a connection that both ends have closed still tells which port it had.
+
+    The end that closed first, or both where they closed at once, keep it for a minute more (TIME_WAIT).
+    """
+    if held.type == socket.SOCK_STREAM and held.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return True
     with socket.socket(held.family, held.type) as other:
         try:
             other.bind(held.getsockname())
         except OSError:
-            return True
+            return held.getsockname()[1] not in _ports_in_time_wait()
     return False
+
+
+def _ports_in_time_wait() -> set[int]:
+    """The local ports of connections in TIME_WAIT, by /proc/net/tcp (proc(5))."""
+    tables = [Path("/proc/net") / name for name in ("tcp", "tcp6")]
+    rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == _TIME_WAIT}
