@@ -1,6 +1,6 @@
 """How sources are made: a hub says where its models are, and the kit does the rest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from copy import copy
 from dataclasses import dataclass, replace
@@ -74,15 +74,15 @@ Locate = Callable[[], ArchiveOrigin]
 
 @dataclass(frozen=True)
 class Guest:
-    """A model that a hub has at another one: `model` of `hub` (its name in the cache), at the hub with the URL `at`.
-
-    `shown` makes the other hub's manifest the one that is shown.
-    """
+    """A model that a hub has at another one: `model` of `hub` (its name in the cache), at the hub with the URL `at`."""
 
     hub: str
     model: ModelId
     at: str
-    shown: Callable[[Manifest], Manifest]
+
+
+Show = Callable[[Manifest], Manifest]
+"""Makes of a hub's manifest the one that is shown. Asks nobody."""
 
 
 class Kit:
@@ -122,6 +122,13 @@ class Kit:
         self._turns = turns
         self._budget = budget
         self._guest: Guest | None = None
+        self._shows: Sequence[Show] = ()
+
+    def showing(self, show: Show) -> "Kit":
+        """A kit like this one, whose models of files are shown so. The cache keeps what the hub told."""
+        kit = copy(self)
+        kit._shows = (show, *self._shows)  # noqa: SLF001 - of this class
+        return kit
 
     def for_guest(self, guest: Guest) -> "Kit":
         """A kit like this one, for the hub where `guest` is: what that hub has made is the guest.
@@ -142,9 +149,10 @@ class Kit:
 
     def kept_files(self, hub: str, model: ModelId, manifest: Manifest) -> FilesSource:
         """A model of the files that the cache has kept the manifest of. Asks nobody."""
-        guest = self._guest
-        if guest is not None:
-            hub, model, manifest = guest.hub, guest.model, guest.shown(manifest)
+        if self._guest is not None:
+            hub, model = self._guest.hub, self._guest.model
+        for show in self._shows:
+            manifest = show(manifest)
         return FilesSource(hub, model, manifest, self._file, self._forget, cache=self._cache)
 
     def archive(self, hub: str, model: ModelId, origin: ArchiveOrigin) -> ArchiveSource:

@@ -15,6 +15,7 @@ from tests.support.kaggle import KaggleStandIn
 from tests.support.models import pack
 from tests.support.mount import Machine, Mount, mounted
 from tests.support.nginx import nginx_hub
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
 
@@ -149,6 +150,31 @@ def test_what_is_left_is_asked_when_one_way_after_the_other_goes_away(
             (hub / ABSENT).stat()
         for handle in (SPICE, YAMNET, EUPHONIA):
             assert files(hub / handle) == FILES, "what was read stays readable"
+
+
+def test_a_model_is_read_on_by_another_way_when_its_own_goes_away(
+    machine: Machine, world: World, tmp_path: Path
+) -> None:
+    world.put(SPICE, "bucket", "Kaggle")
+    there = world.machine(machine).with_environment(HUBFS_FAILURE_TTL="1s")
+    with mounted(there, hub := tmp_path / "hub", "tfhub:", "--prefetch", "none") as mount:
+        assert (hub / SPICE / "saved_model.pb").read_bytes() == FILES["saved_model.pb"]
+        world.goes_away("bucket")
+        with pytest.raises(OSError, match="Stale"):
+            (hub / SPICE / "variables/variables.index").read_bytes()
+
+        def is_read() -> bool:
+            try:
+                return files(hub / SPICE) == FILES
+            except OSError:
+                return False
+
+        assert eventually(is_read)
+        assert url_of(hub / SPICE).startswith("https://www.kaggle.com/models/google/spice/")
+        assert mount.is_sound(hub / SPICE)
+    with mounted(there, hub, "tfhub:"):
+        world.goes_away("Kaggle")
+        assert files(hub / SPICE) == FILES
 
 
 def test_a_handle_that_no_way_has_does_not_exist_and_an_attribute_says_what_was_tried(

@@ -177,7 +177,7 @@ def test_a_model_is_read_and_after_a_restart_read_without_the_network(
 @every_form
 def test_what_a_hub_makes_of_a_guest_is_a_model_of_the_guests_hub(start: Start, origin: HttpOrigin, form: str) -> None:
     handle, location, files = located(origin, form)
-    guest = Guest("tfhub.example", ModelId("made/up", "7"), "there:", lambda manifest: manifest)
+    guest = Guest("tfhub.example", ModelId("made/up", "7"), "there:")
     with start() as machine:
         source = machine.hub.redirect.at(handle, location, machine.kit.for_guest(guest))
         assert contents(source) == files

@@ -118,12 +118,9 @@ class AtKaggle:
         return self._listed.get(owner, ask)
 
     def _kit(self, model: ModelId, kit: Kit) -> Kit:
-        lite = kind_of(model.name) in (Kind.LITE, Kind.CORAL)
-        return kit.for_guest(Guest(self._label, model, self._kaggle.url, _as_lite if lite else _as_it_is))
-
-
-def _as_it_is(manifest: Manifest) -> Manifest:
-    return manifest
+        if kind_of(model.name) in (Kind.LITE, Kind.CORAL):
+            kit = kit.showing(_as_lite)
+        return kit.for_guest(Guest(self._label, model, self._kaggle.url))
 
 
 def _as_lite(manifest: Manifest) -> Manifest:

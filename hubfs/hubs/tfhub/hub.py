@@ -25,6 +25,7 @@ from hubfs.hubs.numbered import NumberedNames
 from hubfs.hubs.tfhub import bundled
 from hubfs.hubs.tfhub.at_kaggle import AtKaggle
 from hubfs.hubs.tfhub.extracted.source import find_extracted
+from hubfs.hubs.tfhub.moving import moving
 from hubfs.hubs.tfhub.public_bucket import PublicBucket
 from hubfs.hubs.tfhub.readme import readme
 from hubfs.hubs.tfhub.redirect import Redirect
@@ -35,8 +36,12 @@ from hubfs.hubs.tfhub_modules import spellings
 from hubfs.model_id import ModelId
 from hubfs.sources.kit import Kit
 from hubfs.sources.source import Form, Source
+from hubfs.waiting import Remembered
 
 _log = logging.getLogger(__name__)
+
+_MOVE_TIMEOUT_S = 300.0
+"""Who waits for another reader to find out waits no longer."""
 
 T = TypeVar("T")
 
@@ -104,6 +109,9 @@ class TfHub(NumberedNames):
         if kaggle is not None:
             self._places[Way.KAGGLE] = AtKaggle(kaggle, self.label, bundled.bundled_catalogue, http.cancellation, timer)
         self._tried = Tried(timer)
+        self._moves: Remembered[tuple[ModelId, Way], str] = Remembered(
+            http.cancellation, ttl_s=REST_S, timeout_s=_MOVE_TIMEOUT_S, timer=timer
+        )
 
     def place(self, path: str, known: Catalog) -> Place:
         """What `path` is. A model of https://tfhub.dev that the catalogue has has a README.md."""
@@ -128,9 +136,41 @@ class TfHub(NumberedNames):
 
     def open(self, model: ModelId, kit: Kit) -> Source:
         """The model by the first way that leads to it."""
-        way, source = self._first(model.name, str(model), lambda place: place.open(model, kit))
+        way, source = self._first(self._ways(model.name), str(model), lambda way: self._open(model, way, kit))
         self._tried.found(model, way)
         return source
+
+    def _open(self, model: ModelId, way: Way, kit: Kit) -> Source:
+        return self._places[way].open(model, self._kit(model, way, kit))
+
+    def _kit(self, model: ModelId, way: Way, kit: Kit) -> Kit:
+        """A kit for files of which a reader finds out that another way has them, if its own goes away."""
+        if len(self._places) == 1:
+            return kit
+
+        def elsewhere() -> str:
+            return self._moves.get((model, way), lambda: self._elsewhere(model, way, kit))
+
+        return kit.showing(partial(moving, elsewhere=elsewhere))
+
+    def _elsewhere(self, model: ModelId, way: Way, kit: Kit) -> str:
+        """The name of another way that has the model now, if its own does not even give what is there; else ""."""
+        try:
+            self._places[way].example()
+        except (AccessDenied, TimedOut, Unavailable) as error:
+            gone = Shut(str(error)) if isinstance(error, AccessDenied) else error
+        except (NotFound, Damaged):
+            return ""  # it answers
+        else:
+            return ""
+        self._tried.failed(way, gone)
+        others = [other for other in self._ways(model.name) if other is not way]
+        try:
+            found, _ = self._first(others, str(model), lambda other: self._open(model, other, kit))
+        except (NotFound, AccessDenied, TimedOut, Unavailable, Damaged):
+            return ""
+        _log.warning("%s is read by %s from now on: %s", model, found.value, gone)
+        return found.value
 
     def load(self, model: ModelId, kept: Index, kit: Kit) -> Source:
         """The model as the cache has kept it, by the way that it came."""
@@ -139,25 +179,25 @@ class TfHub(NumberedNames):
             way = Way.KAGGLE
         elif self._bucket is not None and self._bucket.has_kept(kept):
             way = Way.BUCKET
-        source = self._places[way].load(model, kept, kit)
+        source = self._places[way].load(model, kept, self._kit(model, way, kit))
         self._tried.found(model, way)
         return source
 
     def alias(self, name: str) -> str:
         """The version to which the hub redirects, or the highest that counting up finds, or that another way has."""
-        return self._first(name, name, lambda place: place.latest(name))[1]
+        return self._first(self._ways(name), name, lambda way: self._places[way].latest(name))[1]
 
     def versions(self, name: str) -> Sequence[str]:
         """The versions that the first way has which has any; the hub's by counting up, a request for each."""
 
-        def ask(place: _Place) -> Sequence[str]:
-            found = place.versions(name)
+        def ask(way: Way) -> Sequence[str]:
+            found = self._places[way].versions(name)
             if not found:
                 raise ModelNotFound(f"it has no version of {name}")
             return found
 
         with suppress(ModelNotFound):
-            return self._first(name, name, ask)[1]
+            return self._first(self._ways(name), name, ask)[1]
         return ()
 
     def catalogue(self) -> Callable[[], Catalog] | None:
@@ -211,31 +251,32 @@ class TfHub(NumberedNames):
         for check in self._kaggle.checks() if self._kaggle is not None else ():
             yield replace(check, subject=Way.KAGGLE.value, vital=False)
 
-    def _first(self, name: str, what: str, ask: Callable[[_Place], T]) -> tuple[Way, T]:
-        """The first way to models of this name that answers a question about `what`, and its answer.
+    def _ways(self, name: str) -> Sequence[Way]:
+        return ways_to(kind_of(name), self._form, self._places)
+
+    def _first(self, ways: Sequence[Way], what: str, ask: Callable[[Way], T]) -> tuple[Way, T]:
+        """The first of the ways that answers a question about `what`, and its answer.
 
         Raises the error that the ways end with, and `Cancelled`.
         """
-        ways = ways_to(kind_of(name), self._form, self._places)
         failed = self._tried.resting(ways)
         while isinstance(step := next_step(ways, failed), Way):
-            found = self._asked(step, ask, alone=len(ways) == 1)
+            found = self._asked(step, ask, alone=len(self._places) == 1)
             if not isinstance(found, HubfsError):
                 self._tried.answered(step, what)
                 return step, found
             failed[step] = found
             self._tried.failed(step, found)
-            if len(ways) > 1 and rests_after(found):
+            if len(self._places) > 1 and rests_after(found):
                 _log.warning("%s; %s is left alone for %g s", found, step.value, REST_S)
         raise step
 
-    def _asked(self, way: Way, ask: Callable[[_Place], T], *, alone: bool) -> T | HubfsError:
+    def _asked(self, way: Way, ask: Callable[[Way], T], *, alone: bool) -> T | HubfsError:
         """The answer of a way, or why there is none. Raises `Cancelled`, and what is no answer."""
-        place = self._places[way]
         try:
-            return ask(place)
+            return ask(way)
         except AccessDenied as refused:
-            return refused if alone or _lets_in(place) else Shut(f"{refused}; as of a model that is there")
+            return refused if alone or _lets_in(self._places[way]) else Shut(f"{refused}; as of a model that is there")
         except (NotFound, TimedOut, Unavailable, Damaged) as error:
             return error
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -9,7 +10,7 @@ from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.gcs.object import bucket_and_name
 from hubfs.blobs.retry import Busy, Permanent
 from hubfs.catalogue.handle import Kind, parse_handle
-from hubfs.errors import AccessDenied, Damaged, HubfsError, ModelNotFound, TimedOut, Unavailable
+from hubfs.errors import AccessDenied, Damaged, HubfsError, ModelNotFound, Stale, TimedOut, Unavailable
 from hubfs.hubs.hub import Means, WayTold, make_hub
 from hubfs.hubs.tfhub.at_kaggle import AtKaggle
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
@@ -354,6 +355,54 @@ def test_a_bucket_that_does_not_answer_may_have_it(world: World) -> None:
     with pytest.raises(Unavailable, match="asked again after"):
         world.forms(ABSENT)
     assert not world.store.requests
+
+
+class TestAWayThatGoesAwayInMidUse:
+    FILES: ClassVar = {"saved_model.pb": b"graph" * 1000, "variables/variables.data": bytes(3 << 20)}
+
+    def read(self, source: Source, path: str) -> bytes:
+        return source.open(source.find(path)).read_at(0, 10)
+
+    def opened(self, world: World, *, at_kaggle: bool) -> Source:
+        """The model of the bucket, of which one file was read; then the bucket goes away."""
+        world.upload(YAMNET, self.FILES)
+        if at_kaggle:
+            world.kaggle.put("google/yamnet/tensorFlow2/yamnet/1", self.FILES)
+        source = world.hub.open(YAMNET, world.tools.kit)
+        assert source.form is Form.UNCOMPRESSED
+        assert self.read(source, "saved_model.pb") == b"graphgraph"
+        return source
+
+    def test_a_reader_is_told_to_open_again_and_finds_it_by_another_way(self, world: World) -> None:
+        source = self.opened(world, at_kaggle=True)
+        world.store.spoil(*[Fault(status=403)] * 100)
+        with pytest.raises(Stale, match="the model is read by Kaggle from now on"):
+            self.read(source, "variables/variables.data")
+        assert source.failure is not None
+        assert world.rests() == ["the public bucket"]
+        again = world.again(source)
+        assert again.url.startswith("https://www.kaggle.com/")
+        assert contents(again) == self.FILES
+
+    def test_where_no_other_way_has_it_what_is_cached_stays(self, world: World) -> None:
+        source = self.opened(world, at_kaggle=False)
+        world.store.spoil(*[Fault(status=403)] * 100)
+        for _ in range(2):
+            with pytest.raises(AccessDenied):
+                self.read(source, "variables/variables.data")
+        assert world.kaggle.calls["ListModelInstanceVersionFiles"] == 1, "the others are asked once a minute"
+        assert source.failure is None
+        assert self.read(source, "saved_model.pb") == b"graphgraph"
+        world.store.reset()
+        assert self.read(source, "variables/variables.data") == bytes(10)
+
+    def test_a_way_that_still_answers_is_not_left(self, world: World) -> None:
+        source = self.opened(world, at_kaggle=True)
+        world.store.spoil(Fault(status=403))
+        with pytest.raises(AccessDenied):
+            self.read(source, "variables/variables.data")
+        assert self.read(source, "variables/variables.data") == bytes(10)
+        assert not world.kaggle.calls
 
 
 def test_kaggle_that_lists_nothing_does_not_rest(world: World) -> None:
