@@ -38,6 +38,7 @@ TARGETS = (
     "handle",
     "hub_answer",
     "index_file",
+    "kaggle",
     "model_index",
     "protobuf",
     "shared_block",

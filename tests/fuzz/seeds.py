@@ -332,6 +332,48 @@ def gcs_listing() -> Inputs:
     }
 
 
+def kaggle() -> Inputs:
+    def said(*answers: object) -> bytes:
+        return b"a" + b"\n%%\n".join(b"200 " + json.dumps(answer).encode() for answer in answers)
+
+    def file(name: str, size: object = 5) -> dict[str, object]:
+        return {"name": name, "size": size, "creationDate": "2024-06-01T12:00:00.000Z"}
+
+    instance = {"slug": "yamnet", "framework": "tensorFlow2", "versionNumber": 3}
+    models = {"models": [{"slug": "yamnet", "instances": [instance]}], "nextPageToken": ""}
+    signed = b"https://store.test/a?X-Goog-Date=20240601T120000Z&X-Goog-Expires=259200&X-Goog-Signature=0"
+    handle = b"google/yamnet/tensorFlow2/yamnet/1"
+    long_form = b"google/yamnet/frameworks/TensorFlow2/variations/yamnet/versions/1"
+    return {
+        "files": said({"files": [file("saved_model.pb"), file("variables/variables.index")], "nextPageToken": ""}),
+        "pages": said({"files": [file("a")], "nextPageToken": "b"}, {"files": [file("b")], "nextPageToken": "b"}),
+        "twice": said({"files": [file("a"), file("a")]}),
+        "many": said({"files": [file(str(number)) for number in range(30)]}),
+        "no-paths": said({"files": [file("../a"), file("/a"), file("a//b"), file("a/b"), file("a")]}),
+        "sizes": said({"files": [file("a", -1), file("b", 1 << 70), file("c", "5"), file("d", None)]}),
+        "infinite": b'a200 {"files": [{"name": "a", "size": 1e999}]}',
+        "half-a-pair": b'a200 {"files": [{"name": "\\ud800", "size": 1}]}',
+        "models": said(models),
+        "latest": said(instance),
+        "versions": said({"versionList": {"versions": [{"versionNumber": 1}, {"versionNumber": 3}]}}),
+        "error-in-a-200": said({"code": 403, "message": "User has not consented"}),
+        "too-many": b'a429 {"error": {"code": 429, "message": "Too many requests"}}',
+        "redirect": b"a302 " + signed,
+        "a-page": b"a200 <html>",
+        "nested": b"a200 " + NESTED,
+        "handle": b"n" + handle,
+        "url": b"nhttps://www.kaggle.com/models/" + handle + b"?tf-hub-format=compressed",
+        "long-url": b"nhttps://www.kaggle.com/models/" + long_form,
+        "api-url": b"nhttps://www.kaggle.com/api/v1/models/" + handle + b"/download/saved_model.pb",
+        "scheme": b"nkaggle://" + handle,
+        "path": b"ngoogle/yamnet/tensorflow2/yamnet/latest",
+        "hashes": b"hcrc32c=yZRlqg==,md5=XrY7u+Ae7tCTyyK7j1rNww==",
+        "hash": b"hmd5=XrY7u+Ae7tCTyyK7j1rNww==",
+        "signed": b"u" + signed,
+        "signed-as-before": b"uhttps://store.test/a?GoogleAccessId=web-data@x&Expires=1717243200&Signature=0",
+    }
+
+
 def config() -> Inputs:
     file = b'hub = "https://hub.example/models"\ncache_size = "10GB"\nstall_timeout = "30s"\nformat = "auto"\n'
     environment = b"\n%%\nHUBFS_CACHE_SIZE=512MiB\nHUBFS_HEADERS=X-Token: abc\nHUBFS_PREFETCH=none\n"
@@ -427,6 +469,7 @@ SEEDS = {
     "handle": handle,
     "hub_answer": hub_answer,
     "index_file": index_file,
+    "kaggle": kaggle,
     "model_index": model_index,
     "protobuf": protobuf,
     "shared_block": shared_block,

@@ -102,6 +102,9 @@ class Told(Kit):
     def files(self, hub: str, model: ModelId, manifest: Manifest) -> Any:
         return manifest
 
+    def kept_files(self, hub: str, model: ModelId, manifest: Manifest) -> Any:
+        return manifest
+
     def archive(self, hub: str, model: ModelId, origin: ArchiveOrigin) -> Any:
         return origin
 
