@@ -30,10 +30,10 @@ from hubfs.errors import (
 from hubfs.waiting import Cancellation
 from tests.support.certificates import self_signed
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
+from tests.support.http_clients import QUICK
 from tests.support.http_origin import HttpOrigin
 from tests.support.one_answer import one_answer
 
-QUICK = RetryPolicy(attempts=3, base_s=0.01, cap_s=0.02)
 DATA = random.Random(11).randbytes(300_000)
 
 
@@ -44,24 +44,6 @@ def store() -> Iterator[GcsServer]:
         server.create_bucket("versions", versioning=True)
         server.upload("bucket", "m/1/data", DATA)
         yield server
-
-
-@pytest.fixture
-def server(store: GcsServer) -> GcsServer:
-    store.reset()
-    return store
-
-
-@pytest.fixture
-def cancellation() -> Cancellation:
-    return Cancellation()
-
-
-@pytest.fixture
-def client(server: GcsServer, cancellation: Cancellation) -> Iterator[GcsClient]:
-    client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=200, retry=QUICK), cancellation)
-    yield client
-    client.close()
 
 
 def the_object(client: GcsClient, name: str = "m/1/data", bucket: str = "bucket") -> GcsObject:

@@ -15,12 +15,12 @@ from hubfs.blobs.retry import RetryPolicy
 from hubfs.errors import AccessDenied, Cancelled, Damaged, NotFound, Stale, TimedOut, Unavailable
 from hubfs.waiting import Cancellation
 from tests.support.gcs_server import Fault, GcsServer, Passed, gcs_server
+from tests.support.http_clients import QUICK
 from tests.support.one_answer import one_answer
 from tests.support.waiting import eventually
 
 MIB = 1 << 20
 FIRST = 256 << 10
-QUICK = RetryPolicy(attempts=3, base_s=0.01, cap_s=0.02)
 DATA = random.Random(5).randbytes(20 * MIB + 12_345)
 NAME = "google/spice/2.tar.gz"
 URL = f"gs://bucket/{NAME}"
@@ -33,24 +33,6 @@ def store() -> Iterator[GcsServer]:
         server.upload("bucket", NAME, DATA)
         server.upload("bucket", "empty", b"")
         yield server
-
-
-@pytest.fixture
-def server(store: GcsServer) -> GcsServer:
-    store.reset()
-    return store
-
-
-@pytest.fixture
-def cancellation() -> Cancellation:
-    return Cancellation()
-
-
-@pytest.fixture
-def client(server: GcsServer, cancellation: Cancellation) -> Iterator[GcsClient]:
-    client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=200, retry=QUICK), cancellation)
-    yield client
-    client.close()
 
 
 def ranges(server: GcsServer) -> list[tuple[int, int]]:
