@@ -86,14 +86,20 @@ def test_ls_of_a_name_shows_its_versions_and_latest(mount: Mount, handles: Handl
 
 
 def test_every_handle_is_a_model_of_its_kind(mount: Mount, hub: HandlesHub, handles: Handles) -> None:
-    before = len(hub.asked_for())
+    names = {handle.rpartition("/")[0] for handle in handles.models}
+
+    def asked_for() -> list[str]:
+        """The handles alone: a question for a name, which a listing asked behind its reader's back, may come late."""
+        return [path for path in hub.asked_for() if path not in names]
+
+    before = len(asked_for())
     for handle, kind in handles.models.items():
         assert (mount.path / handle / next(iter(FILES[kind]))).is_file(), handle
-    asked = hub.asked_for()[before:]
+    asked = asked_for()[before:]
     assert set(asked) == set(handles.models), "other handles were tried than those of the catalogue"
     for handle in handles.models:
         assert (mount.path / handle).is_dir()
-    assert len(hub.asked_for()) == before + len(asked), "a model that was found was asked for again"
+    assert len(asked_for()) == before + len(asked), "a model that was found was asked for again"
 
 
 def test_handles_are_found_without_a_catalogue_as_well(
