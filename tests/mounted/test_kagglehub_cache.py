@@ -72,10 +72,10 @@ def test_a_versioned_handle_is_read_from_the_mount_without_any_request(
     assert not [*tmp_path.rglob("*.complete")], "nothing was copied"
 
 
-def test_markers_of_a_model_of_many_files_cost_its_list_alone(
+def test_markers_of_a_model_of_several_files_cost_its_list_alone(
     kaggle: KaggleStandIn, asked: KaggleStandIn, cache: Path, dialect: str, tmp_path: Path
 ) -> None:
-    many = {f"folder/{number:03}.bin": random.Random(number).randbytes(100) for number in range(64)}
+    many = {f"folder/{number:03}.bin": random.Random(number).randbytes(100) for number in range(25)}
     kaggle.put("google/many/jax/all/3", many)
     found = model_download(asked, dialect, tmp_path, "google/many/jax/all/3", cache=cache)
     assert found.path == cache / "models/google/many/jax/all/3"
@@ -85,6 +85,21 @@ def test_markers_of_a_model_of_many_files_cost_its_list_alone(
     assert kaggle.calls == {"ListModelInstanceVersionFiles": 1}
     assert not kaggle.stored
     assert found.files == many
+    assert not asked.calls
+
+
+def test_a_model_of_many_files_costs_its_list_and_its_archive(
+    kaggle: KaggleStandIn, asked: KaggleStandIn, cache: Path, dialect: str, tmp_path: Path
+) -> None:
+    many = {f"folder/{number:03}.bin": random.Random(number).randbytes(100) for number in range(64)}
+    kaggle.put("google/many/jax/all/3", many)
+    found = model_download(asked, dialect, tmp_path, "google/many/jax/all/3", cache=cache)
+    assert found.path == cache / "models/google/many/jax/all/3"
+    markers = cache / "models/google/many/jax/all/.complete/3"
+    assert all((markers / f"{name}.complete").exists() for name in many)
+    assert not (markers / "folder/064.bin.complete").exists()
+    assert found.files == many
+    assert kaggle.calls == {"ListModelInstanceVersionFiles": 1, "DownloadModelInstanceVersion": 1}
     assert not asked.calls
 
 
