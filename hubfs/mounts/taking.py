@@ -17,6 +17,9 @@ from hubfs.mounts.table import ANSWER_S, Answer, device_of, is_mounted, mountpoi
 
 _CONNECTIONS = Path("/sys/fs/fuse/connections")
 _PATIENCE_S = 30.0
+_PASSING_S, _POLL_S = 1.0, 0.05
+"""A mount is busy for an instant whenever another process looks at it, as `df` and `hubfs status` do at all mounts."""
+
 _FORCE_S = 1.8
 """A daemon that was told to end needs 1.2 s at most, whatever its readers wait for."""
 
@@ -51,13 +54,16 @@ def unmount(mountpoint: Path, timeout_s: float = 30.0) -> None:
         )
     told, daemon = _daemon_in(answer, owners), _daemon_of(device, owners)
     layers = mountpoints().count(name)
-    reason = _run(mountpoint, ["-u"], [], _PATIENCE_S)
-    if mountpoints().count(name) >= layers:
+    patient_until_s = time.monotonic() + _PASSING_S
+    while (reason := _run(mountpoint, ["-u"], [], _PATIENCE_S)) and mountpoints().count(name) >= layers:
         _must_be_ours(mountpoint, device)
-        raise MountFailed(
-            f"{mountpoint} cannot be unmounted: {_why_busy(name, device) or reason}; "
-            f"`hubfs unmount --force {mountpoint}` unmounts it all the same"
-        )
+        why = _why_busy(name, device)
+        if time.monotonic() > patient_until_s:
+            raise MountFailed(
+                f"{mountpoint} cannot be unmounted: {why or reason}; "
+                f"`hubfs unmount --force {mountpoint}` unmounts it all the same"
+            )
+        time.sleep(_POLL_S)
     # They end by themselves; but another mount namespace may have a copy of the mount, and the daemon may be another
     # than the supervisor's, mounted while that was dead.
     for pid in (supervisor, daemon):
@@ -153,7 +159,7 @@ def _ended_by(deadline_s: float, pids: list[int]) -> bool:
     while any(map(is_running, pids)):
         if time.monotonic() > deadline_s:
             return False
-        time.sleep(0.02)
+        time.sleep(_POLL_S)
     return True
 
 

@@ -16,6 +16,7 @@ import pytest
 from hubfs.commands import resolve as locate
 from hubfs.errors import ModelNotFound, MountFailed, Unavailable
 from hubfs.mounts import table as mount_table
+from hubfs.mounts import taking
 from hubfs.mounts.taking import detach, force, unmount
 
 
@@ -89,6 +90,22 @@ class TestUnmount:
         with (mountpoint / "file").open("rb"), pytest.raises(MountFailed, match=rf"in use by .* \({os.getpid()}\)"):
             unmount(mountpoint)
         assert mount_table.is_mounted(mountpoint)
+
+    def test_waits_for_a_process_that_looks_at_it_in_passing(
+        self, mountpoint: Path, daemon: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (mountpoint / "file").touch()
+        assert daemon.stdin is not None
+        daemon.stdin.close()  # it ends
+        with (mountpoint / "file").open("rb") as passing:
+
+            def named(*_: object) -> list[str]:
+                passing.close()  # after the first attempt
+                return ["df (7)"]
+
+            monkeypatch.setattr(taking, "users", named)
+            unmount(mountpoint)
+        assert not mount_table.is_mounted(mountpoint)
 
     def test_names_who_has_its_working_directory_there(self, mountpoint: Path, tmp_path: Path) -> None:
         with subprocess.Popen(
