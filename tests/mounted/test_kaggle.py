@@ -111,28 +111,30 @@ def test_while_kaggle_asks_to_be_left_alone_a_mount_says_until_when_and_its_othe
 
 
 def test_each_url_of_a_model_is_resolved_below_the_mount(machine: Machine, tmp_path: Path) -> None:
+    model = f"google{os.getpid()}/yamnet"  # `resolve` looks below every mount of the machine
+    variation = f"{model}/tensorFlow2/yamnet"
     forms = {
-        f"https://www.kaggle.com/models/{NAME}/1": "1",
-        f"https://www.kaggle.com/models/{NAME}": "2",
-        "https://www.kaggle.com/models/google/yamnet/frameworks/TensorFlow2/variations/yamnet/versions/1": "1",
-        f"https://kaggle.com/models/{NAME}/1?tf-hub-format=compressed": "1",
-        f"https://www.kaggle.com/models/{NAME}/1/download": "1",
-        f"https://www.kaggle.com/api/v1/models/{NAME}/1/download/saved_model.pb": "1",
-        f"kaggle://{NAME}": "2",
-        "google/yamnet/tensorflow2/yamnet/1": "1",
+        f"https://www.kaggle.com/models/{variation}/1": "1",
+        f"https://www.kaggle.com/models/{variation}": "2",
+        f"https://www.kaggle.com/models/{model}/frameworks/TensorFlow2/variations/yamnet/versions/1": "1",
+        f"https://kaggle.com/models/{variation}/1?tf-hub-format=compressed": "1",
+        f"https://www.kaggle.com/models/{variation}/1/download": "1",
+        f"https://www.kaggle.com/api/v1/models/{variation}/1/download/saved_model.pb": "1",
+        f"kaggle://{variation}": "2",
+        f"{model}/tensorflow2/yamnet/1": "1",
     }
     with KaggleStandIn() as kaggle:
-        kaggle.put(f"{NAME}/1", FILES)
-        kaggle.put(f"{NAME}/2", {"x": b"y"})
+        kaggle.put(f"{variation}/1", FILES)
+        kaggle.put(f"{variation}/2", {"x": b"y"})
         with mounted(machine.with_environment(HUBFS_KAGGLE_ENDPOINT=kaggle.url), hub := tmp_path / "kaggle", "kaggle:"):
             for text, version in forms.items():
-                assert machine.hubfs("resolve", text).stdout == f"{hub / NAME / version}\n", text
-            missing = machine.hubfs("resolve", f"https://www.kaggle.com/models/{NAME}/3")
+                assert machine.hubfs("resolve", text).stdout == f"{hub / variation / version}\n", text
+            missing = machine.hubfs("resolve", f"https://www.kaggle.com/models/{variation}/3")
             assert missing.returncode == 1
-            assert "was not found below" in missing.stderr
-            model = machine.hubfs("resolve", "https://www.kaggle.com/models/google/yamnet")
-            assert model.returncode == 1
-            assert "is no handle of Kaggle Models" in model.stderr
+            assert "was not found" in missing.stderr
+            without = machine.hubfs("resolve", f"https://www.kaggle.com/models/{model}")
+            assert without.returncode == 1
+            assert "is no handle of Kaggle Models" in without.stderr
 
 
 def test_the_token_of_kaggle_opens_a_gated_model_and_goes_to_the_api_alone(machine: Machine, tmp_path: Path) -> None:
