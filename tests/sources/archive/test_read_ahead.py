@@ -27,7 +27,11 @@ FILES = {"saved_model.pb": b"graph", WEIGHTS: NOISE, "zz/last": b"the end"}
 
 
 class FarOrigin(ScriptedBlob):
-    """Answers after a round trip. Counts how many requests were under way at once, and how many the reader made."""
+    """Answers after a round trip. Counts how many requests were under way at once, and how many the reader made.
+
+    With `together`, a round trip takes 2 s until so many requests were under way at once: threads begin late where
+    they get no processor.
+    """
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data, delay_s=0.1)
@@ -36,12 +40,17 @@ class FarOrigin(ScriptedBlob):
         self._under_way = 0
         self.most_under_way = 0
         self.by_the_reader = 0
+        self.together = 0
+        self._were_together = threading.Event()
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         with self._lock:
             self._under_way += 1
             self.most_under_way = max(self.most_under_way, self._under_way)
             self.by_the_reader += threading.current_thread() is self._reader
+            if self._under_way >= self.together:
+                self._were_together.set()
+        self._were_together.wait(2)
         try:
             return super().read_at(offset_bytes, size_bytes)
         finally:
@@ -72,11 +81,12 @@ def view_of(blob: Blob) -> ReadAheadBlob:
 
 def test_a_reader_in_order_waits_for_few_round_trips(bench: Bench) -> None:
     source = again(bench)
+    origin = bench.origin
+    assert isinstance(origin, FarOrigin)
+    origin.together = 4
     view = view_of(source.open(source.find(WEIGHTS)))
     for offset in range(0, SIZE_BYTES, MIB):
         assert view.read_at(offset, MIB) == NOISE[offset : offset + MIB]
-    origin = bench.origin
-    assert isinstance(origin, FarOrigin)
     assert origin.most_under_way >= 4
     assert origin.by_the_reader <= 2
     assert len({start for start, _ in origin.reads}) == len(origin.reads)  # each span once
