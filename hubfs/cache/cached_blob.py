@@ -117,7 +117,10 @@ class CachedBlob(WrappedBlob):
         self._flights: dict[int, _Run] = {}
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`. Also raises `TimedOut` when another reader's fetch does not end, and `Cancelled`."""
+        """The bytes from `offset_bytes` on: exactly `size_bytes`, fewer only at the end of the blob.
+
+        Raises as the blob below does, `TimedOut` when another reader's fetch does not end, and `Cancelled`.
+        """
         indexes = blocks_of(offset_bytes, size_bytes, self.size_bytes)
         if len(indexes) == 1:  # most reads, most of them from memory
             block = self._cached(indexes.start)

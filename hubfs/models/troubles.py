@@ -137,7 +137,10 @@ class WatchedBlob(WrappedBlob):
         self._path = path
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`."""
+        """The bytes from `offset_bytes` on: exactly `size_bytes`, fewer only at the end of the blob.
+
+        Raises as the blob below does.
+        """
         try:
             data = self._blob.read_at(offset_bytes, size_bytes)
         except HubfsError as error:

@@ -211,12 +211,12 @@ class FilesSource:
             raise EntryNotFound(f"{self.url}/ holds no {path!r}") from None
 
     def entries(self) -> Sequence[Entry]:
-        """See `Source`; never waits."""
+        """All entries, directories included, without the root; sorted by path. Never waits."""
         self.check()
         return [*self._entries.values()]
 
     def stamp(self, path: str) -> Stamp:
-        """See `Source`: of a directory, the newest of the model's; also of a source that failed."""
+        """When the entry at `path` was made, by its origin: of a directory, the newest of the model's. Never raises."""
         entry = self._entries.get(path, ROOT)
         return self._newest if entry.kind is EntryKind.DIRECTORY else self._files[path].stamp
 
@@ -259,7 +259,10 @@ class FailingBlob(WrappedBlob):
         return self._source.failure is not None
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`. Raises the failure, too."""
+        """The bytes from `offset_bytes` on: exactly `size_bytes`, fewer only at the end of the blob.
+
+        Raises as the blob below does, and the failure of the source.
+        """
         self._source.check()
         try:
             data = self._blob.read_at(offset_bytes, size_bytes)

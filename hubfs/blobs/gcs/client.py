@@ -204,7 +204,10 @@ class GcsBlob:
         self._blob = HttpBlob(client.http, known.url, AS_STORED, known=known)
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`. Raises `Stale` when that generation is gone, and as `HttpBlob` does."""
+        """The bytes from `offset_bytes` on: exactly `size_bytes`, fewer only at the end of the blob.
+
+        Raises `Stale` when the generation is gone, `AccessDenied`, `TimedOut`, `Unavailable`, `Cancelled`.
+        """
         with self._client.told(self._url):
             return self._blob.read_at(offset_bytes, size_bytes)
 

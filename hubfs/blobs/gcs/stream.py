@@ -38,7 +38,7 @@ class GcsStream:
         )
 
     def chunks(self) -> Iterator[bytes]:
-        """See `ByteStream`, and `HttpStream.chunks`.
+        """Yields all bytes once, from the first on; a broken transfer is resumed inside. Raises as `HttpStream` does.
 
         The last one is not yielded before the whole was held against the crc32c that the store gives, if it does.
         """

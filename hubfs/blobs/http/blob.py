@@ -47,7 +47,10 @@ class HttpBlob:
         return self._pinned.seen.head
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`. Raises `Stale`, `AccessDenied`, `TimedOut`, `Unavailable`, `Cancelled`."""
+        """The bytes from `offset_bytes` on: exactly `size_bytes`, fewer only at the end of the blob.
+
+        Raises `Stale`, `AccessDenied`, `TimedOut`, `Unavailable`, `Cancelled`.
+        """
         end_bytes = min(offset_bytes + size_bytes, self.size_bytes)
         parts = []
         while offset_bytes < end_bytes:

@@ -243,7 +243,7 @@ class HttpClient:
     ) -> HttpReply:
         """One attempt to ask the host of `url`, by a GET, or by a POST of `question`, which is JSON.
 
-        The reply is whatever came, a refusal or a redirect, too, with at most `max_body_bytes` of its body. A question
+        Any reply is returned, a refusal or a redirect, too, with at most `max_body_bytes` of its body. A question
         changes nothing at the host: it may be sent twice. Raises `TimedOut`, `Unavailable`.
         """
         method, kind = ("GET", {}) if question is None else ("POST", {"Content-Type": "application/json"})

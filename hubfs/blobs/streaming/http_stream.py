@@ -55,7 +55,7 @@ class HttpStream:
         return self._pinned.size_bytes
 
     def chunks(self) -> Generator[bytes, None, None]:
-        """See `ByteStream`: 256 KiB each on a fast line, less on a slow one.
+        """Yields all bytes once, from the first on: 256 KiB each on a fast line, less on a slow one.
 
         A transfer that broke is asked again from where it broke; attempts count anew after every 64 KiB.
         Raises `Damaged`, `Stale`, `AccessDenied`, `TimedOut`, `Unavailable`, `Cancelled`.

@@ -71,7 +71,10 @@ class GzipBlob:
         return self._index.output_size_bytes
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`. Raises `Damaged` for a span that is not what was indexed, and as the file does."""
+        """The bytes from `offset_bytes` on: exactly `size_bytes`, fewer only at the end of the blob.
+
+        Raises `Damaged` for a span that differs from the indexed one, and as the file does.
+        """
         numbers = self._index.spans_of(offset_bytes, size_bytes)
         parts = []
         for number, output in zip(numbers, self._decoded(numbers), strict=True):

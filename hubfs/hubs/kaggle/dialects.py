@@ -29,7 +29,7 @@ _REST_WORDS = {
 
 @dataclass(frozen=True)
 class Question:
-    """A GET of `url`, or a POST of `body` to it. `shown` says in messages what was asked, and of what."""
+    """A GET of `url`, or a POST of `body` to it. `shown` names the method and the model in messages."""
 
     url: str
     body: bytes | None = field(repr=False)

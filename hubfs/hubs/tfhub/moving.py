@@ -32,11 +32,11 @@ class MovingBlob(WrappedBlob):
 
     @property
     def checksum(self) -> Checksum | None:
-        """See `Announcing`."""
+        """The checksum that the store has announced; None before its first reply, and where it says none."""
         return announced_by(self._blob)
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """See `Blob`. Raises `Stale` where another way has the model."""
+        """At most `size_bytes` bytes from `offset_bytes` on. Raises `Stale` where another way has the model."""
         try:
             return self._blob.read_at(offset_bytes, size_bytes)
         except (AccessDenied, TimedOut, Unavailable) as error:

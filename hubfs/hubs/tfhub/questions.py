@@ -79,7 +79,10 @@ class InBucket:
     suffix = "?tf-hub-format=uncompressed"
 
     def ask(self, client: HttpClient, model_url: str, headers: Mapping[str, str]) -> Location | str:
-        """See `Question`."""
+        """Where the model is, or why it is not there, by one request and its redirects.
+
+        Raises `Damaged`, `AccessDenied`, `TimedOut`, `Unavailable`.
+        """
         reply = client.reply(model_url + self.suffix, headers, follow=lambda reply: bucket_in(reply) is None)
         bucket_url = bucket_in(reply)
         if bucket_url is None:
@@ -87,7 +90,7 @@ class InBucket:
         return Location(bucket_url, Form.UNCOMPRESSED)
 
     def is_answered_by(self, reply: HttpReply) -> bool:
-        """See `Question`."""
+        """Whether `reply` says that there is a model."""
         return bucket_in(reply) is not None
 
 
@@ -106,7 +109,10 @@ class AsBytes:
     otherwise: str
 
     def ask(self, client: HttpClient, model_url: str, headers: Mapping[str, str]) -> Location | str:
-        """See `Question`."""
+        """Where the model is, or why it is not there, by one request and its redirects.
+
+        Raises `Damaged`, `AccessDenied`, `TimedOut`, `Unavailable`.
+        """
         try:
             # Anew: what was damaged a moment ago may be another archive by now. A reader that opens the model
             # finds what is remembered of this.
@@ -126,7 +132,7 @@ class AsBytes:
         return Location(model_url + self.location_suffix, self.form, headers)
 
     def is_answered_by(self, reply: HttpReply) -> bool:
-        """See `Question`."""
+        """Whether `reply` says that there is a model."""
         return reply.status == HTTPStatus.OK and not looks_like_page(reply.headers.get("Content-Type", ""), reply.body)
 
 

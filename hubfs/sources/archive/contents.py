@@ -39,7 +39,10 @@ class ArchiveContents:
         return tuple(member for path, member in self.members.items() if path)
 
     def add(self, member: IndexedMember) -> IndexedMember | None:
-        """See `Ledger`. Also the directories above it. Raises `Damaged` if the archive changed unnoticed."""
+        """A member begins, and the directories above it: returns what counts, None if a later member of its name does.
+
+        Raises `Damaged` if the archive changed unnoticed.
+        """
         known = self.members.get(member.path)
         if known is None:
             if self.complete:
@@ -56,7 +59,10 @@ class ArchiveContents:
         return known
 
     def replace(self, member: IndexedMember) -> IndexedMember:
-        """See `Ledger`. Raises `Damaged` if the archive changed unnoticed, or a reader knows of the earlier file."""
+        """A later member of the same name has other bytes, and counts from now on.
+
+        Raises `Damaged` if the archive changed unnoticed, or a reader knows of the earlier file.
+        """
         if member.path in self._told:
             raise Damaged(
                 f"member {member.path!r} comes twice, with other bytes, and the first was served already; pack the "

@@ -248,14 +248,20 @@ class ArchiveProgress:
     # What a pass tells.
 
     def add(self, member: IndexedMember) -> IndexedMember | None:
-        """See `Ledger`. Raises `Damaged` if the archive changed unnoticed."""
+        """A member begins: returns what counts, None if a later member of its name does.
+
+        Raises `Damaged` if the archive changed unnoticed.
+        """
         with self._condition:
             counts = self._contents.add(member)
             self._condition.notify_all()
         return counts
 
     def replace(self, member: IndexedMember) -> IndexedMember:
-        """See `Ledger`. Raises `Damaged` if the archive changed unnoticed, or somebody knows of the earlier file."""
+        """A later member of the same name has other bytes, and counts from now on.
+
+        Raises `Damaged` if the archive changed unnoticed, or a reader knows of the earlier file.
+        """
         with self._condition:
             return self._contents.replace(member)
 

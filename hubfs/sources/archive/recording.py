@@ -67,7 +67,7 @@ class ArchiveRecording:
             yield chunk
 
     def checkpoint(self, bit_offset: int, output_offset_bytes: int) -> None:
-        """See `IndexRecorder`."""
+        """Notes that a deflate block begins at `bit_offset` of the file, and its output at `output_offset_bytes`."""
         if self._recorder is not None:
             self._recorder.checkpoint(bit_offset, output_offset_bytes)
 

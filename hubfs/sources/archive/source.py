@@ -98,7 +98,7 @@ class ArchiveSource:
 
     @property
     def extent(self) -> Extent:
-        """See `Source`: of the members that came by."""
+        """The number and the sizes of the members that came by; of all once `complete`. Never waits."""
         return self._progress.extent
 
     @property
@@ -107,19 +107,19 @@ class ArchiveSource:
         return self._progress.running
 
     def find(self, path: str) -> Entry:
-        """See `Source`: waits until the member comes by, or the archive ends without it."""
+        """The entry at `path`. Waits until the member comes by, or the archive ends without it (`EntryNotFound`)."""
         return entry_of(self._progress.find(path))
 
     def stamp(self, path: str) -> Stamp:  # noqa: ARG002 - every entry has the archive's
-        """See `Source`."""
+        """When the archive was made, as far as its origin tells; every entry has this time. Never waits."""
         return self._archive.stamp
 
     def entries(self) -> Sequence[Entry]:
-        """See `Source`: waits for the end of the archive."""
+        """All entries, directories included, without the root; sorted by path. Waits for the end of the archive."""
         return [entry_of(member) for member in self._progress.members()]
 
     def open(self, entry: Entry) -> Blob:
-        """See `Source`: the same one every time."""
+        """The bytes of a file entry: the same blob every time."""
         file = self._progress.find(entry.path)
         if file.is_directory:
             raise IsADirectory(f"{self.handle}/{entry.path} is a directory")
