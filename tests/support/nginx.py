@@ -3,13 +3,13 @@
 import http.client
 import os
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.servers import started
 
 _COMMON = """
 daemon off;
@@ -165,30 +165,20 @@ def nginx_store(home: Path, root: Path, hashes: Mapping[str, str], api: str) -> 
 def _running(home: Path, http: str, **fields: object) -> Iterator[str]:
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     assert program, "nginx is missing: scripts/test installs it"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     config = home / "nginx.conf"
-    config.write_text(_COMMON.format(home=home, http=http.format(port=port, **fields)))
-    server = subprocess.Popen(
-        [program, "-p", home, "-c", config, "-e", home / "error.log"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+
+    def start(port: int) -> subprocess.Popen[bytes]:
+        config.write_text(_COMMON.format(home=home, http=http.format(port=port, **fields)))
+        return subprocess.Popen(
+            [program, "-p", home, "-c", config, "-e", home / "error.log"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    server, port = started(start)
     try:
-        _wait_for(port, server, home / "error.log")
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait(60)
-
-
-def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path, timeout_s: float = 10) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while server.poll() is None and time.monotonic() < deadline_s:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise AssertionError(f"nginx does not answer:\n{log.read_text() if log.exists() else 'no log'}")
