@@ -29,10 +29,10 @@ pytestmark = pytest.mark.timeout(0)  # the alarm is the hunter's own
 MIB = 1 << 20
 READERS = 12
 
-ALARM_S = 60.0
+ALARM_S = 10.0
 """Nothing takes so long here: when no call ends for so long, threads wait for each other."""
 
-END_S = 60.0
+END_S = 10.0
 """Within so long after the end of a mount every call has ended, and every thread; a quarter of a second on a machine
 that does nothing else."""
 
