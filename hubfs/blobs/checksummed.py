@@ -90,7 +90,7 @@ class ChecksummedBlob(WrappedBlob):
         self._recall = recall
         self._lock = threading.Lock()
         self._crcs: dict[int, int] = {}
-        self._sum = 0  # the xor of what the recorded blocks contribute to the crc32c of the whole
+        self._sum = 0  # the xor of the shares that the recorded blocks have in the crc32c of the whole
         self._reason: str | None = None
         self._verified = False
         self._looked = 0

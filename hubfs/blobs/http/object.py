@@ -93,7 +93,7 @@ def announced_checksum(headers: Mapping[str, str]) -> Checksum | None:
     """The checksum that Google's store says the object has, the crc32c before the MD5; None if it says none.
 
     The header reads `crc32c=BASE64,md5=BASE64`, or comes twice. The hashes are of the bytes as they are stored: those
-    of an object that is stored encoded say nothing of what the store sends in its place.
+    of an object that is stored encoded are not the hashes of the decoded bytes that the store sends.
     """
     if headers.get(_STORED_ENCODING, "identity").lower() != "identity":
         return None
