@@ -14,7 +14,7 @@ from hubfs.memory_budget import MemoryBudget
 from hubfs.waiting import Cancellation
 from tests.support.http_clients import QUICK
 from tests.support.ranges import ScriptedRanges
-from tests.support.waiting import eventually
+from tests.support.waiting import Stopwatch, eventually
 
 DATA = random.Random(11).randbytes(12_345_678)
 
@@ -153,9 +153,9 @@ def test_closing_gives_back_the_allowance_and_ends_transfers_and_threads_at_once
     chunks = stream_of(ranges, allowance=budget).chunks()
     next(chunks)
     assert eventually(lambda: ranges.under_way == 4)
-    began_s = time.monotonic()
+    watch = Stopwatch()
     chunks.close()
-    assert time.monotonic() - began_s < 60
+    assert watch.took_s() < 5
     assert budget.taken_bytes == 0
     assert eventually(lambda: ranges.under_way == 0 and range_threads() == 0)
     assert ranges.given_up == 4
@@ -172,10 +172,10 @@ def test_a_cancel_ends_a_wait_and_every_transfer(ranges) -> None:
     ranges.pause_from(0)
     timer = threading.Timer(0.2, cancellation.cancel)
     timer.start()
-    began_s = time.monotonic()
+    watch = Stopwatch()
     with pytest.raises(Cancelled):
         list(stream_of(ranges, cancellation).chunks())
-    assert time.monotonic() - began_s < 60
+    assert watch.took_s() < 20
     assert eventually(lambda: ranges.under_way == 0 and range_threads() == 0)
     timer.join()
 
