@@ -34,7 +34,7 @@ MIN_SIZE_BYTES = 8 << 20
 PLENTY_BYTES = 1 << 30
 """More than an inflating process shares at most."""
 
-_PUMPED_BYTES = 4 << 20
+_PUMPED_CHUNKS = 4
 _HEAD_BYTES = 4
 _DEFLATE = b"\x1f\x8b\x08"
 _TEXT, _NAME, _COMMENT = 0x01, 0x08, 0x10
@@ -122,7 +122,7 @@ def _in_this_process(
 
     if size_bytes is None or size_bytes < MIN_SIZE_BYTES or not head.startswith(_DEFLATE):
         return inflated()
-    return pumped(inflated(), ahead_bytes=_PUMPED_BYTES, cancellation=cancellation)
+    return pumped(inflated(), ahead=_PUMPED_CHUNKS, cancellation=cancellation)
 
 
 class ParallelInflater:
