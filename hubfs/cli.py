@@ -18,7 +18,7 @@ from hubfs.commands.doctor.command import doctor
 from hubfs.commands.serve import serve
 from hubfs.commands.status import status
 from hubfs.commands.status_text import UNVERIFIED
-from hubfs.daemon import log_file, service_manager
+from hubfs.daemon import keeper, log_file
 from hubfs.daemon.spawn import spawn, with_options
 from hubfs.daemon.supervisor import Supervisor
 from hubfs.errors import HubfsError, printable
@@ -198,13 +198,15 @@ def mount(
 
 
 def _serve_here(config: Config, mountpoint: Path, restarts: int | None, say_ready: Callable[[], None]) -> None:
+    manager = keeper.service_manager(os.environ)
+
     def on_ready() -> None:
         try:
             say_ready()
         except BrokenPipeError:  # Ctrl-C, say: who asked for the mount has gone, and wants none
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        service_manager.tell(os.environ.get("NOTIFY_SOCKET"), "READY=1")
+        manager.tell(keeper.READY)
 
     if config.supervise and restarts is None:
         Supervisor(sys.argv[1:], mountpoint, config.log_file).run(on_ready)

@@ -172,7 +172,6 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[tell],
                 cwd=self._directory if os.access(self._directory, os.X_OK) else "/",
-                env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
             )
         except BaseException:
             os.close(ready)

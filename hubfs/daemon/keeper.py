@@ -1,0 +1,112 @@
+"""The keeper of a daemon: who starts it again when it dies, and holds what it needs to go on, in the meantime.
+
+systemd is one (`Type=notify`, and its descriptor store), our supervisor is the other. Both are spoken to as
+sd_notify(3) has it: datagrams of `NAME=VALUE` lines, descriptors beside them. systemd hands descriptors to a process
+that it starts as sd_listen_fds(3) has it; a process that our supervisor starts is born with them.
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Mapping, MutableMapping, Sequence
+
+READY, WATCHDOG = "READY=1", "WATCHDOG=1"
+"""The mount answers; it has just been seen to answer still."""
+
+_FIRST_LISTENED = 3
+"""SD_LISTEN_FDS_START."""
+_LONGEST_BYTES = 1 << 16
+_MOST_DESCRIPTORS = 16
+_PATIENCE_S = 2.0
+"""Who does not take a message within so long is not there."""
+
+
+class Keeper:
+    """The keeper, as its daemon sees it. May be told things by several threads at once.
+
+    `watchdog_s`: how often it must hear of a daemon that is well; None if it does not care.
+    """
+
+    def __init__(self, channel: socket.socket | None, watchdog_s: float | None = None) -> None:
+        self._channel = channel
+        self.watchdog_s = watchdog_s
+        if channel is not None:
+            channel.settimeout(_PATIENCE_S)
+
+    def __bool__(self) -> bool:
+        """Whether there is one."""
+        return self._channel is not None
+
+    def close(self) -> None:
+        """Speaks to it no more."""
+        if self._channel is not None:
+            self._channel.close()
+
+    def tell(self, state: str, descriptors: Sequence[int] = ()) -> None:
+        """Tells it; nothing happens where nobody listens any more."""
+        if self._channel is not None:
+            with contextlib.suppress(OSError):
+                socket.send_fds(self._channel, [state.encode()], descriptors)
+
+    def keep(self, name: str, descriptor: int) -> None:
+        """Has it hold a copy of the descriptor by this name (no colon in it), for a successor."""
+        self.tell(f"FDSTORE=1\nFDNAME={name}", [descriptor])
+
+    def drop(self, name: str) -> None:
+        """Has it close what it holds by this name."""
+        self.tell(f"FDSTOREREMOVE=1\nFDNAME={name}")
+
+
+def service_manager(environment: MutableMapping[str, str]) -> Keeper:
+    """The service manager that `environment` names, from where it is taken: no child is to speak to it."""
+    address = environment.pop("NOTIFY_SOCKET", "")
+    watchdog_us = environment.pop("WATCHDOG_USEC", "")
+    meant = environment.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    if not address:
+        return Keeper(None)
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        channel.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+    except OSError:
+        channel.close()
+        return Keeper(None)
+    return Keeper(channel, int(watchdog_us) / 1e6 if meant and watchdog_us.isdecimal() else None)
+
+
+def inherited(environment: MutableMapping[str, str], first: int = _FIRST_LISTENED) -> dict[str, int]:
+    """The descriptors that a service manager has kept for this process, by name. They are closed in its children.
+
+    `environment` names them, and loses them; `first` is the number of the first.
+    """
+    count, names = environment.pop("LISTEN_FDS", ""), environment.pop("LISTEN_FDNAMES", "").split(":")
+    if environment.pop("LISTEN_PID", "") != str(os.getpid()) or not count.isdecimal():
+        return {}
+    held = {}
+    for name, descriptor in zip(names, range(first, first + int(count)), strict=False):
+        with contextlib.suppress(OSError):  # a shell in between closed it
+            os.set_inheritable(descriptor, False)
+            held[name] = descriptor
+    return held
+
+
+def channel_to_child(watchdog_s: float | None) -> tuple[socket.socket, Keeper]:
+    """The two ends between a keeper and the daemon that it starts: nobody else can reach them.
+
+    The keeper's end is at its end when every process that has the daemon's is gone.
+    """
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return ours, Keeper(its, watchdog_s)
+
+
+def heard(channel: socket.socket) -> tuple[Mapping[str, str], list[int]] | None:
+    """The next message of a daemon, and the descriptors beside it, which are the caller's; None if it is gone."""
+    try:
+        text, descriptors, _, _ = socket.recv_fds(channel, _LONGEST_BYTES, _MOST_DESCRIPTORS)
+    except ConnectionResetError:
+        return None
+    for descriptor in descriptors:  # CPython forgets the flags of `recv_fds`
+        os.set_inheritable(descriptor, False)
+    if not text:
+        return None
+    lines = (line.partition("=") for line in text.decode(errors="replace").split("\n"))
+    return {name: value for name, _, value in lines}, descriptors
