@@ -119,11 +119,10 @@ def _unconfined_by(config: Config) -> str | None:
 
     A mount goes on without, and says so. With `--require-sandbox` it raises `MountFailed`.
     """
-    if not config.inflate_workers or not worker_process.available():
+    if not config.inflate_workers:
         if config.require_sandbox:
             raise MountFailed(
-                "--require-sandbox: archives would be inflated in the daemon itself; install rapidgzip, and leave "
-                "--inflate-workers above 0"
+                "--require-sandbox: archives would be inflated in the daemon itself; leave --inflate-workers above 0"
             )
         return None
     lacking = worker_process.unconfined_by()

@@ -124,18 +124,16 @@ def others_may_read(machine: Machine) -> Finding:
 
 
 def inflating() -> Finding:
-    """Whether archives can be inflated on several threads, in a process of their own that can do nothing else."""
-    if worker_process.available():
-        lacking = worker_process.unconfined_by()
-        if lacking:
-            return warning(
-                "sandbox",
-                f"the process that inflates archives is not confined, for want of: {lacking}",
-                "Linux 5.13 or newer; a container's seccomp filter must allow landlock_* and seccomp; "
-                "--require-sandbox refuses mounts without",
-            )
-        return ok("rapidgzip", "installed, and its process is confined")
-    return warning("rapidgzip", "not installed: archives are inflated on one thread", "pip install rapidgzip")
+    """Whether the process that inflates archives can do nothing else."""
+    lacking = worker_process.unconfined_by()
+    if lacking:
+        return warning(
+            "sandbox",
+            f"the process that inflates archives is not confined, for want of: {lacking}",
+            "Linux 5.13 or newer; a container's seccomp filter must allow landlock_* and seccomp; "
+            "--require-sandbox refuses mounts without",
+        )
+    return ok("rapidgzip", "its process, which inflates archives, is confined")
 
 
 def limits(config: Config) -> Iterator[Finding]:

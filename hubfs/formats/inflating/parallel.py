@@ -20,7 +20,7 @@ from hubfs.errors import Damaged
 from hubfs.formats.byte_reader import Bytes
 from hubfs.formats.gzip import stream as gzip
 from hubfs.formats.inflating.feed import WorkerFeed, close
-from hubfs.formats.inflating.process import WorkerLost, WorkerProcess, available
+from hubfs.formats.inflating.process import WorkerLost, WorkerProcess
 from hubfs.formats.inflating.protocol import SLOT_BYTES, Kind, Message, receive, send, window_of
 from hubfs.formats.inflating.pump import pumped
 from hubfs.waiting import Cancellation
@@ -90,25 +90,21 @@ def inflate(
     `gzip.inflate` does, `Cancelled`, and what the chunks raise.
     """
     head, chunks = _peek(open_chunks())
-    if size_bytes is None or not (suits(head, size_bytes, workers) and available()):
+    if size_bytes is None or not suits(head, size_bytes, workers):
         yield from _in_this_process(head, chunks, size_bytes, cancellation)
         return
-    yielded_bytes = checksum = 0
+    inflater = ParallelInflater(
+        size_bytes, workers=workers, cancellation=cancellation, most_shared_bytes=most_shared_bytes
+    )
     try:
-        inflater = ParallelInflater(
-            size_bytes, workers=workers, cancellation=cancellation, most_shared_bytes=most_shared_bytes
-        )
         with contextlib.closing(inflater.inflate(chunks, on_checkpoint)) as output:
-            for data in output:
-                checksum = crc32(data, checksum)
-                yielded_bytes += len(data)
-                yield data
+            yield from output
         return
     except WorkerLost as lost:
         on_lost(str(lost))
     head, chunks = _peek(open_chunks())
     with contextlib.closing(_in_this_process(head, chunks, size_bytes, cancellation)) as output:
-        yield from _behind(output, yielded_bytes, checksum)
+        yield from _behind(output, inflater.yielded_bytes, inflater.checksum)
 
 
 def _in_this_process(
@@ -126,7 +122,9 @@ def _in_this_process(
 
 
 class ParallelInflater:
-    """Inflates a gzip file of `size_bytes` on `workers` threads of another process. One `inflate` at a time.
+    """Inflates a gzip file of `size_bytes` on `workers` threads of another process, once.
+
+    `yielded_bytes` came out so far, and have the CRC `checksum`.
 
     The file is one that `suits`. The process takes 80 to 170 MiB with 2 threads; it gives up when an archive that was
     compressed uncommonly well would have it take more than 512 MiB and 64 MiB a thread. `most_shared_bytes` of memory
@@ -141,6 +139,7 @@ class ParallelInflater:
         cancellation: Cancellation,
         most_shared_bytes: int = PLENTY_BYTES,
     ) -> None:
+        self.yielded_bytes = self.checksum = 0
         self._size_bytes = size_bytes
         self._window = window_of(size_bytes, workers, most_shared_bytes)
         self._cancellation = cancellation
@@ -172,8 +171,7 @@ class ParallelInflater:
             feed.join(_JOIN_TIMEOUT_S)
 
     def _output(self, process: WorkerProcess, feed: WorkerFeed, on_checkpoint: OnCheckpoint) -> Iterator[bytes]:
-        yielded_bytes = checksum = slot = 0
-        first, bit = True, -1
+        slot, first, bit = 0, True, -1
         while (message := self._next(process, feed)).kind is not Kind.ENDED:
             if message.kind is Kind.CONFINED and first:
                 _log.debug("The inflating process %d is confined: %s", process.pid, message.text or "by limits alone")
@@ -182,7 +180,7 @@ class ParallelInflater:
                 # places in the file, and none is further ahead than the chunk that contains it.
                 message.kind is Kind.CHECKPOINT
                 and bit < message.number <= 8 * self._size_bytes
-                and message.other <= yielded_bytes + SLOT_BYTES
+                and message.other <= self.yielded_bytes + SLOT_BYTES
             ):
                 bit = message.number
                 on_checkpoint(bit, message.other)
@@ -191,8 +189,8 @@ class ParallelInflater:
                 slot += 1
                 with contextlib.suppress(OSError):  # it died; what it said before that is still to be read
                     send(process.output, Message(Kind.FREED))
-                checksum = crc32(data, checksum)
-                yielded_bytes += len(data)
+                self.checksum = crc32(data, self.checksum)
+                self.yielded_bytes += len(data)
                 yield data
             else:
                 raise WorkerLost(f"the inflating process said something that makes no sense: {message}")
@@ -200,7 +198,7 @@ class ParallelInflater:
         self._wait_for(feed.finished.wait, feed)
         self._check(feed)
         # Without output the trailer is zeros, which prove nothing.
-        if not yielded_bytes or feed.trailer != _TRAILER.pack(checksum, yielded_bytes % (1 << 32)):
+        if not self.yielded_bytes or feed.trailer != _TRAILER.pack(self.checksum, self.yielded_bytes % (1 << 32)):
             raise WorkerLost("rapidgzip did not verify the archive: it is damaged, or has several gzip members")
 
     def _next(self, process: WorkerProcess, feed: WorkerFeed) -> Message:

@@ -38,11 +38,6 @@ class WorkerLost(HubfsError):
     """
 
 
-def available() -> bool:
-    """Whether rapidgzip is installed."""
-    return importlib.util.find_spec("rapidgzip") is not None
-
-
 def unconfined_by() -> str:
     """What an inflating process of this daemon could not give up, in words; empty if it gives up all that it must.
 

@@ -386,13 +386,6 @@ def test_a_second_reading_of_another_archive_is_damaged(other):
         list(output)
 
 
-def test_without_rapidgzip_one_core_does_it(monkeypatch):
-    monkeypatch.setattr(parallel_gzip, "available", lambda: False)
-    archive = Losses(PACKED)
-    assert b"".join(archive.inflate()) == DATA
-    assert (archive.opened, archive.lost) == (1, 0)
-
-
 @pytest.mark.parametrize("packed", [gzipped(DATA[:5000]), DATA[:5000], b"\x1f"], ids=["small", "no gzip", "one byte"])
 def test_what_does_not_suit_is_inflated_here(packed):
     def outcome(inflated):
