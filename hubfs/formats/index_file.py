@@ -19,13 +19,13 @@ SUFFIX = ".hubfs-index"
 MAX_SIZE_BYTES = 64 << 20
 """A larger index file is not fetched. One of an archive of 8 GB has about this size."""
 
-_MAGIC, _OLDEST_VERSION, _VERSION = b"hubfsIDX", 1, 2
-"""Version 1 knows no files with holes, and none twice. It is written where there are none: older readers know it."""
+_MAGIC, _VERSION = b"hubfsIDX", 2
 
 _WHAT = "an index of an archive"
 _HEAD = struct.Struct("<QIQ")  # size of the archive, how many members, size of the gzip index (0: a plain tar)
 _MEMBER = struct.Struct("<BQQH")  # kind, size, offset, size of the path
 _DIRECTORY, _SPARSE, _REPLACES = 1, 2, 4  # of the kind; 0: a file
+_KINDS = (_DIRECTORY, 0, _SPARSE, _REPLACES, _SPARSE | _REPLACES)
 _COUNT, _EXTENT = struct.Struct("<I"), struct.Struct("<QQ")  # behind the path of a file with holes
 
 
@@ -107,24 +107,21 @@ class IndexFile:
         """For `from_bytes`: versioned, with a checksum over everything."""
         gzip = b"" if self.gzip is None else self.gzip.to_bytes()
         parts = [_HEAD.pack(self.archive_size_bytes, len(self.members), len(gzip))]
-        version = _OLDEST_VERSION
         for member in self.members:
             path = encoded(member.path)
             kind = (
                 _DIRECTORY * member.is_directory + _SPARSE * (member.sparse is not None) + _REPLACES * member.replaces
             )
-            version = _VERSION if kind > _DIRECTORY else version
             parts += _MEMBER.pack(kind, member.size_bytes, member.offset_bytes, len(path)), path
             if member.sparse is not None:
                 parts.append(_COUNT.pack(len(member.sparse.extents)))
                 parts += (_EXTENT.pack(*extent) for extent in member.sparse.extents)
-        return seal(_MAGIC, version, b"".join([*parts, gzip]))
+        return seal(_MAGIC, _VERSION, b"".join([*parts, gzip]))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "IndexFile":
         """Raises `Damaged` for anything that `to_bytes` would not have made."""
-        body, version = unseal(_MAGIC, _VERSION, data, _WHAT, oldest=_OLDEST_VERSION)
-        kinds = range(_SPARSE) if version == _OLDEST_VERSION else (0, _DIRECTORY, *range(_SPARSE, 8, 2))
+        body = unseal(_MAGIC, _VERSION, data, _WHAT)
         try:
             archive_size_bytes, count, gzip_bytes = _HEAD.unpack_from(body)
             if count > MAX_MEMBERS:
@@ -132,7 +129,7 @@ class IndexFile:
             members, end = [], _HEAD.size
             for _ in range(count):
                 kind, size_bytes, offset_bytes, path_bytes = _MEMBER.unpack_from(body, end)
-                if kind not in kinds:
+                if kind not in _KINDS:
                     raise Damaged(f"this was {_WHAT}: it has a member of kind {kind}")
                 start = end + _MEMBER.size
                 end = start + path_bytes
@@ -145,10 +142,6 @@ class IndexFile:
             raise Damaged(f"this was {_WHAT}: its members cannot be read") from error
         if len(body) - end != gzip_bytes:
             raise Damaged(f"this was {_WHAT}: its end is missing, or something follows it")
-        if version != _OLDEST_VERSION and all(member.sparse is None and not member.replaces for member in members):
-            raise Damaged(
-                f"this was {_WHAT}: it has no file with holes, and none twice, and is of the version for those"
-            )
         return cls(archive_size_bytes, tuple(members), GzipIndex.from_bytes(body[end:]) if gzip_bytes else None)
 
 

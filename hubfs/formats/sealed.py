@@ -16,18 +16,15 @@ def seal(magic: bytes, version: int, body: bytes) -> bytes:
     return sealed + _CHECKSUM.pack(crc32c(sealed))
 
 
-def unseal(magic: bytes, newest: int, data: bytes, what: str, *, oldest: int | None = None) -> tuple[bytes, int]:
-    """The body and its version, from `oldest` (none: `newest`) to `newest`.
-
-    Raises `Damaged`, naming `what`, for anything that `seal` did not make with this magic and such a version.
-    """
+def unseal(magic: bytes, version: int, data: bytes, what: str) -> bytes:
+    """The body. Raises `Damaged`, naming `what`, for anything that `seal` did not make with this magic and version."""
     if len(data) < OVERHEAD_BYTES or data[: len(magic)] != magic:
         raise Damaged(f"this is not {what}")
     _, found, size_bytes = _HEADER.unpack_from(data)
-    if not (newest if oldest is None else oldest) <= found <= newest:
-        raise Damaged(f"this is {what} of version {found}, and version {newest} can be read: make it anew")
+    if found != version:
+        raise Damaged(f"this is {what} of version {found}, and version {version} can be read: make it anew")
     if size_bytes != len(data) - OVERHEAD_BYTES or _CHECKSUM.unpack_from(data, len(data) - _CHECKSUM.size) != (
         crc32c(data[: -_CHECKSUM.size]),
     ):
         raise Damaged(f"this was {what}: it is truncated, or its checksum is wrong")
-    return data[_HEADER.size : -_CHECKSUM.size], found
+    return data[_HEADER.size : -_CHECKSUM.size]

@@ -147,7 +147,7 @@ class GzipIndex:
 
         Takes little more memory than `data` has: windows stay deflated until they are used.
         """
-        body, _ = unseal(_MAGIC, _VERSION, data, _WHAT)
+        body = unseal(_MAGIC, _VERSION, data, _WHAT)
         try:
             compressed_size_bytes, output_size_bytes, trailer, count = _FILE.unpack_from(body)
             if count > _MAX_CHECKPOINTS:

@@ -91,5 +91,4 @@ def repair(data: bytes) -> bytes:
         if len(inner) > OVERHEAD_BYTES:
             inner = seal(gzip_index._MAGIC, gzip_index._VERSION, inner[_HEADER.size : -4])
         body = _HEAD.pack(archive_bytes, count, len(inner)) + body[_HEAD.size : start] + inner
-    version = 1 + (data[len(index_file._MAGIC)] + 1) % 2
-    return seal(index_file._MAGIC, version, body)
+    return seal(index_file._MAGIC, index_file._VERSION, body)
