@@ -4,7 +4,6 @@ An implementation passes by subclassing `DiskStoreContract` with `stores_of`.
 """
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -69,7 +68,6 @@ class DiskStoreContract:
             assert self.store.facts(name) is None
         assert [*self.store.verify(NOWHERE)] == []
         assert self.store.records(CacheKey(NOWHERE, "f")) == []
-        assert self.store.whole(CacheKey(NOWHERE, "f"), 5) is None
         assert not self.store.remove(NOWHERE)
         assert [*self.store.models()] == []
 
@@ -186,78 +184,3 @@ class DiskStoreContract:
         (self.layout.root / "pins").write_bytes(b"something else")
         with pytest.raises(OSError, match="pins"):
             self.store.pin(MODEL)
-
-    def test_a_file_is_whole_once_its_last_block_is_there(self) -> None:
-        for index in (2, 0, 1):
-            assert self.store.whole(KEY, SIZE_BYTES) is None
-            self.tier.put(KEY, index, BLOCKS[index])
-        path = self.store.whole(KEY, SIZE_BYTES)
-        assert path is not None
-        assert path.read_bytes() == b"".join(BLOCKS)
-
-    @pytest.mark.parametrize("size_bytes", [0, 1, SIZE_BYTES - 1, SIZE_BYTES + 1, SIZE_BYTES + BLOCK_SIZE_BYTES])
-    def test_a_file_of_another_size_is_not_whole(self, size_bytes: int) -> None:
-        fill(self.tier)
-        assert self.store.whole(KEY, SIZE_BYTES) is not None
-        assert self.store.whole(KEY, size_bytes) is None
-
-    def test_a_damaged_file_is_not_whole_until_it_was_fetched_again(self) -> None:
-        fill(self.tier)
-        self.spoil(KEY, 1)
-        assert self.store.whole(KEY, SIZE_BYTES) is None
-        assert [one.block_index for one in self.store.records(KEY)] == [0, 2]
-        self.tier.put(KEY, 1, BLOCKS[1])
-        assert self.store.whole(KEY, SIZE_BYTES) is not None
-
-    def test_a_whole_file_is_verified_once_for_every_process_and_after_a_restart(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        fill(self.tier)
-        assert self.store.whole(KEY, SIZE_BYTES) is not None
-        monkeypatch.setattr(DiskStore, "read", lambda *_: pytest.fail("it was read again"))
-        monkeypatch.setattr(DiskStore, "records", lambda *_: pytest.fail("its map was read again"))
-        for store in (self.store, self.daemons, DiskStore(CacheLayout(self.layout.root))):
-            assert store.whole(KEY, SIZE_BYTES) is not None
-
-    def test_a_file_that_was_written_to_since_is_verified_anew(self) -> None:
-        fill(self.tier)
-        assert self.store.whole(KEY, SIZE_BYTES) is not None
-        self.spoil(KEY, 1)
-        assert self.store.whole(KEY, SIZE_BYTES) is None
-
-    def test_a_reader_who_finds_damage_ends_the_seal(self) -> None:
-        fill(self.tier)
-        assert self.store.whole(KEY, SIZE_BYTES) is not None
-        self.spoil(KEY, 1, unseen=True)
-        assert self.tier.get(KEY, 1) is None
-        assert self.store.whole(KEY, SIZE_BYTES) is None
-
-    def test_a_seal_of_another_file_or_model_does_not_count(self) -> None:
-        other = CacheKey(OTHER.model, KEY.path)
-        for key in (KEY, other):
-            fill(self.tier, key)
-            self.spoil(key, 1, unseen=True)
-        self.layout.seal(other).parent.mkdir(parents=True)
-        self.layout.seal(KEY).parent.mkdir(parents=True)
-        for key, text in ((KEY, b"{}"), (other, b"\xff" * 100)):
-            self.layout.seal(key).write_bytes(text)
-            assert self.store.whole(key, SIZE_BYTES) is None
-
-    def test_seals_go_with_the_blocks(self) -> None:
-        fill(self.tier)
-        assert self.store.whole(KEY, SIZE_BYTES) is not None
-        assert self.store.remove(MODEL, blocks_only=True)
-        assert not self.layout.seal(KEY).exists()
-        assert self.store.whole(KEY, SIZE_BYTES) is None
-
-    def test_a_disk_that_cannot_be_written_has_whole_files_that_are_verified_each_time(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        fill(self.tier)
-        shutil.rmtree(self.layout.model(MODEL) / "seals", ignore_errors=True)
-        (self.layout.model(MODEL) / "seals").write_bytes(b"in the way")
-        assert self.store.whole(KEY, SIZE_BYTES) == self.layout.data(KEY)
-        read = []
-        monkeypatch.setattr(DiskStore, "read", lambda *args: read.append(args) or BLOCKS[args[2]])
-        assert self.store.whole(KEY, SIZE_BYTES) == self.layout.data(KEY)
-        assert len(read) == len(BLOCKS)

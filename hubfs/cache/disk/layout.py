@@ -7,7 +7,7 @@ models/<hub>/<publisher>/<name…>/<version>@<identity>/
     in-use              locked (shared) while somebody reads the model; its mtime is the last use
     data/<path>         the file itself, sparse where blocks are missing; of a file with holes, what is between them
     blocks/<path>       its block map
-    seals/<path>        of a file all of whose blocks are there: that they were verified
+    seals/<path>        of a file all of whose blocks are there: that they were verified, on this run of the machine
     turns/              leases: what is being fetched just now (see `DiskTurns`)
 latest/<hub>/<name…>/@latest.json
                         the last answer of the hub for `latest`

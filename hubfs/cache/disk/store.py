@@ -8,10 +8,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hubfs.blobs.crc32c import crc32c
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, Release, block_size_at, blocks_of
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, Release
 from hubfs.cache.disk import block_map
 from hubfs.cache.disk.block_counts import BlockCounts
 from hubfs.cache.disk.block_map import Record
@@ -19,12 +18,8 @@ from hubfs.cache.disk.files import delete, make_folder, open_to_read, open_to_wr
 from hubfs.cache.disk.in_use import InUse
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import disk_usage_bytes
-from hubfs.cache.sealed_json import seal, unseal
 
 _log = logging.getLogger(__name__)
-
-_SEAL_BYTES = 1 << 16
-"""No seal of a file is larger."""
 
 _NOT_THE_FILES_FAULT = (errno.EMFILE, errno.ENFILE)
 _NOT_TO_BE_WRITTEN = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -187,50 +182,6 @@ class DiskStore:
             indexes = [record.block_index for record in self.records(key)]
             right = sum(self.read(key, index) is not None for index in indexes)
             yield Verified(key, right, len(indexes) - right)
-
-    def whole(self, key: CacheKey, size_bytes: int) -> Path | None:
-        """The file of `size_bytes` itself, if all its blocks are there and were verified once; else None.
-
-        The first call reads all of it, and has the disk write it. Its finding is kept as a seal, which holds as long
-        as neither the data nor the block map changes; from then on the cost does not grow with the file. A caller that
-        opens the path holds the model meanwhile.
-        """
-        try:
-            state = self._state(key, size_bytes)
-            if self._sealed(key) != state:
-                expected = [block_size_at(index, size_bytes) for index in blocks_of(0, size_bytes, size_bytes)]
-                if [(one.block_index, one.length_bytes) for one in self.records(key)] != [*enumerate(expected)]:
-                    return None
-                if any(self.read(key, index) is None for index in range(len(expected))):
-                    return None
-                self._flush(key)  # else a power cut may leave the seal, and not what it is of
-                if self._state(key, size_bytes) != state:
-                    return None
-                sealed = seal("whole", f"{key.model}/{key.path}", state)
-                with contextlib.suppress(OSError):  # a full disk: it is verified again next time
-                    write_whole(self.layout.seal(key), sealed, self.layout.models_root)
-            return self.layout.data(key)
-        except OSError:
-            return None
-
-    def _state(self, key: CacheKey, size_bytes: int) -> dict[str, Any]:
-        """What changes when the data or the block map does. Raises OSError."""
-        found = [os.lstat(path) for path in (self.layout.data(key), self.layout.blocks(key))]
-        return {"size": size_bytes, "files": [[one.st_ino, one.st_size, one.st_mtime_ns] for one in found]}
-
-    def _sealed(self, key: CacheKey) -> dict[str, Any] | None:
-        try:
-            data = read_whole(self.layout.seal(key), _SEAL_BYTES)
-            return unseal("whole", f"{key.model}/{key.path}", data)
-        except (OSError, ValueError):
-            return None
-
-    def _flush(self, key: CacheKey) -> None:
-        data_fd = open_to_read(self.layout.data(key))
-        try:
-            os.fsync(data_fd)
-        finally:
-            os.close(data_fd)
 
     def hold(self, model: str) -> Release:
         """Keeps every process from evicting or removing `model`, until the release."""
