@@ -139,6 +139,12 @@ def main() -> None:
     "was opened, the rest once a loader is at work. none waits until it is asked for.  [default: auto]",
 )
 @click.option(
+    "--verify",
+    metavar="once|always",
+    help="once verifies a file of the cache as a whole, when it is whole; always verifies each block each time that it "
+    "is read from the disk.  [default: once]",
+)
+@click.option(
     "--require-sandbox",
     is_flag=True,
     default=None,

@@ -21,6 +21,7 @@ from hubfs.cache.disk.room import DiskSettings
 from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.disk.turns import DiskTurns
+from hubfs.cache.disk.whole import WholeFiles
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.shared.cache import SharedCache
 from hubfs.cache.shared.indexes import CombinedIndexes
@@ -144,16 +145,21 @@ class Engine:
         self._indexes: Indexes = self._kept
         self._turns: Turns = NoTurns()
         self._shared: SharedCache | None = None
+        self._whole: WholeFiles | None = None
         disk: DiskTier | None = None
         if self._layout is not None:
             settings = DiskSettings(config.cache_size_bytes, _RESERVE_BYTES, _RESERVE_PART)
-            disk = DiskTier(DiskStore(self._layout), settings, DataPages(self._layout, self.cancellation))
+            store = DiskStore(self._layout)
+            whole = WholeFiles(store, self.cancellation)
+            pages = DataPages(self._layout, self.cancellation, served=whole.is_right)
+            self._whole = None if config.verify_each_read else whole
+            disk = DiskTier(store, settings, pages)
             disk.start()
             self.cache = TieredCache(self._memory, disk)
         shared_cache_url = self._shared_cache_url()
         if shared_cache_url is not None:
-            store = endpoints.store_settings(config, self._retry)
-            self._shared = shared = SharedCache.open(shared_cache_url, store, self.cancellation, disk)
+            remote = endpoints.store_settings(config, self._retry)
+            self._shared = shared = SharedCache.open(shared_cache_url, remote, self.cancellation, disk)
             if disk is None:
                 self.cache = OverShared(self._memory, shared.tier)
             else:
@@ -204,6 +210,7 @@ class Engine:
             self.cache,
             read_ahead=self._read_ahead,
             catalog=catalog,
+            whole=None if self._whole is None else self._whole.opened,
             prefetcher=self._prefetcher,
             troubles=troubles,
         )

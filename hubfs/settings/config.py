@@ -36,6 +36,7 @@ from hubfs.settings.values import (
     parse_size,
     parse_time,
     parse_token,
+    parse_verify,
     parse_workers,
 )
 from hubfs.sources.source import Form
@@ -80,6 +81,7 @@ class Config:
     shared_cache_url: str | None = field(default=None, repr=False)  # a second level behind memory and disk
     extracted_dir: Path | None = None  # where tensorflow_hub keeps what it extracted
     catalog: Path | None = None
+    verify_each_read: bool = False  # else the kernel reads a file of the cache itself, once it was verified whole
     offline: bool = False  # ask nobody: what is cached is all that there is
     cache_size_bytes: int = 10 << 30
     memory_size_bytes: int = field(default_factory=lambda: default_memory_size_bytes(available_memory_bytes()))
@@ -166,6 +168,7 @@ SETTINGS = (
     Setting("inflate_workers", "inflate_workers", parse_workers, ("HUBFS_INFLATE_WORKERS",)),
     Setting("require_sandbox", "require_sandbox", parse_flag, ("HUBFS_REQUIRE_SANDBOX",)),
     Setting("prefetch", "prefetch", parse_prefetch, ("HUBFS_PREFETCH",)),
+    Setting("verify", "verify_each_read", parse_verify, ("HUBFS_VERIFY",)),
     Setting("allow_other", "allow_other", parse_flag, ("HUBFS_ALLOW_OTHER",)),
     Setting("supervise", "supervise", parse_flag, ("HUBFS_SUPERVISE",)),
     Setting("mount_options", "mount_options", parse_options),

@@ -138,6 +138,13 @@ def parse_prefetch(text: str) -> bool:
     return str(text).lower() == "auto"
 
 
+def parse_verify(text: str) -> bool:
+    """`once` or `always`, in any case: whether bytes of the cache are verified at each read. Raises ValueError."""
+    if str(text).lower() not in ("once", "always"):
+        raise ValueError("it must be once or always")
+    return str(text).lower() == "always"
+
+
 def parse_flag(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a switch
     """Yes or no. Raises ValueError."""
     if isinstance(text, bool):

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
-from hubfs.cache.block_cache import BlockCache, Release
+from hubfs.cache.block_cache import BlockCache, CacheKey, Release
 from hubfs.catalogue.place import Alias, Ambiguous, Folder, InModel, Link, Links, NotInCatalogue, Settled, Text
 from hubfs.catalogue.places import Known
 from hubfs.catalogue.provider import CatalogProvider
@@ -28,10 +29,21 @@ from hubfs.tree.model_directories import ModelDirectories
 from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind
 from hubfs.tree.times import time_ns
 
+Backing = Callable[[float], int | None]
+"""Opens the local file whose bytes are those of an open file, whole and verified: a descriptor (read-only) for the
+caller to close. None where there is no such file, or if that is not known within so many seconds. Raises nothing."""
+
+Whole = Callable[[CacheKey, int, float], int | None]
+"""The same of any file of the cache: its key, its size in bytes, and the patience in seconds."""
+
+
+def _none(*_: object) -> None:
+    """No backing file."""
+
 
 @dataclass(frozen=True)
 class OpenFile:
-    """An open file; `release` ends the use.
+    """An open file; `release` ends the use. `backing` may be called as long as the file is open.
 
     `pages_of` is the same object for as long as what was read from this path earlier still holds; None if it never
     does.
@@ -40,6 +52,7 @@ class OpenFile:
     blob: Blob
     pages_of: object | None
     release: Release
+    backing: Backing = _none
 
 
 _ATTRIBUTES = "user.hubfs."
@@ -64,12 +77,14 @@ class HubTree:
         *,
         read_ahead: ReadAhead,
         catalog: CatalogProvider,
+        whole: Whole | None = None,
         prefetcher: Prefetcher | None = None,
         troubles: Troubles | None = None,
     ) -> None:
         self.models = self._models = models
         self._cache = cache
         self._read_ahead = read_ahead
+        self._whole = whole
         self._catalog = catalog
         self._prefetcher = prefetcher
         self._troubles = troubles or Troubles()
@@ -148,9 +163,19 @@ class HubTree:
                 if self._prefetcher is not None:
                     blob, ended = self._prefetcher.opened(source, entry, blob)
                     held = _both(ended, held)
-                return OpenFile(WatchedBlob(blob, self._troubles, str(handle), inner), source, held)
+                watched = WatchedBlob(blob, self._troubles, str(handle), inner)
+                return OpenFile(watched, source, held, partial(self._backing, source, entry))
             case _:
                 raise IsADirectory(path)
+
+    def _backing(self, source: Source, entry: Entry, patience_s: float) -> int | None:
+        """Of a file with holes the cache keeps what is between them; of an archive, nothing is verified before all is.
+
+        A model that failed is served no more.
+        """
+        if self._whole is None or entry.sparse is not None or not source.complete or source.failure is not None:
+            return None
+        return self._whole(CacheKey(source.model, entry.kept_path), entry.size_bytes, patience_s)
 
     def readlink(self, path: str) -> str:
         """The target of a symlink, relative. Raises `NotASymlink` for whatever else exists."""

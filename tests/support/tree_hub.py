@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hubfs.blobs.blob import Blob
-from hubfs.cache.block_cache import Release
+from hubfs.cache.block_cache import CacheKey, Release
 from hubfs.cache.disk.indexes import Index
 from hubfs.cache.memory import MemoryTier
 from hubfs.catalogue.catalogue import Catalog, CatalogEntry
@@ -93,7 +93,15 @@ class TreeHub(NumberedNames):
             hub=HUB,
             timer=lambda: self.now_s,
         )
-        hub = HubTree(self.models, self.cache, read_ahead=self.view, catalog=self.catalog, troubles=self.troubles)
+        self.whole: list[tuple[CacheKey, int, float]] = []
+        hub = HubTree(
+            self.models,
+            self.cache,
+            read_ahead=self.view,
+            catalog=self.catalog,
+            whole=lambda *asked: self.whole.append(asked),
+            troubles=self.troubles,
+        )
         controls = ControlFiles(
             {"status.json": lambda: self.status, "version": lambda: b"0.1.0\n"},
             {name: [view] for name, view in self.views(hub.handles, "../..").items()},

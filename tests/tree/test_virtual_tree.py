@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from hubfs.blobs.sparse import SparseMap
+from hubfs.cache.block_cache import CacheKey
 from hubfs.errors import (
     AccessDenied,
     Damaged,
@@ -17,6 +19,7 @@ from hubfs.errors import (
     Unavailable,
 )
 from hubfs.sources.archive.source import ArchiveSource
+from hubfs.sources.source import Entry
 from hubfs.tree.node import Node, NodeKind
 from hubfs.tree.virtual_tree import VirtualTree
 from tests.support.archives import gzipped, model_files, tar_of
@@ -207,6 +210,36 @@ def test_an_open_file_reads_and_is_held_until_it_is_released(hub: TreeHub, tree:
     first.release()
     second.release()
     assert not hub.cache.held
+
+
+def test_the_backing_file_of_an_open_file_is_the_one_of_the_cache(hub: TreeHub, tree: VirtualTree) -> None:
+    tree.list("/google/spice/2")  # to the end of the archive
+    path = "assets/vocab.txt"
+    file = tree.open(f"/google/spice/2/{path}")
+    assert not hub.whole
+    assert file.backing(1.5) is None
+    assert hub.whole == [(CacheKey("google/spice/2@v1", path), len(FILES[path]), 1.5)]
+    file.release()
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        (ArchiveSource, "complete", False),
+        (ArchiveSource, "failure", Damaged("it is damaged")),
+        (Entry, "sparse", SparseMap(2, ((0, 1),))),
+    ],
+)
+def test_what_is_not_verified_or_has_holes_has_no_backing_file(
+    hub: TreeHub, tree: VirtualTree, monkeypatch: pytest.MonkeyPatch, kind: type, field: str, value: object
+) -> None:
+    tree.list("/google/spice/2")
+    file = tree.open("/google/spice/2/assets/vocab.txt")
+    monkeypatch.setattr(kind, field, property(lambda _: value, lambda *_: None))
+    assert file.backing(1.5) is None
+    assert not hub.whole
+    monkeypatch.undo()
+    file.release()
 
 
 @pytest.mark.parametrize("path", ["/google/spice/2", "/google/spice/2/variables", "/.hubfs"])

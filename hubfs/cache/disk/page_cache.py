@@ -30,12 +30,21 @@ flushes the disk's cache nor commits the journal: this is not about durability."
 class DataPages:
     """Which data files were used, and the thread that gives their pages back; it ends when there is nothing to do.
 
-    Without it a model that was read is in memory twice, as the mount's pages and as the data file's.
+    Without it a model that was read is in memory twice, as the mount's pages and as the data file's. Of files that the
+    kernel reads itself, the latter are those that are served, and stay: `served` says which files these are.
     `_lock` guards `_due_s` and `_sweeping`; it is held across no I/O.
     """
 
-    def __init__(self, layout: CacheLayout, cancellation: Cancellation, *, after_s: float = _AFTER_S) -> None:
+    def __init__(
+        self,
+        layout: CacheLayout,
+        cancellation: Cancellation,
+        *,
+        served: Callable[[CacheKey], bool] = lambda _: False,
+        after_s: float = _AFTER_S,
+    ) -> None:
         self._layout = layout
+        self._served = served
         self._cancellation = cancellation
         self._after_s = after_s
         self._lock = threading.Lock()
@@ -69,7 +78,8 @@ class DataPages:
                 self._cancellation.sleep(max(0.0, due_s - time.monotonic()))
                 with self._lock:
                     del self._due_s[key]  # what is used from now on has a sweep of its own
-                self._give_back(key)
+                if not self._served(key):
+                    self._give_back(key)
         except Cancelled:
             return
 

@@ -91,6 +91,20 @@ def test_what_was_read_is_given_back(tmp_path: Path, cancellation: Cancellation)
         assert eventually(lambda: resident_bytes(data_file(tmp_path)) == 0)
 
 
+def test_what_the_kernel_serves_itself_stays(tmp_path: Path, cancellation: Cancellation) -> None:
+    layout = CacheLayout(tmp_path)
+    layout.prepare()
+    served = {KEY}
+    pages = DataPages(layout, cancellation, served=served.__contains__, after_s=0.01)
+    cache = DiskTier(DiskStore(layout), DiskSettings(PLENTY_BYTES, 0), pages)
+    fill(cache)
+    assert eventually(lambda: not sweepers())
+    assert resident_bytes(data_file(tmp_path)) == BLOCKS * BLOCK_SIZE_BYTES
+    served.clear()
+    assert cache.get(KEY, 0) == block_of(0)
+    assert eventually(lambda: resident_bytes(data_file(tmp_path)) == 0)
+
+
 def test_until_then_it_stays(tmp_path: Path, cancellation: Cancellation) -> None:
     cache = tier_with_pages(tmp_path, cancellation, after_s=60)
     fill(cache)
