@@ -2,15 +2,17 @@
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from hubfs.fuse.mounting import FuseLibrary
 from hubfs.hubs.registry import DEFAULT_HUB, HUBS, SHORT_URL
 from hubfs.sources.source import Form
+
+T = TypeVar("T")
 
 _NAMED_HUB = re.compile(r"([a-zA-Z\d][\w-]{0,63})=(.*)", re.ASCII | re.DOTALL)
 """The name is a directory's."""
@@ -121,21 +123,24 @@ def parse_hubs(value: str | Sequence[str] | Mapping[str, Mapping[str, Any]]) -> 
     return found
 
 
-def parse_form(text: str) -> Form | None:
-    """`auto`, `compressed`, `uncompressed`, in any case. Raises ValueError."""
-    if str(text).lower() == "auto":
-        return None
-    try:
-        return Form(str(text).lower())
-    except ValueError:
-        raise ValueError("it must be auto, compressed or uncompressed") from None
+def parse_word(meanings: Mapping[str, T]) -> Callable[[object], T]:
+    """Reads one of these words, in any case. What it returns raises ValueError for another word."""
+    *others, last = meanings
+
+    def parse(text: object) -> T:
+        if str(text).lower() not in meanings:
+            raise ValueError(f"it must be {', '.join(others)} or {last}")
+        return meanings[str(text).lower()]
+
+    return parse
 
 
-def parse_prefetch(text: str) -> bool:
-    """`auto` or `none`, in any case: whether to fetch what was not asked for yet. Raises ValueError."""
-    if str(text).lower() not in ("auto", "none"):
-        raise ValueError("it must be auto or none")
-    return str(text).lower() == "auto"
+parse_form = parse_word({"auto": None, "compressed": Form.COMPRESSED, "uncompressed": Form.UNCOMPRESSED})
+parse_prefetch = parse_word({"auto": True, "none": False})
+"""Whether to fetch what was not asked for yet."""
+parse_level = parse_word({"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "error": "ERROR"})
+"""A level of the logging module."""
+parse_fuse_library = parse_word({library.value: library for library in FuseLibrary})
 
 
 def parse_verify(text: str) -> bool:
@@ -211,19 +216,3 @@ def parse_path(text: str | Path) -> Path:
     if "\0" in str(path):
         raise ValueError("no path holds a NUL character")
     return path
-
-
-def parse_level(text: str) -> str:
-    """A level of the logging module. Raises ValueError."""
-    level = str(text).upper()
-    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise ValueError("it must be debug, info, warning or error")
-    return level
-
-
-def parse_fuse_library(text: str) -> FuseLibrary:
-    """`auto`, `libfuse3` or `libfuse2`, in any case. Raises ValueError."""
-    try:
-        return FuseLibrary(str(text).lower())
-    except ValueError:
-        raise ValueError("it must be auto, libfuse3 or libfuse2") from None

@@ -137,7 +137,7 @@ def test_an_empty_variable_is_as_good_as_none() -> None:
 
 BAD = {
     "hub": ("gs:/x", "ftp://x", "tfhub.dev", "https://", "http://x:port", "http://x:0", "http://[::1"),
-    "format": ("zip", "COMPRESSED,UNCOMPRESSED"),
+    "format": ("zip", "COMPRESSED,UNCOMPRESSED", "file", "files"),
     "cache_dir": ("~nobody-has-this-name/x",),
     "catalog": ("~nobody-has-this-name/x",),
     "cache_size": ("many", "-1", "10 GB 5", "1e6", "inf", "10", "1048575"),
