@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+_PADDING_BYTES = 1 << 12
+"""Padding is looked at in small pieces: what is none is given back, and read again."""
+
 Bytes = bytes | memoryview
 """Some bytes of a chunk: a view where copying them would be the only work done on them."""
 
@@ -48,6 +51,13 @@ class ByteReader:
             parts.append(part)
             size_bytes -= len(part)
         return b"".join(parts)
+
+    def pass_zeros(self) -> None:
+        """Reads up to the first byte that is not zero."""
+        while chunk := bytes(self.at_most(_PADDING_BYTES)):
+            if rest := chunk.lstrip(b"\0"):
+                self.give_back(len(rest))
+                return
 
     def give_back(self, size_bytes: int) -> None:
         """Makes the last `size_bytes` bytes of the latest `at_most` unread again."""

@@ -42,3 +42,12 @@ def test_bytes_that_were_given_back_are_read_again():
     reader.give_back(3)
     assert reader.offset_bytes == 1
     assert reader.exactly(7) == b"bcdefgh"
+
+
+def test_zeros_are_passed_up_to_the_first_other_byte():
+    for sizes in ((1,), (4096,), (5000,)):
+        reader = ByteReader(in_chunks(bytes(10_000) + b"end", *sizes))
+        reader.pass_zeros()
+        assert (reader.offset_bytes, reader.exactly(10)) == (10_000, b"end")
+        reader.pass_zeros()
+        assert reader.exactly(1) == b""

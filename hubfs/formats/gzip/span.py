@@ -19,7 +19,6 @@ WINDOW_BYTES = 1 << 15
 
 _MAX_HIST_BITS = 15
 _TRAILER_BYTES = 8
-_PADDING_BYTES = 1 << 12
 _CHUNK_BYTES = 1 << 20
 
 # Not the last block (0), fixed codes (01), end of block (seven zeros); the lowest bit comes first.
@@ -80,16 +79,8 @@ def _outputs(compressed: memoryview, first_bit: int, window: bytes, size_bytes: 
         yield output
     reader = ByteReader([member.unused_data, *unused])
     reader.exactly(_TRAILER_BYTES)
-    _skip_padding(reader)
+    reader.pass_zeros()
     yield from inflate(iter(lambda: reader.at_most(_CHUNK_BYTES), b""))
-
-
-def _skip_padding(reader: ByteReader) -> None:
-    """Zeros may be between two gzip members."""
-    while chunk := bytes(reader.at_most(_PADDING_BYTES)):
-        if rest := chunk.lstrip(b"\0"):
-            reader.give_back(len(rest))
-            return
 
 
 def _joined(outputs: Iterator[Bytes], size_bytes: int) -> bytes:

@@ -25,9 +25,6 @@ _MAX_HEADER_BYTES = 1 << 18
 # tiny members, and hands out the first bytes of a model early.
 _FIRST_FEED_BYTES, _MAX_FEED_BYTES = 1 << 12, 1 << 19
 
-# What follows a member is looked at in small pieces: what is no padding is given back, and read again.
-_PADDING_BYTES = 1 << 12
-
 
 def inflate(chunks: Iterable[Bytes]) -> Iterator[Bytes]:
     """Yields what `chunks` inflate to, in chunks of at most 1 MiB, as soon as their input is there.
@@ -54,7 +51,8 @@ def inflate(chunks: Iterable[Bytes]) -> Iterator[Bytes]:
             )
         _pass_header(reader)
         yield from _inflate_member(reader)
-        magic = _next_magic(reader)
+        reader.pass_zeros()
+        magic = reader.exactly(len(_MAGIC))
 
 
 def _pass_header(reader: ByteReader) -> None:
@@ -104,15 +102,6 @@ def _inflate_member(reader: ByteReader) -> Iterator[bytes]:
         if output:
             yield output
     reader.give_back(len(member.unused_data))
-
-
-def _next_magic(reader: ByteReader) -> bytes:
-    """The two bytes that follow a member and its zero padding; none at the end."""
-    while chunk := bytes(reader.at_most(_PADDING_BYTES)):
-        if rest := chunk.lstrip(b"\0"):
-            reader.give_back(len(rest))
-            return reader.exactly(len(_MAGIC))
-    return b""
 
 
 def _ended_early(reader: ByteReader) -> Damaged:

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from hubfs.errors import Damaged
 from hubfs.formats.byte_reader import Bytes
+from hubfs.formats.gzip.index import TRAILER_BYTES
 from hubfs.formats.inflating.process import WorkerProcess
 from hubfs.formats.inflating.protocol import Kind, Message, Window, receive, send
-
-TRAILER_BYTES = 8
-"""CRC and length, behind the deflate data of a gzip file."""
 
 
 class WorkerGone(Exception):
