@@ -20,10 +20,10 @@ from hubfs.daemon.log_repeats import Repeats
 from hubfs.daemon.tuning import give_back_memory, keep_memory_private, tune_process
 from hubfs.errors import InvalidConfig, MountFailed, printable
 from hubfs.formats.inflating import process as worker_process
+from hubfs.fuse.answers import Answers
 from hubfs.fuse.attributes import Owner
 from hubfs.fuse.bindings.libfuse import Binding, load
 from hubfs.fuse.mounting import Timeouts, raise_read_ahead
-from hubfs.fuse.operations import Operations
 from hubfs.mount import Mount, assemble
 from hubfs.mounts import point as mount_point
 from hubfs.mounts import presence
@@ -191,8 +191,8 @@ class _Server(threading.Thread):
 
     def run(self) -> None:
         try:
-            operations = Operations(self._mount.tree, Owner.of_this_process(), self._binding.forget_attributes)
-            self._binding.serve(operations, self._mountpoint, options=self._options, timeouts=Timeouts())
+            answers = Answers(self._mount.tree, Owner.of_this_process())
+            self._binding.serve(answers, self._mountpoint, options=self._options, timeouts=Timeouts())
         except Exception as error:  # noqa: BLE001 - told to the main thread, which raises it
             self._error = error
         finally:

@@ -4,6 +4,7 @@ import os
 import stat
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 from hubfs.tree.node import Node, NodeKind
 
@@ -56,18 +57,47 @@ def mode_of(kind: NodeKind) -> int:
     return _MODES[kind]
 
 
+class Attributes(NamedTuple):
+    """What struct stat tells of a node; its times are all the same, in nanoseconds."""
+
+    mode: int
+    inode: int
+    links: int
+    size_bytes: int
+    blocks: int
+    time_ns: int
+
+
+BLOCK_BYTES = 1 << 20
+"""How much to read at once."""
+
+
+def attributes_of(path: str, node: Node) -> Attributes:
+    """What `stat` shows of a node that is at `path`."""
+    is_directory = node.kind is NodeKind.DIRECTORY
+    return Attributes(
+        _MODES[node.kind],
+        inode(path, node.place),
+        2 if is_directory else 1,
+        _DIRECTORY_BYTES if is_directory else node.size_bytes,
+        -(-node.size_bytes // 512),
+        node.time_ns,
+    )
+
+
 def stat_of(path: str, node: Node, owner: Owner) -> dict[str, int]:
     """The fields of struct stat, times in nanoseconds."""
+    found = attributes_of(path, node)
     return {
-        "st_mode": mode_of(node.kind),
-        "st_ino": inode(path, node.place),
-        "st_nlink": 2 if node.kind is NodeKind.DIRECTORY else 1,
+        "st_mode": found.mode,
+        "st_ino": found.inode,
+        "st_nlink": found.links,
         "st_uid": owner.uid,
         "st_gid": owner.gid,
-        "st_size": _DIRECTORY_BYTES if node.kind is NodeKind.DIRECTORY else node.size_bytes,
-        "st_blocks": -(-node.size_bytes // 512),
-        "st_blksize": 1 << 20,
-        "st_atime": node.time_ns,
-        "st_mtime": node.time_ns,
-        "st_ctime": node.time_ns,
+        "st_size": found.size_bytes,
+        "st_blocks": found.blocks,
+        "st_blksize": BLOCK_BYTES,
+        "st_atime": found.time_ns,
+        "st_mtime": found.time_ns,
+        "st_ctime": found.time_ns,
     }

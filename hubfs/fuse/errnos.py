@@ -37,26 +37,35 @@ def errno_for(kind: type[errors.HubfsError]) -> int:
     return next((ERRNOS[base] for base in kind.__mro__ if base in ERRNOS), errno.EIO)
 
 
-def boundary(operation: Callable[P, R]) -> Callable[P, R]:
-    """Makes a FUSE operation raise nothing but OSErrors with an errno of the table.
+def told(error: Exception, operation: str, subject: object) -> int:
+    """The errno of what an operation raised, which is said in the log.
 
-    Whatever the table does not know becomes EIO, with a traceback in the log: fusepy would pass a foreign OSError's
-    errno on to the reader, answer EINVAL for other exceptions, and end in NameError for an OSError without errno.
+    What the table does not know becomes EIO, with a traceback in the log.
+    """
+    if not isinstance(error, errors.HubfsError):
+        _log.error("%s %s: unexpected error", operation, subject, exc_info=error)
+        return errno.EIO
+    if error.ordinary:
+        _log.debug("%s %s: %s", operation, subject, error)
+    else:
+        _log.warning("%s %s: %s (%s)", operation, subject, error, error.advice)
+    return errno_for(type(error))
+
+
+def boundary(operation: Callable[P, R]) -> Callable[P, R]:
+    """Makes an operation of a libfuse binding raise nothing but OSErrors with an errno of the table.
+
+    fusepy would pass a foreign OSError's errno on to the reader, answer EINVAL for other exceptions, and end in
+    NameError for an OSError without errno.
     """
 
     @functools.wraps(operation)
     def translated(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return operation(*args, **kwargs)
-        except errors.HubfsError as error:
-            if error.ordinary:
-                _log.debug("%s %s: %s", operation.__name__, _path(args), error)
-            else:
-                _log.warning("%s %s: %s (%s)", operation.__name__, _path(args), error, error.advice)
-            raise OSError(errno_for(type(error)), str(error)) from None
         except Exception as error:  # noqa: BLE001 - the boundary: behind it is C
-            _log.exception("%s %s: unexpected error", operation.__name__, _path(args))
-            raise OSError(errno.EIO, repr(error)) from None
+            number = told(error, operation.__name__, _path(args))
+            raise OSError(number, str(error) or repr(error)) from None
 
     return translated
 

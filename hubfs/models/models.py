@@ -230,14 +230,14 @@ class Models:
         for version in versions:
             self._finding.forget(ModelId(name, version))
 
-    def found(self, handle: ModelId) -> bool:
-        """Whether the model was found since the start. Looks at memory only."""
+    def found(self, handle: ModelId) -> Source | None:
+        """The model's source, if it was found since the start. Looks at memory only."""
         with self._lock:
-            return handle in self._sources
+            return self._sources.get(handle)
 
     def has(self, handle: ModelId) -> bool:
         """Whether the model was found since the start, or is cached. Asks no hub."""
-        return self.found(handle) or self._load_index(f"{self._hub.label}/{handle}") is not None
+        return self.found(handle) is not None or self._load_index(f"{self._hub.label}/{handle}") is not None
 
     def trouble(self, handle: ModelId) -> Trouble | None:
         """Why the model, or some of it, cannot be read at present, if so."""

@@ -1,6 +1,6 @@
 """Paths of one hub → directories, files and their bytes. Knows neither FUSE nor errno."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -55,7 +55,8 @@ class OpenFile:
     backing: Backing = _none
 
 
-_ATTRIBUTES = "user.hubfs."
+ATTRIBUTES = "user.hubfs."
+"""What the names of all extended attributes begin with."""
 
 ReadAhead = Callable[[Blob], Blob]
 """Makes one reader's view of a blob."""
@@ -119,7 +120,7 @@ class HubTree:
                 if inner:
                     with self._troubles.watching(str(handle), inner):
                         entry = self._directories.find(source, inner)
-                return _node_of(entry, time_ns(handle.version, source.stamp(inner)))
+                return _node_of(entry, source)
 
     def list(self, path: str) -> Names:
         """The names in a directory, sorted, and what they are. In a model, waits until all entries are known."""
@@ -138,14 +139,39 @@ class HubTree:
             case _:
                 raise NotADirectory(path)
 
-    def places(self, path: str) -> Mapping[str, int]:
-        """The places of the files in a directory that was listed, by name, as far as they have any."""
+    def nodes(self, path: str, names: Names) -> Mapping[str, Node]:
+        """What `stat` would say of the `names` of a directory that was listed, as far as nobody has to be asked.
+
+        Of a folder, these are the folders in it, and the models that were found since the start.
+        """
         match self._place(path):
             case InModel(handle, inner):
-                entries = self._directories.list(self._models.get(handle), inner)
-                return {entry.path.rpartition("/")[2]: entry.place for entry in entries if entry.place}
+                source = self._models.get(handle)
+                entries = self._directories.list(source, inner)
+                return {entry.path.rpartition("/")[2]: _node_of(entry, source) for entry in entries}
+            case Folder(segments):
+                known = ((name, self._known("/".join((*segments, name)))) for name, kind in names if kind is _FOLDER)
+                return {name: node for name, node in known if node is not None}
             case _:
                 return {}
+
+    def _known(self, path: str) -> Node | None:
+        """What is at the path of a directory, as far as its name and what was found since the start tell."""
+        try:
+            place = self._models.hub.place(f"/{path}", self._catalog.current(refresh=False))
+        except HubfsError:  # whoever looks it up is told
+            return None
+        match place:
+            case Folder() | Links():
+                return DIRECTORY
+            case InModel():
+                candidates: Sequence[InModel] = (place,)
+            case Ambiguous():
+                candidates = place.candidates
+            case _:
+                return None
+        found = (self._models.found(candidate.handle) for candidate in candidates if not candidate.inner)
+        return next((_node_of(ROOT, source) for source in found if source is not None), None)
 
     def open(self, path: str) -> OpenFile:
         """Opens a file for reading. The caller calls `release` when done."""
@@ -194,7 +220,7 @@ class HubTree:
         `NotFound` where there is no such model, `NoSuchAttribute`.
         """
         # `ls` asks for security.* of every file it shows: answered without looking.
-        value = self._attribute(path, name.removeprefix(_ATTRIBUTES)) if name.startswith(_ATTRIBUTES) else None
+        value = self._attribute(path, name.removeprefix(ATTRIBUTES)) if name.startswith(ATTRIBUTES) else None
         if value is None:
             raise NoSuchAttribute(f"{path} has no attribute {name}")
         return value
@@ -311,5 +337,9 @@ def _kind_of(entry: Entry) -> NodeKind:
     return NodeKind.DIRECTORY if entry.kind is EntryKind.DIRECTORY else NodeKind.FILE
 
 
-def _node_of(entry: Entry, time_ns: int) -> Node:
-    return Node(_kind_of(entry), entry.size_bytes, time_ns, entry.place)
+_FOLDER = NodeKind.DIRECTORY
+
+
+def _node_of(entry: Entry, source: Source) -> Node:
+    stamp = source.stamp(entry.path)
+    return Node(_kind_of(entry), entry.size_bytes, time_ns(source.handle.version, stamp), entry.place, source)

@@ -25,12 +25,16 @@ class Node:
     `time_ns`: when it was made, in nanoseconds since the epoch; two nodes are equal whatever their times.
 
     `place`: as of an `Entry`; the files of a directory are best read in the order of their places.
+
+    `source`: of what is in a model, the same object for as long as nothing of it changes, neither what is told here nor
+    bytes, nor a directory's names. None for what may change.
     """
 
     kind: NodeKind
     size_bytes: int = 0
     time_ns: int = field(default=BASE_NS, compare=False)
     place: int = field(default=0, compare=False)
+    source: object | None = field(default=None, compare=False, repr=False)
 
 
 DIRECTORY = Node(NodeKind.DIRECTORY)

@@ -40,10 +40,15 @@ class VirtualTree:
         names = names_of(folders=self._hubs) if hub is None else hub.list(inner)
         return sorted([*names, (CONTROL, NodeKind.DIRECTORY)]) if not path.strip("/") else names
 
-    def places(self, path: str) -> Mapping[str, int]:
-        """The places of the files in a directory that was listed, by name, as far as they have any."""
-        hub, inner = (None, "") if _control(path) is not None else self._hub_of(path)
-        return {} if hub is None else hub.places(inner)
+    def nodes(self, path: str, names: Names) -> Mapping[str, Node]:
+        """What `stat` would say of the `names` of a directory that was listed, as far as nobody has to be asked."""
+        if _control(path) is not None:
+            return {}
+        hub, inner = self._hub_of(path)
+        if hub is None:
+            return {name: DIRECTORY for name, _ in names}
+        known = hub.nodes(inner, names)
+        return {**known, CONTROL: DIRECTORY} if not path.strip("/") else known
 
     def open(self, path: str) -> OpenFile:
         """Opens a file for reading. The caller calls `release` when done."""

@@ -4,7 +4,7 @@ import pytest
 
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.errors import Stale
-from hubfs.fuse.operations import OpenFiles
+from hubfs.fuse.answers import OpenFiles
 from hubfs.tree.hub_tree import OpenFile
 
 

@@ -1,120 +1,20 @@
 """FUSE's questions, asked without mounting: the tree is real, over models that are in memory."""
 
 import errno
-import hashlib
 import os
 import stat
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from hubfs.blobs.stamp import Stamp
-from hubfs.cache.block_cache import CacheKey, Release
-from hubfs.cache.memory import MemoryTier
-from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
-from hubfs.catalogue.file import to_json_lines
-from hubfs.catalogue.handle import parse_handle
-from hubfs.catalogue.names import NamesByFolder
-from hubfs.catalogue.provider import CatalogProvider
-from hubfs.errors import Damaged, ModelNotFound, Unavailable
-from hubfs.fuse.attributes import Owner, inode
+from hubfs.cache.block_cache import CacheKey
+from hubfs.errors import Damaged
+from hubfs.fuse.attributes import inode
 from hubfs.fuse.operations import Operations
-from hubfs.hubs.numbered import NumberedNames
-from hubfs.hubs.tfhub_modules import TfhubModules
-from hubfs.model_id import ModelId
-from hubfs.models.models import Models
-from hubfs.sources.source import Form
-from hubfs.testing import MemorySource
-from hubfs.tree.control_files import ControlFiles
-from hubfs.tree.hub_tree import HubTree
-from hubfs.tree.virtual_tree import VirtualTree
-from hubfs.waiting import Cancellation
-
-ROOT = "/google/spice/2"
-FILES = {"saved_model.pb": b"graph" * 100, "variables/variables.index": b"index"}
-CATALOG = (
-    CatalogEntry(CatalogKind.MODULE, "google/spice/2", documentation="# Spice\n"),
-    CatalogEntry(CatalogKind.COLLECTION, "google/collection/pitch", members=("google/spice",)),
-)
-LINK = "/google/collection/pitch/google_spice_2"
-MODULE = f"/.hubfs/tfhub_modules/{hashlib.sha1(b'https://tfhub.dev/google/spice/2').hexdigest()}"
-UNKNOWN_MODULE = f"/.hubfs/tfhub_modules/{hashlib.sha1(b'https://tfhub.dev/google/nothing/1').hexdigest()}"
-
-
-def fresh_source() -> MemorySource:
-    return MemorySource(
-        FILES,
-        handle=parse_handle(ROOT[1:]),
-        form=Form.COMPRESSED,
-        stamp_of=lambda path: Stamp(1_600_000_000 + len(path)),
-    )
-
-
-class OneModel:
-    """What the tree needs of Models, for one source; other models are missing, `down` ones unreachable."""
-
-    hub = NumberedNames("https://hub", "https://hub", "hub")
-
-    def use(self, _: ModelId) -> Release:
-        return lambda: None
-
-    def __init__(self) -> None:
-        self.source = fresh_source()
-        self.newest = "2"
-
-    def get(self, handle: ModelId) -> MemorySource:
-        if handle.name.startswith("down/"):
-            raise Unavailable("no route to the hub")
-        if handle != self.source.handle:
-            raise ModelNotFound(f"no {handle}")
-        return self.source
-
-    def has(self, handle: ModelId) -> bool:
-        return handle == self.source.handle
-
-    def latest(self, name: str, catalogued: Collection[str] = ()) -> str:
-        if name.startswith("down/"):
-            raise Unavailable("no route to the hub")
-        if name != "google/spice":
-            raise ModelNotFound(f"no {name}")
-        return self.newest
-
-    def expected_latest(self, name: str, _catalogued: object) -> str:
-        return self.latest(name)
-
-    def versions(self, name: str) -> Sequence[str]:
-        return ("2",) if name == "google/spice" else ()
-
-    def children(self, _folder: str) -> None:
-        return None
-
-    def stale(self, _name: str) -> None:
-        return None
-
-    def known(self) -> list[ModelId]:
-        return [self.source.handle]
-
-    def known_children(self, folder: str) -> frozenset[str]:
-        return frozenset(NamesByFolder(self.known()).children(folder))
-
-    def known_versions(self, name: str) -> frozenset[str]:
-        return frozenset(NamesByFolder(self.known()).versions(name))
-
-
-class Cache(MemoryTier):
-    """Counts holds and releases."""
-
-    def __init__(self) -> None:
-        super().__init__(1 << 20)
-        self.held: list[str] = []
-        self.released: list[str] = []
-
-    def hold(self, model: str) -> Callable[[], None]:
-        self.held.append(model)
-        return lambda: self.released.append(model)
+from tests.support.one_model import FILES, LINK, MODULE, ROOT, UNKNOWN_MODULE, Cache, OneModel, answers_of, fresh_source
 
 
 @pytest.fixture
@@ -129,14 +29,7 @@ def cache() -> Cache:
 
 @pytest.fixture
 def operations(models: OneModel, cache: Cache, tmp_path: Path) -> Operations:
-    file = tmp_path / "catalog.jsonl"
-    file.write_text(to_json_lines(CATALOG), encoding="ascii")
-    catalog = CatalogProvider(Cancellation(), file=file)
-    hub = HubTree(cast("Models", models), cache, read_ahead=lambda blob: blob, catalog=catalog)
-    modules = TfhubModules(["https://tfhub.dev"], lambda: catalog.current(refresh=True).handles())
-    controls = ControlFiles({"version": lambda: b"1.2.3\n"}, {"tfhub_modules": [modules]})
-    tree = VirtualTree({"": hub}, controls, cache)
-    return Operations(tree, Owner(1, 2))
+    return Operations(answers_of(models, cache, tmp_path))
 
 
 def opened(operations: Operations, path: str, flags: int = os.O_RDONLY) -> Any:
@@ -406,7 +299,7 @@ def test_attributes_are_read_by_name_and_never_listed(
     assert errno_of(operations.getxattr, ROOT, "security.capability") == errno.ENODATA
     models.source.fail(Damaged("https://hub/google/spice/2: crc"))
     assert operations.getxattr(ROOT, "user.hubfs.error") == b"https://hub/google/spice/2: crc"
-    monkeypatch.setattr(operations._tree, "attribute", lambda *_: "ü" * 100_000)
+    monkeypatch.setattr(operations._answers._tree, "attribute", lambda *_: "ü" * 100_000)
     cut = operations.getxattr(ROOT, "user.hubfs.error")
     assert len(cut) <= 65536, "the kernel would say E2BIG"
     assert cut.decode().endswith("üü...")

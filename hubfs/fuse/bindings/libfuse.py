@@ -11,8 +11,10 @@ from types import ModuleType
 from typing import Any
 
 from hubfs.errors import MountFailed
+from hubfs.fuse.answers import Answers
 from hubfs.fuse.bindings.complaints import Complaints
 from hubfs.fuse.mounting import FuseLibrary, Timeouts, check_openness
+from hubfs.fuse.operations import Operations
 
 _log = logging.getLogger(__name__)
 
@@ -28,14 +30,14 @@ _THREADS = 64
 
 
 class Binding:
-    """A loaded binding: mounts `Operations`."""
+    """A loaded binding: mounts `Answers`, as `Operations`."""
 
     def __init__(self, library: FuseLibrary, module: ModuleType, soname: str) -> None:
         self._library = library
         self._module = module
         self.description = f"{module.__name__} on {soname}"
 
-    def forget_attributes(self, path: str) -> None:
+    def _forget_attributes(self, path: str) -> None:
         """Has the kernel ask for the attributes of `path` anew. To be called within an operation, by its thread.
 
         libfuse forbids that for the inode that an operation waits for with a lock held; of a symlink the kernel holds
@@ -47,7 +49,7 @@ class Binding:
             library.fuse_invalidate_path(fuse, path.encode(errors="surrogateescape"))
 
     def serve(
-        self, operations: object, mountpoint: Path, *, options: Mapping[str, str | bool], timeouts: Timeouts
+        self, answers: Answers, mountpoint: Path, *, options: Mapping[str, str | bool], timeouts: Timeouts
     ) -> None:
         """Mounts, answers the kernel until the file system is unmounted, and returns.
 
@@ -69,12 +71,13 @@ class Binding:
             "negative_timeout": str(timeouts.negative_s),
         }
         complaints = Complaints()
+        operations: _Operations
         if self._library is FuseLibrary.LIBFUSE3:
-            operations = _ThreadedOperations(operations, complaints)
+            operations = _ThreadedOperations(Operations(answers, self._forget_attributes), complaints)
             if self._module.fuse_version_minor >= 12:  # noqa: PLR2004 - the release that brought the option
                 fixed["max_threads"] = fixed["max_idle_threads"] = str(_THREADS)
         else:
-            operations = _CallableOperations(operations, complaints)
+            operations = _CallableOperations(Operations(answers, self._forget_attributes), complaints)
             fixed["encoding"] = _ANY_NAME  # mfusepy's own way
         try:
             self._module.FUSE(operations, str(mountpoint), raw_fi=True, **{**fixed, **options})
