@@ -22,8 +22,10 @@ from hubfs.errors import InvalidConfig, MountFailed, printable
 from hubfs.formats.inflating import process as worker_process
 from hubfs.fuse.answers import Answers
 from hubfs.fuse.attributes import Owner
-from hubfs.fuse.bindings.libfuse import Binding, load
+from hubfs.fuse.bindings.libfuse import Binding
 from hubfs.fuse.mounting import Timeouts, raise_read_ahead
+from hubfs.fuse.serving import load
+from hubfs.fuse.session.door import KernelSession
 from hubfs.mount import Mount, assemble
 from hubfs.mounts import point as mount_point
 from hubfs.mounts import presence
@@ -173,13 +175,15 @@ def _without_mounts(config: Config, mountpoint: Path) -> Config:
 
 
 class _Server(threading.Thread):
-    """Runs libfuse's loop, away from the main thread, so that Python keeps its signal handlers.
+    """Runs the loop with the kernel, away from the main thread, so that Python keeps its signal handlers.
 
-    Inside the main thread a binding resets SIGINT, libfuse takes SIGTERM, and neither can end a read that waits for the
-    network.
+    Inside the main thread a binding of libfuse resets SIGINT, libfuse takes SIGTERM, and neither can end a read that
+    waits for the network.
     """
 
-    def __init__(self, binding: Binding, mount: Mount, mountpoint: Path, config: Config, done: "_Done") -> None:
+    def __init__(
+        self, binding: Binding | KernelSession, mount: Mount, mountpoint: Path, config: Config, done: "_Done"
+    ) -> None:
         super().__init__(name="fuse", daemon=True)
         self._binding = binding
         self._mount = mount

@@ -1,6 +1,6 @@
-"""The kernel's questions, answered by the tree: operations, struct stat, and errors as errnos.
+"""The kernel's questions, answered by the tree: answers, struct stat, and errors as errnos.
 
-Doors: `operations` (what is asked), `mounting` (what any way of serving needs), `errnos` (the one table). Libfuse is in
-`bindings`; a session of our own on /dev/fuse belongs beside it, and calls the same operations. Neither policy, nor the
-grammar of paths, nor the network enters.
+Doors: `answers` (what is asked, in any way), `serving` (chooses the way), `mounting` (what every way needs), `errnos`
+(the one table). `bindings` has libfuse, to which `operations` gives answers in its shape; `session` the kernel's own
+protocol. Neither policy, nor the grammar of paths, nor the network enters.
 """

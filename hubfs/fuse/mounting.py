@@ -24,9 +24,13 @@ such requests are under way at once in any case."""
 
 
 class FuseLibrary(Enum):
-    """Which libfuse to use; AUTO prefers 3, which reads 1 MiB at a time where libfuse 2 reads 128 KiB."""
+    """How to serve the kernel: by a session of our own, or by a libfuse.
+
+    AUTO prefers libfuse 3, which reads 1 MiB at a time where libfuse 2 reads 128 KiB.
+    """
 
     AUTO = "auto"
+    SESSION = "session"
     LIBFUSE3 = "libfuse3"
     LIBFUSE2 = "libfuse2"
 
@@ -36,11 +40,13 @@ class Timeouts:
     """For how long the kernel believes what it was told, in seconds.
 
     Names and attributes may be believed for long, since what exists is immutable; that something does not exist, not.
+    `changing_s` is for attributes of what may change, where there are time-outs of their own: aliases, control files.
     """
 
     entry_s: float = 86_400.0
     attr_s: float = 86_400.0
     negative_s: float = 5.0
+    changing_s: float = 1.0
 
 
 def lets_others_in(fuse_conf: Path) -> bool:

@@ -15,8 +15,8 @@ from hubfs.commands.doctor.finding import Finding, Verdict, ok, problem, warning
 from hubfs.daemon.spawn import spawn
 from hubfs.errors import HubfsError, MountFailed
 from hubfs.formats.inflating import process as worker_process
-from hubfs.fuse.bindings.libfuse import load
 from hubfs.fuse.mounting import lets_others_in
+from hubfs.fuse.serving import load
 from hubfs.memory_budget import available_memory_bytes
 from hubfs.mounts import table as mount_table
 from hubfs.mounts.taking import detach, unmount

@@ -1,0 +1,31 @@
+"""The kernel session, mounted and served: the door that the libfuse bindings have, too."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from hubfs.errors import MountFailed
+from hubfs.fuse.answers import Answers
+from hubfs.fuse.mounting import Timeouts
+from hubfs.fuse.session import device
+from hubfs.fuse.session.nodes import NodeTable
+from hubfs.fuse.session.session import Session
+
+
+class KernelSession:
+    """Mounts `Answers` without libfuse."""
+
+    description = "kernel session"
+
+    def serve(
+        self, answers: Answers, mountpoint: Path, *, options: Mapping[str, str | bool], timeouts: Timeouts
+    ) -> None:
+        """Mounts, answers the kernel until the file system is unmounted, and returns. Raises `MountFailed`."""
+        descriptor, table = device.mounted(mountpoint, options), NodeTable()
+        try:
+            Session(descriptor, table, answers, timeouts).run()
+        except OSError as error:
+            raise MountFailed(f"the session with the kernel at {mountpoint} failed: {error}") from error
+        finally:
+            os.close(descriptor)
+            table.close()

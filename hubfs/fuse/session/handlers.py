@@ -1,0 +1,293 @@
+"""Every request but INIT and INTERRUPT, answered out of the tree."""
+
+import errno
+import threading
+from collections.abc import Callable, Mapping
+from itertools import count
+from time import time_ns
+from typing import Protocol
+
+from hubfs.errors import NotADirectory, NotFound, ReadOnly, Stale
+from hubfs.fuse.answers import NAME_MAX_BYTES, STATFS_BYTES, Answers, KernelsPages, Listed
+from hubfs.fuse.attributes import BLOCK_BYTES, inode
+from hubfs.fuse.errnos import told
+from hubfs.fuse.mounting import Timeouts
+from hubfs.fuse.session import protocol
+from hubfs.fuse.session.nodes import NodeTable
+from hubfs.fuse.session.protocol import Opcode, Open
+from hubfs.fuse.session.replies import NO_ENTRY, Replies, directory_inode, dirent, dirent_bytes, told_of
+from hubfs.tree.hub_tree import ATTRIBUTES, OpenFile
+from hubfs.tree.node import NodeKind
+
+Handler = Callable[[int, memoryview], bytes | int | None]
+"""Answers a request for a node, with data or an errno; None: there is no reply. Raises `HubfsError`, `Malformed`."""
+
+
+class Malformed(Exception):
+    """No kernel sends this."""
+
+
+class Passing(Protocol):
+    """Decides which files the kernel reads itself (passthrough); of an inode alike until its last opener has gone."""
+
+    def opened(self, node: int, file: OpenFile) -> int:
+        """An opener more: the backing id for the reply, 0 for an ordinary open. Raises `Stale`: then there is none."""
+        ...
+
+    def released(self, node: int) -> None:
+        """An opener less."""
+        ...
+
+
+class Handlers:
+    """Answers requests by the answers of the tree, and by what the kernel was told of.
+
+    A reply may be lost: `undo` takes back what it would have told the kernel of. `_lock` guards `_listings`.
+    """
+
+    def __init__(
+        self,
+        answers: Answers,
+        nodes: NodeTable,
+        timeouts: Timeouts,
+        *,
+        passing: Passing | None,
+        forget_attributes: Callable[[int], None],
+    ) -> None:
+        self._answers = answers
+        self._nodes = nodes
+        self._replies = Replies(answers.owner, timeouts)
+        self._passing = passing
+        self._forget_attributes = forget_attributes
+        self._lock = threading.Lock()
+        self._listings: dict[int, list[Listed] | None] = {}
+        self._listing_numbers = count(time_ns())
+        self._directories = KernelsPages()
+        self.table: Mapping[int, Handler] = {
+            Opcode.LOOKUP: self._lookup,
+            Opcode.FORGET: self._forget,
+            Opcode.BATCH_FORGET: self._batch_forget,
+            Opcode.GETATTR: self._getattr,
+            Opcode.STATX: self._statx,
+            Opcode.READLINK: self._readlink,
+            Opcode.OPEN: self._open,
+            Opcode.READ: self._read,
+            Opcode.RELEASE: self._release,
+            Opcode.OPENDIR: self._opendir,
+            Opcode.READDIR: self._readdir,
+            Opcode.READDIRPLUS: self._readdirplus,
+            Opcode.RELEASEDIR: self._releasedir,
+            Opcode.STATFS: self._statfs,
+            Opcode.ACCESS: self._access,
+            Opcode.GETXATTR: self._getxattr,
+            Opcode.LISTXATTR: self._listxattr,
+            **dict.fromkeys(_WRITES, _refuse),
+        }
+
+    def undo(self, opcode: int, node_id: int, reply: bytes) -> None:
+        """The kernel has not taken the reply: nobody will give back what it told of."""
+        match opcode:
+            case Opcode.LOOKUP:
+                self._nodes.forget(protocol.ENTRY_OUT.unpack(reply)[0], 1)
+            case Opcode.READDIRPLUS:
+                for told_id in told_of(reply):
+                    self._nodes.forget(told_id, 1)
+            case Opcode.OPEN:
+                self._end(node_id, protocol.OPEN_OUT.unpack(reply)[0])
+            case Opcode.OPENDIR:
+                self._forget_listing(protocol.OPEN_OUT.unpack(reply)[0])
+
+    def path_of(self, node_id: int) -> str:
+        """The absolute path of a node. Raises `Stale` for one that the kernel was not told of."""
+        return self._nodes[node_id].path or "/"
+
+    def _lookup(self, node_id: int, body: memoryview) -> bytes:
+        path = f"{self._nodes[node_id].path}/{_name(body)}"
+        try:
+            node = self._answers.stat(path)
+        except NotFound as error:
+            told(error, "lookup", path)
+            return self._replies.nothing
+        return self._replies.entry(self._nodes.look_up(path), path, node)
+
+    def _forget(self, node_id: int, body: memoryview) -> None:
+        self._nodes.forget(node_id, protocol.FORGET_IN.unpack_from(body)[0])
+
+    def _batch_forget(self, _node_id: int, body: memoryview) -> None:
+        first, one = protocol.BATCH_FORGET_IN, protocol.FORGET_ONE
+        number, _ = first.unpack_from(body)
+        end = first.size + min(number, (len(body) - first.size) // one.size) * one.size
+        for node_id, lookups in one.iter_unpack(body[first.size : end]):
+            self._nodes.forget(node_id, lookups)
+
+    def _getattr(self, node_id: int, _body: memoryview) -> bytes:
+        path = self.path_of(node_id)
+        return self._replies.attributes(path, self._answers.stat(path))
+
+    def _statx(self, node_id: int, _body: memoryview) -> bytes:
+        path = self.path_of(node_id)
+        return self._replies.extended(path, self._answers.stat(path))
+
+    def _readlink(self, node_id: int, _body: memoryview) -> bytes:
+        target, moved = self._answers.readlink(self.path_of(node_id))
+        if moved:
+            self._forget_attributes(node_id)
+        return target
+
+    def _open(self, node_id: int, body: memoryview) -> bytes:
+        flags, _ = protocol.OPEN_IN.unpack_from(body)
+        path = self.path_of(node_id)
+        try:
+            opened = self._answers.open(path, flags, node_id)
+            backing_id = 0
+            if self._passing is not None:
+                try:
+                    backing_id = self._passing.opened(node_id, opened.file)
+                except Stale:
+                    self._answers.files.remove(opened.handle)
+                    raise
+        except Stale:
+            # The kernel looks the name up anew, and opens again: it finds a node of its own, with the right size, and
+            # what is open and mapped of the old one stays as it is.
+            self._nodes.replace(node_id)
+            raise
+        self._nodes.opened(node_id, backing_id)
+        if backing_id:
+            return protocol.OPEN_OUT.pack(opened.handle, Open.PASSTHROUGH | Open.NOFLUSH, backing_id)
+        how = Open.DIRECT_IO if opened.direct else Open.KEEP_CACHE if opened.same_pages else 0
+        return protocol.OPEN_OUT.pack(opened.handle, how | Open.NOFLUSH, 0)
+
+    def _read(self, node_id: int, body: memoryview) -> bytes:
+        handle, offset_bytes, size_bytes, *_ = protocol.READ_IN.unpack_from(body)
+        files = self._answers.files
+        file = files.get(handle) or self._answers.reopened(self.path_of(node_id), handle)
+        return file.blob.read_at(offset_bytes, size_bytes)
+
+    def _release(self, node_id: int, body: memoryview) -> bytes:
+        self._end(node_id, protocol.RELEASE_IN.unpack_from(body)[0])
+        return b""
+
+    def _end(self, node_id: int, handle: int) -> None:
+        self._answers.files.remove(handle)
+        self._nodes.released(node_id)
+        if self._passing is not None:
+            self._passing.released(node_id)
+
+    def _opendir(self, node_id: int, _body: memoryview) -> bytes:
+        node = self._answers.stat(self.path_of(node_id))
+        if node.kind is not NodeKind.DIRECTORY:
+            raise NotADirectory(self.path_of(node_id))
+        how = 0
+        if node.source is not None:  # the kernel may keep the names: of this source they never change
+            same = self._directories.hold(node_id, node.source)
+            how = Open.CACHE_DIR | (Open.KEEP_CACHE if same else 0)
+        number = next(self._listing_numbers)
+        with self._lock:
+            self._listings[number] = None
+        return protocol.OPEN_OUT.pack(number, how, 0)
+
+    def _readdir(self, node_id: int, body: memoryview) -> bytes:
+        return self._listed(node_id, body, with_attributes=False)
+
+    def _readdirplus(self, node_id: int, body: memoryview) -> bytes:
+        return self._listed(node_id, body, with_attributes=True)
+
+    def _listed(self, node_id: int, body: memoryview, *, with_attributes: bool) -> bytes:
+        """As many entries as fit. An offset is the number of entries before it, of the listing that offset 0 made."""
+        handle, offset, size_bytes, *_ = protocol.READ_IN.unpack_from(body)
+        directory = self._nodes[node_id].path
+        listing = self._listing(node_id, handle, anew=not offset)
+        chunks: list[bytes] = []
+        left_bytes = size_bytes
+        for at in range(offset, len(listing) + 2):
+            if at < len(_DOTS):
+                name, kind, node, number = _DOTS[at], NodeKind.DIRECTORY, None, directory_inode(directory)
+                if at:
+                    number = directory_inode(directory.rpartition("/")[0])
+                path = ""
+            else:
+                listed = listing[at - len(_DOTS)]
+                name, kind, node = listed.name.encode("utf-8", "surrogateescape"), listed.kind, listed.node
+                path = f"{directory}/{listed.name}"
+                number = inode(path, listed.place)
+            left_bytes -= dirent_bytes(name) + (len(NO_ENTRY) if with_attributes else 0)
+            if left_bytes < 0:
+                break
+            if with_attributes and node is not None:
+                chunks.append(self._replies.entry(self._nodes.look_up(path), path, node))
+            elif with_attributes:
+                chunks.append(NO_ENTRY)
+            chunks.append(dirent(name, number, kind, at + 1))
+        return b"".join(chunks)
+
+    def _listing(self, node_id: int, handle: int, *, anew: bool) -> list[Listed]:
+        listing = self._listings.get(handle)
+        if listing is None or anew:
+            listing = self._answers.list(self.path_of(node_id))
+            with self._lock:
+                self._listings[handle] = listing
+        return listing
+
+    def _releasedir(self, _node_id: int, body: memoryview) -> bytes:
+        self._forget_listing(protocol.RELEASE_IN.unpack_from(body)[0])
+        return b""
+
+    def _forget_listing(self, handle: int) -> None:
+        with self._lock:
+            self._listings.pop(handle, None)
+
+    def _statfs(self, _node_id: int, _body: memoryview) -> bytes:
+        room = self._answers.room()
+        return protocol.KSTATFS.pack(
+            *(room.blocks, room.free_blocks, 0, 0, 0, BLOCK_BYTES, NAME_MAX_BYTES, STATFS_BYTES, 0)
+        )
+
+    def _access(self, node_id: int, body: memoryview) -> bytes:
+        self._answers.access(self.path_of(node_id), protocol.ACCESS_IN.unpack_from(body)[0])
+        return b""
+
+    def _getxattr(self, node_id: int, body: memoryview) -> bytes | int:
+        size_bytes, _ = protocol.GETXATTR_IN.unpack_from(body)
+        name = _text(body[protocol.GETXATTR_IN.size :])
+        if not name.startswith(ATTRIBUTES):  # `ls -l` asks for three others of every file
+            return errno.ENODATA
+        return _sized(self._answers.attribute(self.path_of(node_id), name), size_bytes)
+
+    def _listxattr(self, node_id: int, body: memoryview) -> bytes | int:
+        """None: a copy that took them along (`cp -a`, `rsync -X`) would go on claiming `cached_bytes` or an `error`."""
+        self.path_of(node_id)
+        return _sized(b"", protocol.GETXATTR_IN.unpack_from(body)[0])
+
+
+_DOTS = (b".", b"..")
+
+_WRITES = (
+    *(Opcode.SETATTR, Opcode.SYMLINK, Opcode.MKNOD, Opcode.MKDIR, Opcode.UNLINK, Opcode.RMDIR, Opcode.RENAME),
+    *(Opcode.LINK, Opcode.WRITE, Opcode.SETXATTR, Opcode.REMOVEXATTR, Opcode.CREATE, Opcode.FALLOCATE),
+    *(Opcode.RENAME2, Opcode.COPY_FILE_RANGE, Opcode.COPY_FILE_RANGE_64, Opcode.TMPFILE),
+)
+
+
+def _refuse(_node_id: int, _body: memoryview) -> bytes:
+    raise ReadOnly("a hub is read-only")
+
+
+def _text(body: memoryview) -> str:
+    text, end, _ = bytes(body).partition(b"\0")
+    if not end:
+        raise Malformed("a name without an end")
+    return text.decode("utf-8", "surrogateescape")
+
+
+def _name(body: memoryview) -> str:
+    name = _text(body)
+    if name in {"", ".", ".."} or "/" in name:
+        raise Malformed(f"{name!r} is no name")
+    return name
+
+
+def _sized(value: bytes, size_bytes: int) -> bytes | int:
+    """The reply to a question for attributes: how long they are, if there is no room for them; else they."""
+    if not size_bytes:
+        return protocol.GETXATTR_OUT.pack(len(value), 0)
+    return errno.ERANGE if len(value) > size_bytes else value
