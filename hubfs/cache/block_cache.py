@@ -95,7 +95,7 @@ class BlockCache(Protocol):
     def cached_bytes(self, model: str) -> int | None:
         """How many bytes of `model` a reader would get without the origin (on disk, or in memory if no disk).
 
-        None: that is not counted yet. The cost of asking does not grow with the model.
+        None: that is not counted yet, or not without a request. The cost of asking does not grow with the model.
         """
         ...
 

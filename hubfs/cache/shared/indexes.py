@@ -17,7 +17,7 @@ Later = Callable[[str, Callable[[], None]], None]
 
 
 class SharedIndexes:
-    """`Indexes` on `store`: each checksummed; a broken or unreadable one is as good as none. No state, so no lock.
+    """Indexes on `store`, each checksummed; a broken or unreadable one is as good as none. No state, so no lock.
 
     With `later` an index is written behind the model's blocks, so that who finds the index finds them, too.
     """
@@ -43,11 +43,6 @@ class SharedIndexes:
                 _log.debug("The shared cache cannot keep the index of %s: %s", model, error)
 
         self._later(model, write)
-
-    def load(self, hub_and_handle: str) -> Index | None:
-        """The newest index of a model."""
-        found = self.newest(hub_and_handle)
-        return found and found[1]
 
     def newest(self, hub_and_handle: str) -> tuple[str, Index] | None:
         """The newest index of a model, whichever its identity, and the model's whole name."""

@@ -24,8 +24,7 @@ RUN_BLOCKS = 8
 _MAX_INDEX = (1 << 24) - 1  # of the last block of a file of 16 TiB, and none is larger
 
 HEADER_BYTES = 4096
-"""Of a fixed size, so that a listing tells how many bytes of blocks there are."""
-
+"""Of a fixed size: blocks begin at the same place in every object."""
 
 MOST_BYTES = HEADER_BYTES + RUN_BLOCKS * BLOCK_SIZE_BYTES
 """No object of blocks is larger."""
@@ -146,16 +145,3 @@ def verified(key: CacheKey, name: str, data: bytes | None) -> dict[int, bytes]:
     if run_name(key.model, place_of(key, min(blocks, default=0)), mask_of(blocks)) != name:
         raise Damaged("it holds other blocks than its name says")
     return blocks
-
-
-def covered_bytes(masks: dict[int, int]) -> int:
-    """How many bytes of blocks the objects of one run hold, those counted once that are in several."""
-    covered, total_bytes = 0, 0
-    for mask in sorted(masks, key=int.bit_count, reverse=True):
-        new = (mask & ~covered).bit_count()
-        if new == mask.bit_count():
-            total_bytes += masks[mask] - HEADER_BYTES
-        else:
-            total_bytes += new * BLOCK_SIZE_BYTES
-        covered |= mask
-    return total_bytes

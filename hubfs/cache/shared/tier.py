@@ -15,7 +15,6 @@ from hubfs.cache.shared.layout import (
     Place,
     bit_of,
     blocks_folder,
-    covered_bytes,
     encode,
     index_name,
     is_whole,
@@ -180,15 +179,8 @@ class SharedTier:
         with self._lock:
             self._listings.pop(model, None)
 
-    def cached_bytes(self, model: str) -> int:
-        """How many bytes of `model` the store has; where objects overlap a short block may count for a full one."""
-        try:
-            listing = self._list(model)
-        except HubfsError:
-            return 0
-        with self._lock:
-            unsaved_bytes = sum(len(block) for (key, _), (_, block) in self._unsaved.items() if key.model == model)
-            return unsaved_bytes + sum(covered_bytes(masks) for masks in listing.objects.values())
+    def cached_bytes(self, model: str) -> None:
+        """None, always: to count takes a request, and a look at a status asks no store."""
 
     def stats(self) -> dict[str, TierStats]:
         """How it served, and how many bytes wait to be written."""

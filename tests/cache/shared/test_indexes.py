@@ -34,7 +34,6 @@ def indexes_on(store: Watched, clock: Clock | None = None) -> SharedIndexes:
 def test_another_daemon_loads_what_one_saved(store: Watched) -> None:
     indexes_on(store).save(MODEL, INDEX)
     other = indexes_on(store)
-    assert other.load(NAME) == INDEX
     assert other.of(MODEL) == INDEX
     assert other.newest(NAME) == (MODEL, INDEX)
 
@@ -43,7 +42,7 @@ def test_an_index_of_another_model_is_not_this_one_s(store: Watched) -> None:
     indexes = indexes_on(store)
     indexes.save(f"{NAME}2@0a1b", INDEX)
     indexes.save(f"{NAME}@x/deeper/3@0a1b", INDEX)
-    assert indexes.load(NAME) is None
+    assert indexes.newest(NAME) is None
     assert indexes.of(MODEL) is None
 
 
@@ -79,7 +78,7 @@ def _whole(model: str = MODEL, **changes: object) -> bytes:
 )
 def test_an_index_that_is_not_as_it_was_written_is_left_aside(store: Watched, damaged: bytes) -> None:
     store.put(f"indexes/{MODEL}.json", damaged)
-    assert indexes_on(store).load(NAME) is None
+    assert indexes_on(store).newest(NAME) is None
     assert indexes_on(store).of(MODEL) is None
 
 
@@ -87,7 +86,7 @@ def test_a_store_that_is_down_knows_nothing_and_fails_nobody(store: Watched) -> 
     store.down = True
     indexes = indexes_on(store)
     indexes.save(MODEL, INDEX)
-    assert indexes.load(NAME) is None
+    assert indexes.newest(NAME) is None
     assert indexes.of(MODEL) is None
 
 
@@ -128,7 +127,7 @@ def test_an_archive_index_reaches_the_other_daemons(store: Watched, layout: Cach
     combined = CombinedIndexes(IndexStore(layout), indexes_on(store))
     assert combined.load_file(MODEL) == b"spans"
     assert IndexStore(layout).load_file(MODEL) == b"spans"
-    assert indexes_on(store).load(NAME) is None  # it says nothing of the entries
+    assert indexes_on(store).newest(NAME) is None  # it says nothing of the entries
 
 
 def test_an_index_that_is_too_large_is_not_fetched(store: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
