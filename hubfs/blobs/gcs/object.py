@@ -84,6 +84,7 @@ def page_of(bucket: str, body: bytes) -> tuple[GcsFolder, str | None]:
         raise TypeError("a prefix is a text, and so is a token")
     if any(len(text) > _LONGEST_NAME for text in prefixes):
         raise ValueError(f"a prefix has at most {_LONGEST_NAME} characters")
+    (token or "").encode()  # half a surrogate pair, which a JSON text can hold, fits into no URL: ValueError
     return GcsFolder([_object(bucket, item) for item in page.get("items", ())], prefixes), token
 
 

@@ -93,6 +93,8 @@ class KaggleApi:
             token = page.get("nextPageToken") or ""
             if not isinstance(token, str) or token in seen:
                 return
+            if not token.isascii():  # half a surrogate pair, which a JSON text can hold, fits into no URL
+                raise Damaged(f"{question.shown} answered with a token of the next page that is no ASCII")
             seen.add(token)
         raise Damaged(f"{question.shown} has more than {_MOST_PAGES} pages: not a list of {keys[-1]}")
 

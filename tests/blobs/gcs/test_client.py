@@ -346,6 +346,14 @@ def test_a_listing_without_end_is_given_up(cancellation: Cancellation) -> None:
         client.close()
 
 
+def test_a_listing_whose_next_page_no_url_can_ask_for_is_damaged(cancellation: Cancellation) -> None:
+    with one_answer(b'{"nextPageToken": "a\\ud800"}') as address:
+        client = GcsClient(GcsSettings(endpoint_url=address), cancellation)
+        with pytest.raises(Damaged, match="not a listing"):
+            client.list("bucket", "a/")
+        client.close()
+
+
 def test_a_listing_of_prefixes_that_are_no_texts_is_damaged(cancellation: Cancellation) -> None:
     with one_answer(b'{"prefixes": [5]}') as address:
         client = GcsClient(GcsSettings(endpoint_url=address), cancellation)

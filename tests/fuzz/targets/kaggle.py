@@ -84,7 +84,9 @@ def _answers(data: bytes) -> None:
     for question in (_model, _lists, lambda hub: hub.alias(MODEL.name), _signed):
         client.asked = 0
         # Each has a hub of its own: a hub that was told to wait asks nothing.
-        hub = make_hub("kaggle:", Means(client, _bucket(), endpoints={"kaggle": "http://kaggle.test"}))
+        # What is put into a body in one dialect is put into a URL in the other.
+        environ = {"HUBFS_KAGGLE_DIALECT": ("rpc", "rest")[len(data) % 2]}
+        hub = make_hub("kaggle:", Means(client, _bucket(), endpoints={"kaggle": "http://kaggle.test"}, environ=environ))
         try:
             with mock.patch("hubfs.hubs.kaggle.api._MOST_PAGES", 12):
                 question(hub)

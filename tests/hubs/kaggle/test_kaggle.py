@@ -381,6 +381,12 @@ def test_an_answer_that_is_none_is_damage(hub: Hub, kaggle: KaggleStandIn, tools
         hub.open(MODEL, tools.kit)
 
 
+def test_a_page_that_no_url_can_ask_for_is_damage(hub: Hub, kaggle: KaggleStandIn, tools: Workshop) -> None:
+    kaggle.script(LIST, instead(Reply(200, {}, b'{"files": [], "nextPageToken": "a\\ud800"}')))
+    with pytest.raises(Damaged, match="next page"):
+        hub.open(MODEL, tools.kit)
+
+
 def test_a_list_whose_pages_never_end_is_refused_by_its_length(
     hub: Hub, kaggle: KaggleStandIn, tools: Workshop
 ) -> None:
