@@ -79,6 +79,8 @@ def next_hop(url: str, location: str) -> str:
         scheme, host, _ = origin_of(target)
     except ValueError:
         raise Permanent(f"{redacted(url)} redirects to a text that is not a URL") from None
+    if not target.lower().startswith(f"{scheme}:"):  # urllib.parse passes over control characters in front
+        raise Permanent(f"{redacted(url)} redirects to a text that is not a URL")
     # A backslash some read as '/', others as a part of the host's name.
     if scheme not in _DEFAULT_PORTS or not host or "\\" in location:
         raise Permanent(f"{redacted(url)} redirects to {redacted(target)}, which is not an http(s) URL")

@@ -52,6 +52,7 @@ def test_a_redirect_leads_to_what_its_location_says(url: str, location: str, tar
         ("https://h.example/a?hush", "file:///etc/passwd", "not an http"),
         ("https://h.example/a?hush", "http://[hush", "not a URL"),
         ("https://h.example/a?hush", "https://h.example:port/hush?", "not a URL"),
+        ("http://h.example/a?hush", "\0https://h.example/hush", "not a URL"),
     ],
 )
 def test_a_redirect_that_must_not_be_followed_says_why(url: str, location: str, reason: str) -> None:
