@@ -32,6 +32,7 @@ TARGETS = (
     "catalogue",
     "config",
     "cost",
+    "fuse_session",
     "gcs_listing",
     "gzip_index",
     "gzip_stream",

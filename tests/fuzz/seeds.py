@@ -27,6 +27,7 @@ from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.files import Manifest, RemoteFile
 from hubfs.sources.source import Form
 from tests.fuzz.fuzzing import CORPUS
+from tests.fuzz.targets import fuse_session
 from tests.fuzz.targets.block_map import SEED
 from tests.fuzz.targets.index_file import archive
 from tests.fuzz.targets.shared_block import KEY
@@ -306,6 +307,17 @@ def cost() -> Mapping[str, bytes]:
     }
 
 
+def fuse_session_() -> Inputs:
+    whole = fuse_session.seed_session()
+    return {
+        "session": fuse_session.framed(whole),
+        "backwards": fuse_session.framed(whole[::-1]),
+        "cut-off": fuse_session.framed([request[:41] for request in whole]),
+        "twice": fuse_session.framed(whole[1:8] * 2),
+        "unknown": fuse_session.framed([fuse_session.request(opcode, 77, bytes(16)) for opcode in range(60)]),
+    }
+
+
 def gcs_listing() -> Inputs:
     def obj(name: str, size: int = 5) -> dict[str, str]:
         made = "2024-02-29T23:59:59.999Z"
@@ -463,6 +475,7 @@ SEEDS = {
     "catalogue": catalogue,
     "config": config,
     "cost": cost,
+    "fuse_session": fuse_session_,
     "gcs_listing": gcs_listing,
     "gzip_index": gzip_index,
     "gzip_stream": gzip_stream,

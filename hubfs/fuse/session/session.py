@@ -26,6 +26,8 @@ _MOST_ABANDONED = 64
 
 _REQUEST_BYTES = 2 * protocol.MIN_READ_BUFFER
 
+_WITHOUT_REPLY = (Opcode.FORGET, Opcode.BATCH_FORGET)
+
 _ENDED = (errno.ENODEV, errno.ECONNABORTED)
 _AGAIN = (errno.EINTR, errno.EAGAIN, errno.ENOENT)
 """Of reading a request: ENOENT is one that was taken back."""
@@ -174,7 +176,7 @@ class Session:
         if reply is None:
             return
         if isinstance(reply, int):
-            if mine:
+            if mine and opcode not in _WITHOUT_REPLY:
                 self._write(unique, -reply, b"")
         elif not (mine and self._write(unique, 0, reply)):
             self._handlers.undo(opcode, node_id, reply)
