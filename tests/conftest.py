@@ -24,7 +24,7 @@ LAYERS = ("mounted", "semantics", "faults", "fuzz", "tensorflow")
 SMALL = "noise/small/1"
 """The handle of a model of seeded noise, for tests of bytes."""
 
-BINDINGS = ("libfuse3", "libfuse2")
+BINDINGS = ("session", "libfuse3", "libfuse2")
 FORMS = ("compressed", "uncompressed")
 
 MountHub = Callable[..., AbstractContextManager[Mount]]

@@ -123,7 +123,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     machine = Machine(
         home / "machine",
         {
-            "HUBFS_FUSE_LIBRARY": "libfuse3",
+            "HUBFS_FUSE_LIBRARY": "session",
             "HUBFS_STALL_TIMEOUT": "1s",
             "HUBFS_FAILURE_TTL": "20s",
             "HUBFS_NEGATIVE_TTL": "1s",

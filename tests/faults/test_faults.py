@@ -148,7 +148,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
             yield Bench(hub, store, hub_proxy, store_proxy)
 
 
-def machine(root: Path, bench: Bench, binding: str = "libfuse3") -> Machine:
+def machine(root: Path, bench: Bench, binding: str = "session") -> Machine:
     return Machine(
         root,
         {

@@ -160,7 +160,7 @@ def kaggle() -> Iterator[KaggleStandIn]:
 @pytest.fixture(scope="module")
 def mount(kaggle: KaggleStandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
     root = tmp_path_factory.mktemp("kaggle-faults")
-    ttls = {"HUBFS_NEGATIVE_TTL": "0.5s", "HUBFS_FAILURE_TTL": "0.5s", "HUBFS_FUSE_LIBRARY": "libfuse3"}
+    ttls = {"HUBFS_NEGATIVE_TTL": "0.5s", "HUBFS_FAILURE_TTL": "0.5s", "HUBFS_FUSE_LIBRARY": "session"}
     machine = Machine(root / "machine", {"HUBFS_KAGGLE_ENDPOINT": kaggle.url, **ttls})
     with mounted(machine, root / "hub", "kaggle:", "-o", "negative_timeout=0") as mount:
         yield mount

@@ -43,7 +43,7 @@ def mount(handles: Handles, hub: HandlesHub, tmp_path_factory: pytest.TempPathFa
     """Mounted with the catalogue, and shared by tests that ask for different things."""
     home = tmp_path_factory.mktemp("catalogue")
     (home / "catalog.jsonl").write_text(handles.to_json_lines())
-    machine = Machine(home / "machine", {"HUBFS_FUSE_LIBRARY": "libfuse3"})
+    machine = Machine(home / "machine", {"HUBFS_FUSE_LIBRARY": "session"})
     with mounted(
         machine, home / "hub", hub.url, "--format", "compressed", "--catalog", home / "catalog.jsonl"
     ) as mount:

@@ -24,7 +24,7 @@ FILES = {"saved_model.pb": b"graph" * 50_000, "variables/a b+é": os.urandom(3 <
 
 @pytest.fixture
 def binding() -> str:
-    return "libfuse3"
+    return "session"
 
 
 @pytest.mark.parametrize("dialect", ["rpc", "rest"])

@@ -239,16 +239,16 @@ def forced(hub: Mount) -> float:
 TERM, INT, HUP = (signalled(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
 
 CASES: dict[str, tuple[Scenario, Callable[[Mount], float], str]] = {
-    "before the first byte of an archive": (lambda s: archive_stalls(s, after=0), TERM, "libfuse3"),
+    "before the first byte of an archive": (lambda s: archive_stalls(s, after=0), TERM, "session"),
     "in the middle of an archive": (lambda s: archive_stalls(s, after=6 << 20), TERM, "libfuse2"),
     "the inflating process is stopped": (lambda s: archive_stalls(s, after=6 << 20, stopped=True), TERM, "libfuse3"),
-    "a range of a bucket, which others wait for, too": (lambda s: bucket_stalls(s, readers=3), INT, "libfuse3"),
+    "a range of a bucket, which others wait for, too": (lambda s: bucket_stalls(s, readers=3), INT, "session"),
     "a range of a bucket, by force": (bucket_stalls, forced, "libfuse2"),
-    "prefetching is under way": (prefetching_stalls, TERM, "libfuse3"),
-    "the hub does not answer": (resolver_stalls, HUP, "libfuse3"),
+    "prefetching is under way": (prefetching_stalls, TERM, "session"),
+    "the hub does not answer": (resolver_stalls, HUP, "session"),
     "a connection hangs": (connect_hangs, TERM, "libfuse2"),
-    "the name service hangs": (names_hang, TERM, "libfuse3"),
-    "the shared cache does not answer": (shared_store_stalls, TERM, "libfuse3"),
+    "the name service hangs": (names_hang, TERM, "session"),
+    "the shared cache does not answer": (shared_store_stalls, TERM, "session"),
 }
 
 

@@ -141,7 +141,7 @@ def test_what_readers_come_back_for_is_fetched_once_more_by_its_spans(
     assert 1.9 <= served.times <= 2.3
 
 
-@pytest.mark.parametrize("binding", ["libfuse3"], indirect=True)
+@pytest.mark.parametrize("binding", ["session"], indirect=True)
 def test_a_copy_of_many_members_is_read_in_the_order_of_the_archive(
     tmp_path: Path, machine: Machine, hub: NginxHub, archives: Mapping[str, Path]
 ) -> None:

@@ -25,7 +25,7 @@ FILES = {"bones": b"b" * 100_000, "teeth/left": b"l", "teeth/right": b""}
 
 @pytest.fixture
 def binding() -> str:
-    return "libfuse3"
+    return "session"
 
 
 def test_it_mounts_beside_another(machine: Machine, tmp_path: Path) -> None:

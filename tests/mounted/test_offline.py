@@ -239,7 +239,7 @@ def gone(tmp_path_factory: pytest.TempPathFactory, small: Path) -> tuple[str, Pa
     """A host where a hub was, and the home of a machine that has read SMALL from it, and its `latest`."""
     home = tmp_path_factory.mktemp("gone")
     archive = pack(small, home / "small.tar.gz").read_bytes()
-    machine = Machine(home / "machine", {"HUBFS_FUSE_LIBRARY": "libfuse3"})
+    machine = Machine(home / "machine", {"HUBFS_FUSE_LIBRARY": "session"})
     with HttpOrigin(address="127.4.0.4") as origin:  # where nobody else listens, so the port stays ours
         put(origin, f"/{SMALL}", "tf-hub-format=compressed", archive)
         put(origin, f"/{NAME}", "tf-hub-format=compressed", archive)

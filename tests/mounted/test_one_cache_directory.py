@@ -42,7 +42,7 @@ def neighbours(tmp_path: Path, origin: Origin, *options: str) -> Iterator[Sequen
     with ExitStack() as mounts:
         found = []
         for number in range(2):
-            machine = Machine(tmp_path / f"machine{number}", {"HUBFS_FUSE_LIBRARY": "libfuse3", **origin.environment})
+            machine = Machine(tmp_path / f"machine{number}", {"HUBFS_FUSE_LIBRARY": "session", **origin.environment})
             place = "--cache-dir", tmp_path / "cache", "--format", origin.form
             found.append(
                 mounts.enter_context(mounted(machine, tmp_path / f"hub{number}", origin.url, *place, *options))

@@ -54,7 +54,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Origin]:
         yield servers
 
 
-WORLDS = itertools.product(BINDINGS, FORMS) if FULL else zip(BINDINGS, FORMS, strict=True)
+WORLDS = itertools.product(BINDINGS, FORMS) if FULL else zip(BINDINGS, itertools.cycle(FORMS), strict=False)
 """Every binding and every form; where there is time, each with each."""
 
 
@@ -585,7 +585,7 @@ def test_watching_and_naming_by_handle_do_no_harm(model: Path) -> None:
 MANY_MODEL = "posix/many/1"
 
 
-@pytest.mark.parametrize(("binding", "many"), [("libfuse3", 100_000), ("libfuse2", 20_000)])
+@pytest.mark.parametrize(("binding", "many"), [("session", 100_000), ("libfuse3", 20_000), ("libfuse2", 20_000)])
 def test_a_directory_of_very_many_files_is_listed_whole_and_soon(machine: Machine, many: int, tmp_path: Path) -> None:
     empty_file, names = tar_header(), [f"{number:06}" for number in range(many)]
     archive = tmp_path / "many.tar.gz"

@@ -28,7 +28,7 @@ STORED = {"saved_model.pb": b"stored" * 33}
 
 @pytest.fixture
 def binding() -> str:
-    return "libfuse3"
+    return "session"
 
 
 @pytest.fixture

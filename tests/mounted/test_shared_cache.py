@@ -41,7 +41,7 @@ def fleet(
     with ExitStack() as mounts:
         found = []
         for number in numbers:
-            shared = {"HUBFS_FUSE_LIBRARY": "libfuse3", "TFHUB_CACHE_DIR": "gs://fleet/tfhub-modules-cache"}
+            shared = {"HUBFS_FUSE_LIBRARY": "session", "TFHUB_CACHE_DIR": "gs://fleet/tfhub-modules-cache"}
             machine = Machine(tmp_path / f"machine{number // daemons}", {**shared, **origin.environment, **environment})
             hub = mounted(machine, tmp_path / f"hub{number}", origin.url, "--format", origin.form, *options)
             found.append(mounts.enter_context(hub))

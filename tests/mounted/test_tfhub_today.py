@@ -41,7 +41,7 @@ AT_KAGGLE = {
 
 @pytest.fixture
 def binding() -> str:
-    return "libfuse3"
+    return "session"
 
 
 class World:

@@ -90,7 +90,9 @@ class CrashLoop:
         """Mounts over the dead mount of the last round, verifies what was loaded then, loads, and kills."""
         self.tally.rounds += 1
         instant = self._chance.choice(list(INSTANTS_S))
-        user = self._machine.with_environment(HUBFS_FUSE_LIBRARY=self._chance.choice(("libfuse3", "libfuse2")))
+        user = self._machine.with_environment(
+            HUBFS_FUSE_LIBRARY=self._chance.choice(("session", "libfuse3", "libfuse2"))
+        )
         if instant == "start":
             starting = threading.Thread(target=user.hubfs, args=self._command)
             starting.start()
