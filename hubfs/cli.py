@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -161,17 +161,7 @@ def main() -> None:
     "-o", "mount_options", metavar="OPT[,OPT…]", multiple=True, help="Options for libfuse, as mount(8) has them."
 )
 @click.option("--ready-fd", type=int, hidden=True, help="Where the daemon says that its mount answers.")
-@click.option("--restarts", type=int, hidden=True, help="Said by the supervisor: how often it started the daemon.")
-@click.option("--at", type=click.Path(path_type=Path), hidden=True, help="Said by the supervisor: MOUNTPOINT's path.")
-def mount(
-    mountpoint: Path,
-    *,
-    foreground: bool,
-    ready_fd: int | None,
-    restarts: int | None,
-    at: Path | None,
-    **flags: Any,
-) -> None:
+def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: Any) -> None:
     """Mount a hub at MOUNTPOINT, an empty directory.
 
     Returns once the mount answers. A mount whose daemon died is replaced. Every option but --foreground and -o can be
@@ -179,10 +169,10 @@ def mount(
     mount_options); a private hub's token as HUBFS_TOKEN.
     """
     try:
-        mountpoint = mount_point.absolute(at or mountpoint)
+        mountpoint = mount_point.absolute(mountpoint)
         config = load(flags)
         if foreground:
-            _serve_here(config, mountpoint, restarts, lambda: _say(ready_fd, "ready"))
+            _serve_here(config, mountpoint, ready_fd)
             return
         mount_point.prepare(mountpoint)
         if not config.verify_certificates:
@@ -203,23 +193,25 @@ def mount(
         raise
 
 
-def _serve_here(config: Config, mountpoint: Path, restarts: int | None, say_ready: Callable[[], None]) -> None:
-    manager = keeper.service_manager(os.environ)
+def _serve_here(config: Config, mountpoint: Path, ready_fd: int | None) -> None:
+    from hubfs.daemon import life as daemon  # noqa: PLC0415 - it takes 0.3 s to import, and only the daemon needs it
 
     def on_ready() -> None:
         try:
-            say_ready()
+            _say(ready_fd, "ready")
         except BrokenPipeError:  # Ctrl-C, say: who asked for the mount has gone, and wants none
             os.kill(os.getpid(), signal.SIGTERM)
-            return
-        manager.tell(keeper.READY)
 
-    if config.supervise and restarts is None:
-        Supervisor(sys.argv[1:], mountpoint, config.log_file).run(on_ready)
-        return
-    from hubfs.daemon import life as daemon  # noqa: PLC0415 - it takes 0.3 s to import, and only the daemon needs it
+    def serve(birth: keeper.Birth) -> NoReturn:
+        if ready_fd is not None and not birth.restarts:  # the supervisor says so, and has closed it since
+            os.close(ready_fd)
+        daemon.run(config, mountpoint, lambda: None, birth)
 
-    daemon.run(config, mountpoint, on_ready, restarts=restarts)
+    manager, held = keeper.service_manager(os.environ), keeper.inherited(os.environ)
+    if config.supervise:
+        Supervisor(serve, mountpoint, config.log_file, manager, config.hang_timeout_s).run(on_ready)
+    else:
+        daemon.run(config, mountpoint, on_ready, keeper.Birth(manager, held))
 
 
 def _say(ready_fd: int | None, word: str) -> None:

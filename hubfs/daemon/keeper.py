@@ -7,8 +7,10 @@ that it starts as sd_listen_fds(3) has it; a process that our supervisor starts 
 
 import contextlib
 import os
+import select
 import socket
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 
 READY, WATCHDOG = "READY=1", "WATCHDOG=1"
 """The mount answers; it has just been seen to answer still."""
@@ -19,6 +21,37 @@ _LONGEST_BYTES = 1 << 16
 _MOST_DESCRIPTORS = 16
 _PATIENCE_S = 2.0
 """Who does not take a message within so long is not there."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A mount that a daemon serves, and that another one can serve on: its connection to the kernel (a descriptor of
+    /dev/fuse), the memory where its nodes are (a memfd), and the `st_dev` of its files.
+    """
+
+    connection: int
+    nodes: int
+    device: int
+
+    def is_over(self) -> bool:
+        """Whether the kernel has given the mount up: it was taken off, and nothing of it is open, or it was aborted."""
+        asking = select.poll()
+        asking.register(self.connection, 0)
+        return bool(asking.poll(0))
+
+
+_CONNECTION, _NODES = "hubfs-connection-", "hubfs-nodes-"
+"""Names of descriptors; the mount's device follows."""
+
+
+def served_in(held: Mapping[str, int]) -> Served | None:
+    """The mount that somebody held the descriptors of; None if one of them is missing."""
+    for name, connection in held.items():
+        device = name.removeprefix(_CONNECTION)
+        nodes = held.get(f"{_NODES}{device}")
+        if name != device and device.isdecimal() and nodes is not None:
+            return Served(connection, nodes, int(device))
+    return None
 
 
 class Keeper:
@@ -48,13 +81,26 @@ class Keeper:
             with contextlib.suppress(OSError):
                 socket.send_fds(self._channel, [state.encode()], descriptors)
 
-    def keep(self, name: str, descriptor: int) -> None:
-        """Has it hold a copy of the descriptor by this name (no colon in it), for a successor."""
-        self.tell(f"FDSTORE=1\nFDNAME={name}", [descriptor])
+    def keep(self, served: Served) -> None:
+        """Has it hold copies of the mount's descriptors for a successor."""
+        for name, descriptor in ((_CONNECTION, served.connection), (_NODES, served.nodes)):
+            self.tell(f"FDSTORE=1\nFDNAME={name}{served.device}", [descriptor])
 
-    def drop(self, name: str) -> None:
-        """Has it close what it holds by this name."""
-        self.tell(f"FDSTOREREMOVE=1\nFDNAME={name}")
+    def drop(self, names: Iterable[str]) -> None:
+        """Has it close what it holds by these names."""
+        for name in names:
+            self.tell(f"FDSTOREREMOVE=1\nFDNAME={name}")
+
+
+@dataclass(frozen=True)
+class Birth:
+    """What a daemon is born with: its keeper, what that held for it by name, and how many daemons it started before
+    (None: it does not start daemons again).
+    """
+
+    keeper: Keeper = field(default_factory=lambda: Keeper(None))
+    held: Mapping[str, int] = field(default_factory=dict)
+    restarts: int | None = None
 
 
 def service_manager(environment: MutableMapping[str, str]) -> Keeper:

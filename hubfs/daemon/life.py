@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from hubfs.blobs.http.url import redacted, redacted_text
 from hubfs.daemon import log_file
+from hubfs.daemon.keeper import READY, WATCHDOG, Birth, Keeper
 from hubfs.daemon.log_repeats import Repeats
 from hubfs.daemon.tuning import give_back_memory, keep_memory_private, tune_process
 from hubfs.errors import InvalidConfig, MountFailed, printable
@@ -48,16 +49,19 @@ _CLOSE_S = 0.5
 
 _LOG_LIMIT_BYTES = 10 << 20
 
+_ASKED_AS_OFTEN = 4
+"""The mount is asked so often in the time after which the keeper takes its daemon for stuck."""
+
 _Done = queue.SimpleQueue[None]
 """Has something in it once it is over. An event would wait for its own lock where a signal meets who waits for it."""
 
 
-def run(config: Config, mountpoint: Path, on_ready: Callable[[], None], *, restarts: int | None = None) -> NoReturn:
+def run(config: Config, mountpoint: Path, on_ready: Callable[[], None], birth: Birth) -> NoReturn:
     """Mounts and serves until the mount is taken off, or the process gets SIGTERM, SIGINT or SIGHUP; then ends the
     process, with status 0.
 
-    `on_ready` is called once, when the mount answers; `restarts` is for `hubfs status`. To be called from the main
-    thread. Raises `MountFailed`, `InvalidConfig`.
+    `on_ready` is called once, when the mount answers, before the keeper is told. To be called from the main thread.
+    Raises `MountFailed`, `InvalidConfig`.
     """
     os.umask(0o077)  # whatever a daemon makes, the log as well as the cache, is for who mounted alone
     problems = RecentProblems()
@@ -66,9 +70,11 @@ def run(config: Config, mountpoint: Path, on_ready: Callable[[], None], *, resta
     keep_memory_private()
     done: _Done = queue.SimpleQueue()
     with _signals_told(done):  # to the last: one that comes twice must not make it the end of a daemon that was killed
-        server = _serving(config, mountpoint, problems, done, restarts)
+        server = _serving(config, mountpoint, problems, done, birth.restarts)
         with _findable(mountpoint):
             on_ready()
+            birth.keeper.tell(READY)
+            _Pulse(birth.keeper, mount_table.device_of(mountpoint)).start()
             while not _is_over(done, _GIVEN_BACK_EVERY_S):
                 give_back_memory()
         server.stop()
@@ -172,6 +178,27 @@ def _without_mounts(config: Config, mountpoint: Path) -> Config:
         _log.warning("TFHUB_CACHE_DIR is ignored: %s is on a mount of hubfs", config.extracted_dir)
         return replace(config, cache_dir=kept, extracted_dir=None)
     return config
+
+
+class _Pulse(threading.Thread):
+    """Tells the keeper now and then that the mount answers, as long as it does; nothing to a keeper that asks nothing.
+
+    Another process asks the mount: a daemon that waited for its own answer could not be killed.
+    """
+
+    def __init__(self, keeper: Keeper, device: int | None) -> None:
+        super().__init__(name="pulse", daemon=True)
+        self._keeper = keeper
+        self._device = device
+
+    def run(self) -> None:
+        every_s = (self._keeper.watchdog_s or 0) / _ASKED_AS_OFTEN
+        while every_s and self._device is not None:
+            where = mount_table.where_is(self._device)  # nowhere: it was taken off, and is still in use
+            answer = None if where is None else mount_table.look(where, "")
+            if answer is None or not (answer.is_late or answer.is_dead):
+                self._keeper.tell(WATCHDOG)
+            time.sleep(every_s)
 
 
 class _Server(threading.Thread):

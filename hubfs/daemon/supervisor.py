@@ -1,96 +1,107 @@
-"""A small process that starts the daemon, and starts it anew when it dies. It imports nothing of the daemon.
+"""The process that starts the daemon, starts it anew when it dies or hangs, and holds what a successor goes on with.
 
-A daemon that lives and does not answer is left alone: it was stopped for a reason, or its threads all wait for a slow
-hub, and it answers again. `hubfs status` tells of it, and `hubfs unmount --force` ends it.
+The daemon is a fork of this process, which has imported all of it, runs none of it, and has one thread: a successor
+answers the sooner. This process asks the mount nothing and has no file of it: one that waited for an answer could not
+end, and would keep the mount from ending.
 """
 
 import contextlib
 import errno
 import logging
 import logging.handlers
+import math
 import os
-import queue
+import select
 import signal
-import subprocess
+import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
-from hubfs.daemon import log_file
-from hubfs.daemon.spawn import command, with_options
+from hubfs.daemon import log_file, policy
+from hubfs.daemon.keeper import READY, WATCHDOG, Birth, Keeper, channel_to_child, heard, served_in
 from hubfs.daemon.tuning import keep_memory_private
-from hubfs.errors import MountFailed
+from hubfs.errors import HubfsError, MountFailed
 from hubfs.mounts import presence
 from hubfs.mounts import table as mount_table
 from hubfs.mounts import taking as unmounting
 from hubfs.mounts.processes import send
 
-FIRST_DELAY_S = 0.1
-LONGEST_DELAY_S = 30.0
-HEALTHY_S = 60.0
-
 _END_S = 1.5
 """A daemon that was told to end and did not within so long is killed."""
+_START_S = 15.0
+"""A successor that does not answer within so long is killed."""
+_TICK_S = 1.0
+_MOST_SIGNALS = 1 << 10
 _LOG_LINES = 5
 _LOG_TAIL_BYTES = 4096
+
+_ASKING_FOR_THE_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _log = logging.getLogger(__name__)
 
 
-def delay_s(deaths: int) -> float:
-    """How long to wait before the next start, after so many deaths in a row (at least one)."""
-    return float(min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(deaths - 1, 32)))
+@dataclass
+class _Daemon:
+    """A daemon that was started: its process, where it is heard, and what it has said so far."""
+
+    pid: int
+    channel: socket.socket
+    is_successor: bool
+    complaint: str = ""
+    ready_s: float | None = None  # when its mount answered first
+    well_s: float = 0.0  # when it was well the last time
+    is_watched: bool = False  # whether it says now and then that it is well
+    silence: policy.Patience = field(default_factory=policy.Patience)
 
 
-def deaths_in_a_row(before: int, lived_s: float) -> int:
-    """How many it are with one more, after a daemon that lived so long: healthy ones begin a new row."""
-    return 1 if lived_s >= HEALTHY_S else before + 1
+class _Held:
+    """The descriptors that a daemon gave away for its successor, by name."""
 
+    def __init__(self) -> None:
+        self.by_name: dict[str, int] = {}
 
-@dataclass(frozen=True)
-class _Told:
-    """A signal that asks for the end."""
+    def take(self, said: Mapping[str, str], descriptors: list[int]) -> None:
+        """Does what a daemon asks for; `descriptors` are ours from now on."""
+        name = said.get("FDNAME", "")
+        before = self.by_name.pop(name, None) if {"FDSTORE", "FDSTOREREMOVE"} & said.keys() else None
+        if "FDSTORE" in said and descriptors:
+            self.by_name[name] = descriptors.pop()
+        for descriptor in [*descriptors, *([] if before is None else [before])]:
+            os.close(descriptor)
 
-
-@dataclass(frozen=True)
-class _Said:
-    """What a daemon has to say of its start: `ready`, a complaint, or nothing because it died."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class _Ended:
-    """A daemon's end: its status as subprocess has it."""
-
-    status: int
-
-
-_Event = _Told | _Said | _Ended
+    def release(self) -> None:
+        """Closes them. If the daemon is gone, the mount is dead now, and who waits for it gets an error."""
+        while self.by_name:
+            os.close(self.by_name.popitem()[1])
 
 
 class Supervisor:
-    """Keeps `hubfs mount ARGUMENTS…` running. For one `run`, in the main thread.
+    """Keeps a mount's daemon running. For one `run`, in the main thread of a process that has no other.
 
-    `_events` is what everybody tells the main thread by: signal handlers, and a thread a daemon, which waits for its
-    first word, then for its end. Nothing else is shared.
+    `serve` is the daemon: it is called in a process of its own. `hang_s`: a daemon that was seen to answer, and does
+    not for so long, is replaced.
     """
 
-    def __init__(self, arguments: Sequence[str], mountpoint: Path, log: Path | None) -> None:
-        self._arguments = list(arguments)
+    def __init__(
+        self, serve: Callable[[Birth], NoReturn], mountpoint: Path, log: Path | None, manager: Keeper, hang_s: float
+    ) -> None:
+        self._serve = serve
         self._mountpoint = mountpoint
         self._log_file = log
-        # What arguments, environment and config file name is relative to it.
-        self._directory = _working_directory()
-        # Signal handlers put into it: the one queue that is made for that.
-        self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
+        self._manager = manager
+        self._hang_s = hang_s
+        self._directory = _working_directory()  # what the config names is relative to it
+        self._held = _Held()
+        self._woken, self._wakes = socket.socketpair()
 
     def run(self, on_ready: Callable[[], None]) -> None:
-        """Starts the daemon, and again whenever it dies; returns when it ended well, a signal asked for the end, or
-        somebody else mounted a hub there while there was no daemon.
+        """Starts the daemon, and again whenever it dies; returns when it ended well, a signal asked for the end, the
+        mount was taken off, or somebody else mounted a hub there while there was no daemon.
 
         `on_ready` is called once, when the first mount answers. Raises `MountFailed` with what the first daemon said
         when that never answered: what fails at once is not tried for ever.
@@ -98,32 +109,50 @@ class Supervisor:
         _set_up_log(self._log_file)
         keep_memory_private()
         os.chdir("/")
-        with self._alone(), self._signals_told():
-            restarts = deaths = 0
-            while True:
-                started_s = time.monotonic()
-                daemon = self._start(restarts)
-                status = self._watch(daemon, (lambda: None) if restarts else on_ready, first=not restarts)
-                if status in (None, 0):
-                    return
-                deaths = deaths_in_a_row(deaths, time.monotonic() - started_s)
+        with self._woken, self._wakes, self._alone() as name, self._signals_told():
+            try:
+                self._keep_running(on_ready, name)
+            finally:
+                self._held.release()
+
+    def _keep_running(self, on_ready: Callable[[], None], name: socket.socket | None) -> None:
+        row, restarts, takes_over = policy.Row(), 0, False
+        while True:
+            daemon = self._start(restarts, name, takes_over=takes_over)
+            death = self._watch(daemon, (lambda: None) if restarts else on_ready, first=not restarts)
+            served = served_in(self._held.by_name)
+            if death is None:
+                return
+            if served is not None and (served.is_over() or mount_table.where_is(served.device) is None):
+                return  # the mount was taken off, and the daemon died before it saw that
+            row, plan = policy.after(row, death, held=served is not None)
+            takes_over = plan.takes_over
+            _log.error(
+                "The daemon of %s (process %d) %s%s; %s%s",
+                *(
+                    self._mountpoint,
+                    daemon.pid,
+                    _how(death.status),
+                    _because(death, daemon.complaint),
+                    _next(plan),
+                    self._last_lines(),
+                ),
+            )
+            if not takes_over:
+                self._held.release()
+            if self._is_told_within(plan.delay_s):
+                self._take_off()
+                return
+            if not takes_over and self._is_taken():
                 _log.error(
-                    "The daemon of %s (process %d) %s; it is started again in %g s%s",
-                    *(self._mountpoint, daemon.pid, _how(status), delay_s(deaths), self._last_lines()),
+                    "A hub was mounted at %s by somebody else meanwhile: that one stays, and this supervisor ends",
+                    self._mountpoint,
                 )
-                if self._is_told_within(delay_s(deaths)):
-                    unmounting.detach(self._mountpoint)
-                    return
-                if self._is_taken():
-                    _log.error(
-                        "A hub was mounted at %s by somebody else meanwhile: that one stays, and this supervisor ends",
-                        self._mountpoint,
-                    )
-                    return
-                restarts += 1
+                return
+            restarts += 1
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> Iterator[socket.socket | None]:
         """Has `hubfs unmount` find this process. Raises `MountFailed` if there is one for this mount point already."""
         name = presence.of_supervisor(mount_table.resolved(self._mountpoint))
         try:
@@ -133,98 +162,134 @@ class Supervisor:
                 raise
             if presence.find(name, {os.geteuid()}) is None:
                 _log.warning("Another user's process goes by the name of the supervisor of %s", self._mountpoint)
-                yield
+                yield None
                 return
             raise MountFailed(
                 f"A supervisor keeps a hub mounted at {self._mountpoint} already; `hubfs unmount {self._mountpoint}` "
                 "ends it"
             ) from None
         with announced:
-            yield
+            yield announced
 
     @contextlib.contextmanager
     def _signals_told(self) -> Iterator[None]:
-        def handle(_number: int, _frame: object) -> None:
-            self._events.put(_Told())
-
-        asking_for_the_end = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        for number in asking_for_the_end:
-            signal.signal(number, handle)
+        """Has `_woken` readable once a signal asks for the end."""
+        self._wakes.setblocking(False)
+        signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
+        for number in _ASKING_FOR_THE_END:
+            signal.signal(number, lambda _number, _frame: None)
         try:
             yield
         finally:
             # The process ends now. `hubfs unmount` tells the daemon and the supervisor to: a signal after the
             # end of the daemon must not turn a good end into a death by SIGTERM.
-            for number in asking_for_the_end:
+            for number in _ASKING_FOR_THE_END:
                 signal.signal(number, signal.SIG_IGN)
+            signal.set_wakeup_fd(-1)
 
-    def _start(self, restarts: int) -> "subprocess.Popen[bytes]":
-        ready, tell = os.pipe()
+    def _start(self, restarts: int, name: socket.socket | None, *, takes_over: bool) -> _Daemon:
+        channel, keeper = channel_to_child(self._hang_s)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid:
+            keeper.close()
+            return _Daemon(pid, channel, takes_over)
         try:
-            daemon = subprocess.Popen(  # noqa: S603 - this very program
-                command(
-                    *with_options(
-                        self._arguments,
-                        *("--foreground", "--restarts", str(restarts), "--ready-fd", str(tell)),
-                        *("--at", str(self._mountpoint)),
-                    )
-                ),
-                stdin=subprocess.DEVNULL,
-                pass_fds=[tell],
-                cwd=self._directory if os.access(self._directory, os.X_OK) else "/",
-            )
-        except BaseException:
-            os.close(ready)
-            raise
+            signal.set_wakeup_fd(-1)
+            for number in _ASKING_FOR_THE_END:
+                signal.signal(number, signal.SIG_DFL)
+            for ours in (channel, self._woken, self._wakes, *([name] if name else ())):
+                ours.close()
+            self._manager.close()
+            if not takes_over:
+                self._held.release()
+            os.chdir(self._directory if os.access(self._directory, os.X_OK) else "/")
+            self._serve(Birth(keeper, self._held.by_name, restarts))
+        except HubfsError as error:
+            keeper.tell(f"STATUS={' '.join(str(error).split())}")
+        except BaseException:  # noqa: BLE001 - this process is another than its caller's
+            traceback.print_exc()
         finally:
-            os.close(tell)
+            os._exit(1)
 
-        def hear() -> None:
-            with os.fdopen(ready, encoding="utf-8", errors="replace") as pipe:
-                self._events.put(_Said(pipe.read().strip()))  # which ends when the daemon closes its end, or dies
-            self._events.put(_Ended(daemon.wait()))
+    def _watch(self, daemon: _Daemon, on_ready: Callable[[], None], *, first: bool) -> policy.Death | None:
+        """How the daemon died; None if it ended well, or somebody asked for the end, and it ended."""
+        started_s = time.monotonic()
+        told_s: float | None = None
+        hung = False
+        with daemon.channel:
+            while True:
+                told, speaks = self._wait(_TICK_S if told_s is None else _END_S / 10, daemon.channel)
+                if told:
+                    told_s = told_s or time.monotonic()
+                    send(daemon.pid, signal.SIGTERM)
+                if speaks and not self._hear(daemon, on_ready):
+                    break
+                if told_s is not None:
+                    if time.monotonic() - told_s > _END_S:
+                        _log.warning("The daemon of %s does not end, and is killed", self._mountpoint)
+                        send(daemon.pid, signal.SIGKILL)
+                elif not hung and daemon.silence.waited_s() > self._bound_s(daemon):
+                    hung = True
+                    send(daemon.pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(daemon.pid, 0)[1])
+        if told_s is not None:
+            if status:
+                self._take_off()
+            return None
+        if first and daemon.ready_s is None:
+            raise MountFailed(daemon.complaint or f"The daemon ended without a word: it {_how(status)}")
+        answered_s = None if daemon.ready_s is None else daemon.well_s - daemon.ready_s
+        return policy.Death(status, time.monotonic() - started_s, answered_s, hung) if status else None
 
-        threading.Thread(target=hear, name="hear", daemon=True).start()
-        return daemon
+    def _bound_s(self, daemon: _Daemon) -> float:
+        """For how long the daemon may say nothing."""
+        if daemon.ready_s is None:
+            return _START_S if daemon.is_successor else math.inf  # the first one knows by itself when to give up
+        # Readers of a mount that nobody can take over lose more by its end than by waiting.
+        return self._hang_s if daemon.is_watched and served_in(self._held.by_name) else math.inf
 
-    def _watch(self, daemon: "subprocess.Popen[bytes]", on_ready: Callable[[], None], *, first: bool) -> int | None:
-        """The status that the daemon ended with; None if somebody asked for the end, and it ended."""
-        said, told = "", False
-        deadline_s: float | None = None
-        while True:
-            try:
-                event = self._events.get(
-                    timeout=None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
-                )
-            except queue.Empty:
-                _log.warning("The daemon of %s does not end, and is killed", self._mountpoint)
-                send(daemon.pid, signal.SIGKILL)
-                deadline_s = None
-                continue
-            if isinstance(event, _Told):
-                told = True
-                deadline_s = deadline_s or time.monotonic() + _END_S
-                send(daemon.pid, signal.SIGTERM)
-            elif isinstance(event, _Said):
-                said = event.text
-                if said == "ready":
-                    on_ready()
-            elif told:
-                if event.status:
-                    unmounting.detach(self._mountpoint)
-                return None
-            elif first and said != "ready":
-                raise MountFailed(said or f"The daemon ended without a word: it {_how(event.status)}")
-            else:
-                return event.status
+    def _hear(self, daemon: _Daemon, on_ready: Callable[[], None]) -> bool:
+        """Takes the next message; false if there is none, for the daemon is gone."""
+        message = heard(daemon.channel)
+        if message is None:
+            return False
+        said, descriptors = message
+        self._held.take(said, descriptors)
+        daemon.complaint = said.get("STATUS", daemon.complaint)
+        if "READY" in said or "WATCHDOG" in said:
+            daemon.silence.renew()
+            daemon.well_s = time.monotonic()
+            daemon.is_watched = daemon.is_watched or "WATCHDOG" in said
+        if "READY" in said and daemon.ready_s is None:
+            daemon.ready_s = daemon.well_s
+            on_ready()
+            self._manager.tell(READY)
+        elif "WATCHDOG" in said:
+            self._manager.tell(WATCHDOG)
+        return True
+
+    def _wait(self, timeout_s: float, channel: socket.socket | None = None) -> tuple[bool, bool]:
+        """Whether somebody asks for the end, and whether the daemon of this channel says something, or is gone."""
+        asking = select.poll()
+        for each in (self._woken, channel):
+            if each is not None:
+                asking.register(each, select.POLLIN)
+        ready = {number for number, _ in asking.poll(timeout_s * 1000)}
+        told = self._woken.fileno() in ready
+        if told:
+            self._woken.recv(_MOST_SIGNALS)
+        return told, channel is not None and channel.fileno() in ready
 
     def _is_told_within(self, timeout_s: float) -> bool:
         """Waits; true as soon as somebody asks for the end."""
-        try:
-            self._events.get(timeout=timeout_s)  # no daemon is there that could have put something else
-        except queue.Empty:
-            return False
-        return True
+        return self._wait(timeout_s)[0]
+
+    def _take_off(self) -> None:
+        """Takes the mount of a daemon off that is gone."""
+        self._held.release()  # else it would live on, with nobody to answer
+        unmounting.detach(self._mountpoint)
 
     def _is_taken(self) -> bool:
         """Whether a hub is mounted there that is not our dead one: nobody but its own supervisor may take that off."""
@@ -245,6 +310,15 @@ def _working_directory() -> Path:
     with contextlib.suppress(OSError):  # somebody removed it
         return Path.cwd()
     return Path("/")
+
+
+def _because(death: policy.Death, complaint: str) -> str:
+    return ", for it did not answer any more" if death.hung else complaint and f": {complaint}"
+
+
+def _next(plan: policy.Plan) -> str:
+    when = f" in {plan.delay_s:g} s" if plan.delay_s else ""
+    return f"another one takes its mount over{when}" if plan.takes_over else f"it is started again{when}"
 
 
 def _how(status: int) -> str:

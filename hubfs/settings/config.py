@@ -90,6 +90,7 @@ class Config:
     require_sandbox: bool = False  # refuse a mount whose inflating process could not be confined
     allow_other: bool = False
     supervise: bool = False  # a process of its own starts a daemon that died anew
+    hang_timeout_s: float = 60.0  # a supervised daemon that does not answer for so long is replaced
     mount_options: Mapping[str, str | bool] = field(default_factory=dict)
     log_file: Path | None = None
     log_level: str = "INFO"
@@ -171,6 +172,7 @@ SETTINGS = (
     Setting("verify", "verify_each_read", parse_verify, ("HUBFS_VERIFY",)),
     Setting("allow_other", "allow_other", parse_flag, ("HUBFS_ALLOW_OTHER",)),
     Setting("supervise", "supervise", parse_flag, ("HUBFS_SUPERVISE",)),
+    Setting("hang_timeout", "hang_timeout_s", parse_time, ("HUBFS_HANG_TIMEOUT",)),
     Setting("mount_options", "mount_options", parse_options),
     Setting("log_file", "log_file", parse_path, ("HUBFS_LOG_FILE",)),
     Setting("log_level", "log_level", parse_level, ("HUBFS_LOG_LEVEL",)),

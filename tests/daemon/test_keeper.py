@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.daemon.keeper import READY, channel_to_child, heard, inherited, service_manager
+from hubfs.daemon.keeper import READY, Served, channel_to_child, heard, inherited, served_in, service_manager
 
 
 @pytest.fixture(params=["a path", "abstract"])
@@ -47,43 +47,79 @@ def test_where_nobody_listens_nothing_happens(environment: dict[str, str]) -> No
     keeper = service_manager(environment)
     assert not keeper
     keeper.tell(READY)
-    keeper.keep("pipe", 0)
+    keeper.keep(Served(0, 1, 53))
 
 
-def test_it_is_given_descriptors_that_outlive_who_gave_them(manager: tuple[socket.socket, str]) -> None:
-    listening, address = manager
-    keeper = service_manager({"NOTIFY_SOCKET": address})
-    reading, writing = os.pipe()
-    keeper.keep("the-pipe", reading)
-    os.close(reading)
-    said, _, _, _ = socket.recv_fds(listening, 100, 0)
-    assert said == b"FDSTORE=1\nFDNAME=the-pipe"
-    keeper.drop("the-pipe")
-    assert listening.recv(100) == b"FDSTOREREMOVE=1\nFDNAME=the-pipe"
+@pytest.fixture
+def served() -> Iterator[tuple[Served, int]]:
+    """A mount's two descriptors, which here are pipes and closed by the tests, and the writing end of the first."""
+    connection, writing = os.pipe()
+    nodes = os.memfd_create("nodes")
+    yield Served(connection, nodes, 53), writing
     os.close(writing)
+
+
+def test_it_is_given_descriptors_and_told_to_close_them(
+    manager: tuple[socket.socket, str], served: tuple[Served, int]
+) -> None:
+    listening, address = manager
+    mount, _ = served
+    keeper = service_manager({"NOTIFY_SOCKET": address})
+    keeper.keep(mount)
+    os.close(mount.connection)
+    os.close(mount.nodes)
+    said = [listening.recv(100) for _ in "ab"]  # who takes no descriptor has the kernel close its copy
+    names = ["hubfs-connection-53", "hubfs-nodes-53"]
+    assert said == [f"FDSTORE=1\nFDNAME={name}".encode() for name in names]
+    keeper.drop(names)
+    said = [listening.recv(100) for _ in "ab"]
+    assert said == [f"FDSTOREREMOVE=1\nFDNAME={name}".encode() for name in names]
     keeper.close()
 
 
-def test_our_own_hears_the_same_and_the_end_of_a_daemon() -> None:
+def test_our_own_hears_the_same_and_the_end_of_a_daemon(served: tuple[Served, int]) -> None:
     ours, keeper = channel_to_child(5.0)
     assert keeper.watchdog_s == 5
-    reading, writing = os.pipe()
-    keeper.keep("the-pipe", reading)
+    mount, writing = served
+    keeper.keep(mount)
     keeper.tell("STATUS=two words\nERRNO=5")
-    os.close(reading)
+    os.close(mount.connection)
+    os.close(mount.nodes)
     os.write(writing, b"still there")
-    first = heard(ours)
-    assert first is not None
-    assert first[0] == {"FDSTORE": "1", "FDNAME": "the-pipe"}
-    (held,) = first[1]
-    assert os.read(held, 100) == b"still there"
-    assert not os.get_inheritable(held)
+    held = {}
+    for _ in "ab":
+        message = heard(ours)
+        assert message is not None
+        said, (descriptor,) = message
+        assert said["FDSTORE"] == "1"
+        held[said["FDNAME"]] = descriptor
+    found = served_in(held)
+    assert found is not None
+    assert found.device == 53
+    assert os.read(found.connection, 100) == b"still there"
+    assert not any(map(os.get_inheritable, held.values()))
     assert heard(ours) == ({"STATUS": "two words", "ERRNO": "5"}, [])
     keeper.close()
     assert heard(ours) is None
-    for descriptor in (held, writing):
-        os.close(descriptor)
     ours.close()
+    for descriptor in held.values():
+        os.close(descriptor)
+
+
+def test_half_a_mount_is_none() -> None:
+    assert served_in({}) is None
+    assert served_in({"hubfs-connection-53": 5, "hubfs-nodes-54": 6, "another": 7}) is None
+    assert served_in({"hubfs-connection-": 5, "hubfs-nodes-": 6}) is None
+    assert served_in({"hubfs-nodes-53": 6, "hubfs-connection-53": 5}) == Served(5, 6, 53)
+
+
+def test_a_connection_that_the_kernel_gave_up_is_over() -> None:
+    reading, writing = os.pipe()
+    mount = Served(writing, -1, 53)
+    assert not mount.is_over()
+    os.close(reading)  # a pipe without a reader is an error to poll, as is /dev/fuse without a mount
+    assert mount.is_over()
+    os.close(writing)
 
 
 def test_a_keeper_that_is_gone_disturbs_no_daemon() -> None:

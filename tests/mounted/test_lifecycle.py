@@ -21,7 +21,7 @@ import pytest
 
 from hubfs.blobs.streaming.stream import MOST_CONNECTIONS
 from hubfs.cache.ahead import FETCHES
-from hubfs.daemon.supervisor import delay_s
+from hubfs.daemon.policy import delay_s
 from hubfs.mounts import table as mount_table
 from tests.conftest import SMALL, MountHub
 from tests.support.figures import Figures, budget
