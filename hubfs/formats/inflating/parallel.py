@@ -7,7 +7,6 @@ output is that of its last gzip member. An archive that is not verified so, ISA-
 """
 
 import contextlib
-import logging
 import select
 import struct
 import time
@@ -44,8 +43,6 @@ _TRAILER = struct.Struct("<II")
 _STALL_TIMEOUT_S = 60.0
 _TICK_S = 0.25
 _JOIN_TIMEOUT_S = 1.0
-
-_log = logging.getLogger(__name__)
 
 
 def suits(head: bytes, size_bytes: int | None, workers: int) -> bool:
@@ -171,11 +168,9 @@ class ParallelInflater:
             feed.join(_JOIN_TIMEOUT_S)
 
     def _output(self, process: WorkerProcess, feed: WorkerFeed, on_checkpoint: OnCheckpoint) -> Iterator[bytes]:
-        slot, first, bit = 0, True, -1
+        slot, bit = 0, -1
         while (message := self._next(process, feed)).kind is not Kind.ENDED:
-            if message.kind is Kind.CONFINED and first:
-                _log.debug("The inflating process %d is confined: %s", process.pid, message.text or "by limits alone")
-            elif (
+            if (
                 # Should an archive have taken the process over: checkpoints are kept, so there are no more of them than
                 # places in the file, and none is further ahead than the chunk that contains it.
                 message.kind is Kind.CHECKPOINT
@@ -194,7 +189,6 @@ class ParallelInflater:
                 yield data
             else:
                 raise WorkerLost(f"the inflating process said something that makes no sense: {message}")
-            first = False
         self._wait_for(feed.finished.wait, feed)
         self._check(feed)
         # Without output the trailer is zeros, which prove nothing.

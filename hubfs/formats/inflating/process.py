@@ -110,11 +110,6 @@ class WorkerProcess:
                 start_new_session=True,  # ^C of a foreground mount ends the daemon, and that ends this
             )
 
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        return self._process.pid
-
     def kill(self) -> None:
         """Ends the process; threads that wait for it see the ends of its sockets."""
         self._process.kill()

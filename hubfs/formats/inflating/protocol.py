@@ -32,8 +32,6 @@ _FORMAT = struct.Struct("<cQQ")
 class Kind(Enum):
     """What a message says; `number` and `other` are its figures."""
 
-    CONFINED = b"n"
-    """Worker, output, once, before all else: it gave up what it does not need; what took effect is `text`."""
     FED = b"f"
     """Daemon, input: all bytes before position `number` of the compressed file are, or were, in the ring."""
     ROOM = b"r"

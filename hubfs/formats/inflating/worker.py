@@ -1,4 +1,4 @@
-"""The inflating process: rapidgzip between two rings. A program, started by `worker_process`, and imported by nobody.
+"""The inflating process: rapidgzip between two rings. A program, started by `process`, and imported by nobody.
 
 It is a process of its own because rapidgzip is C++ that meets what strangers sent: its failures (a crash,
 `std::terminate`, no end to its memory) end this process alone. It starts in 30 ms: with neither `site` nor more of
@@ -175,8 +175,8 @@ def received(connection: socket.socket) -> Message | None:
         return None
 
 
-def restrict(workers: int) -> str:
-    """Takes from this process what it does not need to inflate; returns what was taken, in words."""
+def restrict(workers: int) -> None:
+    """Takes from this process what it does not need to inflate, as far as the kernel can."""
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_NAME, b"hubfs-inflate", 0, 0, 0)
     for limit, value in (
@@ -188,11 +188,11 @@ def restrict(workers: int) -> str:
         at_most = resource.getrlimit(limit)[1]  # nobody may raise that, but root
         resource.setrlimit(limit, (value, value) if at_most == resource.RLIM_INFINITY else (min(value, at_most),) * 2)
     resident_bytes()  # while files can be opened
-    return ", ".join(confine())
+    confine()
 
 
 def main() -> NoReturn:
-    """Runs the process. Its arguments are those that `worker_process` gives it."""
+    """Runs the process. Its arguments are those that `process` gives it."""
     input_memory, output_memory, input_socket, output_socket, *figures = map(int, sys.argv[-7:])
     size_bytes, window = figures[0], Window(*figures[1:])
     feed, result = socket.socket(fileno=input_socket), socket.socket(fileno=output_socket)
@@ -205,7 +205,7 @@ def main() -> NoReturn:
 
     try:
         output, compressed = Ring(output_memory, SLOTS * SLOT_BYTES), Ring(input_memory, window.size_bytes)
-        send(result, Message(Kind.CONFINED, text=restrict(window.workers)))
+        restrict(window.workers)
         file = CompressedFile(compressed, feed, size_bytes, window, give_up)
 
         def end_with_the_daemon() -> None:
