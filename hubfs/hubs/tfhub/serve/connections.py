@@ -1,4 +1,4 @@
-"""How many connections the host has, how long a request may take to come, and how slowly a reply may be read."""
+"""How many connections the host has, and how slowly a reply may be read."""
 
 import asyncio
 import contextlib
@@ -17,8 +17,6 @@ _KEPT_DESCRIPTORS = 100
 
 _MOST = 1000
 _LEAST = 16
-_BLANK = b"\r\n"
-_HEAD_END = (b"\n\r\n", b"\n\n")
 _ACKNOWLEDGED = struct.Struct("@Q")
 _ACKNOWLEDGED_OFFSET = 120  # of tcpi_bytes_acked in struct tcp_info, <linux/tcp.h>, since Linux 4.1
 _RESET = struct.pack("@ii", 1, 0)  # of SO_LINGER: closing waits for nothing
@@ -33,8 +31,8 @@ class ConnectionLimits:
     """What clients may take of the host.
 
     `most` connections are open at once, `most_per_address` of them to one address. The head of a request must be there
-    `head_s` after its first byte, or after the connection was made. Of a reply that a client is slow to read, at least
-    `floor_bytes_per_s` must be acknowledged; that is looked at every `look_s`.
+    `head_s` after the reply before, or after the connection was made: aiohttp sees to that. Of a reply that a client is
+    slow to read, at least `floor_bytes_per_s` must be acknowledged; that is looked at every `look_s`.
     """
 
     most: int
@@ -95,17 +93,14 @@ class Connections:
 
 
 class _Connection(asyncio.Protocol):
-    """Stands before the protocol of aiohttp, which has no bound on any of this, and passes everything on to it."""
+    """Stands before the protocol of aiohttp, which bounds neither, and passes everything on to it."""
 
     def __init__(self, connections: Connections, inner: asyncio.Protocol) -> None:
         self._connections = connections
         self._inner = inner
         self._transport: asyncio.Transport | None = None
         self._admitted = False
-        self._head: asyncio.TimerHandle | None = None
-        self._tail = b""  # of the head that is coming
-        self._requests = 0
-        self._seen: tuple[int, int] | None = None  # requests and acknowledged bytes when a reply was last looked at
+        self._seen: tuple[int, int] | None = None  # bytes acknowledged and bytes sent, as of the last look
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -116,51 +111,16 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
             return
         self._inner.connection_made(transport)
-        self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        if not self._admitted:
-            return
-        self._follow_heads(data)
-        self._inner.data_received(data)
+        if self._admitted:
+            self._inner.data_received(data)
 
-    def _follow_heads(self, data: bytes) -> None:
-        """Notices where a head ends. No request has a body that this host takes: one counts as a head, too.
-
-        Blank lines before a head are none: aiohttp skips them, and waits on.
-        """
-        coming = self._tail + data if self._tail else data.lstrip(_BLANK)
-        ends = max(coming.rfind(end) + len(end) if end in coming else 0 for end in _HEAD_END)
-        if ends:
-            self._requests += 1
-            self._stop_waiting()
-        rest = coming[ends:].lstrip(_BLANK) if ends else coming
-        self._tail = rest[-2:]
-        if rest and self._head is None:
-            self._await_head()
-
-    def _await_head(self) -> None:
-        self._head = asyncio.get_running_loop().call_later(self._connections.limits.head_s, self._end)
-
-    def _stop_waiting(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-            self._head = None
-
-    def _end(self) -> None:
-        """Resets the connection.
+    def look(self) -> None:
+        """Resets the connection if the client has not read what waited at the last look, but for a few bytes.
 
         Not by `abort`, which closes the descriptor under `loop.sendfile`: that would wait for it for ever.
         """
-        if self._transport is None or self._transport.is_closing():
-            return
-        peer = self._transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):  # it has just ended
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            peer.shutdown(socket.SHUT_RDWR)
-
-    def look(self) -> None:
-        """Ends the connection if the client has hardly read of the same reply since the last look."""
         if self._transport is None or self._transport.is_closing():
             return
         peer = self._transport.get_extra_info("socket")
@@ -173,14 +133,13 @@ class _Connection(asyncio.Protocol):
             return
         if not waiting:
             return
-        self._seen = self._requests, acknowledged_bytes
+        self._seen = acknowledged_bytes, acknowledged_bytes + waiting
         limits = self._connections.limits
-        if (
-            before is not None
-            and before[0] == self._requests
-            and acknowledged_bytes - before[1] < limits.floor_bytes_per_s * limits.look_s
-        ):
-            self._end()
+        least_bytes = limits.floor_bytes_per_s * limits.look_s
+        if before is not None and acknowledged_bytes < min(before[0] + least_bytes, before[1]):
+            with contextlib.suppress(OSError):  # it has just ended
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                peer.shutdown(socket.SHUT_RDWR)
 
     def eof_received(self) -> bool | None:
         return self._inner.eof_received() if self._admitted else None
@@ -194,7 +153,6 @@ class _Connection(asyncio.Protocol):
             self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
         if self._admitted:
             self._connections.gone(self)
             self._inner.connection_lost(exc)

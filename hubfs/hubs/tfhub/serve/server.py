@@ -16,7 +16,6 @@ from hubfs.errors import InvalidConfig
 from hubfs.hubs.tfhub.serve.app import HostSettings, make_app
 from hubfs.hubs.tfhub.serve.connections import ConnectionLimits, Connections
 
-_KEEPALIVE_S = 30.0
 _BACKLOG = 128
 
 
@@ -48,7 +47,12 @@ async def listening(
     Raises `InvalidConfig` for an address that cannot be used.
     """
     _server_log.addFilter(_is_worth_a_line)
-    runner = web.AppRunner(app, shutdown_timeout=shutdown_timeout_s, keepalive_timeout=_KEEPALIVE_S)
+    runner = web.AppRunner(
+        app,
+        shutdown_timeout=shutdown_timeout_s,
+        keepalive_timeout=limits.head_s,  # also the bound of a head that does not end
+        lingering_time=limits.head_s,
+    )
     await runner.setup()
     try:
         assert runner.server is not None  # noqa: S101 - for the types: `setup` makes it

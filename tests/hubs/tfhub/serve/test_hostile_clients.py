@@ -96,7 +96,6 @@ def test_one_address_gets_its_share_and_no_more(root: Path):
 
 @pytest.mark.parametrize("blank", [b"\r\n\r\n", b"\n\n", b"\r\n" * 100])
 def test_blank_lines_are_no_head(root: Path, blank: bytes):
-    """aiohttp skips them, and waits for the first request for ever."""
     limits = ConnectionLimits(10, 5, head_s=0.3, look_s=600)
     with serving(root, limits) as url, connect(url) as client:
         client.sendall(blank)
