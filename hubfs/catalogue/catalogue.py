@@ -15,8 +15,8 @@ from hubfs.catalogue.handle import (
     parse_handle,
     version_age,
 )
-from hubfs.catalogue.names import NamesByFolder
 from hubfs.errors import InvalidHandle, quoted
+from hubfs.hubs.names_by_folder import NamesByFolder
 from hubfs.model_id import ModelId
 
 _KAGGLE_SEGMENTS = 5

@@ -15,7 +15,8 @@ from hubfs.catalogue.handle import (
     kind_of,
     possible_models,
 )
-from hubfs.catalogue.place import (
+from hubfs.errors import EntryNotFound, InvalidHandle
+from hubfs.hubs.place import (
     Alias,
     Ambiguous,
     Folder,
@@ -28,7 +29,6 @@ from hubfs.catalogue.place import (
     Shown,
     Text,
 )
-from hubfs.errors import EntryNotFound, InvalidHandle
 
 LATEST = "latest"
 """The name, beside versions, of the symlink to the newest."""

@@ -12,9 +12,9 @@ from hubfs.blobs.http.client import HttpClient
 from hubfs.cache.disk.indexes import Index
 from hubfs.catalogue.catalogue import Catalog
 from hubfs.catalogue.document import CatalogDocument
-from hubfs.catalogue.place import Place, Shown
 from hubfs.catalogue.places import Known
 from hubfs.errors import InvalidConfig, ModelNotFound
+from hubfs.hubs.place import Place, Shown
 from hubfs.hubs.registry import HUBS
 from hubfs.model_id import ModelId
 from hubfs.sources.kit import Kit

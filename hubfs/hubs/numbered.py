@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from hubfs.catalogue.catalogue import Catalog
 from hubfs.catalogue.handle import handle_on, is_versioned, parse_handle, version_age
-from hubfs.catalogue.place import Place, Shown
 from hubfs.catalogue.places import Known, names_in, place_of
 from hubfs.hubs.hub import Hub, View
+from hubfs.hubs.place import Place, Shown
 from hubfs.hubs.registry import DEFAULT_HUB
 from hubfs.hubs.tfhub_modules import TfhubModules
 from hubfs.model_id import ModelId

@@ -4,8 +4,8 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable
 
-from hubfs.catalogue.names import NamesByFolder
 from hubfs.errors import InvalidHandle
+from hubfs.hubs.names_by_folder import NamesByFolder
 from hubfs.model_id import ModelId
 from hubfs.waiting import Cancellation, Remembered
 

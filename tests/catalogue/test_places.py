@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
 from hubfs.catalogue.handle import is_name, is_typed, parse_handle
-from hubfs.catalogue.place import Alias, Ambiguous, Folder, InModel, Link, Links, NotInCatalogue, Text
 from hubfs.catalogue.places import place_of
 from hubfs.errors import EntryNotFound
+from hubfs.hubs.place import Alias, Ambiguous, Folder, InModel, Link, Links, NotInCatalogue, Text
 
 NOTHING = Catalog()
 SPICE_JS = "google/tfjs-model/spice/2/default"

@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 from hubfs.blobs.file import FileBlob
 from hubfs.blobs.stamp import Stamp
-from hubfs.catalogue.place import Alias, Folder, InModel, Place, Shown
 from hubfs.errors import EntryNotFound, InvalidHandle, ModelNotFound
 from hubfs.hubs.hub import Check, Hub, Means
+from hubfs.hubs.place import Alias, Folder, InModel, Place, Shown
 from hubfs.model_id import ModelId
 from hubfs.sources.files import Manifest, RemoteFile
 from hubfs.sources.kit import Kit

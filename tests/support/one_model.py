@@ -11,11 +11,11 @@ from hubfs.cache.memory import MemoryTier
 from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
 from hubfs.catalogue.file import to_json_lines
 from hubfs.catalogue.handle import parse_handle
-from hubfs.catalogue.names import NamesByFolder
 from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import ModelNotFound, Unavailable
 from hubfs.fuse.answers import Answers
 from hubfs.fuse.attributes import Owner
+from hubfs.hubs.names_by_folder import NamesByFolder
 from hubfs.hubs.numbered import NumberedNames
 from hubfs.hubs.tfhub_modules import TfhubModules
 from hubfs.model_id import ModelId

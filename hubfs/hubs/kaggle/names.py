@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import unquote, urlsplit
 
-from hubfs.catalogue.place import Alias, Folder, InModel, Link, Place
 from hubfs.errors import EntryNotFound, InvalidHandle, quoted
+from hubfs.hubs.place import Alias, Folder, InModel, Link, Place
 from hubfs.model_id import ModelId
 
 LATEST = "latest"

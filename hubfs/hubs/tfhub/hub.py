@@ -17,11 +17,11 @@ from hubfs.catalogue import document
 from hubfs.catalogue.catalogue import Catalog
 from hubfs.catalogue.document import CatalogDocument
 from hubfs.catalogue.handle import Kind, kind_of
-from hubfs.catalogue.place import Place, Shown, Text
 from hubfs.catalogue.places import README, Known
 from hubfs.errors import AccessDenied, Damaged, HubfsError, ModelNotFound, NotFound, TimedOut, Unavailable
 from hubfs.hubs.hub import Check, Hub, Means, WayTold, label_of
 from hubfs.hubs.numbered import NumberedNames
+from hubfs.hubs.place import Place, Shown, Text
 from hubfs.hubs.tfhub import bundled
 from hubfs.hubs.tfhub.at_kaggle import AtKaggle
 from hubfs.hubs.tfhub.extracted.source import find_extracted

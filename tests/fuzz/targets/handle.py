@@ -4,9 +4,9 @@ from functools import lru_cache
 
 from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
 from hubfs.catalogue.handle import parse_handle
-from hubfs.catalogue.place import Alias, Ambiguous, InModel, Link, Links
 from hubfs.catalogue.places import place_of
 from hubfs.errors import EntryNotFound, InvalidHandle
+from hubfs.hubs.place import Alias, Ambiguous, InModel, Link, Links
 
 MAX_BYTES = 5000
 WORDS = (

@@ -17,10 +17,10 @@ from hubfs.blobs.http.object import HttpObject
 from hubfs.blobs.http.transfer import HttpReply
 from hubfs.blobs.http.url import expiry_of
 from hubfs.blobs.retry import RetryPolicy
-from hubfs.catalogue.place import Alias, InModel
 from hubfs.errors import EntryNotFound, HubfsError, InvalidHandle, NotFound
 from hubfs.hubs.hub import Hub, Means, make_hub
 from hubfs.hubs.kaggle import names
+from hubfs.hubs.place import Alias, InModel
 from hubfs.model_id import ModelId
 from hubfs.sources.files import FilesSource, Manifest
 from hubfs.waiting import Cancellation

@@ -11,11 +11,11 @@ import pytest
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.http import pinned
-from hubfs.catalogue.place import Alias, Folder, InModel, Link
 from hubfs.errors import AccessDenied, Damaged, EntryNotFound, InvalidConfig, InvalidHandle, ModelNotFound, Unavailable
 from hubfs.hubs.hub import Hub, Means, make_hub
 from hubfs.hubs.kaggle import names
 from hubfs.hubs.kaggle.dialects import dialect_of, fields_of
+from hubfs.hubs.place import Alias, Folder, InModel, Link
 from hubfs.model_id import ModelId
 from tests.support.http_clients import QUICK, http_client
 from tests.support.kaggle import KaggleStandIn

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubfs.catalogue.handle import parse_handle
-from hubfs.catalogue.names import NamesByFolder
+from hubfs.hubs.names_by_folder import NamesByFolder
 from hubfs.model_id import ModelId
 
 HANDLES = st.lists(
