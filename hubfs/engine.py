@@ -27,8 +27,8 @@ from hubfs.cache.shared.cache import SharedCache
 from hubfs.cache.shared.indexes import CombinedIndexes
 from hubfs.cache.tiered import OverShared, TieredCache
 from hubfs.cache.turns import NoTurns, Turns
-from hubfs.catalogue.provider import CatalogProvider, Fetch
 from hubfs.hubs.hub import Hub
+from hubfs.hubs.tfhub.names.provider import CatalogProvider, Fetch
 from hubfs.memory_budget import MemoryBudget
 from hubfs.models.answers import ModelsSettings
 from hubfs.models.models import Models

@@ -13,10 +13,10 @@ from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.http.client import HttpClient, HttpStats
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.memory import MemoryTier
-from hubfs.catalogue.handle import parse_handle
 from hubfs.commands.status_text import as_text
 from hubfs.errors import Unavailable
 from hubfs.hubs.hub import WayTold
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.models.answers import Latest
 from hubfs.models.models import Census, KnownModel, Models
 from hubfs.models.troubles import Trouble

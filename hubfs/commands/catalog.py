@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from hubfs.blobs.http.url import redacted
-from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
-from hubfs.catalogue.file import read_catalog, to_json_lines, to_tsv, write_catalog
 from hubfs.errors import InvalidConfig, quoted
 from hubfs.hubs.tfhub.bundled import bundled_catalogue, is_public_hub
 from hubfs.hubs.tfhub.documentation import read_documentation
+from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.file import read_catalog, to_json_lines, to_tsv, write_catalog
 from hubfs.settings.config import Config, load
 
 _STDOUT = Path("-")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
-from hubfs.catalogue.handle import handle_on, is_versioned
 from hubfs.errors import HubfsError, InvalidHandle, ModelNotFound, MountFailed, Unavailable
 from hubfs.hubs.registry import GRAMMARS, spelled_out
+from hubfs.hubs.tfhub.names.handle import handle_on, is_versioned
 from hubfs.mounts import presence
 from hubfs.mounts import table as mount_table
 from hubfs.mounts.processes import is_stopped

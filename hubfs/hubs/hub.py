@@ -10,12 +10,12 @@ from urllib.parse import quote, urlsplit
 from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.http.client import HttpClient
 from hubfs.cache.disk.indexes import Index
-from hubfs.catalogue.catalogue import Catalog
-from hubfs.catalogue.document import CatalogDocument
-from hubfs.catalogue.places import Known
 from hubfs.errors import InvalidConfig, ModelNotFound
 from hubfs.hubs.place import Place, Shown
 from hubfs.hubs.registry import HUBS
+from hubfs.hubs.tfhub.names.catalogue import Catalog
+from hubfs.hubs.tfhub.names.document import CatalogDocument
+from hubfs.hubs.tfhub.names.places import Known
 from hubfs.model_id import ModelId
 from hubfs.sources.kit import Kit
 from hubfs.sources.source import Form, Source

@@ -7,8 +7,6 @@ from functools import partial
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.cache.block_cache import BlockCache, CacheKey, Release
-from hubfs.catalogue.places import Known
-from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import (
     EntryNotFound,
     HubfsError,
@@ -20,6 +18,8 @@ from hubfs.errors import (
     NotFound,
 )
 from hubfs.hubs.place import Alias, Ambiguous, Folder, InModel, Link, Links, NotInCatalogue, Settled, Text
+from hubfs.hubs.tfhub.names.places import Known
+from hubfs.hubs.tfhub.names.provider import CatalogProvider
 from hubfs.model_id import ModelId
 from hubfs.models.models import Models
 from hubfs.models.troubles import Troubles, WatchedBlob

@@ -4,9 +4,9 @@ import pytest
 
 from hubfs.blobs import json_text
 from hubfs.blobs.gcs.object import page_of
-from hubfs.catalogue import file as catalog_file
-from hubfs.catalogue.file import parse_catalog
 from hubfs.errors import Damaged, InvalidConfig
+from hubfs.hubs.tfhub.names import file as catalog_file
+from hubfs.hubs.tfhub.names.file import parse_catalog
 from hubfs.hubs.tfhub.tfjs import _shards
 
 MANY = 20 << 20

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from hubfs.catalogue.file import parse_catalog, read_catalog
 from hubfs.cli import main
 from hubfs.commands.catalog import import_documentation
 from hubfs.errors import InvalidConfig
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
+from hubfs.hubs.tfhub.names.file import parse_catalog, read_catalog
 
 
 def run(*arguments: object, environment: Mapping[str, str | None] | None = None) -> Result:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.catalogue.catalogue import Catalog
 from hubfs.errors import Damaged, EntryNotFound, InvalidHandle, ModelNotFound
 from hubfs.hubs.hub import Hub
 from hubfs.hubs.place import Alias, Ambiguous, Folder, InModel
+from hubfs.hubs.tfhub.names.catalogue import Catalog
 from hubfs.model_id import ModelId
 from hubfs.sources.source import ROOT, EntryKind
 from tests.support.kits import Workshop, workshop

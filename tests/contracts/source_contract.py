@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import EntryNotFound, IsADirectory
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.sources.source import ROOT, Entry, EntryKind, Extent, Form, Source
 
 HANDLE = parse_handle("google/spice/2")

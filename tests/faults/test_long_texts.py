@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from hubfs.blobs.http.url import redacted_text
-from hubfs.catalogue.file import parse_catalog
 from hubfs.daemon.log_repeats import Repeats
 from hubfs.errors import Damaged, HubfsError, InvalidConfig, Unavailable, cut, quoted
+from hubfs.hubs.tfhub.names.file import parse_catalog
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.model_id import ModelId
 from hubfs.sources.source import Form

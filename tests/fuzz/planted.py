@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from hubfs.blobs.http import url
-from hubfs.catalogue import handle
 from hubfs.formats.gzip import stream as gzip
+from hubfs.hubs.tfhub.names import handle
 from tests.fuzz.fuzzing import Target
 
 

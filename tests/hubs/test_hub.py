@@ -1,8 +1,8 @@
 import pytest
 
 from hubfs.cache.disk.layout import CacheLayout
-from hubfs.catalogue.handle import parse_handle
 from hubfs.hubs.hub import label_of
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.model_id import model_name
 
 SPICE = parse_handle("google/spice/2")

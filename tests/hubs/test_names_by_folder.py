@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.catalogue.handle import parse_handle
 from hubfs.hubs.names_by_folder import NamesByFolder
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.model_id import ModelId
 
 HANDLES = st.lists(

@@ -1,6 +1,6 @@
 """Which models are known: found, or cached."""
 
-from hubfs.catalogue.handle import parse_handle
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.models.known_handles import KnownHandles
 from hubfs.testing import Clock
 from hubfs.waiting import Cancellation

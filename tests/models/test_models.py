@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import (
     AccessDenied,
     Cancelled,
@@ -21,6 +20,7 @@ from hubfs.errors import (
     Unavailable,
 )
 from hubfs.hubs.tfhub.hub import TfHub
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.hubs.tfhub.questions import Location
 from hubfs.hubs.tfhub.redirect import Redirect
 from hubfs.hubs.tfhub.tried import Tried

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
-from hubfs.catalogue.file import to_json_lines
-from hubfs.catalogue.handle import MAX_SEGMENTS
 from hubfs.errors import EntryNotFound, HubfsError, IsADirectory, NotADirectory, NotASymlink, NotFound
+from hubfs.hubs.tfhub.names.catalogue import CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.file import to_json_lines
+from hubfs.hubs.tfhub.names.handle import MAX_SEGMENTS
 from hubfs.tree.node import NodeKind
 from hubfs.tree.virtual_tree import VirtualTree
 from tests.properties.kit import examples

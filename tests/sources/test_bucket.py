@@ -14,9 +14,9 @@ from hubfs.blobs.blob import Blob
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.cache.block_cache import CacheKey
-from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, Damaged, EntryNotFound, IsADirectory, ModelNotFound, Stale, Unavailable
 from hubfs.hubs.hub import label_of
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.model_id import model_name
 from hubfs.sources.files import FilesSource
 from hubfs.sources.source import Entry, EntryKind, Form, Source

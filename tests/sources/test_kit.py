@@ -20,13 +20,13 @@ from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.tiered import TieredCache
-from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import Damaged, NotCached, Unavailable
 from hubfs.hubs.bucket.hub import Bucket
 from hubfs.hubs.tfhub.extracted.source import ExtractedSource
 from hubfs.hubs.tfhub.hub import TfHub
+from hubfs.hubs.tfhub.names.handle import parse_handle
+from hubfs.hubs.tfhub.names.tfhub_modules import module_name
 from hubfs.hubs.tfhub.questions import Location
-from hubfs.hubs.tfhub_modules import module_name
 from hubfs.model_id import ModelId
 from hubfs.sources.files import FilesSource
 from hubfs.sources.kit import Guest, Kit

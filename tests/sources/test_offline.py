@@ -7,9 +7,9 @@ import pytest
 from hubfs.blobs.blob import Blob, Prefetchable
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.memory import MemoryTier
-from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import ModelNotFound, NotCached, Unavailable
 from hubfs.hubs.tfhub.hub import TfHub
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.model_id import model_name
 from hubfs.models.answers import ModelsSettings
 from hubfs.models.models import Models

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from hubfs.catalogue.catalogue import CatalogKind
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
+from hubfs.hubs.tfhub.names.catalogue import CatalogKind
 from tests.support.archives import tar_of
 from tests.support.hosted import manifest
 from tests.support.http_origin import Answer, HttpOrigin, Request, Resource

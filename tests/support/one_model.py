@@ -8,16 +8,16 @@ from typing import cast
 from hubfs.blobs.stamp import Stamp
 from hubfs.cache.block_cache import Release
 from hubfs.cache.memory import MemoryTier
-from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
-from hubfs.catalogue.file import to_json_lines
-from hubfs.catalogue.handle import parse_handle
-from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import ModelNotFound, Unavailable
 from hubfs.fuse.answers import Answers
 from hubfs.fuse.attributes import Owner
 from hubfs.hubs.names_by_folder import NamesByFolder
-from hubfs.hubs.numbered import NumberedNames
-from hubfs.hubs.tfhub_modules import TfhubModules
+from hubfs.hubs.tfhub.names.catalogue import CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.file import to_json_lines
+from hubfs.hubs.tfhub.names.handle import parse_handle
+from hubfs.hubs.tfhub.names.handles import Handles
+from hubfs.hubs.tfhub.names.provider import CatalogProvider
+from hubfs.hubs.tfhub.names.tfhub_modules import TfhubModules
 from hubfs.model_id import ModelId
 from hubfs.models.models import Models
 from hubfs.sources.source import Form
@@ -50,7 +50,7 @@ def fresh_source() -> MemorySource:
 class OneModel:
     """What the tree needs of Models, for one source; other models are missing, `down` ones unreachable."""
 
-    hub = NumberedNames("https://hub", "https://hub", "hub")
+    hub = Handles("https://hub", "https://hub", "hub")
 
     def use(self, _: ModelId) -> Release:
         return lambda: None

@@ -11,9 +11,9 @@ from hubfs.cache.block_cache import BlockCache, CacheKey, Release, TierStats
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.turns import NoTurns, Turns
-from hubfs.catalogue.handle import parse_handle
 from hubfs.formats.inflating.parallel import PLENTY_BYTES
 from hubfs.hubs.hub import label_of
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.memory_budget import MemoryBudget
 from hubfs.model_id import ModelId, model_name
 from hubfs.sources.archive.index import ArchiveIndex

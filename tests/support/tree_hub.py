@@ -10,12 +10,12 @@ from hubfs.blobs.blob import Blob
 from hubfs.cache.block_cache import CacheKey, Release
 from hubfs.cache.disk.indexes import Index
 from hubfs.cache.memory import MemoryTier
-from hubfs.catalogue.catalogue import Catalog, CatalogEntry
-from hubfs.catalogue.document import CatalogDocument
-from hubfs.catalogue.file import to_json_lines
-from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import HubfsError, ModelNotFound, NoSuchAttribute
-from hubfs.hubs.numbered import NumberedNames
+from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry
+from hubfs.hubs.tfhub.names.document import CatalogDocument
+from hubfs.hubs.tfhub.names.file import to_json_lines
+from hubfs.hubs.tfhub.names.handles import Handles
+from hubfs.hubs.tfhub.names.provider import CatalogProvider
 from hubfs.model_id import ModelId
 from hubfs.models.answers import ModelsSettings
 from hubfs.models.models import Models
@@ -42,7 +42,7 @@ class Holds(MemoryTier):
         return lambda: self.held.remove(model)
 
 
-class TreeHub(NumberedNames):
+class TreeHub(Handles):
     """A hub of `archives` (handle → bytes), which counts what it is asked, and `tree`, the tree of what it has.
 
     `listing`: whether it lists; `trouble`: what it answers instead, by handle or name, or for everything as "".

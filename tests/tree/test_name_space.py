@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
-from hubfs.catalogue.file import to_json_lines
-from hubfs.catalogue.handle import kind_of, parse_handle
 from hubfs.errors import (
     AccessDenied,
     Damaged,
@@ -24,6 +21,9 @@ from hubfs.errors import (
     Unavailable,
 )
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
+from hubfs.hubs.tfhub.names.catalogue import CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.file import to_json_lines
+from hubfs.hubs.tfhub.names.handle import kind_of, parse_handle
 from hubfs.tree.node import Node, NodeKind
 from tests.support.archives import tar_of
 from tests.support.mount import eventually

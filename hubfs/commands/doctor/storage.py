@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from hubfs.catalogue.file import read_catalog
 from hubfs.commands.doctor.finding import Finding, ok, problem, warning
 from hubfs.daemon import log_file
 from hubfs.errors import HubfsError, Untrusted
 from hubfs.hubs.tfhub.extracted.source import untrusted
+from hubfs.hubs.tfhub.names.file import read_catalog
 from hubfs.mounts.table import type_of
 from hubfs.settings.config import Config
 

@@ -10,10 +10,10 @@ from hubfs.blobs.gcs.object import GcsFolder, bucket_and_name
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import Permanent
 from hubfs.cache.disk.indexes import Index
-from hubfs.catalogue.handle import is_typed, is_version, possible_models, version_age
 from hubfs.errors import AccessDenied, InvalidConfig, InvalidHandle, ModelNotFound, NotFound
 from hubfs.hubs.hub import Check, Hub, Means, label_of
-from hubfs.hubs.numbered import NumberedNames
+from hubfs.hubs.tfhub.names.handle import is_typed, is_version, possible_models, version_age
+from hubfs.hubs.tfhub.names.handles import Handles
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.origin import BucketArchive
 from hubfs.sources.bucket import kept_bucket, list_bucket
@@ -38,7 +38,7 @@ def make(url: str, means: Means) -> Hub:
     return Bucket(url, gcs=means.gcs, form=means.form)
 
 
-class Bucket(NumberedNames):
+class Bucket(Handles):
     """The models below `hub_url` (`gs://bucket/prefix`, or `gs://bucket` alone), found by listing.
 
     The model google/spice/2 is the folder `<prefix>/google/spice/2/` if it holds a model's files, or the folder

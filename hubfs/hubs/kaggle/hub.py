@@ -13,8 +13,6 @@ from hubfs.blobs.lazy import LazyBlob
 from hubfs.blobs.retry import Permanent
 from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.cache.disk.indexes import Index
-from hubfs.catalogue.catalogue import Catalog
-from hubfs.catalogue.places import Known
 from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, InvalidConfig, ModelNotFound, NotFound, quoted
 from hubfs.hubs.hub import Check, Hub, Means, View, label_of
 from hubfs.hubs.kaggle import names
@@ -26,6 +24,8 @@ from hubfs.hubs.kaggle.kagglehub_cache import KagglehubCache
 from hubfs.hubs.kaggle.packed import comes_packed, find_archive
 from hubfs.hubs.kaggle.refusals import Refused, meaning_of
 from hubfs.hubs.place import Place, Shown
+from hubfs.hubs.tfhub.names.catalogue import Catalog
+from hubfs.hubs.tfhub.names.places import Known
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.origin import HttpArchive
 from hubfs.sources.files import Manifest, RemoteFile

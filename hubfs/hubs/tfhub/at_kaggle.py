@@ -8,10 +8,10 @@ from dataclasses import replace
 from functools import cached_property
 
 from hubfs.cache.disk.indexes import Index
-from hubfs.catalogue.catalogue import Catalog
-from hubfs.catalogue.handle import Kind, kind_of, version_age
 from hubfs.errors import AccessDenied, InvalidHandle, ModelNotFound
 from hubfs.hubs.hub import Hub
+from hubfs.hubs.tfhub.names.catalogue import Catalog
+from hubfs.hubs.tfhub.names.handle import Kind, kind_of, version_age
 from hubfs.hubs.tfhub.questions import LITE_FILE
 from hubfs.hubs.tfhub.rank import FIRST, Rules, match
 from hubfs.hubs.tfhub.ways import REST_S, Untold

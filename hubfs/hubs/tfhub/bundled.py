@@ -6,10 +6,10 @@ from functools import cache
 from importlib import resources
 
 from hubfs.blobs.http.url import origin_of
-from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind, KaggleName
-from hubfs.catalogue.handle import handle_on, is_version, is_versioned, version_age
 from hubfs.errors import InvalidHandle, ModelNotFound, quoted
 from hubfs.hubs.registry import DEFAULT_HUB, spelled_out
+from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind, KaggleName
+from hubfs.hubs.tfhub.names.handle import handle_on, is_version, is_versioned, version_age
 
 _AT_KAGGLE = ("https://www.kaggle.com/models/", "https://kaggle.com/models/", "kaggle://", "kaggle:")
 """What names at Kaggle begin with, in programs and on its site."""

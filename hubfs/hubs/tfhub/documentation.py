@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
-from hubfs.catalogue.handle import COLLECTION, is_name, is_version, parse_handle
 from hubfs.errors import InvalidConfig, InvalidHandle, quoted
+from hubfs.hubs.tfhub.names.catalogue import CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.handle import COLLECTION, is_name, is_version, parse_handle
 
 _log = logging.getLogger(__name__)
 

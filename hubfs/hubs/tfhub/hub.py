@@ -13,26 +13,26 @@ from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.url import redacted, without_secrets
 from hubfs.cache.disk.indexes import Index
-from hubfs.catalogue import document
-from hubfs.catalogue.catalogue import Catalog
-from hubfs.catalogue.document import CatalogDocument
-from hubfs.catalogue.handle import Kind, kind_of
-from hubfs.catalogue.places import README, Known
 from hubfs.errors import AccessDenied, Damaged, HubfsError, ModelNotFound, NotFound, TimedOut, Unavailable
 from hubfs.hubs.hub import Check, Hub, Means, WayTold, label_of
-from hubfs.hubs.numbered import NumberedNames
 from hubfs.hubs.place import Place, Shown, Text
 from hubfs.hubs.tfhub import bundled
 from hubfs.hubs.tfhub.at_kaggle import AtKaggle
 from hubfs.hubs.tfhub.extracted.source import find_extracted
 from hubfs.hubs.tfhub.moving import moving
+from hubfs.hubs.tfhub.names import document
+from hubfs.hubs.tfhub.names.catalogue import Catalog
+from hubfs.hubs.tfhub.names.document import CatalogDocument
+from hubfs.hubs.tfhub.names.handle import Kind, kind_of
+from hubfs.hubs.tfhub.names.handles import Handles
+from hubfs.hubs.tfhub.names.places import README, Known
+from hubfs.hubs.tfhub.names.tfhub_modules import spellings
 from hubfs.hubs.tfhub.public_bucket import PublicBucket
 from hubfs.hubs.tfhub.readme import readme
 from hubfs.hubs.tfhub.redirect import Redirect
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.hubs.tfhub.tried import Tried
 from hubfs.hubs.tfhub.ways import PUBLIC_BUCKET, REST_S, Shut, Way, next_step, rests_after, ways_to
-from hubfs.hubs.tfhub_modules import spellings
 from hubfs.model_id import ModelId
 from hubfs.sources.kit import Kit
 from hubfs.sources.source import Form, Source
@@ -66,7 +66,7 @@ def make(url: str, means: Means) -> Hub:
     return hub(endpoint_url=means.endpoints.get("tfhub"), bucket_url=PUBLIC_BUCKET, kaggle=means.hub("kaggle:"))
 
 
-class TfHub(NumberedNames):
+class TfHub(Handles):
     """The hub at `hub_url`, asked through `http`; buckets that it names are read through `gcs`.
 
     `form`: the one to ask for; None asks for the uncompressed one first, and falls back to the archive. `extracted_dir`

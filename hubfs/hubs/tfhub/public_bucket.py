@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.gcs.object import bucket_and_name
 from hubfs.cache.disk.indexes import Index
-from hubfs.catalogue.handle import is_version, version_age
 from hubfs.errors import ModelNotFound, NotFound
+from hubfs.hubs.tfhub.names.handle import is_version, version_age
 from hubfs.model_id import ModelId
 from hubfs.sources.bucket import kept_bucket, list_bucket
 from hubfs.sources.files import Manifest

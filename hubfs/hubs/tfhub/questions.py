@@ -11,8 +11,8 @@ from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.probing import is_page, looks_like_page
 from hubfs.blobs.http.transfer import HttpReply
 from hubfs.blobs.http.url import redacted
-from hubfs.catalogue.handle import Kind
 from hubfs.errors import Damaged, NotFound, quoted
+from hubfs.hubs.tfhub.names.handle import Kind
 from hubfs.sources.source import Form
 
 PARAMETERS = frozenset({"tf-hub-format", "tfjs-format", "lite-format"})

@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hubfs.catalogue.catalogue import Catalog
-from hubfs.catalogue.handle import Kind, is_typed, kind_of
 from hubfs.errors import ModelNotFound
+from hubfs.hubs.tfhub.names.catalogue import Catalog
+from hubfs.hubs.tfhub.names.handle import Kind, is_typed, kind_of
 from hubfs.hubs.tfhub.ways import Untold
 from hubfs.model_id import ModelId
 

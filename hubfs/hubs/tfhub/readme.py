@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from hubfs.catalogue.catalogue import Catalog, CatalogEntry
 from hubfs.hubs.hub import WayTold
+from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry
 
 _AT_KAGGLE = "https://www.kaggle.com/models/"
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.transfer import HttpReply
 from hubfs.blobs.http.url import origin_of, redacted, without_secrets, without_userinfo
-from hubfs.catalogue.handle import kind_of, parse_handle
 from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound
+from hubfs.hubs.tfhub.names.handle import kind_of, parse_handle
 from hubfs.hubs.tfhub.questions import Location, Question, bucket_in, questions
 from hubfs.hubs.tfhub.versions import count_up, shown_in
 from hubfs.model_id import ModelId

@@ -19,8 +19,8 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 
 from hubfs.blobs.retry import Permanent
-from hubfs.catalogue.handle import Kind
 from hubfs.errors import AccessDenied, HubfsError, ModelNotFound, NotFound, TimedOut, Unavailable
+from hubfs.hubs.tfhub.names.handle import Kind
 from hubfs.sources.source import Form
 
 PUBLIC_BUCKET = "gs://kaggle-tfhub-models-uncompressed/tfhub-modules"

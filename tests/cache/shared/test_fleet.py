@@ -28,8 +28,8 @@ from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedSettings, SharedTier
 from hubfs.cache.shared.turns import SharedTurns
 from hubfs.cache.tiered import OverShared, TieredCache
-from hubfs.catalogue.handle import parse_handle
 from hubfs.hubs.hub import label_of
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.model_id import model_name
 from hubfs.sources.archive.index import ArchiveIndex
 from hubfs.sources.archive.passes import ArchiveSettings

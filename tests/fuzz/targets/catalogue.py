@@ -1,9 +1,9 @@
 """Catalogues and documentation, as a hub or a file has them: what is read is written and read again."""
 
-from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
-from hubfs.catalogue.file import parse_catalog, to_json_lines, to_tsv
 from hubfs.errors import InvalidConfig, InvalidHandle
 from hubfs.hubs.tfhub import documentation
+from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.file import parse_catalog, to_json_lines, to_tsv
 
 MAX_BYTES = 6000
 WORDS = (

@@ -19,15 +19,15 @@ from hubfs.blobs.http.object import HttpObject, redirect_target, retry_after_s
 from hubfs.blobs.http.transfer import HttpReply
 from hubfs.blobs.http.url import next_hop, redacted, redacted_text, without_userinfo
 from hubfs.blobs.memory import MemoryBlob
-from hubfs.catalogue.catalogue import Catalog
-from hubfs.catalogue.file import parse_catalog
-from hubfs.catalogue.handle import parse_handle, possible_models
 from hubfs.daemon.log_repeats import Repeats
 from hubfs.errors import HubfsError, printable, quoted
 from hubfs.formats.index_file import IndexFile
 from hubfs.formats.tar.walk import members
 from hubfs.hubs.tfhub import documentation
 from hubfs.hubs.tfhub.extracted.protobuf import fields
+from hubfs.hubs.tfhub.names.catalogue import Catalog
+from hubfs.hubs.tfhub.names.file import parse_catalog
+from hubfs.hubs.tfhub.names.handle import parse_handle, possible_models
 from hubfs.hubs.tfhub.questions import bucket_in
 from hubfs.hubs.tfhub.tfjs import _shards
 from hubfs.hubs.tfhub.versions import shown_in

@@ -2,11 +2,11 @@
 
 from functools import lru_cache
 
-from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
-from hubfs.catalogue.handle import parse_handle
-from hubfs.catalogue.places import place_of
 from hubfs.errors import EntryNotFound, InvalidHandle
 from hubfs.hubs.place import Alias, Ambiguous, InModel, Link, Links
+from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.handle import parse_handle
+from hubfs.hubs.tfhub.names.places import place_of
 
 MAX_BYTES = 5000
 WORDS = (

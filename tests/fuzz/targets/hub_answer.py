@@ -24,9 +24,9 @@ from hubfs.blobs.http.errors import HttpSettings
 from hubfs.blobs.http.url import origin_of
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.streaming.http_stream import HttpStream
-from hubfs.catalogue import document as catalog_document
 from hubfs.errors import HubfsError
 from hubfs.hubs.tfhub import versions as tfhub_versions
+from hubfs.hubs.tfhub.names import document as catalog_document
 from hubfs.hubs.tfhub.questions import PARAMETERS, Location
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.hubs.tfhub.tfjs import ask_tfjs

@@ -7,10 +7,10 @@ import pytest
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.retry import RetryPolicy
-from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, InvalidConfig, ModelNotFound, TimedOut, Unavailable
 from hubfs.hubs.bucket.hub import Bucket
 from hubfs.hubs.hub import Hub
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.sources.archive.origin import BucketArchive
 from hubfs.sources.files import Manifest
 from hubfs.sources.source import Form

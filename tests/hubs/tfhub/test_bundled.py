@@ -7,10 +7,10 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from hubfs.catalogue.catalogue import CatalogKind, KaggleName
 from hubfs.cli import main
 from hubfs.errors import InvalidHandle, ModelNotFound
 from hubfs.hubs.tfhub.bundled import bundled_catalogue, is_public_hub, kaggle_handle, tfhub_handle
+from hubfs.hubs.tfhub.names.catalogue import CatalogKind, KaggleName
 
 
 def test_every_public_handle_is_in_it_with_what_is_known_of_the_model():

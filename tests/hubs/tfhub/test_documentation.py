@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
 from hubfs.errors import InvalidConfig
 from hubfs.hubs.tfhub.documentation import read_documentation
+from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
 
 
 class Repository:

@@ -4,8 +4,8 @@ import gzip
 
 import pytest
 
-from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, Damaged, ModelNotFound
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.model_id import ModelId
 from hubfs.sources.source import Form

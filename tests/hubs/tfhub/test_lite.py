@@ -8,9 +8,9 @@ import pytest
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.http.client import HttpClient
 from hubfs.cache.block_cache import CacheKey
-from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import Damaged, EntryNotFound, Stale, Unavailable
 from hubfs.hubs.tfhub.hub import TfHub
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.hubs.tfhub.questions import Location
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.sources.files import FilesSource, Manifest

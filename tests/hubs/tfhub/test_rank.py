@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
-from hubfs.catalogue.handle import Kind, kind_of, parse_handle
 from hubfs.errors import ModelNotFound
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
+from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.handle import Kind, kind_of, parse_handle
 from hubfs.hubs.tfhub.rank import Rules, match
 
 _KINDS = {kind.model_kind: kind for kind in CatalogKind if kind.model_kind is not None}

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
-from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
-from hubfs.catalogue.places import Known
 from hubfs.hubs.hub import Hub, Means, WayTold, make_hub
 from hubfs.hubs.place import InModel, Text
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
+from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.places import Known
 from hubfs.hubs.tfhub.readme import readme
 from hubfs.model_id import ModelId
 from hubfs.waiting import Cancellation

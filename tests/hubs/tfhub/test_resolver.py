@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from hubfs.blobs.streaming.http_stream import HttpStream
-from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound, TimedOut, Unavailable
 from hubfs.hubs.hub import Hub
 from hubfs.hubs.tfhub.hub import TfHub
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.sources.source import Form
 from tests.support.http_clients import http_client

@@ -13,9 +13,9 @@ from hubfs.blobs.retry import RetryingBlob
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.memory import MemoryTier
-from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import AccessDenied, Damaged, ModelNotFound, Stale, Unavailable
 from hubfs.hubs.tfhub import tfjs
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.hubs.tfhub.questions import Location
 from hubfs.sources.files import FilesSource, Manifest, RemoteFile
 from hubfs.sources.hosted import Urls, kept_files

@@ -9,12 +9,12 @@ import pytest
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.gcs.object import bucket_and_name
 from hubfs.blobs.retry import Busy, Permanent
-from hubfs.catalogue.handle import Kind, parse_handle
 from hubfs.errors import AccessDenied, Damaged, HubfsError, ModelNotFound, Stale, TimedOut, Unavailable
 from hubfs.hubs.hub import Means, WayTold, make_hub
 from hubfs.hubs.tfhub.at_kaggle import AtKaggle
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
 from hubfs.hubs.tfhub.hub import TfHub
+from hubfs.hubs.tfhub.names.handle import Kind, parse_handle
 from hubfs.hubs.tfhub.tried import Tried
 from hubfs.hubs.tfhub.ways import PUBLIC_BUCKET, REST_S, Shut, Untold, Way, next_step, rests_after, ways_to
 from hubfs.model_id import ModelId

@@ -8,8 +8,8 @@ from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES as BLOCK
 from hubfs.cache.block_cache import CacheKey
-from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import Damaged
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.sources.prefetch.prefetcher import Prefetcher
 from hubfs.sources.prefetch.readers import FOLLOW_S
 from hubfs.sources.source import Source

@@ -15,7 +15,7 @@ from hubfs.blobs.own_tree import OwnTree, check_shared_directory, is_there
 from hubfs.blobs.stamp import Stamp
 from hubfs.errors import Damaged, HubfsError, Untrusted
 from hubfs.hubs.tfhub.extracted.saved_model import check_saved_model
-from hubfs.hubs.tfhub_modules import module_name
+from hubfs.hubs.tfhub.names.tfhub_modules import module_name
 from hubfs.model_id import ModelId
 from hubfs.sources.files import FilesSource, Manifest, RemoteFile
 from hubfs.sources.source import Form

@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 from aiohttp import hdrs, web
 
-from hubfs.catalogue.document import NAME as CATALOG_DOCUMENT
-from hubfs.catalogue.handle import Kind, is_version, kind_of
 from hubfs.errors import Cancelled, EntryNotFound, HubfsError, InvalidConfig, InvalidHandle, ModelNotFound, NotFound
 from hubfs.formats.index_file import SUFFIX
+from hubfs.hubs.tfhub.names.document import NAME as CATALOG_DOCUMENT
+from hubfs.hubs.tfhub.names.handle import Kind, is_version, kind_of
 from hubfs.hubs.tfhub.serve.archive import index_beside
 from hubfs.hubs.tfhub.serve.archives import Archives
 from hubfs.hubs.tfhub.serve.catalog_document import CatalogDocument

@@ -7,10 +7,10 @@ from contextlib import suppress
 
 from aiohttp import hdrs, web
 
-from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind
-from hubfs.catalogue.file import to_json_lines
-from hubfs.catalogue.handle import kind_of
 from hubfs.errors import InvalidHandle
+from hubfs.hubs.tfhub.names.catalogue import CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.file import to_json_lines
+from hubfs.hubs.tfhub.names.handle import kind_of
 from hubfs.hubs.tfhub.serve.models import ModelDirectory
 from hubfs.model_id import ModelId
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubfs.catalogue.handle import (
+from hubfs.errors import EntryNotFound, ModelNotFound
+from hubfs.hubs.tfhub.names.handle import (
     Kind,
     is_name,
     is_name_segment,
@@ -17,7 +18,6 @@ from hubfs.catalogue.handle import (
     kind_of,
     possible_models,
 )
-from hubfs.errors import EntryNotFound, ModelNotFound
 from hubfs.hubs.tfhub.serve.listing import Listing, is_hidden, list_members
 from hubfs.model_id import ModelId
 from hubfs.waiting import Cancellation, Remembered

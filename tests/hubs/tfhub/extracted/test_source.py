@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from hubfs.blobs.own_tree import check_shared_directory
-from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import Damaged, Stale, Unavailable, Untrusted
 from hubfs.hubs.tfhub.extracted.source import ExtractedSource, find_extracted, untrusted
-from hubfs.hubs.tfhub_modules import module_name, spellings
+from hubfs.hubs.tfhub.names.handle import parse_handle
+from hubfs.hubs.tfhub.names.tfhub_modules import module_name, spellings
 from tests.support.archives import gzipped, tar_of
 from tests.support.http_origin import HttpOrigin
 from tests.support.saved_models import whole_model

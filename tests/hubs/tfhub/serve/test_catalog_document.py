@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from hubfs.catalogue.catalogue import Catalog, CatalogKind
-from hubfs.catalogue.document import CatalogDocument, fetch
-from hubfs.catalogue.file import parse_catalog
+from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogKind
+from hubfs.hubs.tfhub.names.document import CatalogDocument, fetch
+from hubfs.hubs.tfhub.names.file import parse_catalog
 from tests.support.http_clients import http_client
 from tests.support.serving import serving, write_model
 

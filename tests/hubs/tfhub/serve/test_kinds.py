@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from hubfs.blobs.http.client import HttpClient
-from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import EntryNotFound, ModelNotFound
 from hubfs.hubs.tfhub.hub import TfHub
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.hubs.tfhub.serve.models import ModelDirectory
 from hubfs.sources.source import Form

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.catalogue.handle import parse_handle
 from hubfs.errors import ModelNotFound
+from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.hubs.tfhub.serve.models import ModelDirectory
 from hubfs.model_id import ModelId
 from hubfs.testing import Clock

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hubfs.blobs import json_text
-from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind, KaggleName
 from hubfs.errors import InvalidConfig, InvalidHandle, quoted
+from hubfs.hubs.tfhub.names.catalogue import CatalogEntry, CatalogKind, KaggleName
 
 MOST_NAMES = 200_000
 """More models and members of collections are refused: each takes a kilobyte of memory. The public

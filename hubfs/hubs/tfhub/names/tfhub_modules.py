@@ -6,8 +6,8 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from hubfs.catalogue.handle import is_version
 from hubfs.hubs.hub import View
+from hubfs.hubs.tfhub.names.handle import is_version
 
 _log = logging.getLogger(__name__)
 

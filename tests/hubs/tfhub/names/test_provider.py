@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
-from hubfs.catalogue.document import CatalogDocument, fetch
-from hubfs.catalogue.provider import CatalogProvider
 from hubfs.errors import Cancelled, InvalidConfig
+from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.document import CatalogDocument, fetch
+from hubfs.hubs.tfhub.names.provider import CatalogProvider
 from hubfs.testing import Clock
 from hubfs.waiting import Cancellation
 from tests.support.http_clients import http_client

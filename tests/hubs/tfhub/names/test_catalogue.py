@@ -2,10 +2,10 @@ import time
 
 import pytest
 
-from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
-from hubfs.catalogue.handle import Kind, kind_of, parse_handle
 from hubfs.errors import InvalidHandle
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
+from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.handle import Kind, kind_of, parse_handle
 
 
 def module(handle: str, documentation: str | None = None) -> CatalogEntry:

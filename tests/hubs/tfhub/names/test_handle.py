@@ -2,7 +2,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from hubfs.catalogue.handle import (
+from hubfs.errors import InvalidHandle
+from hubfs.hubs.tfhub.names.handle import (
     MAX_SEGMENTS,
     Kind,
     is_name_segment,
@@ -13,7 +14,6 @@ from hubfs.catalogue.handle import (
     possible_models,
     version_age,
 )
-from hubfs.errors import InvalidHandle
 from hubfs.model_id import ModelId
 from tests.support.catalogue import public_handles
 

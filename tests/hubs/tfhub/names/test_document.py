@@ -1,8 +1,8 @@
 import pytest
 
-from hubfs.catalogue import document as catalog_document
-from hubfs.catalogue.document import CatalogDocument, fetch
 from hubfs.errors import AccessDenied, Damaged, Unavailable
+from hubfs.hubs.tfhub.names import document as catalog_document
+from hubfs.hubs.tfhub.names.document import CatalogDocument, fetch
 from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin, cut, redirect, status
 

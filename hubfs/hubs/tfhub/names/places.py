@@ -3,18 +3,6 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from hubfs.catalogue.catalogue import Catalog
-from hubfs.catalogue.handle import (
-    COLLECTION,
-    MAX_SEGMENTS,
-    Kind,
-    is_name,
-    is_name_segment,
-    is_typed,
-    is_version,
-    kind_of,
-    possible_models,
-)
 from hubfs.errors import EntryNotFound, InvalidHandle
 from hubfs.hubs.place import (
     Alias,
@@ -28,6 +16,18 @@ from hubfs.hubs.place import (
     Settled,
     Shown,
     Text,
+)
+from hubfs.hubs.tfhub.names.catalogue import Catalog
+from hubfs.hubs.tfhub.names.handle import (
+    COLLECTION,
+    MAX_SEGMENTS,
+    Kind,
+    is_name,
+    is_name_segment,
+    is_typed,
+    is_version,
+    kind_of,
+    possible_models,
 )
 
 LATEST = "latest"

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hubfs.hubs import tfhub_modules
-from hubfs.hubs.tfhub_modules import TfhubModules, module_name
+from hubfs.hubs.tfhub.names import tfhub_modules
+from hubfs.hubs.tfhub.names.tfhub_modules import TfhubModules, module_name
 
 OWN = "http://127.0.0.1:8080/hub"
 HUBS = ["https://tfhub.dev", OWN + "/"]

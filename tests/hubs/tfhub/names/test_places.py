@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.catalogue.catalogue import Catalog, CatalogEntry, CatalogKind
-from hubfs.catalogue.handle import is_name, is_typed, parse_handle
-from hubfs.catalogue.places import place_of
 from hubfs.errors import EntryNotFound
 from hubfs.hubs.place import Alias, Ambiguous, Folder, InModel, Link, Links, NotInCatalogue, Text
+from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.handle import is_name, is_typed, parse_handle
+from hubfs.hubs.tfhub.names.places import place_of
 
 NOTHING = Catalog()
 SPICE_JS = "google/tfjs-model/spice/2/default"

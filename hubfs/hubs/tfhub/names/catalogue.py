@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from hubfs.catalogue.handle import (
+from hubfs.errors import InvalidHandle, quoted
+from hubfs.hubs.names_by_folder import NamesByFolder
+from hubfs.hubs.tfhub.names.handle import (
     COLLECTION,
     Kind,
     is_name,
@@ -15,8 +17,6 @@ from hubfs.catalogue.handle import (
     parse_handle,
     version_age,
 )
-from hubfs.errors import InvalidHandle, quoted
-from hubfs.hubs.names_by_folder import NamesByFolder
 from hubfs.model_id import ModelId
 
 _KAGGLE_SEGMENTS = 5

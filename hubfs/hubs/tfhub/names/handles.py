@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from hubfs.catalogue.catalogue import Catalog
-from hubfs.catalogue.handle import handle_on, is_versioned, parse_handle, version_age
-from hubfs.catalogue.places import Known, names_in, place_of
 from hubfs.hubs.hub import Hub, View
 from hubfs.hubs.place import Place, Shown
 from hubfs.hubs.registry import DEFAULT_HUB
-from hubfs.hubs.tfhub_modules import TfhubModules
+from hubfs.hubs.tfhub.names.catalogue import Catalog
+from hubfs.hubs.tfhub.names.handle import handle_on, is_versioned, parse_handle, version_age
+from hubfs.hubs.tfhub.names.places import Known, names_in, place_of
+from hubfs.hubs.tfhub.names.tfhub_modules import TfhubModules
 from hubfs.model_id import ModelId
 
 
-class NumberedNames(Hub):
+class Handles(Hub):
     """The names of a hub at `url`: its part of `Hub` that asks nobody."""
 
     def __init__(self, url: str, host: str, label: str) -> None:

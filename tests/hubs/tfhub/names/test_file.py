@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.catalogue.catalogue import CatalogEntry, CatalogKind, KaggleName
-from hubfs.catalogue.file import parse_catalog, read_catalog, to_json_lines, to_tsv, write_catalog
 from hubfs.errors import InvalidConfig
+from hubfs.hubs.tfhub.names.catalogue import CatalogEntry, CatalogKind, KaggleName
+from hubfs.hubs.tfhub.names.file import parse_catalog, read_catalog, to_json_lines, to_tsv, write_catalog
 
 SPICE = CatalogEntry(CatalogKind.MODULE, "google/spice/2", "# Module google/spice/2\n\nPitch « ζ » \u2028 end\n")
 BERT = CatalogEntry(CatalogKind.COLLECTION, "google/collection/bert", members=("google/bert", "google/bert/1"))

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from hubfs.catalogue.catalogue import Catalog
-from hubfs.catalogue.document import CatalogDocument
-from hubfs.catalogue.file import parse_catalog, read_catalog
 from hubfs.errors import Cancelled, HubfsError, TimedOut
+from hubfs.hubs.tfhub.names.catalogue import Catalog
+from hubfs.hubs.tfhub.names.document import CatalogDocument
+from hubfs.hubs.tfhub.names.file import parse_catalog, read_catalog
 from hubfs.waiting import Cancellation, Remembered
 
 _log = logging.getLogger(__name__)
