@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
@@ -33,13 +34,16 @@ def asking(config: Config, retry: RetryPolicy) -> Iterator[Hub]:
         gcs.close()
 
 
-def hub_of(config: Config, http: HttpClient, gcs: GcsClient) -> Hub:
-    """The hub that `config` names, asked through `http` and `gcs`. Asks nobody. Raises `InvalidConfig`."""
+def hub_of(config: Config, http: HttpClient, gcs: GcsClient, catalog: Path | None = None) -> Hub:
+    """The hub that `config` names, asked through `http` and `gcs`; `catalog` is a file in which its models are written
+    down. Asks nobody. Raises `InvalidConfig`.
+    """
     means = Means(
         http,
         gcs,
         form=config.form,
         extracted_dir=config.extracted_dir,
+        catalog=catalog,
         endpoints=config.endpoints,
         environ=os.environ,
         headers=http.settings.headers,
@@ -57,7 +61,7 @@ def gcs_folder(config: Config, text: str) -> str:
     without: ModelNotFound | None = None
     for own in hubs:
         with asking(own, RetryPolicy()) as hub:
-            found = hub.find(text)
+            found = hub.names.find(text)
             if found is not None:
                 name, version = found
                 try:

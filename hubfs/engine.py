@@ -28,7 +28,6 @@ from hubfs.cache.shared.indexes import CombinedIndexes
 from hubfs.cache.tiered import OverShared, TieredCache
 from hubfs.cache.turns import NoTurns, Turns
 from hubfs.hubs.hub import Hub
-from hubfs.hubs.tfhub.names.provider import CatalogProvider, Fetch
 from hubfs.memory_budget import MemoryBudget
 from hubfs.models.answers import ModelsSettings
 from hubfs.models.models import Models
@@ -180,7 +179,7 @@ class Engine:
     def _door(self, config: Config) -> "_Door":
         http = HttpClient(endpoints.http_settings(config, self._retry), self.cancellation)
         gcs = GcsClient(endpoints.gcs_settings(config, self._retry), self.cancellation)
-        return _Door(config, endpoints.hub_of(config, http, gcs), http, gcs)
+        return _Door(config, endpoints.hub_of(config, http, gcs, config.catalog), http, gcs)
 
     def _tree(self, door: "_Door") -> HubTree:
         config, troubles = self._config, Troubles()
@@ -198,18 +197,10 @@ class Engine:
             cancellation=self.cancellation,
             settings=ModelsSettings(negative_ttl_s=config.negative_ttl_s, failure_ttl_s=config.failure_ttl_s),
         )
-        catalog = CatalogProvider(
-            self.cancellation,
-            file=door.config.catalog,
-            fetch=None if config.offline else _patient(door.hub.document(), reachability),
-            bundled=door.hub.catalogue() if door.config.catalog is None else None,
-            hub=door.hub.url,
-        )
         return HubTree(
             models,
             self.cache,
             read_ahead=self._read_ahead,
-            catalog=catalog,
             whole=None if self._whole is None else self._whole.opened,
             prefetcher=self._prefetcher,
             troubles=troubles,
@@ -224,10 +215,3 @@ class _Door:
     hub: Hub
     http: HttpClient
     gcs: GcsClient
-
-
-def _patient(fetch: Fetch | None, reachability: Reachability) -> Fetch | None:
-    """`fetch`, which does not wait for a hub that is out of reach: a listing has the catalogue of before."""
-    if fetch is None:
-        return None
-    return lambda etag: reachability.ask("the catalogue", lambda: fetch(etag), ModelsSettings.listing_patience_s)

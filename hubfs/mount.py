@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hubfs import __version__
 from hubfs.engine import Engine
-from hubfs.hubs.hub import View
+from hubfs.hubs.names import View
 from hubfs.mounts import table as mount_table
 from hubfs.settings.config import Config
 from hubfs.status import RecentProblems, Status
@@ -73,7 +73,7 @@ def _views(trees: Mapping[str, HubTree]) -> Mapping[str, list[View]]:
     """The caches of client libraries, by name; several hubs may be read through one."""
     found: dict[str, list[View]] = {}
     for name, tree in trees.items():
-        for view, made in tree.models.hub.views(tree.handles, f"../../{name}".rstrip("/")).items():
+        for view, made in tree.models.hub.names.views(tree.handles, f"../../{name}".rstrip("/")).items():
             found.setdefault(view, []).append(made)
     return found
 

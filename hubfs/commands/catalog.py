@@ -75,7 +75,7 @@ def import_documentation(directory: Path, output: Path) -> str:
 
 
 def chosen(catalogue: Catalog, kinds: Collection[str], tasks: Collection[str]) -> list[CatalogEntry]:
-    """The entries of one of `kinds`, and for one of `tasks`; an empty collection lets all pass.
+    """The entries of one of `kinds`, and for one of `tasks`; an empty one lets all pass.
 
     Raises `InvalidConfig` for a task that no entry has at all: it is mistyped.
     """

@@ -5,14 +5,11 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import cast
-from urllib.parse import urlsplit
 
 from hubfs.errors import HubfsError, InvalidHandle, ModelNotFound, MountFailed, Unavailable
-from hubfs.hubs.registry import GRAMMARS, spelled_out
-from hubfs.hubs.tfhub.names.handle import handle_on, is_versioned
+from hubfs.hubs.names import names_at
+from hubfs.hubs.registry import spelled_out
 from hubfs.mounts import presence
 from hubfs.mounts import table as mount_table
 from hubfs.mounts.processes import is_stopped
@@ -69,7 +66,7 @@ def _asked(hubs: Sequence[tuple[Path, str, str]], text: str) -> Sequence[tuple[P
     invalid: InvalidHandle | None = None
     for (where, directory, url), name in [*said, *((hub, text) for hub in hubs)]:
         try:
-            found = _find(url, name)
+            found = names_at(url).find(name)
         except InvalidHandle as error:  # noqa: PERF203 - a mount has a few hubs
             invalid = invalid or error
         else:
@@ -77,23 +74,6 @@ def _asked(hubs: Sequence[tuple[Path, str, str]], text: str) -> Sequence[tuple[P
     if invalid and not asked:
         raise invalid
     return asked
-
-
-def _find(hub: str, text: str) -> tuple[str, str | None] | None:
-    """The name and the version (None: the latest) in a handle or a URL of the hub at `hub`; None for another hub's URL.
-
-    Raises `InvalidHandle`.
-    """
-    grammar = GRAMMARS.get(urlsplit(hub).scheme)
-    if grammar is not None:
-        return cast("tuple[str, str | None] | None", import_module(grammar).find(text))
-    name = handle_on(hub, text)
-    if name is None:
-        return None
-    if not is_versioned(name):
-        return name, None
-    name, _, version = name.rpartition("/")
-    return name, version
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A hub: a kind of place where models live, and one such place. One folder of this room implements it."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -11,34 +11,11 @@ from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.http.client import HttpClient
 from hubfs.cache.disk.indexes import Index
 from hubfs.errors import InvalidConfig, ModelNotFound
-from hubfs.hubs.place import Place, Shown
+from hubfs.hubs.names import Names
 from hubfs.hubs.registry import HUBS
-from hubfs.hubs.tfhub.names.catalogue import Catalog
-from hubfs.hubs.tfhub.names.document import CatalogDocument
-from hubfs.hubs.tfhub.names.places import Known
 from hubfs.model_id import ModelId
 from hubfs.sources.kit import Kit
 from hubfs.sources.source import Form, Source
-
-
-class View(Protocol):
-    """A directory in `/.hubfs` that looks like the cache of a client library, so that unmodified programs use it.
-
-    Implementations derive from this class. A path is relative to the view's directory, and never empty. Of the three
-    methods at most one has an answer for a path; none of them asks the hub for a model.
-    """
-
-    def target(self, path: str) -> str | None:
-        """Where the symlink at `path` leads, relative to the directory that it is in; None for no symlink."""
-        ...
-
-    def content(self, path: str) -> bytes | None:  # noqa: ARG002 - for those that have files
-        """The bytes of the file at `path`; None for no file."""
-        return None
-
-    def is_folder(self, path: str) -> bool:  # noqa: ARG002 - for those that have directories
-        """Whether there is a directory at `path`. It lists nothing."""
-        return False
 
 
 @dataclass(frozen=True)
@@ -72,7 +49,7 @@ class WayTold:
 
 
 class Hub(Protocol):
-    """The names of a hub, and where its models are. Remembers nothing that may change.
+    """Where the models of a hub are, and how they are named. Remembers nothing that may change, but in `names`.
 
     Implementations derive from this class, and write the methods that have no body here. Methods that ask raise
     `AccessDenied`, `TimedOut`, `Unavailable` and `Cancelled`, besides the errors that each of them names.
@@ -93,21 +70,8 @@ class Hub(Protocol):
     lists: bool = False
     """Whether `children` has answers. Known without asking."""
 
-    def parse(self, text: str) -> ModelId:
-        """Reads `str(model)`. Raises `InvalidHandle`."""
-        ...
-
-    def place(self, path: str, known: Catalog) -> Place:
-        """What `path` (absolute, below the hub's root) is. Asks nobody. Raises `EntryNotFound`, `NotInCatalogue`."""
-        ...
-
-    def names(self, folder: tuple[str, ...], known: Known) -> Shown:
-        """The names in a directory above models."""
-        ...
-
-    def newest(self, versions: Collection[str]) -> str:
-        """The newest of `versions`, of which there is one at least."""
-        ...
+    names: Names
+    """The grammar of its names, and the names that are written down."""
 
     def open(self, model: ModelId, kit: Kit) -> Source:
         """The model as the hub has it now. Raises `ModelNotFound` when the hub says so, and `Damaged`."""
@@ -120,16 +84,6 @@ class Hub(Protocol):
     def alias(self, name: str) -> str:
         """The version that `name` stands for now. Raises `ModelNotFound` when the hub has none."""
         ...
-
-    def find(self, text: str) -> tuple[str, str | None] | None:
-        """The name and the version (None: the latest) in a handle or a URL of this hub; None for one of another hub.
-
-        Raises `InvalidHandle` for a text that names no model.
-        """
-        if "://" in text:
-            return None
-        model = self.parse(text)
-        return model.name, model.version
 
     def local(self, model: ModelId) -> Source | None:  # noqa: ARG002 - for those that have one
         """The model as a client library keeps it on this machine, if it does. Asks nobody; never raises."""
@@ -147,27 +101,12 @@ class Hub(Protocol):
         """The names of all models below `folder`, of a hub that lists them by one question; of another one, none."""
         return ()
 
-    def catalogue(self) -> Callable[[], Catalog] | None:
-        """Reads the catalogue of this hub that comes with hubfs; None where there is none."""
-        return None
-
-    def document(self) -> Callable[[str | None], CatalogDocument | None] | None:
-        """Asks for the hub's catalogue document, given the ETag of the known one; None for a hub that has none."""
-        return None
-
     def folder(self, model: ModelId) -> str:
         """The `gs://` folder that holds the model's files, for programs which no mount reaches.
 
         Raises `ModelNotFound` where there is none.
         """
         raise ModelNotFound(f"{self.url} keeps {model} in no bucket")
-
-    def views(self, handles: Callable[[], Iterable[str]], root: str) -> Mapping[str, View]:  # noqa: ARG002 - as in `local`
-        """The caches of client libraries that this hub can stand for, by their names in `/.hubfs`.
-
-        `handles` gives the handles that are known; `root` leads from the view's directory to the hub's root.
-        """
-        return {}
 
     def checks(self) -> Iterable[Check]:
         """What `hubfs doctor` asks."""
@@ -182,22 +121,23 @@ class Hub(Protocol):
 class Means:
     """What a hub is made with: the clients that reach hosts for this hub alone, and what the user said of it.
 
-    `endpoints`: the URLs of hosts that stand for the usual ones, by the scheme of the hub's URL. `environ` is where
-    credentials are looked for that a hub's own client reads. `headers` are the credentials that the user named for this
-    hub: `http` sends them where the hub's URL names a host.
+    `catalog` is a file in which its models are written down. `endpoints`: the URLs of hosts that stand for the usual
+    ones, by the scheme of the hub's URL. `environ` is where credentials are looked for that a hub's own client reads.
+    `headers` are the credentials that the user named for this hub: `http` sends them where the hub's URL names a host.
     """
 
     http: HttpClient
     gcs: GcsClient
     form: Form | None = None
     extracted_dir: Path | None = None
+    catalog: Path | None = None
     endpoints: Mapping[str, str] = field(default_factory=dict)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def hub(self, url: str) -> Hub:
-        """Another hub, by the same means but `headers`: hubs do not know each other. Raises `InvalidConfig`."""
-        return make_hub(url, replace(self, headers={}))
+        """Another hub, by the same means but what is said of this hub alone. Raises `InvalidConfig`."""
+        return make_hub(url, replace(self, headers={}, catalog=None))
 
 
 def make_hub(url: str, means: Means) -> Hub:

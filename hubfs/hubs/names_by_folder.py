@@ -26,7 +26,7 @@ class NamesByFolder:
         self._versions.setdefault(model.name, set()).add(model.version)
 
     def add_path(self, path: str) -> None:
-        """Adds a path that no version ends: a collection, a publisher."""
+        """Adds a path that no version ends."""
         while path:
             folder, _, name = path.rpartition("/")
             names = self._children.setdefault(folder, set())

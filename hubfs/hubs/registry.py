@@ -25,8 +25,13 @@ HUBS: Mapping[str, str] = {
 A new kind of hub is a folder beside this file, and a line here.
 """
 
-GRAMMARS: Mapping[str, str] = {"kaggle": "hubfs.hubs.kaggle.names"}
-"""Where handles are not PUBLISHER/NAME/VERSION: the module whose function `find` is the hub's, without the hub itself.
+NAMES: Mapping[str, str] = {
+    "https": "hubfs.hubs.tfhub.names.handles",
+    "http": "hubfs.hubs.tfhub.names.handles",
+    "gs": "hubfs.hubs.tfhub.names.handles",
+    "kaggle": "hubfs.hubs.kaggle.named",
+}
+"""The module of a hub's names, by the scheme: its function `names_of` returns `Names`, and needs not the hub itself.
 
-It is for commands that ask nobody, and imports little.
+The models of a bucket are named as those of TF Hub are. A hub that is not in here makes its own names.
 """

@@ -99,16 +99,16 @@ class ChangingAnswers:
         self._written: LRUCache[str, LastAnswer] = LRUCache(_NAMES_KEPT)
         self._latest: LRUCache[str, Latest] = LRUCache(_NAMES_KEPT)
 
-    def latest(self, name: str, catalogued: Collection[str] = ()) -> str:
+    def latest(self, name: str) -> str:
         """The version that `name` (`google/spice`) stands for.
 
         A hub that cannot be asked leaves its last answer, else the newest version that is known, else the newest of
-        the versions that are `catalogued`; one that knows no unversioned names, the newest that it has. Raises
+        those that are written down; one that knows no unversioned names, the newest that it has. Raises
         `ModelNotFound`, and what kept the hub from answering.
         """
         last = self._last_answer(name)
         known = self._known(name)
-        spare = self._spare(last, known or catalogued)
+        spare = self._spare(last, known or self._hub.names.written_versions(name))
         try:
             version = self._versions.get(name, lambda: self._ask_latest(name, known, spare=spare is not None))
         except Cancelled:
@@ -123,22 +123,22 @@ class ChangingAnswers:
         self._is_fresh(name, version)
         return version
 
-    def expected(self, name: str, catalogued: Collection[str]) -> str | None:
+    def expected(self, name: str) -> str | None:
         """The version that `latest` gave last, or would give if the hub were out of reach; None where it would ask.
 
-        `catalogued` are versions that exist beside the known ones. Asks nobody.
+        Asks nobody.
         """
         with self._lock:
             given = self._latest.get(name)
         if given is not None:
             return given.version
-        return self._spare(self._last_answer(name), {*self._known(name), *catalogued})
+        return self._spare(self._last_answer(name), {*self._known(name), *self._hub.names.written_versions(name)})
 
     def _spare(self, last: LastAnswer | None, known: Collection[str]) -> str | None:
         """Where `latest` leads without the hub. Its last answer is of use only if it is here, or if nothing else is."""
         if last is not None and (last.version in known or not known):
             return last.version
-        return self._hub.newest(known) if known else None
+        return max(known, key=self._hub.names.age, default=None)
 
     def _ask_latest(self, name: str, known: Collection[str], *, spare: bool) -> str:
         question = f"the latest version of {self._hub.url}/{name}"
@@ -152,7 +152,7 @@ class ChangingAnswers:
             versions = self.versions(name)
             if not versions:
                 raise
-            version = self._hub.newest([*known, *versions])
+            version = max((*known, *versions), key=self._hub.names.age)
         self._found(name, [version])
         self._keep(name, LastAnswer(version, self._clock()))
         return version
@@ -173,7 +173,7 @@ class ChangingAnswers:
         last = self._store.load(name)
         if last is not None:
             try:
-                self._hub.parse(f"{name}/{last.version}")
+                self._hub.names.parse(f"{name}/{last.version}")
             except InvalidHandle:  # the file is another program's
                 last = None
         with self._lock:

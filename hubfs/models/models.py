@@ -3,9 +3,10 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TypeVar
 
 from cachetools import TTLCache
 
@@ -25,6 +26,8 @@ from hubfs.sources.source import Source
 from hubfs.waiting import Cancellation, Remembered
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _SHARED_S = 1.0
 """Who waited for a question that failed shares the failure. The kernel looks a name up for one reader at a time:
@@ -101,7 +104,7 @@ class Models:
         )
         self._known = KnownHandles(
             lambda: known_on_disk(hub.label),
-            hub.parse,
+            hub.names.parse,
             cancellation,
             ttl_s=settings.latest_ttl_s,
             timeout_s=settings.timeout_s,
@@ -192,22 +195,30 @@ class Models:
         with self._reachability.watching(f"{self._hub.url}/{handle}"):
             return self._hub.open(handle, self._kit)
 
-    def latest(self, name: str, catalogued: Collection[str] = ()) -> str:
+    def latest(self, name: str) -> str:
         """The version that `name` (`google/spice`) stands for.
 
         A hub that cannot be asked leaves its last answer, else the newest version that is known, else the newest of
-        the versions that are `catalogued`; one that knows no unversioned names, the newest that it has. Raises
+        those that are written down; one that knows no unversioned names, the newest that it has. Raises
         `ModelNotFound`, and what kept the hub from answering.
         """
-        return self._answers.latest(name, catalogued)
+        return self._answers.latest(name)
 
-    def expected_latest(self, name: str, catalogued: Collection[str]) -> str:
+    def expected_latest(self, name: str) -> str:
         """Where `latest` of `name` leads, as far as that is known; asks the hub only where no version is known.
 
-        That is the hub's last answer, else the newest of the versions that are `catalogued` or known. Raises as
+        That is the hub's last answer, else the newest of the versions that are known or written down. Raises as
         `latest`.
         """
-        return self._answers.expected(name, catalogued) or self._answers.latest(name)
+        return self._answers.expected(name) or self._answers.latest(name)
+
+    def renew_names(self) -> None:
+        """Has the hub asked for names that it wrote down, as patiently as for a listing. Offline, nobody is asked."""
+        if not self._reachability.offline:
+            self._hub.names.renew(self._patiently)
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        return self._reachability.ask("the catalogue", ask, self._settings.listing_patience_s)
 
     def latest_asked(self) -> list[Latest]:
         """Where `latest` leads of every name that it was asked of; asks nobody."""
@@ -270,7 +281,7 @@ class Models:
         with self._lock:
             sources = dict(self._sources)
         troubled = {handle for handle, source in sources.items() if source.failure is not None}
-        troubled.update(map(self._hub.parse, self._troubles.handles()))
+        troubled.update(map(self._hub.names.parse, self._troubles.handles()))
         streaming = (handle for handle, source in sources.items() if source.streams)
         used = [handle for handle in dict.fromkeys((*streaming, *self._uses.current())) if handle in sources]
         told = dict.fromkeys((*sorted(troubled), *used, *(sorted(sources) if idle else ())))

@@ -78,7 +78,7 @@ class Reachability:
         self._hub = hub
         self._cancellation = cancellation
         self._rest_s = rest_s
-        self._offline = offline
+        self.offline = offline
         self._timer = timer
         self._lock = threading.Lock()
         # What nobody waited for to the end is there for the next who asks.
@@ -145,7 +145,7 @@ class Reachability:
         self._answered(question)
 
     def _refuse_offline(self, question: str) -> None:
-        if self._offline:
+        if self.offline:
             raise NotCached(
                 f"{question} is not cached, and hubfs is mounted with --offline and asks nobody: read it once on a "
                 "mount without --offline"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from hubfs.errors import EntryNotFound, NotADirectory
-from hubfs.hubs.hub import View
+from hubfs.hubs.names import View
 from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind
 
 CONTROL = ".hubfs"

@@ -17,9 +17,8 @@ from hubfs.errors import (
     NotASymlink,
     NotFound,
 )
+from hubfs.hubs.names import Known
 from hubfs.hubs.place import Alias, Ambiguous, Folder, InModel, Link, Links, NotInCatalogue, Settled, Text
-from hubfs.hubs.tfhub.names.places import Known
-from hubfs.hubs.tfhub.names.provider import CatalogProvider
 from hubfs.model_id import ModelId
 from hubfs.models.models import Models
 from hubfs.models.troubles import Troubles, WatchedBlob
@@ -77,23 +76,23 @@ class HubTree:
         cache: BlockCache,
         *,
         read_ahead: ReadAhead,
-        catalog: CatalogProvider,
         whole: Whole | None = None,
         prefetcher: Prefetcher | None = None,
         troubles: Troubles | None = None,
     ) -> None:
         self.models = self._models = models
+        self._names = models.hub.names
         self._cache = cache
         self._read_ahead = read_ahead
         self._whole = whole
-        self._catalog = catalog
         self._prefetcher = prefetcher
         self._troubles = troubles or Troubles()
         self._directories = ModelDirectories()
 
     def handles(self) -> list[str]:
-        """The handles that are known: of the catalogue, found since the start, or cached. May ask the hub."""
-        return [*self._catalog.current(refresh=True).handles(), *map(str, self._models.known())]
+        """The handles that are known: written down, found since the start, or cached. May ask the hub."""
+        self._models.renew_names()
+        return [*self._names.written(), *map(str, self._models.known())]
 
     def stat(self, path: str) -> Node:
         """What is at `path` (absolute, as FUSE gives it).
@@ -106,8 +105,7 @@ class HubTree:
             case Alias(name, prefix):
                 # The hub is asked by a reader that follows the link, if any version is known: find(1) stats the link of
                 # every model.
-                catalogued = self._catalog.current(refresh=False).versions(name)
-                return Node(NodeKind.SYMLINK, len(prefix + self._models.expected_latest(name, catalogued)))
+                return Node(NodeKind.SYMLINK, len(prefix + self._models.expected_latest(name)))
             case Link(target):
                 return Node(NodeKind.SYMLINK, len(target))
             case Text(text):
@@ -158,7 +156,7 @@ class HubTree:
     def _known(self, path: str) -> Node | None:
         """What is at the path of a directory, as far as its name and what was found since the start tell."""
         try:
-            place = self._models.hub.place(f"/{path}", self._catalog.current(refresh=False))
+            place = self._names.place(f"/{path}")
         except HubfsError:  # whoever looks it up is told
             return None
         match place:
@@ -207,7 +205,7 @@ class HubTree:
         """The target of a symlink, relative. Raises `NotASymlink` for whatever else exists."""
         match self._place(path):
             case Alias(name, prefix):
-                return prefix + self._models.latest(name, self._catalog.current(refresh=False).versions(name))
+                return prefix + self._models.latest(name)
             case Link(target):
                 return target
         self.stat(path)
@@ -273,9 +271,10 @@ class HubTree:
     def _place(self, path: str) -> Settled:
         """What the path is; which of several candidates is the model, the hub is asked if nothing known tells."""
         try:
-            place = self._models.hub.place(path, self._catalog.current(refresh=False))
+            place = self._names.place(path)
         except NotInCatalogue:  # which may be for want of having asked for the hub's
-            place = self._models.hub.place(path, self._catalog.current(refresh=True))
+            self._models.renew_names()
+            place = self._names.place(path)
         if not isinstance(place, Ambiguous):
             return place
         for is_known in (self._models.found, self._models.has):  # what is in memory before what is on disk
@@ -295,9 +294,10 @@ class HubTree:
         return place.otherwise
 
     def _list_folder(self, segments: tuple[str, ...]) -> Names:
-        models, catalog = self._models, self._catalog.current(refresh=True)
-        known = Known(catalog, models.known_children, models.known_versions, models.children, models.versions)
-        shown = models.hub.names(segments, known)
+        models = self._models
+        models.renew_names()
+        known = Known(models.known_children, models.known_versions, models.children, models.versions)
+        shown = self._names.shown(segments, known)
         return names_of(folders=shown.folders, links=shown.links, texts=shown.texts)
 
 

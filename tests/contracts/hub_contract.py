@@ -10,7 +10,6 @@ import pytest
 from hubfs.errors import Damaged, EntryNotFound, InvalidHandle, ModelNotFound
 from hubfs.hubs.hub import Hub
 from hubfs.hubs.place import Alias, Ambiguous, Folder, InModel
-from hubfs.hubs.tfhub.names.catalogue import Catalog
 from hubfs.model_id import ModelId
 from hubfs.sources.source import ROOT, EntryKind
 from tests.support.kits import Workshop, workshop
@@ -18,7 +17,6 @@ from tests.support.sources import contents
 
 FILES = {"saved_model.pb": b"graph" * 1000, "variables/variables.index": b"index", "assets/empty": b""}
 NEWER = {"saved_model.pb": b"newer" * 1001}
-NOTHING = Catalog()
 
 
 @dataclass(frozen=True)
@@ -74,24 +72,24 @@ class HubContract:
         assert served.requests.count() == 0
 
     def test_reads_the_names_that_it_gives(self, hub: Hub) -> None:
-        assert hub.parse(str(self.new)) == self.new
-        assert hub.find(str(self.new)) == (self.new.name, self.new.version)
-        assert hub.find("https://elsewhere.example/google/spice/2") is None
+        assert hub.names.parse(str(self.new)) == self.new
+        assert hub.names.find(str(self.new)) == (self.new.name, self.new.version)
+        assert hub.names.find("https://elsewhere.example/google/spice/2") is None
         for text in ("", "/", "no model", "a//b", "\0"):
             with pytest.raises(InvalidHandle):
-                hub.parse(text)
+                hub.names.parse(text)
 
     def test_knows_what_a_path_is_without_asking(self, served: Served) -> None:
         hub = served.hub
-        assert hub.place("/", NOTHING) == Folder(())
+        assert hub.names.place("/") == Folder(())
         folder = f"/{self.new.name}"
-        assert isinstance(hub.place(folder, NOTHING), Folder)
-        assert hub.place(f"/{self.new}", NOTHING) == InModel(self.new, "")
-        assert hub.place(f"/{self.new}/variables/1", NOTHING) == InModel(self.new, "variables/1")
-        assert hub.place(self.alias_path, NOTHING) == Alias(self.new.name)
+        assert isinstance(hub.names.place(folder), Folder)
+        assert hub.names.place(f"/{self.new}") == InModel(self.new, "")
+        assert hub.names.place(f"/{self.new}/variables/1") == InModel(self.new, "variables/1")
+        assert hub.names.place(self.alias_path) == Alias(self.new.name)
         for path in ("/.git", "/.Trash-0/x", "/a b/c d/1", f"/{'x' * 300}/{'y' * 300}/{'z' * 300}"):
             try:
-                place = hub.place(path, NOTHING)
+                place = hub.names.place(path)
             except EntryNotFound:
                 continue
             assert isinstance(place, Folder | InModel | Ambiguous), "a path is a place or does not exist"
@@ -99,7 +97,7 @@ class HubContract:
 
     def test_an_alias_leads_to_the_newest_version(self, hub: Hub) -> None:
         assert hub.alias(self.new.name) == self.new.version
-        assert hub.newest([self.new.version, self.old.version]) == self.new.version
+        assert max([self.new.version, self.old.version], key=hub.names.age) == self.new.version
         assert set(hub.versions(self.new.name)) <= {self.old.version, self.new.version}
         with pytest.raises(ModelNotFound):
             hub.alias(self.missing.name)
@@ -169,6 +167,6 @@ class HubContract:
             assert check.ask()
 
     def test_views_know_no_names_but_theirs(self, hub: Hub) -> None:
-        for view in hub.views(lambda: [str(self.new)], "../..").values():
+        for view in hub.names.views(lambda: [str(self.new)], "../..").values():
             for path in (".git", "0" * 40, "x.lock", "no/where"):
                 assert (view.target(path), view.content(path), view.is_folder(path)) == (None, None, False)

@@ -1,6 +1,6 @@
 """A hub that is made up: a folder of this machine, `zoo:/some/folder`, whose models are ANIMAL/AGE (`ape/aab`)."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -9,6 +9,7 @@ from hubfs.blobs.file import FileBlob
 from hubfs.blobs.stamp import Stamp
 from hubfs.errors import EntryNotFound, InvalidHandle, ModelNotFound
 from hubfs.hubs.hub import Check, Hub, Means
+from hubfs.hubs.names import Names
 from hubfs.hubs.place import Alias, Folder, InModel, Place, Shown
 from hubfs.model_id import ModelId
 from hubfs.sources.files import Manifest, RemoteFile
@@ -20,11 +21,11 @@ def make(url: str, _: Means) -> Hub:
     return Zoo(url)
 
 
-class Zoo(Hub):
+class Zoo(Hub, Names):
     lists = True
 
     def __init__(self, url: str) -> None:
-        self.url, self.host, self.label = url, url, quote(url, safe=":")
+        self.url, self.host, self.label, self.names = url, url, quote(url, safe=":"), self
         self.root = Path(url.removeprefix("zoo:"))
 
     def parse(self, text: str) -> ModelId:
@@ -33,7 +34,7 @@ class Zoo(Hub):
             raise InvalidHandle(f"{text!r} is no ANIMAL/AGE")
         return ModelId(animal, age)
 
-    def place(self, path: str, known: object) -> Place:
+    def place(self, path: str) -> Place:
         animal, age, inner = [*path.strip("/").split("/", 2), "", ""][:3]
         if not age or age == "oldest":
             return Alias(animal) if age else Folder(tuple(filter(None, [animal])))
@@ -42,11 +43,11 @@ class Zoo(Hub):
         except InvalidHandle as error:
             raise EntryNotFound(str(error)) from None
 
-    def names(self, folder: tuple[str, ...], known: object) -> Shown:
+    def shown(self, folder: tuple[str, ...], known: object) -> Shown:
         return Shown(self.children("/".join(folder)), ["oldest"] if folder else [])
 
-    def newest(self, versions: Collection[str]) -> str:
-        return max(versions, key=len)
+    def age(self, version: str) -> int:
+        return len(version)
 
     def open(self, model: ModelId, kit: Kit) -> Source:
         folder = self.root / str(model)
@@ -64,7 +65,7 @@ class Zoo(Hub):
     def alias(self, name: str) -> str:
         if not self.children(name):
             raise ModelNotFound(f"there is no {name} in {self.root}")
-        return self.newest(self.children(name))
+        return max(self.children(name), key=len)
 
     def children(self, folder: str) -> Sequence[str]:
         return sorted(path.name for path in (self.root / folder).glob("*"))

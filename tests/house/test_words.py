@@ -19,12 +19,9 @@ ROOMS = {
 }
 
 EXCEPTIONS = {
-    "catalogue": (61, "handles with a kind, and collections: the grammar that buckets share, and `hubfs catalog`"),
     "hubs/bucket": (4, "the files that tell a model of a bucket, which loaders look for"),
     "hubs/hub.py": (1, "a view's name"),
-    "hubs/numbered.py": (5, "buckets offer the view, too"),
-    "hubs/registry.py": (6, "the line of TF Hub, and the hub where no other is named"),
-    "hubs/tfhub_modules.py": (6, "the view, which buckets offer, too"),
+    "hubs/registry.py": (10, "the lines of TF Hub, whose names a bucket has, and the hub where no other is named"),
     "cli.py": (18, "examples, and options that name tfhub.dev"),
     "commands": (13, "examples, and variables of the environment, in what people read"),
     "daemon": (2, "variables of the environment of tensorflow_hub, which users have set"),

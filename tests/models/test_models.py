@@ -19,6 +19,7 @@ from hubfs.errors import (
     TimedOut,
     Unavailable,
 )
+from hubfs.hubs.names import names_at
 from hubfs.hubs.tfhub.hub import TfHub
 from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.hubs.tfhub.questions import Location
@@ -72,6 +73,7 @@ class Hub(TfHub):
 
     def __post_init__(self) -> None:
         self.redirect = _Redirect(self)
+        self.names = names_at(HUB)
         self._form, self._tried = None, Tried()
         self._places = {Way.HUB: self.redirect}  # the hub itself is the only way
 

@@ -1,8 +1,9 @@
 """A tree of one model that is in memory, and what is answered of it, without mounting."""
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 from hubfs.blobs.stamp import Stamp
@@ -50,7 +51,8 @@ def fresh_source() -> MemorySource:
 class OneModel:
     """What the tree needs of Models, for one source; other models are missing, `down` ones unreachable."""
 
-    hub = Handles("https://hub", "https://hub", "hub")
+    hub: SimpleNamespace
+    """`answers_of` gives it names."""
 
     def use(self, _: ModelId) -> Release:
         return lambda: None
@@ -72,14 +74,14 @@ class OneModel:
     def found(self, handle: ModelId) -> MemorySource | None:
         return self.source if self.has(handle) else None
 
-    def latest(self, name: str, catalogued: Collection[str] = ()) -> str:
+    def latest(self, name: str) -> str:
         if name.startswith("down/"):
             raise Unavailable("no route to the hub")
         if name != "google/spice":
             raise ModelNotFound(f"no {name}")
         return self.newest
 
-    def expected_latest(self, name: str, _catalogued: object) -> str:
+    def expected_latest(self, name: str) -> str:
         return self.latest(name)
 
     def versions(self, name: str) -> Sequence[str]:
@@ -87,6 +89,9 @@ class OneModel:
 
     def children(self, _folder: str) -> None:
         return None
+
+    def renew_names(self) -> None:
+        """They stay."""
 
     def stale(self, _name: str) -> None:
         return None
@@ -118,8 +123,9 @@ def answers_of(models: OneModel, cache: Cache, directory: Path) -> Answers:
     """What is answered of `models`; `directory` takes a file of the catalogue."""
     file = directory / "catalog.jsonl"
     file.write_text(to_json_lines(CATALOG), encoding="ascii")
-    catalog = CatalogProvider(Cancellation(), file=file)
-    hub = HubTree(cast("Models", models), cache, read_ahead=lambda blob: blob, catalog=catalog)
-    modules = TfhubModules(["https://tfhub.dev"], lambda: catalog.current(refresh=True).handles())
+    names = Handles("https://hub", CatalogProvider(Cancellation(), file=file))
+    models.hub = SimpleNamespace(names=names)
+    hub = HubTree(cast("Models", models), cache, read_ahead=lambda blob: blob)
+    modules = TfhubModules(["https://tfhub.dev"], names.written)
     controls = ControlFiles({"version": lambda: b"1.2.3\n"}, {"tfhub_modules": [modules]})
     return Answers(VirtualTree({"": hub}, controls, cache), Owner(1, 2))

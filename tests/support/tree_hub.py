@@ -11,11 +11,11 @@ from hubfs.cache.block_cache import CacheKey, Release
 from hubfs.cache.disk.indexes import Index
 from hubfs.cache.memory import MemoryTier
 from hubfs.errors import HubfsError, ModelNotFound, NoSuchAttribute
+from hubfs.hubs.hub import Hub
 from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry
-from hubfs.hubs.tfhub.names.document import CatalogDocument
 from hubfs.hubs.tfhub.names.file import to_json_lines
 from hubfs.hubs.tfhub.names.handles import Handles
-from hubfs.hubs.tfhub.names.provider import CatalogProvider
+from hubfs.hubs.tfhub.names.provider import CatalogDocument, CatalogProvider
 from hubfs.model_id import ModelId
 from hubfs.models.answers import ModelsSettings
 from hubfs.models.models import Models
@@ -42,7 +42,7 @@ class Holds(MemoryTier):
         return lambda: self.held.remove(model)
 
 
-class TreeHub(Handles):
+class TreeHub(Hub):
     """A hub of `archives` (handle → bytes), which counts what it is asked, and `tree`, the tree of what it has.
 
     `listing`: whether it lists; `trouble`: what it answers instead, by handle or name, or for everything as "".
@@ -59,7 +59,7 @@ class TreeHub(Handles):
         bundled: Callable[[], Catalog] | None = None,
         listing: bool = False,
     ) -> None:
-        super().__init__(HUB, HUB, "hub.example")
+        self.url, self.host, self.label = HUB, HUB, "hub.example"
         self.desk = desk
         self.archives = dict(archives)
         self.listing = listing
@@ -75,6 +75,15 @@ class TreeHub(Handles):
         self._document = document
         self._lock = threading.Lock()
         self.troubles = Troubles()
+        catalogue = CatalogProvider(
+            desk.cancellation,
+            file=catalog,
+            fetch=self.fetch if document else None,
+            bundled=bundled,
+            hub=HUB,
+            timer=lambda: self.now_s,
+        )
+        self.names = Handles(HUB, catalogue)
         self.models = Models(
             self,
             NO_KIT,
@@ -85,26 +94,17 @@ class TreeHub(Handles):
             settings=ModelsSettings(),
             timer=lambda: self.now_s,
         )
-        self.catalog = CatalogProvider(
-            desk.cancellation,
-            file=catalog,
-            fetch=self.fetch if document else None,
-            bundled=bundled,
-            hub=HUB,
-            timer=lambda: self.now_s,
-        )
         self.whole: list[tuple[CacheKey, int, float]] = []
         hub = HubTree(
             self.models,
             self.cache,
             read_ahead=self.view,
-            catalog=self.catalog,
             whole=lambda *asked: self.whole.append(asked),
             troubles=self.troubles,
         )
         controls = ControlFiles(
             {"status.json": lambda: self.status, "version": lambda: b"0.1.0\n"},
-            {name: [view] for name, view in self.views(hub.handles, "../..").items()},
+            {name: [view] for name, view in self.names.views(hub.handles, "../..").items()},
         )
         self.tree = VirtualTree({"": hub}, controls, self.cache)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from hubfs.errors import EntryNotFound, NotADirectory
-from hubfs.hubs.hub import View
+from hubfs.hubs.names import View
 from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.node import DIRECTORY, Node, NodeKind
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from hubfs.commands.doctor.finding import Finding, ok, problem, warning
 from hubfs.daemon import log_file
 from hubfs.errors import HubfsError, Untrusted
+from hubfs.hubs.names import names_at
 from hubfs.hubs.tfhub.extracted.source import untrusted
-from hubfs.hubs.tfhub.names.file import read_catalog
 from hubfs.mounts.table import type_of
 from hubfs.settings.config import Config
 
@@ -34,7 +34,7 @@ def examine(config: Config) -> Iterator[Finding]:
         yield from extracted_models(config.extracted_dir)
     yield log(config)
     if config.catalog is not None:
-        yield catalogue(config.catalog)
+        yield catalogue(config.catalog, config.hub)
 
 
 def cache_directory(directory: Path) -> Iterator[Finding]:
@@ -135,10 +135,10 @@ def _is_writable(path: Path) -> bool:
         return False
 
 
-def catalogue(path: Path) -> Finding:
-    """Whether the catalogue file can be understood."""
+def catalogue(path: Path, hub_url: str) -> Finding:
+    """Whether the catalogue file can be understood, of a hub at `hub_url`."""
     try:
-        entries = read_catalog(path)
+        handles = names_at(hub_url, catalog=path).written()
     except HubfsError as error:
         return problem("catalogue", str(error), "hubfs catalog import makes one; see docs/CATALOGUE.md")
-    return ok("catalogue", f"{len(entries):,} entries in {path}")
+    return ok("catalogue", f"{len(handles):,} handles in {path}")

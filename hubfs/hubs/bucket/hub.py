@@ -4,16 +4,17 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.gcs.object import GcsFolder, bucket_and_name
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import Permanent
 from hubfs.cache.disk.indexes import Index
-from hubfs.errors import AccessDenied, InvalidConfig, InvalidHandle, ModelNotFound, NotFound
+from hubfs.errors import AccessDenied, EntryNotFound, InvalidConfig, ModelNotFound, NotFound
 from hubfs.hubs.hub import Check, Hub, Means, label_of
-from hubfs.hubs.tfhub.names.handle import is_typed, is_version, possible_models, version_age
-from hubfs.hubs.tfhub.names.handles import Handles
+from hubfs.hubs.names import names_at
+from hubfs.hubs.place import Ambiguous, Folder, InModel, Place
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.origin import BucketArchive
 from hubfs.sources.bucket import kept_bucket, list_bucket
@@ -35,15 +36,16 @@ _ARCHIVES_START = ".t"
 def make(url: str, means: Means) -> Hub:
     """The hub at a gs URL. Raises `InvalidConfig`, also for credentials that are of no use."""
     means.gcs.load_credentials()  # else the first reader would find that
-    return Bucket(url, gcs=means.gcs, form=means.form)
+    return Bucket(url, gcs=means.gcs, form=means.form, catalog=means.catalog)
 
 
-class Bucket(Handles):
+class Bucket(Hub):
     """The models below `hub_url` (`gs://bucket/prefix`, or `gs://bucket` alone), found by listing.
 
     The model google/spice/2 is the folder `<prefix>/google/spice/2/` if it holds a model's files, or the folder
     `uncompressed/` in it, or the archive `<prefix>/google/spice/2.tar.gz` (`.tgz`, `.tar`). `form` is the hosting form
-    to look for; None prefers a folder. Raises `InvalidConfig` for a URL that no bucket can have.
+    to look for; None prefers a folder. `catalog` is a file in which models are written down. Raises `InvalidConfig`
+    for a URL that no bucket can have.
 
     Methods that ask raise `Unavailable` when there is no such bucket, and `Damaged` for answers that are no listings,
     besides what `Hub` says.
@@ -51,7 +53,7 @@ class Bucket(Handles):
 
     lists = True
 
-    def __init__(self, hub_url: str, *, gcs: GcsClient, form: Form | None = None) -> None:
+    def __init__(self, hub_url: str, *, gcs: GcsClient, form: Form | None = None, catalog: Path | None = None) -> None:
         self._client = gcs
         self._form = form
         try:
@@ -63,8 +65,9 @@ class Bucket(Handles):
                 f"{redacted(hub_url)!r} is not a hub in a bucket: give gs://BUCKET or gs://BUCKET/PREFIX"
             )
         self._prefix = f"{prefix}/" if prefix else ""
-        url = self._url("").rstrip("/")
-        super().__init__(url, gcs.endpoint_url, label_of(url))
+        self.url, self.host = self._url("").rstrip("/"), gcs.endpoint_url
+        self.label = label_of(self.url)
+        self.names = names_at(self.url, gcs.cancellation, catalog)
 
     def open(self, model: ModelId, kit: Kit) -> Source:
         """The model's folder, else its archive. One listing for either. A folder that does not let us in is left."""
@@ -106,15 +109,15 @@ class Bucket(Handles):
 
     def versions(self, name: str) -> Sequence[str]:
         """Numbered folders and archives, all that there are. One listing."""
-        # Only folders in a typed name may be numbers without being versions; what they hold then tells.
-        found = self._models_in(name) if is_typed(_segments(name)) else self._names_in(name)
-        versions = {text for text in found if _can_be_model(f"{name}/{text}")}
-        return sorted(versions, key=version_age)
+        # Where a number may be a part of a longer name, what such folders hold tells.
+        found = self._names_in(name) if self.names.are_versions_below(name) else self._models_in(name)
+        versions = {text for text in found if self._can_be_model(f"{name}/{text}")}
+        return sorted(versions, key=self.names.age)
 
     def children(self, folder: str) -> Sequence[str]:
         """The names that can lead to a model, sorted; archives by their version. One listing."""
         start = f"{folder}/" if folder else ""
-        return sorted({name for name in self._names_in(folder) if _can_lead_on(start + name)})
+        return sorted({name for name in self._names_in(folder) if self._can_lead_on(start + name)})
 
     def folder(self, model: ModelId) -> str:
         """The model's folder."""
@@ -160,7 +163,7 @@ class Bucket(Handles):
 
     def _names_in(self, path: str) -> Iterator[str]:
         """What is directly below `path`: folders, and archives without their ending."""
-        if path and not _can_lead_on(path):
+        if path and not self._can_lead_on(path):
             return
         start = f"{path}/" if path else ""
         skip = len(self._prefix + start)
@@ -169,11 +172,11 @@ class Bucket(Handles):
             child = name[skip:-1]
             if "/" not in child:  # a store that does not do what it was asked to
                 yield child
-        yield from _archived(start, [obj.name[skip:] for obj in folder.objects])
+        yield from self._archived(start, [obj.name[skip:] for obj in folder.objects])
 
     def _models_in(self, path: str) -> Iterator[str]:
         """The names of the models directly below `path`, which is not the root."""
-        if not _can_lead_on(path):
+        if not self._can_lead_on(path):
             return
         start = f"{self._prefix}{path}/"
         with self._the_bucket_exists():
@@ -182,7 +185,7 @@ class Bucket(Handles):
             model, _, rest = name.partition("/")
             if rest in _ROOT_FILES or rest.startswith(_UNCOMPRESSED):
                 yield model
-        yield from _archived(f"{path}/", names)
+        yield from self._archived(f"{path}/", names)
 
     def _folder(self, start: str) -> GcsFolder:
         with self._the_bucket_exists():
@@ -201,35 +204,28 @@ class Bucket(Handles):
     def _url(self, path: str) -> str:
         return f"gs://{self._bucket}/{self._prefix}{path}"
 
+    def _archived(self, start: str, names: Iterable[str]) -> Iterator[str]:
+        """The versions that `names` are archives of, in the folder `start`, which ends in '/' unless it is the root."""
+        for name in names:
+            version = next((name.removesuffix(ending) for ending in _ARCHIVES if name.endswith(ending)), "")
+            if "/" not in version and self._can_be_model(start + version):
+                yield version
 
-def _segments(path: str) -> list[str]:
-    return path.split("/") if path else []
+    def _can_be_model(self, path: str) -> bool:
+        """Whether the names let `path` be a model."""
+        match self._place(path):
+            case InModel(_, inner):
+                return not inner
+            case Ambiguous(_, candidates):
+                return any(not candidate.inner for candidate in candidates)
+        return False
 
+    def _can_lead_on(self, path: str) -> bool:
+        """Whether the names let `path` be a model, or lead to one."""
+        return isinstance(self._place(path), Folder | Ambiguous) or self._can_be_model(path)
 
-def _archived(start: str, names: Iterable[str]) -> Iterator[str]:
-    """The versions that `names` are archives of, in the folder `start`, which ends in '/' unless it is the root."""
-    for name in names:
-        version = next((name.removesuffix(ending) for ending in _ARCHIVES if name.endswith(ending)), "")
-        if is_version(version) and _can_be_model(start + version):
-            yield version
-
-
-def _can_be_model(path: str) -> bool:
-    """Whether the grammar of handles lets `path` be a model."""
-    return any(not rest for _, rest in _candidates(path) or ())
-
-
-def _can_lead_on(path: str) -> bool:
-    """Whether the grammar of handles lets `path` be a model, or lead to one."""
-    candidates = _candidates(path)
-    # In an untyped name the first number is the version, and what follows it belongs to the model.
-    return candidates is not None and not any(
-        rest and not is_typed(handle.name.split("/")) for handle, rest in candidates
-    )
-
-
-def _candidates(path: str) -> Sequence[tuple[ModelId, Sequence[str]]] | None:
-    try:
-        return possible_models(path.split("/"))
-    except InvalidHandle:
-        return None
+    def _place(self, path: str) -> Place | None:
+        try:
+            return self.names.place(path) if all(path.split("/")) else None  # names of objects may have `//` in them
+        except EntryNotFound:
+            return None

@@ -1,6 +1,6 @@
 """Kaggle Models: every framework, variation and version of a model as a directory of files, read by range."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -14,18 +14,15 @@ from hubfs.blobs.retry import Permanent
 from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.cache.disk.indexes import Index
 from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, InvalidConfig, ModelNotFound, NotFound, quoted
-from hubfs.hubs.hub import Check, Hub, Means, View, label_of
+from hubfs.hubs.hub import Check, Hub, Means, label_of
 from hubfs.hubs.kaggle import names
 from hubfs.hubs.kaggle.account import Account
 from hubfs.hubs.kaggle.api import KaggleApi
 from hubfs.hubs.kaggle.credentials import find_credentials
 from hubfs.hubs.kaggle.dialects import Dialect, dialect_of
-from hubfs.hubs.kaggle.kagglehub_cache import KagglehubCache
+from hubfs.hubs.kaggle.named import KaggleNames
 from hubfs.hubs.kaggle.packed import comes_packed, find_archive
 from hubfs.hubs.kaggle.refusals import Refused, meaning_of
-from hubfs.hubs.place import Place, Shown
-from hubfs.hubs.tfhub.names.catalogue import Catalog
-from hubfs.hubs.tfhub.names.places import Known
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.origin import HttpArchive
 from hubfs.sources.files import Manifest, RemoteFile
@@ -63,6 +60,7 @@ class Kaggle(Hub):
     """
 
     lists = True
+    names = KaggleNames()
 
     def __init__(
         self,
@@ -78,31 +76,6 @@ class Kaggle(Hub):
         self._client, self._owner, self._account, self._form = client, owner, account, form
         self._api = KaggleApi(client, dialect, account)
         self.label = place if self.vouched else f"unverified+{place}"
-
-    def parse(self, text: str) -> ModelId:
-        """Reads `google/yamnet/tensorFlow2/yamnet/1`. Raises `InvalidHandle`."""
-        return names.parse(text)
-
-    def find(self, text: str) -> tuple[str, str | None] | None:
-        """The name and the version in a handle, or in a URL that a browser or kagglehub shows."""
-        return names.find(text)
-
-    def place(self, path: str, known: Catalog) -> Place:  # noqa: ARG002 - there is no catalogue
-        """What `path` is, by the grammar alone."""
-        return names.place_of(path)
-
-    def names(self, folder: tuple[str, ...], known: Known) -> Shown:
-        """Owners, models, frameworks, variations, versions and `latest`."""
-        path = "/".join(folder)
-        found = {*known.known_children(path), *(known.children(path) or ())}
-        if len(folder) < names.NAME_SEGMENTS:
-            return Shown(found)
-        versions = {*filter(names.is_version, found), *known.known_versions(path)}
-        return Shown(versions, [names.LATEST] if versions else [])
-
-    def newest(self, versions: Collection[str]) -> str:
-        """The highest number."""
-        return max(versions, key=int)
 
     def open(self, model: ModelId, kit: Kit) -> Source:
         """The model's files, by one list of them, of as many pages as it takes; many small ones by its archive."""
@@ -164,10 +137,6 @@ class Kaggle(Hub):
         owner = folder.partition("/")[0]
         found = ("/".join((owner, *path)) for path in self._paths(owner) if len(path) == names.NAME_SEGMENTS - 1)
         return [name for name in found if name.startswith(f"{folder}/")]
-
-    def views(self, handles: Callable[[], Iterable[str]], root: str) -> Mapping[str, View]:  # noqa: ARG002 - none is needed
-        """The cache directory of kagglehub."""
-        return {"kagglehub": KagglehubCache(root)}
 
     def checks(self) -> Iterator[Check]:
         """The API, asked for a model that everybody may read, or for those of the owner."""

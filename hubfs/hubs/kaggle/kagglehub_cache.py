@@ -1,7 +1,7 @@
 """A directory that looks like kagglehub's cache: for each versioned handle, a symlink to the model. No I/O."""
 
-from hubfs.hubs.hub import View
 from hubfs.hubs.kaggle import names
+from hubfs.hubs.names import View
 
 _MARKER = ".complete"
 """What ends the name of a marker, and the name of the folder that holds the markers of files."""

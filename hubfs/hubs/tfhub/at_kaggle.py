@@ -63,7 +63,7 @@ class AtKaggle:
         """
         known = self._catalog().entry(str(model))
         if known is not None and known.kaggle is not None:
-            return self._kaggle.parse(known.kaggle.name)
+            return self._kaggle.names.parse(known.kaggle.name)
         wanted = self._rules.wanted(model)
         return match(wanted, [name for owner in wanted.owners for name in self._names_of(owner)])
 
@@ -76,7 +76,7 @@ class AtKaggle:
         if kept["at"] != self._kaggle.url:
             raise ValueError(f"it is of {kept['at']!r}")
         try:
-            there = self._kaggle.parse(kept["handle"])
+            there = self._kaggle.names.parse(kept["handle"])
         except InvalidHandle as error:
             raise ValueError(str(error)) from error
         return self._kaggle.load(there, kept, self._kit(model, kit))

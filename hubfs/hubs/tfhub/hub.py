@@ -15,20 +15,17 @@ from hubfs.blobs.http.url import redacted, without_secrets
 from hubfs.cache.disk.indexes import Index
 from hubfs.errors import AccessDenied, Damaged, HubfsError, ModelNotFound, NotFound, TimedOut, Unavailable
 from hubfs.hubs.hub import Check, Hub, Means, WayTold, label_of
-from hubfs.hubs.place import Place, Shown, Text
 from hubfs.hubs.tfhub import bundled
 from hubfs.hubs.tfhub.at_kaggle import AtKaggle
 from hubfs.hubs.tfhub.extracted.source import find_extracted
 from hubfs.hubs.tfhub.moving import moving
 from hubfs.hubs.tfhub.names import document
-from hubfs.hubs.tfhub.names.catalogue import Catalog
-from hubfs.hubs.tfhub.names.document import CatalogDocument
 from hubfs.hubs.tfhub.names.handle import Kind, kind_of
 from hubfs.hubs.tfhub.names.handles import Handles
-from hubfs.hubs.tfhub.names.places import README, Known
+from hubfs.hubs.tfhub.names.provider import CatalogProvider
 from hubfs.hubs.tfhub.names.tfhub_modules import spellings
 from hubfs.hubs.tfhub.public_bucket import PublicBucket
-from hubfs.hubs.tfhub.readme import readme
+from hubfs.hubs.tfhub.readme import WithReadme
 from hubfs.hubs.tfhub.redirect import Redirect
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.hubs.tfhub.tried import Tried
@@ -60,19 +57,28 @@ class _Place(Protocol):
 
 def make(url: str, means: Means) -> Hub:
     """The hub at an http or https URL. Raises `InvalidConfig`."""
-    hub = partial(TfHub, url, http=means.http, gcs=means.gcs, form=means.form, extracted_dir=means.extracted_dir)
+    hub = partial(
+        TfHub,
+        url,
+        http=means.http,
+        gcs=means.gcs,
+        form=means.form,
+        extracted_dir=means.extracted_dir,
+        catalog=means.catalog,
+    )
     if not bundled.is_public_hub(url):
         return hub()
     return hub(endpoint_url=means.endpoints.get("tfhub"), bucket_url=PUBLIC_BUCKET, kaggle=means.hub("kaggle:"))
 
 
-class TfHub(Handles):
+class TfHub(Hub):
     """The hub at `hub_url`, asked through `http`; buckets that it names are read through `gcs`.
 
     `form`: the one to ask for; None asks for the uncompressed one first, and falls back to the archive. `extracted_dir`
-    is where tensorflow_hub keeps models that it extracted on this machine. `endpoint_url`: a host that stands for the
-    hub's. `bucket_url` (`gs://bucket/prefix`) is a bucket that keeps the hub's models uncompressed, and `kaggle` a hub
-    that has them under other names: `ways` has the rules. Raises `InvalidConfig` for a URL that no hub can have.
+    is where tensorflow_hub keeps models that it extracted on this machine. `catalog` is a file of handles, which comes
+    before the hub's own catalogue. `endpoint_url`: a host that stands for the hub's. `bucket_url` (`gs://bucket/prefix`)
+    is a bucket that keeps the hub's models uncompressed, and `kaggle` a hub that has them under other names: `ways` has
+    the rules. Raises `InvalidConfig` for a URL that no hub can have.
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class TfHub(Handles):
         gcs: GcsClient,
         form: Form | None = None,
         extracted_dir: Path | None = None,
+        catalog: Path | None = None,
         endpoint_url: str | None = None,
         bucket_url: str | None = None,
         kaggle: Hub | None = None,
@@ -93,9 +100,8 @@ class TfHub(Handles):
         label = label_of(resolver.cached_as)
         if kaggle is not None:  # what another host says instead of Kaggle's is not taken for what Kaggle says
             label += kaggle.label.partition("kaggle")[2]
-        super().__init__(without_secrets(hub_url.rstrip("/")), resolver.hub, label)
+        self.url, self.host, self.label = without_secrets(hub_url.rstrip("/")), resolver.hub, label
         self.vouched = http.settings.verify
-        self._public = bundled.is_public_hub(hub_url)
         self._http = http
         self._gcs = gcs
         self._form = form
@@ -112,21 +118,15 @@ class TfHub(Handles):
         self._moves: Remembered[tuple[ModelId, Way], str] = Remembered(
             http.cancellation, ttl_s=REST_S, timeout_s=_MOVE_TIMEOUT_S, timer=timer
         )
-
-    def place(self, path: str, known: Catalog) -> Place:
-        """What `path` is. A model of https://tfhub.dev that the catalogue has has a README.md."""
-        name, _, last = path.strip("/").rpartition("/")
-        if self._public and last == README and (versions := known.versions(name)):
-            ways = {version: self._tried.way_of(ModelId(name, version)) for version in versions}
-            found = {version: way.value for version, way in ways.items() if way is not None}
-            return Text(readme(name, known, self.ways(), found))
-        return super().place(path, known)
-
-    def names(self, folder: tuple[str, ...], known: Known) -> Shown:
-        """Publishers, names, versions, `latest` and documentation."""
-        shown = super().names(folder, known)
-        documented = self._public and bool(known.catalog.versions("/".join(folder)))
-        return replace(shown, texts=[README]) if documented else shown
+        public = bundled.is_public_hub(hub_url)
+        known = CatalogProvider(
+            http.cancellation,
+            file=catalog,
+            fetch=lambda etag: document.fetch(http, self._asked_url, etag=etag),
+            bundled=bundled.bundled_catalogue if public and catalog is None else None,
+            hub=self.url,
+        )
+        self.names = WithReadme(self.url, known, self.ways, self._tried.way_of) if public else Handles(self.url, known)
 
     def local(self, model: ModelId) -> Source | None:
         """The model as tensorflow_hub extracted it on this machine, if it did, and it is whole."""
@@ -199,14 +199,6 @@ class TfHub(Handles):
         with suppress(ModelNotFound):
             return self._first(self._ways(name), name, ask)[1]
         return ()
-
-    def catalogue(self) -> Callable[[], Catalog] | None:
-        """The public catalogue, of https://tfhub.dev alone."""
-        return bundled.bundled_catalogue if self._public else None
-
-    def document(self) -> Callable[[str | None], CatalogDocument | None]:
-        """Asks for `catalog.jsonl` below the hub's URL."""
-        return lambda etag: document.fetch(self._http, self._asked_url, etag=etag)
 
     def folder(self, model: ModelId) -> str:
         """The folder of the public bucket, else of the one that the hub names."""

@@ -87,8 +87,8 @@ def test_without_a_name_the_log_is_in_the_users_directory(tmp_path, monkeypatch)
 
 def test_a_catalogue_is_read(tmp_path):
     file = tmp_path / "catalog.jsonl"
-    assert storage.catalogue(file).verdict is Verdict.PROBLEM
+    assert storage.catalogue(file, "https://tfhub.dev").verdict is Verdict.PROBLEM
     file.write_text("Module\tgoogle/spice/2\n")
-    assert storage.catalogue(file).verdict is Verdict.OK
+    assert storage.catalogue(file, "https://tfhub.dev").verdict is Verdict.OK
     file.write_text("nonsense\n")
-    assert storage.catalogue(file).verdict is Verdict.PROBLEM
+    assert storage.catalogue(file, "https://tfhub.dev").verdict is Verdict.PROBLEM

@@ -225,7 +225,7 @@ def test_a_signed_url_is_renewed_before_the_store_refuses_it(
 
 
 def test_another_spelling_of_a_framework_is_the_same_model(hub: Hub) -> None:
-    assert hub.parse("google/yamnet/tensorflow2/yamnet/1") == MODEL
+    assert hub.names.parse("google/yamnet/tensorflow2/yamnet/1") == MODEL
 
 
 def test_a_list_that_lies_about_a_size_is_damage(hub: Hub, kaggle: KaggleStandIn, tools: Workshop) -> None:
@@ -303,7 +303,7 @@ class TestRefusals:
     )
     def test_what_the_list_of_the_owner_lacks_is_not_there(self, hub, kaggle, tools, handle: str) -> None:
         kaggle.hides_missing = True
-        model = hub.parse(handle)
+        model = hub.names.parse(handle)
         with pytest.raises(ModelNotFound, match="the list of its owner's models does not have"):
             hub.open(model, tools.kit)
         assert kaggle.calls["ListModels"] == 1

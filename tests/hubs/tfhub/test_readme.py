@@ -6,10 +6,10 @@ import pytest
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.hubs.hub import Hub, Means, WayTold, make_hub
+from hubfs.hubs.names import Known
 from hubfs.hubs.place import InModel, Text
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
 from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
-from hubfs.hubs.tfhub.names.places import Known
 from hubfs.hubs.tfhub.readme import readme
 from hubfs.model_id import ModelId
 from hubfs.waiting import Cancellation
@@ -54,16 +54,16 @@ def hubs() -> Iterator[dict[str, Hub]]:
 
 def test_every_model_of_the_public_hub_has_one(hubs: dict[str, Hub]) -> None:
     catalog = bundled_catalogue()
-    known = Known(catalog, lambda _: (), lambda _: (), lambda _: None, lambda _: ())
-    shown = {url: hub.names(("google", "spice"), known) for url, hub in hubs.items()}
+    known = Known(lambda _: (), lambda _: (), lambda _: None, lambda _: ())
+    shown = {url: hub.names.shown(("google", "spice"), known) for url, hub in hubs.items()}
     assert {url: [*names.texts] for url, names in shown.items()} == {
         "https://tfhub.dev": ["README.md"],
         "https://hub.example": [],
     }
     hub = hubs["https://tfhub.dev"]
     for name in {handle.rpartition("/")[0] for handle in catalog.handles()}:
-        place = hub.place(f"/{name}/README.md", catalog)
+        place = hub.names.place(f"/{name}/README.md")
         assert isinstance(place, Text)
         assert place.text.startswith(f"# {name}\n".encode())
-    assert hub.place("/google/spice/2/README.md", catalog) == InModel(ModelId("google/spice", "2"), "README.md")
-    assert not hub.names(("google",), known).texts
+    assert hub.names.place("/google/spice/2/README.md") == InModel(ModelId("google/spice", "2"), "README.md")
+    assert not hub.names.shown(("google",), known).texts

@@ -1,12 +1,12 @@
 """The document in which a hub lists its models, where it has one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.url import redacted, without_userinfo
 from hubfs.errors import Damaged
+from hubfs.hubs.tfhub.names.provider import CatalogDocument
 
 NAME = "catalog.jsonl"
 """The document's name below the hub's URL; no publisher can have it."""
@@ -14,14 +14,6 @@ NAME = "catalog.jsonl"
 _MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 _START_BYTES = 512
 _NO_HEADERS: Mapping[str, str] = {}
-
-
-@dataclass(frozen=True)
-class CatalogDocument:
-    """A hub's list of models as it came: `text` is None if it is still what it was when it had this `etag`."""
-
-    text: str | None = field(repr=False)
-    etag: str | None = None
 
 
 def fetch(

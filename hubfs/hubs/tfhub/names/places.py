@@ -1,9 +1,9 @@
 """What a path is, by its grammar and the catalogue: no I/O."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from hubfs.errors import EntryNotFound, InvalidHandle
+from hubfs.hubs.names import Known
 from hubfs.hubs.place import (
     Alias,
     Ambiguous,
@@ -86,25 +86,8 @@ def _above_models(segments: tuple[str, ...], catalog: Catalog) -> Settled:
     return Folder(segments)
 
 
-@dataclass(frozen=True)
-class Known:
-    """What is known of the names of a hub, for its listings. The last two may ask the hub.
-
-    `catalog`: the hub's catalogue, as of now. `known_children` and `known_versions`: the names directly below a folder,
-    and the versions of a name, that lead to models which were found or are cached. `children`: the names directly below
-    a folder that the hub lists, None where it lists nothing. `versions`: those of a name that the hub is known to have.
-    """
-
-    catalog: Catalog
-    known_children: Callable[[str], Collection[str]]
-    known_versions: Callable[[str], Collection[str]]
-    children: Callable[[str], Sequence[str] | None]
-    versions: Callable[[str], Sequence[str]]
-
-
-def names_in(segments: tuple[str, ...], known: Known) -> Shown:
+def names_in(segments: tuple[str, ...], catalog: Catalog, known: Known) -> Shown:
     """The names in the directory `segments` above models."""
-    catalog = known.catalog
     folder = "/".join(segments)
     listed = known.children(folder)
     names = {*known.known_children(folder), *catalog.children(segments), *(listed or ())}

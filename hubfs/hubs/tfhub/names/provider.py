@@ -4,12 +4,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from hubfs.errors import Cancelled, HubfsError, TimedOut
+from hubfs.hubs.names import Patience
 from hubfs.hubs.tfhub.names.catalogue import Catalog
-from hubfs.hubs.tfhub.names.document import CatalogDocument
 from hubfs.hubs.tfhub.names.file import parse_catalog, read_catalog
 from hubfs.waiting import Cancellation, Remembered
 
@@ -18,6 +20,15 @@ _log = logging.getLogger(__name__)
 _HUB_TTL_S = 10.0
 _FILE_TTL_S = 1.0
 _WAIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class CatalogDocument:
+    """A hub's list of models as it came: `text` is None if it is still what it was when it had this `etag`."""
+
+    text: str | None = field(repr=False)
+    etag: str | None = None
+
 
 Fetch = Callable[[str | None], CatalogDocument | None]
 """Asks the hub for its catalogue document, given the ETag of the one that is known; None if it has none."""
@@ -33,8 +44,8 @@ class CatalogProvider:
     `bundled` reads the catalogue that comes with hubfs for this hub. It stands in while there is neither, and nobody
     waits for the hub then: its own catalogue shows in a later listing.
 
-    The file is read at once, and again when it has changed (looked at once a second, at most). The hub is asked when
-    somebody lists, at most once at a time and once in `ttl_s` seconds. Once there was a catalogue, no trouble with
+    The file is read at once, and again when it has changed (looked at once a second, at most). The hub is asked by
+    `renew`, at most once at a time and once in `ttl_s` seconds. Once there was a catalogue, no trouble with
     either takes it away: the last one that could be read stays, and the log says why, once.
     `hub` is the hub's URL, for messages; without `fetch` nobody is asked. Raises `InvalidConfig` for a file that
     cannot be used.
@@ -68,20 +79,26 @@ class CatalogProvider:
         self._troubled: set[object] = set()
         self._merged: Catalog | None = None
 
-    def current(self, *, refresh: bool) -> Catalog:
-        """The catalogue. Only if `refresh`, the hub may be asked, and waited for. Raises `Cancelled`."""
-        path, fetch = self._path, self._fetch
-        try:
+    def current(self) -> Catalog:
+        """The catalogue. Raises `Cancelled`."""
+        path = self._path
+        with suppress(TimedOut):  # somebody else's look takes long: the catalogue that is there does
             if path is not None:
                 self._looks.get(str(path), lambda: self._look_at(path))
-            if refresh and fetch is not None:
-                asked = self._asked.get if self._bundled is None else self._asked.behind
-                asked(self._hub_name, lambda: self._ask(fetch))
-        except TimedOut as error:  # somebody else's question takes long: the list that is there does
-            _log.info("The catalogue of %s is not waited for: %s", self._hub_name, error)
         with self._lock:
             merged = self._merged
         return self._merge() if merged is None else merged
+
+    def renew(self, patiently: Patience) -> None:
+        """Asks the hub, through `patiently`, unless it was asked lately, and may wait for it. Raises `Cancelled`."""
+        fetch = self._fetch
+        if fetch is None:
+            return
+        asked = self._asked.get if self._bundled is None else self._asked.behind
+        try:
+            asked(self._hub_name, lambda: self._ask(fetch, patiently))
+        except TimedOut as error:  # somebody else's question takes long: the list that is there does
+            _log.info("The catalogue of %s is not waited for: %s", self._hub_name, error)
 
     def _look_at(self, path: Path) -> None:
         self._looks.keep(str(path), None)  # nobody waits for this look: the catalogue that is there does
@@ -97,10 +114,10 @@ class CatalogProvider:
         if catalog is not None:
             self._merge()
 
-    def _ask(self, fetch: Fetch) -> None:
+    def _ask(self, fetch: Fetch, patiently: Patience) -> None:
         with self._lock:
             etag = self._etag
-        answer = self._tried(fetch, "the hub listed", lambda: self._read(fetch(etag)))
+        answer = self._tried(fetch, "the hub listed", lambda: self._read(patiently(lambda: fetch(etag))))
         etag, catalog = answer or (None, None)
         if catalog is not None:
             with self._lock:

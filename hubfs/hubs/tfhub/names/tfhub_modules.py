@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from hubfs.hubs.hub import View
+from hubfs.hubs.names import View
 from hubfs.hubs.tfhub.names.handle import is_version
 
 _log = logging.getLogger(__name__)

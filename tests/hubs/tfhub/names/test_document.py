@@ -2,7 +2,8 @@ import pytest
 
 from hubfs.errors import AccessDenied, Damaged, Unavailable
 from hubfs.hubs.tfhub.names import document as catalog_document
-from hubfs.hubs.tfhub.names.document import CatalogDocument, fetch
+from hubfs.hubs.tfhub.names.document import fetch
+from hubfs.hubs.tfhub.names.provider import CatalogDocument
 from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin, cut, redirect, status
 

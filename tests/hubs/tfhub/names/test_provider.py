@@ -9,8 +9,8 @@ import pytest
 
 from hubfs.errors import Cancelled, InvalidConfig
 from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
-from hubfs.hubs.tfhub.names.document import CatalogDocument, fetch
-from hubfs.hubs.tfhub.names.provider import CatalogProvider
+from hubfs.hubs.tfhub.names.document import fetch
+from hubfs.hubs.tfhub.names.provider import CatalogDocument, CatalogProvider
 from hubfs.testing import Clock
 from hubfs.waiting import Cancellation
 from tests.support.http_clients import http_client
@@ -67,30 +67,35 @@ def make(hub: Hub, clock: Clock, cancellation: Cancellation):
 Make = Callable[..., CatalogProvider]
 
 
-def test_only_a_refresh_asks_the_hub_and_only_once_in_its_time(make: Make, hub: Hub, clock: Clock):
+def renewed(provider: CatalogProvider) -> Catalog:
+    provider.renew(lambda ask: ask())
+    return provider.current()
+
+
+def test_only_a_renewal_asks_the_hub_and_only_once_in_its_time(make: Make, hub: Hub, clock: Clock):
     hub.lists("google/spice/2")
     provider = make()
-    assert provider.current(refresh=False).handles() == []
+    assert provider.current().handles() == []
     assert not hub.origin.requests
     for _ in range(3):
-        assert provider.current(refresh=True).handles() == ["google/spice/2"]
-    assert provider.current(refresh=False).handles() == ["google/spice/2"]
+        assert renewed(provider).handles() == ["google/spice/2"]
+    assert provider.current().handles() == ["google/spice/2"]
     assert len(hub.origin.requests) == 1
     hub.lists("google/spice/2", "google/spice/3")
     clock.now_s += 9.9
-    assert provider.current(refresh=True).handles() == ["google/spice/2"]
+    assert renewed(provider).handles() == ["google/spice/2"]
     clock.now_s += 0.2
-    assert provider.current(refresh=True).handles() == ["google/spice/2", "google/spice/3"]
+    assert renewed(provider).handles() == ["google/spice/2", "google/spice/3"]
     assert len(hub.origin.requests) == 2
 
 
 def test_a_list_that_has_not_changed_is_not_read_again(make: Make, hub: Hub, clock: Clock):
     hub.lists("google/spice/2")
     provider = make()
-    first = provider.current(refresh=True)
+    first = renewed(provider)
     sent_bytes = hub.origin.body_bytes_sent(PATH)
     clock.now_s += 31
-    assert provider.current(refresh=True) is first
+    assert renewed(provider) is first
     assert len(hub.origin.requests) == 2
     assert hub.origin.body_bytes_sent(PATH) == sent_bytes
 
@@ -100,7 +105,7 @@ def test_many_who_list_at_once_ask_once(make: Make, hub: Hub):
     hub.origin.always(PATH, stall_first(0.2))
     provider = make()
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: provider.current(refresh=True).handles(), range(16)))
+        found = list(pool.map(lambda _: renewed(provider).handles(), range(16)))
     assert found == [["google/spice/2"]] * 16
     assert len(hub.origin.requests) == 1
 
@@ -110,26 +115,26 @@ def test_an_unreachable_hub_leaves_what_it_listed_and_is_logged_once(
 ):
     hub.lists("google/spice/2")
     provider = make()
-    provider.current(refresh=True)
+    renewed(provider)
     hub.origin.always(PATH, status(503))
     for _ in range(3):
         clock.now_s += 31
-        assert provider.current(refresh=True).handles() == ["google/spice/2"]
+        assert renewed(provider).handles() == ["google/spice/2"]
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1
     assert f"{hub.origin.url}{PATH} answered 503" in warnings[0].getMessage()
     hub.lists("google/spice/3")
     hub.origin.always(PATH, well())
     clock.now_s += 31
-    assert provider.current(refresh=True).handles() == ["google/spice/3"]
+    assert renewed(provider).handles() == ["google/spice/3"]
 
 
 def test_an_unreachable_hub_is_not_asked_again_before_the_time(make: Make, hub: Hub):
     hub.origin.always(PATH, status(503))
     provider = make()
-    provider.current(refresh=True)
+    renewed(provider)
     asked = len(hub.origin.requests)
-    assert provider.current(refresh=True).handles() == []
+    assert renewed(provider).handles() == []
     assert len(hub.origin.requests) == asked
 
 
@@ -138,20 +143,20 @@ def test_a_list_that_cannot_be_read_leaves_the_one_before(
 ):
     hub.lists("google/spice/2")
     provider = make()
-    provider.current(refresh=True)
+    renewed(provider)
     hub.text = "nonsense"
     clock.now_s += 31
-    assert provider.current(refresh=True).handles() == ["google/spice/2"]
+    assert renewed(provider).handles() == ["google/spice/2"]
     assert "line 1: it must read KIND" in caplog.text
 
 
 def test_a_hub_that_has_no_list_any_more_lists_nothing(make: Make, hub: Hub, clock: Clock):
     hub.lists("google/spice/2")
     provider = make()
-    provider.current(refresh=True)
+    renewed(provider)
     hub.origin.always(PATH, status(404))
     clock.now_s += 31
-    assert provider.current(refresh=True).handles() == []
+    assert renewed(provider).handles() == []
 
 
 def test_the_file_counts_where_it_differs_from_the_hub(make: Make, hub: Hub, tmp_path: Path):
@@ -159,8 +164,8 @@ def test_the_file_counts_where_it_differs_from_the_hub(make: Make, hub: Hub, tmp
     file.write_text("Placeholder\tgoogle/spice/2\nModule\tgoogle/ours/1\n")
     hub.lists("google/spice/2", "google/theirs/1")
     provider = make(file=file)
-    assert provider.current(refresh=False).handles() == ["google/ours/1"]
-    both = provider.current(refresh=True)
+    assert provider.current().handles() == ["google/ours/1"]
+    both = renewed(provider)
     assert both.handles() == ["google/ours/1", "google/theirs/1"]
     assert both.is_model("google/spice/2") is False
 
@@ -173,18 +178,18 @@ def test_a_file_that_changes_is_read_again_without_asking_the_hub(
     provider = make(file=file)
     file.write_text("Module\ta/b/1\nModule\ta/b/2\n")
     clock.now_s += 1.1
-    assert provider.current(refresh=False).handles() == ["a/b/1", "a/b/2"]
+    assert provider.current().handles() == ["a/b/1", "a/b/2"]
     for _ in range(3):
         file.write_text("nonsense")
         clock.now_s += 1.1
-        assert provider.current(refresh=False).handles() == ["a/b/1", "a/b/2"]
+        assert provider.current().handles() == ["a/b/1", "a/b/2"]
     assert caplog.text.count("what it had before stays in use") == 1
     file.unlink()
     clock.now_s += 1.1
-    assert provider.current(refresh=False).handles() == ["a/b/1", "a/b/2"]
+    assert provider.current().handles() == ["a/b/1", "a/b/2"]
     file.write_text("Module\ta/b/3\n")
     clock.now_s += 1.1
-    assert provider.current(refresh=False).handles() == ["a/b/3"]
+    assert provider.current().handles() == ["a/b/3"]
     assert not hub.origin.requests
 
 
@@ -192,9 +197,9 @@ def test_a_file_that_has_not_changed_is_not_read_again(cancellation: Cancellatio
     file = tmp_path / "catalog.tsv"
     file.write_text("Module\ta/b/1\n")
     provider = CatalogProvider(cancellation, file=file, timer=clock)
-    first = provider.current(refresh=True)
+    first = renewed(provider)
     clock.now_s += 60
-    assert provider.current(refresh=True) is first
+    assert renewed(provider) is first
 
 
 def test_a_file_that_cannot_be_used_is_refused_at_once(cancellation: Cancellation, tmp_path: Path):
@@ -203,7 +208,7 @@ def test_a_file_that_cannot_be_used_is_refused_at_once(cancellation: Cancellatio
 
 
 def test_without_a_file_and_a_hub_there_is_an_empty_catalogue(cancellation: Cancellation):
-    assert CatalogProvider(cancellation).current(refresh=True).children(()) == []
+    assert renewed(CatalogProvider(cancellation)).children(()) == []
 
 
 def test_a_cancel_ends_the_wait_for_the_hub(make: Make, hub: Hub, cancellation: Cancellation):
@@ -211,7 +216,7 @@ def test_a_cancel_ends_the_wait_for_the_hub(make: Make, hub: Hub, cancellation: 
     provider = make()
     threading.Timer(0.2, cancellation.cancel).start()
     with pytest.raises(Cancelled):
-        provider.current(refresh=True)
+        renewed(provider)
 
 
 def test_nobody_waits_for_the_hub_while_there_is_the_bundled_catalogue(cancellation: Cancellation):
@@ -223,10 +228,11 @@ def test_nobody_waits_for_the_hub_while_there_is_the_bundled_catalogue(cancellat
 
     bundled = Catalog([CatalogEntry(CatalogKind.MODULE, "google/spice/2")])
     provider = CatalogProvider(cancellation, fetch=fetch, bundled=lambda: bundled)
-    for refresh in (False, True, True):
-        assert provider.current(refresh=refresh) is bundled
+    assert provider.current() is bundled
+    assert renewed(provider) is bundled
+    assert renewed(provider) is bundled
     go.set()
-    assert eventually(lambda: provider.current(refresh=True).handles() == ["google/theirs/1"])
+    assert eventually(lambda: renewed(provider).handles() == ["google/theirs/1"])
 
 
 def test_the_bundled_catalogue_is_read_when_it_is_needed_and_not_before(cancellation: Cancellation):
@@ -238,6 +244,6 @@ def test_the_bundled_catalogue_is_read_when_it_is_needed_and_not_before(cancella
 
     provider = CatalogProvider(cancellation, bundled=bundled)
     assert not read
-    provider.current(refresh=False)
-    provider.current(refresh=False)
+    provider.current()
+    provider.current()
     assert len(read) == 1

@@ -5,8 +5,9 @@ import pytest
 import requests
 
 from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogKind
-from hubfs.hubs.tfhub.names.document import CatalogDocument, fetch
+from hubfs.hubs.tfhub.names.document import fetch
 from hubfs.hubs.tfhub.names.file import parse_catalog
+from hubfs.hubs.tfhub.names.provider import CatalogDocument
 from tests.support.http_clients import http_client
 from tests.support.serving import serving, write_model
 

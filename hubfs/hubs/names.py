@@ -1,0 +1,123 @@
+"""The names of a hub's models: which there are, what a path is by them, and what client libraries call them."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
+from urllib.parse import urlsplit
+
+from hubfs.hubs.place import Place, Shown
+from hubfs.hubs.registry import NAMES
+from hubfs.model_id import ModelId
+from hubfs.waiting import Cancellation
+
+T = TypeVar("T")
+
+
+class View(Protocol):
+    """A directory in `/.hubfs` that looks like the cache of a client library, so that unmodified programs use it.
+
+    Implementations derive from this class. A path is relative to the view's directory, and never empty. Of the three
+    methods at most one has an answer for a path; none of them asks the hub for a model.
+    """
+
+    def target(self, path: str) -> str | None:
+        """Where the symlink at `path` leads, relative to the directory that it is in; None for no symlink."""
+        ...
+
+    def content(self, path: str) -> bytes | None:  # noqa: ARG002 - for those that have files
+        """The bytes of the file at `path`; None for no file."""
+        return None
+
+    def is_folder(self, path: str) -> bool:  # noqa: ARG002 - for those that have directories
+        """Whether there is a directory at `path`. It lists nothing."""
+        return False
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a hub's models, for its listings. The last two may ask the hub.
+
+    `known_children` and `known_versions`: the names directly below a folder, and the versions of a name, that lead to
+    models which were found or are cached. `children`: the names directly below a folder that the hub lists, None where
+    it lists nothing. `versions`: those of a name that the hub is known to have.
+    """
+
+    known_children: Callable[[str], Collection[str]]
+    known_versions: Callable[[str], Collection[str]]
+    children: Callable[[str], Sequence[str] | None]
+    versions: Callable[[str], Sequence[str]]
+
+
+class Patience(Protocol):
+    """Puts a question to a hub, and waits for it as long as a listing may. Raises `HubfsError`."""
+
+    def __call__(self, ask: Callable[[], T], /) -> T:
+        """What `ask` returns or raises, or `TimedOut` where that takes too long."""
+        ...
+
+
+class Names(Protocol):
+    """The grammar of a hub's names, and the names that are written down somewhere. Only `renew` asks the hub.
+
+    Implementations derive from this class, and write the methods that have no body here.
+    """
+
+    def parse(self, text: str) -> ModelId:
+        """Reads `str(model)`. Raises `InvalidHandle`."""
+        ...
+
+    def find(self, text: str) -> tuple[str, str | None] | None:
+        """The name and the version (None: the latest) in a handle or a URL of this hub; None for one of another hub.
+
+        Raises `InvalidHandle` for a text that names no model.
+        """
+        if "://" in text:
+            return None
+        model = self.parse(text)
+        return model.name, model.version
+
+    def place(self, path: str) -> Place:
+        """What `path` (absolute, below the hub's root) is. Raises `EntryNotFound`, `NotInCatalogue`."""
+        ...
+
+    def shown(self, folder: tuple[str, ...], known: Known) -> Shown:
+        """The names in a directory above models."""
+        ...
+
+    def age(self, version: str) -> Any:
+        """Sorts the versions of a name, the oldest first."""
+        ...
+
+    def are_versions_below(self, name: str) -> bool:  # noqa: ARG002 - for those of which it depends on the name
+        """Whether a number below `name` is a version for sure, and not perhaps a part of a longer name."""
+        return True
+
+    def written_versions(self, name: str) -> Sequence[str]:  # noqa: ARG002 - for those that have a catalogue
+        """The versions of `name` that are written down, ascending."""
+        return ()
+
+    def written(self) -> Sequence[str]:
+        """The handles of all models that are written down."""
+        return ()
+
+    def renew(self, patiently: Patience) -> None:  # noqa: ARG002 - for those that have a catalogue
+        """Asks the hub, through `patiently`, for what it wrote down, if that may have changed. Raises `Cancelled`."""
+        return
+
+    def views(self, handles: Callable[[], Iterable[str]], root: str) -> Mapping[str, View]:  # noqa: ARG002 - as above
+        """The caches of client libraries that these names can stand for, by their names in `/.hubfs`.
+
+        `handles` gives the handles that are known; `root` leads from the view's directory to the hub's root.
+        """
+        return {}
+
+
+def names_at(hub_url: str, cancellation: Cancellation | None = None, catalog: Path | None = None) -> Names:
+    """How the hub at `hub_url` names its models; `catalog`: the file in which they are written down.
+
+    Asks nobody, and imports no hub. Raises `InvalidConfig` for a file that cannot be used.
+    """
+    module = import_module(NAMES.get(urlsplit(hub_url).scheme, NAMES["https"]))
+    return cast("Names", module.names_of(hub_url, cancellation or Cancellation(), catalog))
