@@ -158,7 +158,12 @@ def main() -> None:
 @click.option("--log-file", metavar="FILE", help="Where the log goes.  [default: stderr with --foreground]")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]")
 @click.option(
-    "-o", "mount_options", metavar="OPT[,OPT…]", multiple=True, help="Options for libfuse, as mount(8) has them."
+    "--fuse-library",
+    metavar="auto|session|libfuse3|libfuse2",
+    help="How to serve the kernel: session is hubfs itself, without any libfuse.  [default: auto]",
+)
+@click.option(
+    "-o", "mount_options", metavar="OPT[,OPT…]", multiple=True, help="Options of the mount, as mount(8) has them."
 )
 @click.option("--ready-fd", type=int, hidden=True, help="Where the daemon says that its mount answers.")
 def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: Any) -> None:

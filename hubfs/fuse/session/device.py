@@ -28,13 +28,11 @@ _FLAGS = {
     "nodiratime": 2048,
 }
 """MS_* of mount(2), by the names that mount(8) has for them."""
-_WITHOUT_FLAGS = {"suid": "nosuid", "dev": "nodev", "exec": "noexec", "async": "sync", "atime": "noatime"}
-"""The names for not having a flag."""
 _FOR_THE_KERNEL = ("allow_other", "default_permissions")
 _FOR_THE_KERNEL_WITH_VALUE = ("max_read",)
 _NAMES = ("fsname", "subtype")
-_IGNORED = ("defaults", "user", "nouser", "users", "auto", "noauto", "_netdev", "nofail", "rw")
-"""Of fstab, for mount(8) itself; and `rw`: the mount is read-only in any case."""
+_IGNORED = ("defaults", "user", "nouser", "users", "auto", "noauto", "_netdev", "nofail")
+"""Of fstab, for mount(8) itself."""
 
 
 class MountOptions:
@@ -54,8 +52,6 @@ class MountOptions:
         has_value = value is not None
         if name in _FLAGS and not has_value:
             self._flags.add(name)
-        elif name in _WITHOUT_FLAGS and not has_value:
-            self._flags.discard(_WITHOUT_FLAGS[name])
         elif name in _FOR_THE_KERNEL and not has_value:
             self._data[name] = True
         elif name in _FOR_THE_KERNEL_WITH_VALUE and has_value and str(value).isdecimal():
@@ -63,7 +59,7 @@ class MountOptions:
         elif name in _NAMES and has_value:
             setattr(self, name, str(value))
         elif name not in _IGNORED or has_value:
-            known = ", ".join(sorted((*_FLAGS, *_WITHOUT_FLAGS, *_FOR_THE_KERNEL, *_NAMES, "max_read=BYTES")))
+            known = ", ".join(sorted((*_FLAGS, *_FOR_THE_KERNEL, *_NAMES, "max_read=BYTES")))
             said = name if not has_value else f"{name}={value}"
             raise MountFailed(
                 f"-o {said} is no option of the kernel session, which knows {known}; libfuse may know it: "
@@ -81,15 +77,13 @@ class MountOptions:
         return ",".join((*own, *self._data, *(f"{name}={value}" for name, value in self._values.items())))
 
     def text(self) -> str:
-        """For fusermount3, where a comma in a name is escaped."""
-        names = (f"{name}={_escaped(getattr(self, name))}" for name in _NAMES)
+        """For fusermount3, for which a backslash escapes what follows."""
+        names = (f"{name}={str(getattr(self, name)).replace(_ESCAPE, 2 * _ESCAPE)}" for name in _NAMES)
         values = (f"{name}={value}" for name, value in self._values.items())
-        without = (name for name, flag in _WITHOUT_FLAGS.items() if flag not in self._flags)
-        return ",".join((*sorted(self._flags), *without, *self._data, *values, *names))
+        return ",".join((*sorted(self._flags), *self._data, *values, *names))
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace(",", "\\,")
+_ESCAPE = "\\"
 
 
 def given(mountpoint: Path) -> int | None:
