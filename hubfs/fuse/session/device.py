@@ -7,15 +7,17 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from hubfs.errors import MountFailed
-from hubfs.fuse.mounting import check_openness
+from hubfs.fuse.mounting import Timeouts, check_openness
 
 DEVICE = Path("/dev/fuse")
 _GIVEN = Path("/dev/fd")
 _HELPERS = ("fusermount3", "fusermount")
 _HELPER_S = 30.0
+_LONGEST_S = 1e9
 
 _FLAGS = {
     "ro": 1,
@@ -31,6 +33,8 @@ _FLAGS = {
 _FOR_THE_KERNEL = ("allow_other", "default_permissions")
 _FOR_THE_KERNEL_WITH_VALUE = ("max_read",)
 _NAMES = ("fsname", "subtype")
+_TIMEOUTS = {"entry_timeout": "entry_s", "attr_timeout": "attr_s", "negative_timeout": "negative_s"}
+"""In seconds: as libfuse has them."""
 _IGNORED = ("defaults", "user", "nouser", "users", "auto", "noauto", "_netdev", "nofail")
 """Of fstab, for mount(8) itself."""
 
@@ -39,11 +43,13 @@ class MountOptions:
     """What is asked of a mount: as flags and data of mount(2), and as the option string of fusermount3."""
 
     def __init__(self, options: Mapping[str, str | bool]) -> None:
-        """Raises `MountFailed` for an option that is not known, or that means nothing here."""
+        """Raises `MountFailed` for an option that is not known, and where others may not be let in."""
+        check_openness(options, os.geteuid())
         self.fsname = self.subtype = "hubfs"
         self._flags = {"ro", "nosuid", "nodev"}
         self._data = {"default_permissions": True}
         self._values: dict[str, str] = {}
+        self._timeouts: dict[str, float] = {}
         for name, value in options.items():
             if value is not False:
                 self._take(name, None if value is True else value)
@@ -58,13 +64,20 @@ class MountOptions:
             self._values[name] = str(value)
         elif name in _NAMES and has_value:
             setattr(self, name, str(value))
+        elif name in _TIMEOUTS and (seconds := _seconds(value)) is not None:
+            self._timeouts[_TIMEOUTS[name]] = seconds
         elif name not in _IGNORED or has_value:
-            known = ", ".join(sorted((*_FLAGS, *_FOR_THE_KERNEL, *_NAMES, "max_read=BYTES")))
+            known = ", ".join(sorted((*_FLAGS, *_FOR_THE_KERNEL, *_NAMES, *_TIMEOUTS, "max_read")))
             said = name if not has_value else f"{name}={value}"
             raise MountFailed(
                 f"-o {said} is no option of the kernel session, which knows {known}; libfuse may know it: "
                 "--fuse-library libfuse3"
             )
+
+    def timeouts(self, usual: Timeouts) -> Timeouts:
+        """The time-outs that are asked for, the usual ones else. None is longer than that of the attributes."""
+        asked = replace(usual, **self._timeouts)
+        return replace(asked, changing_s=min(asked.changing_s, asked.attr_s))
 
     @property
     def flags(self) -> int:
@@ -86,19 +99,25 @@ class MountOptions:
 _ESCAPE = "\\"
 
 
+def _seconds(text: str | None) -> float | None:
+    try:
+        seconds = float(text or "")
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < _LONGEST_S else None
+
+
 def given(mountpoint: Path) -> int | None:
     """N for `/dev/fd/N`: a descriptor of /dev/fuse that somebody else has mounted. None for another path."""
     is_number = mountpoint.parent == _GIVEN and mountpoint.name.isascii() and mountpoint.name.isdecimal()
     return int(mountpoint.name[:9]) if is_number else None
 
 
-def mounted(mountpoint: Path, options: Mapping[str, str | bool]) -> int:
+def mounted(mountpoint: Path, asked: MountOptions) -> int:
     """The descriptor from which the requests for the mount at `mountpoint` are read. Raises `MountFailed`."""
     descriptor = given(mountpoint)
     if descriptor is not None:
         return _checked(descriptor)
-    check_openness(options, os.geteuid())
-    asked = MountOptions(options)
     if os.geteuid() == 0:
         try:
             return _mounted_by_root(mountpoint, asked)
@@ -153,7 +172,7 @@ def _mounted_by_helper(mountpoint: Path, asked: MountOptions) -> int:
     with ours, theirs:
         try:
             done = subprocess.run(  # noqa: S603 - a fixed program
-                [helper, "-o", asked.text(), "--", str(mountpoint)],
+                [helper, "-o", asked.text(), "--", os.path.realpath(mountpoint)],
                 env={**os.environ, "_FUSE_COMMFD": str(theirs.fileno())},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,

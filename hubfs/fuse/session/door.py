@@ -21,9 +21,10 @@ class KernelSession:
         self, answers: Answers, mountpoint: Path, *, options: Mapping[str, str | bool], timeouts: Timeouts
     ) -> None:
         """Mounts, answers the kernel until the file system is unmounted, and returns. Raises `MountFailed`."""
-        descriptor, table = device.mounted(mountpoint, options), NodeTable()
+        asked = device.MountOptions(options)
+        descriptor, table = device.mounted(mountpoint, asked), NodeTable()
         try:
-            Session(descriptor, table, answers, timeouts).run()
+            Session(descriptor, table, answers, asked.timeouts(timeouts)).run()
         except OSError as error:
             raise MountFailed(f"the session with the kernel at {mountpoint} failed: {error}") from error
         finally:

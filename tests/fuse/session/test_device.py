@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hubfs.errors import MountFailed
+from hubfs.fuse.mounting import Timeouts
 from hubfs.fuse.session import device
 from hubfs.fuse.session.device import MountOptions
 
@@ -42,6 +43,13 @@ def test_options_go_to_mount_as_flags_or_as_data() -> None:
     assert options.fsname == r"a\b"
 
 
+def test_time_outs_are_the_usual_ones_unless_others_are_asked_for() -> None:
+    usual = Timeouts(entry_s=100.0, attr_s=50.0, negative_s=5.0, changing_s=1.0)
+    assert MountOptions({}).timeouts(usual) == usual
+    asked = MountOptions({"attr_timeout": "0", "negative_timeout": "0.5"}).timeouts(usual)
+    assert asked == Timeouts(entry_s=100.0, attr_s=0.0, negative_s=0.5, changing_s=0.0)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
@@ -49,7 +57,10 @@ def test_options_go_to_mount_as_flags_or_as_data() -> None:
         ("noexec", "1", "noexec=1"),
         ("max_read", True, "max_read"),
         ("max_read", "many", "max_read=many"),
-        ("entry_timeout", "5", "entry_timeout=5"),
+        ("entry_timeout", "soon", "entry_timeout=soon"),
+        ("attr_timeout", "nan", "attr_timeout=nan"),
+        ("negative_timeout", "-1", "negative_timeout=-1"),
+        ("attr_timeout", True, "attr_timeout"),
         ("fsname", True, "fsname"),
     ],
 )
@@ -67,10 +78,10 @@ def test_a_mount_point_may_be_a_descriptor(path: str, number: int | None) -> Non
 
 def test_a_descriptor_that_is_handed_over_is_one_of_the_device() -> None:
     with pytest.raises(MountFailed, match="/dev/fd/9999: no such descriptor"):
-        device.mounted(Path("/dev/fd/9999"), {})
+        device.mounted(Path("/dev/fd/9999"), MountOptions({}))
     null = os.open("/dev/null", os.O_RDWR)
     with pytest.raises(MountFailed, match=rf"/dev/fd/{null} is /dev/null, and no descriptor of /dev/fuse"):
-        device.mounted(Path(f"/dev/fd/{null}"), {})
+        device.mounted(Path(f"/dev/fd/{null}"), MountOptions({}))
     os.close(null)
 
 
@@ -87,7 +98,7 @@ def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_another_user_than_root_mounts_by_fusermount3(helper: Path) -> None:
-    descriptor = device.mounted(Path("/mnt/hub"), {"noexec": True})
+    descriptor = device.mounted(Path("/mnt/hub"), MountOptions({"noexec": True}))
     assert stat.S_ISCHR(os.fstat(descriptor).st_mode)
     assert not os.get_inheritable(descriptor)
     os.close(descriptor)
@@ -99,11 +110,11 @@ def test_another_user_than_root_mounts_by_fusermount3(helper: Path) -> None:
 @pytest.mark.parametrize(("where", "says"), [("refused", "mount failed: not today"), ("silent", "status 0")])
 def test_what_fusermount3_says_is_told(helper: Path, where: str, says: str) -> None:
     with pytest.raises(MountFailed, match=says):
-        device.mounted(Path("/mnt") / where, {})
+        device.mounted(Path("/mnt") / where, MountOptions({}))
 
 
 def test_without_fusermount3_only_root_can_mount(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(MountFailed, match="only root can mount without fusermount3"):
-        device.mounted(Path("/mnt/hub"), {})
+        device.mounted(Path("/mnt/hub"), MountOptions({}))
