@@ -201,7 +201,11 @@ class Answers:
             nodes = self._tree.nodes(path, names)
         except NotFound as gone:
             raise Stale(f"{path} was there when it was opened, and is gone: {gone}") from gone
-        return [Listed(name, kind, nodes.get(name)) for name, kind in names]
+        listed = [Listed(name, kind, nodes.get(name)) for name, kind in names]
+        for each in listed:
+            if each.kind is NodeKind.SYMLINK and each.node is not None:
+                self._links.told(f"{path.rstrip('/')}/{each.name}", each.node.size_bytes)
+        return listed
 
     def open(self, path: str, flags: int, key: Hashable) -> Opened:
         """Opens for reading, and says whether the kernel's cached pages of the inode `key` still hold.

@@ -204,13 +204,12 @@ class Models:
         """
         return self._answers.latest(name)
 
-    def expected_latest(self, name: str) -> str:
-        """Where `latest` of `name` leads, as far as that is known; asks the hub only where no version is known.
+    def expected_latest(self, name: str) -> str | None:
+        """Where `latest` of `name` leads, as far as that is known; None where no version is known. Asks nobody.
 
-        That is the hub's last answer, else the newest of the versions that are known or written down. Raises as
-        `latest`.
+        That is the hub's last answer, else the newest of the versions that are known or written down.
         """
-        return self._answers.expected(name) or self._answers.latest(name)
+        return self._answers.expected(name)
 
     def renew_names(self) -> None:
         """Has the hub asked for names that it wrote down, as patiently as for a listing. Offline, nobody is asked."""

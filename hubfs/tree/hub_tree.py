@@ -105,7 +105,8 @@ class HubTree:
             case Alias(name, prefix):
                 # The hub is asked by a reader that follows the link, if any version is known: find(1) stats the link of
                 # every model.
-                return Node(NodeKind.SYMLINK, len(prefix + self._models.expected_latest(name)))
+                version = self._models.expected_latest(name) or self._models.latest(name)
+                return Node(NodeKind.SYMLINK, len(prefix + version))
             case Link(target):
                 return Node(NodeKind.SYMLINK, len(target))
             case Text(text):
@@ -140,28 +141,32 @@ class HubTree:
     def nodes(self, path: str, names: Names) -> Mapping[str, Node]:
         """What `stat` would say of the `names` of a directory that was listed, as far as nobody has to be asked.
 
-        Of a folder, these are the folders in it, and the models that were found since the start.
+        Of a folder, these are the folders in it, links, and the models that were found since the start.
         """
         match self._place(path):
             case InModel(handle, inner):
                 source = self._models.get(handle)
                 entries = self._directories.list(source, inner)
                 return {entry.path.rpartition("/")[2]: _node_of(entry, source) for entry in entries}
-            case Folder(segments):
-                known = ((name, self._known("/".join((*segments, name)))) for name, kind in names if kind is _FOLDER)
-                return {name: node for name, node in known if node is not None}
             case _:
-                return {}
+                asked = (name for name, kind in names if kind is not NodeKind.CONTROL)
+                known = ((name, self._known(f"{path.rstrip('/')}/{name}")) for name in asked)
+                return {name: node for name, node in known if node is not None}
 
     def _known(self, path: str) -> Node | None:
-        """What is at the path of a directory, as far as its name and what was found since the start tell."""
+        """What is at the path of a directory or link, as far as its name and what was found since the start tell."""
         try:
-            place = self._names.place(f"/{path}")
+            place = self._names.place(path)
         except HubfsError:  # whoever looks it up is told
             return None
         match place:
             case Folder() | Links():
                 return DIRECTORY
+            case Link(target):
+                return Node(NodeKind.SYMLINK, len(target))
+            case Alias(name, prefix):
+                version = self._models.expected_latest(name)
+                return None if version is None else Node(NodeKind.SYMLINK, len(prefix + version))
             case InModel():
                 candidates: Sequence[InModel] = (place,)
             case Ambiguous():
@@ -335,9 +340,6 @@ def _name(named: tuple[str, NodeKind]) -> str:
 
 def _kind_of(entry: Entry) -> NodeKind:
     return NodeKind.DIRECTORY if entry.kind is EntryKind.DIRECTORY else NodeKind.FILE
-
-
-_FOLDER = NodeKind.DIRECTORY
 
 
 def _node_of(entry: Entry, source: Source) -> Node:
