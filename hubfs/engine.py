@@ -36,6 +36,7 @@ from hubfs.models.troubles import Troubles
 from hubfs.settings.config import Config
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.kit import Kit
+from hubfs.sources.prefetch.completer import Completer
 from hubfs.sources.prefetch.prefetcher import Prefetcher
 from hubfs.tree.hub_tree import HubTree
 from hubfs.waiting import Cancellation
@@ -71,6 +72,10 @@ class Engine:
         # One reader alone may keep all fetches busy; the budget bounds all windows together.
         self._policy = ReadAheadPolicy(limit_bytes=max(BLOCK_SIZE_BYTES, min(LIMIT_BYTES, self.budget.limit_bytes)))
         self._prefetcher = Prefetcher(self.cancellation) if config.prefetch and not config.offline else None
+        whole = self._whole
+        self._completer = (
+            None if whole is None or self._prefetcher is None else Completer(self.cancellation, lambda: whole.is_asked)
+        )
         self._kit = Kit(
             cached=self._cached,
             cache=self.cache,
@@ -202,6 +207,7 @@ class Engine:
             self.cache,
             read_ahead=self._read_ahead,
             whole=None if self._whole is None else self._whole.opened,
+            completer=self._completer,
             prefetcher=self._prefetcher,
             troubles=troubles,
         )

@@ -134,6 +134,15 @@ class ReadAheadBlob(WrappedBlob):
         self._lock = threading.Lock()
         self._streams = START
 
+    @property
+    def was_read_in_order(self) -> bool:
+        """Whether a reader came to the end, having read at least half of all bytes in sequence."""
+        with self._lock:
+            streams = self._streams
+        return any(
+            one.expected_bytes >= self.size_bytes and 2 * one.read_bytes >= self.size_bytes > 0 for one in streams
+        )
+
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """The bytes at an offset. Blocks that the policy plans are asked for first, and are under way meanwhile."""
         with self._lock:
