@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hubfs import __version__
 from hubfs.engine import Engine
@@ -35,11 +36,13 @@ def assemble(
     *,
     restarts: int | None = None,
     unconfined_by: str | None = None,
+    passthrough: Callable[[], Mapping[str, Any]] | None = None,
 ) -> Mount:
     """Builds everything that a config asks for; asks nobody anything. Raises `InvalidConfig`.
 
     `restarts`: how often a supervisor started the daemon anew; None without one. `unconfined_by`: the rights that the
-    inflating process cannot give up on this machine; None without such a process. Both are for the status.
+    inflating process cannot give up on this machine; None without such a process. `passthrough`: which files the kernel
+    reads itself, as JSON. All three are for the status.
     """
     engine = Engine(config)
     status = Status(
@@ -54,6 +57,7 @@ def assemble(
         restarts=restarts,
         lost_bytes=lambda: engine.budget.lost_bytes,
         unconfined_by=unconfined_by,
+        passthrough=passthrough,
         offline=config.offline,
     )
     about = {**status.hubs, "pid": os.getpid(), "version": __version__}

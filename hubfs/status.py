@@ -82,6 +82,7 @@ class Status:
         problems: RecentProblems,
         restarts: int | None = None,
         unconfined_by: str | None = None,
+        passthrough: Callable[[], Mapping[str, Any]] | None = None,
         lost_bytes: Callable[[], int] = lambda: 0,
         offline: bool = False,
     ) -> None:
@@ -95,6 +96,7 @@ class Status:
         self._problems = problems
         self._restarts = restarts
         self._unconfined_by = unconfined_by
+        self._passthrough = passthrough
         self._lost_bytes = lost_bytes
         self._offline = offline
         self._started_s = time.monotonic()
@@ -125,6 +127,7 @@ class Status:
             "cache": {name: asdict(stats) for name, stats in self._cache.stats().items()},
             "lost_bytes": self._lost_bytes(),
             "http": asdict(self._transfers()),
+            "passthrough": None if self._passthrough is None else self._passthrough(),
             "inflating_unconfined_by": self._unconfined_by,
             "certificates_verified": all(client.settings.verify for client in self._http),
             "models": [self._model(hub, known) for hub, known in shown],

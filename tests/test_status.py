@@ -84,6 +84,7 @@ def status(http: HttpClient, known: list[KnownModel], problems: RecentProblems) 
     cache.put(CacheKey(MODEL, "f"), 0, bytes(1 << 20))
     cache.get(CacheKey(MODEL, "f"), 0)
     return Status(
+        passthrough=lambda: {"on": True, "off_because": None, "open_files": 2},
         mountpoint=Path("/mnt/hub"),
         binding="mfusepy on libfuse3.so.3",
         cache_dir=None,
@@ -134,6 +135,7 @@ def test_describes_the_mount_for_programs(status: Status) -> None:
     assert found["model_counts"] == {"found": 12, "in_use": 1, "in_trouble": 1, "shown": 2}
     assert found["latest_counts"] == {"asked": 1, "stale": 1, "shown": 1}
     assert found["offline"] is False
+    assert found["passthrough"] == {"on": True, "off_because": None, "open_files": 2}
     nothing = {"hub": "", "rests": None, "answered": None, "answered_at": None}
     spice = {"answered": "google/spice/2", "answered_at": NOON}
     assert found["ways"] == [
@@ -174,6 +176,14 @@ def test_a_disk_is_named_with_its_place(status: Status) -> None:
     described["cache_dir"] = "/c"
     described["cache"]["disk"] = {"used_bytes": 3 << 19, "limit_bytes": 10 << 30, "hits": 0, "misses": 0}
     assert "  disk: 1.5 of 10240 MiB in /c" in as_text(described).splitlines()
+
+
+def test_says_whether_the_kernel_reads_files_itself_and_why_not(status: Status) -> None:
+    described = status.describe()
+    assert "  passthrough: on, 2 files open" in as_text(described).splitlines()
+    off = {"on": False, "off_because": "there is no disk cache", "open_files": 0}
+    text = as_text({**described, "passthrough": off})
+    assert "  passthrough: off, because there is no disk cache" in text.splitlines()
 
 
 @pytest.mark.parametrize(

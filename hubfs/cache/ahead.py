@@ -135,6 +135,11 @@ class ReadAheadBlob(WrappedBlob):
         self._streams = START
 
     @property
+    def whole(self) -> Prefetchable:
+        """The blob that all readers share."""
+        return self._blob
+
+    @property
     def was_read_in_order(self) -> bool:
         """Whether a reader came to the end, having read at least half of all bytes in sequence."""
         with self._lock:

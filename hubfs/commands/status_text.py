@@ -45,7 +45,7 @@ def _as_text(status: Mapping[str, Any]) -> str:
     lines += [f"  {warning}" for warning in _warnings(status)]
     asked = status["http"]
     lines.append(f"  network: {asked['requests']} requests, {_mib(asked['bytes_received'])} MiB received")
-    lines += [*_of_tiers(status), *_of_ways(status), *_of_models(status), *_of_latest(status)]
+    lines += [*_of_tiers(status), *_of_passthrough(status), *_of_ways(status), *_of_models(status), *_of_latest(status)]
     problems = status["recent_problems"][-_PROBLEMS:]
     if problems:
         lines += ["  the last warnings, of all that --json has:", *(f"    {problem}" for problem in problems)]
@@ -59,6 +59,13 @@ def _of_tiers(status: Mapping[str, Any]) -> Iterator[str]:
         if tier.get("problem"):
             where += f"; keeps nothing just now: {tier['problem']}"
         yield f"  {name}: {used_mib} of {limit_mib:.0f} MiB{where}"
+
+
+def _of_passthrough(status: Mapping[str, Any]) -> Iterator[str]:
+    passthrough = status.get("passthrough")
+    if passthrough:
+        state = f"on, {passthrough['open_files']} files open"
+        yield f"  passthrough: {state if passthrough['on'] else 'off, because ' + passthrough['off_because']}"
 
 
 def _of_ways(status: Mapping[str, Any]) -> Iterator[str]:

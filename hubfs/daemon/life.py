@@ -25,6 +25,7 @@ from hubfs.fuse.answers import Answers
 from hubfs.fuse.attributes import Owner
 from hubfs.fuse.bindings.libfuse import Binding
 from hubfs.fuse.mounting import Timeouts, raise_read_ahead
+from hubfs.fuse.passthrough import Passthrough
 from hubfs.fuse.serving import load
 from hubfs.fuse.session.door import KernelSession
 from hubfs.mount import Mount, assemble
@@ -98,13 +99,20 @@ def _serving(
 ) -> "_Server":
     """A mount that answers."""
     with mount_point.claimed(mountpoint):
-        binding = load(config.fuse_library)
         config = _without_mounts(config, mountpoint)
+        passthrough = Passthrough.on_this_machine(config.cache_dir, verify_each_read=config.verify_each_read)
+        binding = load(config.fuse_library, passthrough)
         for text in config.warnings:
             _log.warning("%s", text)
         unconfined_by = _unconfined_by(config)
         mount = assemble(
-            config, mountpoint, binding.description, problems, restarts=restarts, unconfined_by=unconfined_by
+            config,
+            mountpoint,
+            binding.description,
+            problems,
+            restarts=restarts,
+            unconfined_by=unconfined_by,
+            passthrough=passthrough.describe,
         )
         os.chdir("/")  # a daemon must not keep the directory busy that it was started in
         server = _Server(binding, mount, mountpoint, config, done)

@@ -72,20 +72,33 @@ class Passthrough:
     wrong, the open is an ordinary one, and never an error; but an inode that is passed through is opened again in no
     other way, so one whose file was replaced meanwhile is `Stale`: the session then gives the path a new node.
 
-    `_lock` guards `_inodes` with what they hold, and `_off`; nothing is asked of the kernel or the disk under it.
+    `_lock` guards `_inodes` with what they hold, `_off` and `_refusal`; neither kernel nor disk is asked under it.
     """
 
-    def __init__(self, refusal: str | None) -> None:
+    def __init__(self, refusal: str | None, stack_depth: int = 1) -> None:
+        """`stack_depth`: how deeply the file system of the backing files is stacked."""
         self._refusal = refusal
+        self._stack_depth = stack_depth
         self._device = -1
         self._lock = threading.Lock()
         self._off: str | None = refusal or "nothing is mounted yet"
         self._inodes: dict[int, _Inode] = {}
 
+    @classmethod
+    def on_this_machine(cls, cache_dir: Path | None, *, verify_each_read: bool) -> "Passthrough":
+        """As far as this machine and these settings have it."""
+        refusal = why_off(cache_dir, verify_each_read=verify_each_read)
+        return cls(refusal, 1 if cache_dir is None else stack_depth(cache_dir))
+
     @property
-    def wanted(self) -> bool:
-        """Whether the mount should ask the kernel for it."""
-        return self._refusal is None
+    def refusal(self) -> str | None:
+        """Why the mount does not ask the kernel for it; None if it does."""
+        return self._refusal
+
+    @property
+    def stack_depth(self) -> int:
+        """What the mount is to ask the kernel for: 0 for no passthrough."""
+        return 0 if self._refusal is not None else self._stack_depth
 
     def begin(self, device: int, known: Mapping[int, tuple[int, int]] | None = None) -> None:
         """The kernel has agreed, on the connection with the descriptor `device`.
@@ -99,9 +112,9 @@ class Passthrough:
         _log.info("Whole files of the disk cache are read by the kernel itself (FUSE passthrough)")
 
     def refuse(self, reason: str) -> None:
-        """The way of mounting, or the kernel, does not have it."""
+        """The way of mounting, or the kernel, does not have it. An earlier refusal stays."""
         with self._lock:
-            self._off = self._refusal or reason
+            self._off = self._refusal = self._refusal or reason
         _log.info("The kernel reads no file of the disk cache itself: %s", self._off)
 
     def describe(self) -> dict[str, Any]:

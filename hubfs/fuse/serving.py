@@ -2,9 +2,14 @@
 
 from hubfs.fuse.bindings import libfuse
 from hubfs.fuse.mounting import FuseLibrary
+from hubfs.fuse.passthrough import Passthrough
 from hubfs.fuse.session.door import KernelSession
 
 
-def load(preference: FuseLibrary) -> KernelSession | libfuse.Binding:
+def load(preference: FuseLibrary, passthrough: Passthrough) -> KernelSession | libfuse.Binding:
     """The way that is asked for. Raises `MountFailed` where it is not to be had on this machine."""
-    return KernelSession() if preference is FuseLibrary.SESSION else libfuse.load(preference)
+    if preference is FuseLibrary.SESSION:
+        return KernelSession(passthrough)
+    binding = libfuse.load(preference)
+    passthrough.refuse(f"{binding.description} does not have it; --fuse-library session has")
+    return binding

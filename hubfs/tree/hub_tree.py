@@ -1,11 +1,10 @@
 """Paths of one hub → directories, files and their bytes. Knows neither FUSE nor errno."""
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from hubfs.blobs.blob import Blob, Prefetchable
+from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.cache.ahead import ReadAheadBlob
 from hubfs.cache.block_cache import BlockCache, CacheKey, Release
@@ -24,7 +23,7 @@ from hubfs.hubs.place import Alias, Ambiguous, Folder, InModel, Link, Links, Not
 from hubfs.model_id import ModelId
 from hubfs.models.models import Models
 from hubfs.models.troubles import Troubles, WatchedBlob
-from hubfs.sources.prefetch.completer import Completer, Completion
+from hubfs.sources.prefetch.completer import Completer
 from hubfs.sources.prefetch.prefetcher import Prefetcher
 from hubfs.sources.source import ROOT, Entry, EntryKind, Source
 from hubfs.tree.model_directories import ModelDirectories
@@ -192,12 +191,12 @@ class HubTree:
                     entry = self._directories.find(source, inner)
                     if entry.kind is EntryKind.DIRECTORY:
                         raise IsADirectory(path)
-                    whole = source.open(entry)
-                    blob = view = self._read_ahead(whole)
+                    blob = view = self._read_ahead(source.open(entry))
                 held = _both(self._models.use(handle), self._cache.hold(source.model))
                 backing = partial(self._backing, source, entry)
-                if isinstance(view, ReadAheadBlob) and isinstance(whole, Prefetchable):
-                    held = _both(partial(self._closed, source, view, whole, backing), held)
+                if self._completer is not None and isinstance(view, ReadAheadBlob):
+                    hold = partial(self._cache.hold, source.model)
+                    held = _both(partial(self._completer.closed, view, backing, hold), held)
                 if self._prefetcher is not None:
                     blob, ended = self._prefetcher.opened(source, entry, blob)
                     held = _both(ended, held)
@@ -214,18 +213,6 @@ class HubTree:
         if self._whole is None or entry.sparse is not None or not source.complete or source.failure is not None:
             return None
         return self._whole(CacheKey(source.model, entry.kept_path), entry.size_bytes, patience_s)
-
-    def _closed(self, source: Source, view: ReadAheadBlob, whole: Prefetchable, backing: Backing) -> None:
-        """A reader closed the file: one that was read in order is completed for the next opener, if it is not whole."""
-
-        def is_whole() -> bool:
-            fd = backing(0.0)
-            if fd is not None:
-                os.close(fd)
-            return fd is not None
-
-        if self._completer is not None and self._completer.wanted() and view.was_read_in_order:
-            self._completer.complete(Completion(whole, is_whole, self._cache.hold(source.model)))
 
     def readlink(self, path: str) -> str:
         """The target of a symlink, relative. Raises `NotASymlink` for whatever else exists."""

@@ -214,7 +214,8 @@ def test_the_last_opener_of_an_ordinary_file_has_it_verified(passthrough: Passth
 
 def test_where_it_is_refused_nothing_is_asked(kernel: Kernel, tmp_path: Path) -> None:
     refused = Passthrough("there is no disk cache")
-    assert not refused.wanted
+    assert refused.stack_depth == 0
+    assert Passthrough(None, 2).stack_depth == 2
     refused.begin(DEVICE)
     never = file_of(lambda _: pytest.fail("it was asked"))
     assert refused.opened(NODE, never) == 0

@@ -16,6 +16,7 @@ from hubfs.daemon.spawn import spawn
 from hubfs.errors import HubfsError, MountFailed
 from hubfs.formats.inflating import process as worker_process
 from hubfs.fuse.mounting import lets_others_in
+from hubfs.fuse.passthrough import Passthrough
 from hubfs.fuse.serving import load
 from hubfs.memory_budget import available_memory_bytes
 from hubfs.mounts import table as mount_table
@@ -38,8 +39,11 @@ def examine(config: Config, machine: Machine) -> Iterator[Finding]:
     """Everything on this machine that is not storage. The mount on trial comes last, if there is a device for it."""
     device = fuse_device(machine.device)
     yield device
-    libfuse = fuse_library(config)
+    passthrough = Passthrough.on_this_machine(config.cache_dir, verify_each_read=config.verify_each_read)
+    libfuse = fuse_library(config, passthrough)
     yield libfuse
+    if libfuse.verdict is not Verdict.PROBLEM:
+        yield reading_by_the_kernel(passthrough)
     yield unmounting(machine)
     if config.allow_other:
         yield others_may_read(machine)
@@ -68,15 +72,22 @@ def fuse_device(device: Path) -> Finding:
     return ok("FUSE", f"{device} can be opened")
 
 
-def fuse_library(config: Config) -> Finding:
+def fuse_library(config: Config, passthrough: Passthrough) -> Finding:
     """Which libfuse a mount would use."""
     try:
-        found = load(config.fuse_library).description
+        found = load(config.fuse_library, passthrough).description
     except MountFailed as error:
         return problem("libfuse", str(error), "apt-get install fuse3, or your distribution's package of libfuse 3")
     if "libfuse3" not in found:
         return warning("libfuse", found, "libfuse 3 reads eight times as much at once: apt-get install fuse3")
     return ok("libfuse", found)
+
+
+def reading_by_the_kernel(passthrough: Passthrough) -> Finding:
+    """Whether a mount would have the kernel read whole files of the disk cache itself. Without it, all is slower."""
+    if passthrough.refusal is not None:
+        return ok("passthrough", f"off, because {passthrough.refusal}")
+    return ok("passthrough", "the kernel reads whole files of the disk cache itself")
 
 
 def unmounting(machine: Machine) -> Finding:

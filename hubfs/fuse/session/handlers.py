@@ -5,18 +5,18 @@ import threading
 from collections.abc import Callable, Mapping
 from itertools import count
 from time import time_ns
-from typing import Protocol
 
 from hubfs.errors import NotADirectory, NotFound, ReadOnly, Stale
 from hubfs.fuse.answers import NAME_MAX_BYTES, STATFS_BYTES, Answers, KernelsPages, Listed
 from hubfs.fuse.attributes import BLOCK_BYTES, inode
 from hubfs.fuse.errnos import told
 from hubfs.fuse.mounting import Timeouts
+from hubfs.fuse.passthrough import Passthrough
 from hubfs.fuse.session import protocol
 from hubfs.fuse.session.nodes import NodeTable
 from hubfs.fuse.session.protocol import Opcode, Open
 from hubfs.fuse.session.replies import NO_ENTRY, Replies, directory_inode, dirent, dirent_bytes, told_of
-from hubfs.tree.hub_tree import ATTRIBUTES, OpenFile
+from hubfs.tree.hub_tree import ATTRIBUTES
 from hubfs.tree.node import NodeKind
 
 Handler = Callable[[int, memoryview], bytes | int | None]
@@ -25,18 +25,6 @@ Handler = Callable[[int, memoryview], bytes | int | None]
 
 class Malformed(Exception):
     """No kernel sends this."""
-
-
-class Passing(Protocol):
-    """Decides which files the kernel reads itself (passthrough); of an inode alike until its last opener has gone."""
-
-    def opened(self, node: int, file: OpenFile) -> int:
-        """An opener more: the backing id for the reply, 0 for an ordinary open. Raises `Stale`: then there is none."""
-        ...
-
-    def released(self, node: int) -> None:
-        """An opener less."""
-        ...
 
 
 class Handlers:
@@ -51,13 +39,13 @@ class Handlers:
         nodes: NodeTable,
         timeouts: Timeouts,
         *,
-        passing: Passing | None,
+        passthrough: Passthrough | None,
         forget_attributes: Callable[[int], None],
     ) -> None:
         self._answers = answers
         self._nodes = nodes
         self._replies = Replies(answers.owner, timeouts)
-        self._passing = passing
+        self._passthrough = passthrough
         self._forget_attributes = forget_attributes
         self._lock = threading.Lock()
         self._listings: dict[int, list[Listed] | None] = {}
@@ -140,9 +128,9 @@ class Handlers:
         try:
             opened = self._answers.open(path, flags, node_id)
             backing_id = 0
-            if self._passing is not None:
+            if self._passthrough is not None:
                 try:
-                    backing_id = self._passing.opened(node_id, opened.file)
+                    backing_id = self._passthrough.opened(node_id, opened.file)
                 except Stale:
                     self._answers.files.remove(opened.handle)
                     raise
@@ -170,8 +158,8 @@ class Handlers:
     def _end(self, node_id: int, handle: int) -> None:
         self._answers.files.remove(handle)
         self._nodes.released(node_id)
-        if self._passing is not None:
-            self._passing.released(node_id)
+        if self._passthrough is not None:
+            self._passthrough.released(node_id)
 
     def _opendir(self, node_id: int, _body: memoryview) -> bytes:
         node = self._answers.stat(self.path_of(node_id))

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from hubfs.fuse.answers import Answers
 from hubfs.fuse.errnos import told
 from hubfs.fuse.mounting import Timeouts
+from hubfs.fuse.passthrough import Passthrough
 from hubfs.fuse.session import init, protocol
-from hubfs.fuse.session.handlers import Handlers, Malformed, Passing
+from hubfs.fuse.session.handlers import Handlers, Malformed
 from hubfs.fuse.session.interrupts import Interrupts
 from hubfs.fuse.session.nodes import NodeTable
 from hubfs.fuse.session.protocol import Init, Notify, Opcode
@@ -50,16 +51,15 @@ class Session:
         answers: Answers,
         timeouts: Timeouts,
         *,
-        passing: Passing | None = None,
-        stack_depth: int = 0,
+        passthrough: Passthrough | None = None,
         on_agreed: Callable[[Init], None] = lambda _: None,
     ) -> None:
-        """`stack_depth` above 0 asks the kernel for passthrough. `on_agreed` is told the flags that both sides have."""
+        """`on_agreed` is told the flags that both sides have."""
         self._descriptor = descriptor
         self._table = table
-        self._stack_depth = stack_depth
+        self._stack_depth = 0 if passthrough is None else passthrough.stack_depth
         self._on_agreed = on_agreed
-        self._handlers = Handlers(answers, table, timeouts, passing=passing, forget_attributes=self.forget)
+        self._handlers = Handlers(answers, table, timeouts, passthrough=passthrough, forget_attributes=self.forget)
         self._waiting: dict[int, int] = {}
         self._interrupts = Interrupts(self._waiting, self._abandon)
         self._lock = threading.Lock()

@@ -1,6 +1,7 @@
 """Fetches what the cache lacks of a file that was read in order, so that the next opener has it whole."""
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hubfs.blobs.blob import Prefetchable
+from hubfs.cache.ahead import ReadAheadBlob
 from hubfs.cache.block_cache import Release
 from hubfs.errors import Cancelled, HubfsError
 from hubfs.waiting import Cancellation
@@ -43,12 +45,27 @@ class Completer:
     def __init__(
         self, cancellation: Cancellation, wanted: Callable[[], bool], *, timer: Callable[[], float] = time.monotonic
     ) -> None:
-        self.wanted = wanted
+        self._wanted = wanted
         self._cancellation = cancellation
         self._timer = timer
         self._lock = threading.Lock()
         self._line: deque[Completion] = deque()
         self._running = False
+
+    def closed(self, view: ReadAheadBlob, backing: Callable[[float], int | None], hold: Callable[[], Release]) -> None:
+        """A reader closed the file of `view`: one that was read in order is completed, unless it is whole.
+
+        `backing` gives a descriptor of the whole file, if there is one, and waits at most so many seconds to know.
+        """
+
+        def is_whole() -> bool:
+            fd = backing(0.0)
+            if fd is not None:
+                os.close(fd)
+            return fd is not None
+
+        if self._wanted() and view.was_read_in_order:
+            self.complete(Completion(view.whole, is_whole, hold()))
 
     def complete(self, completion: Completion) -> None:
         """Begins, or stands in line; returns at once. The hold ends with it, whatever happens."""

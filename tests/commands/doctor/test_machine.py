@@ -7,6 +7,7 @@ from hubfs.commands.doctor import machine
 from hubfs.commands.doctor.finding import Verdict
 from hubfs.commands.doctor.machine import Machine
 from hubfs.errors import MountFailed
+from hubfs.fuse.passthrough import Passthrough
 from hubfs.settings.config import Config
 
 
@@ -31,17 +32,17 @@ def test_a_device_that_cannot_be_opened_is_a_problem_of_its_rights(tmp_path):
 
 
 def test_no_libfuse_is_a_problem_and_the_old_one_a_warning(monkeypatch):
-    def missing(_):
+    def missing(*_):
         raise MountFailed("libfuse3.so.3 is not installed")
 
     monkeypatch.setattr(machine, "load", missing)
-    assert machine.fuse_library(Config()).verdict is Verdict.PROBLEM
+    assert machine.fuse_library(Config(), Passthrough(None)).verdict is Verdict.PROBLEM
 
     class Old:
         description = "fuse on libfuse.so.2"
 
-    monkeypatch.setattr(machine, "load", lambda _: Old)
-    assert machine.fuse_library(Config()).verdict is Verdict.WARNING
+    monkeypatch.setattr(machine, "load", lambda *_: Old)
+    assert machine.fuse_library(Config(), Passthrough(None)).verdict is Verdict.WARNING
 
 
 @pytest.fixture

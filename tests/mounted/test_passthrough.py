@@ -1,0 +1,328 @@
+"""Files that the kernel reads itself, out of the disk cache: the daemon's counters say that nobody asked it."""
+
+import json
+import mmap
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hubfs.fuse.passthrough import why_off
+from tests.conftest import SMALL, MountHub
+from tests.support.another_user import ordinary_machine, run
+from tests.support.files import files, listed
+from tests.support.mount import Machine, Mount
+from tests.support.origin import Origin
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.mounted
+
+DATA = "variables/variables.data-00000-of-00001"
+MIB = 1 << 20
+
+
+@pytest.fixture
+def binding() -> str:
+    return "session"
+
+
+@pytest.fixture
+def bucket(servers: Origin) -> Origin:
+    """The servers, asked for files of a bucket."""
+    return servers.asked_for("uncompressed")
+
+
+@pytest.fixture(autouse=True)
+def _where_the_kernel_has_it(request: pytest.FixtureRequest) -> None:
+    reason = why_off(Path("/"), verify_each_read=False)
+    if reason is not None and "says_why" not in request.node.name:
+        pytest.skip(reason)
+
+
+def reads(hub: Mount) -> int:
+    """How many blocks were looked for in the cache so far: each read that reaches the daemon looks for some."""
+    memory = hub.status()["cache"]["memory"]
+    return int(memory["hits"] + memory["misses"])
+
+
+def passed_through(hub: Mount) -> int:
+    """How many inodes are open so now."""
+    return int(hub.status()["passthrough"]["open_files"])
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def passes(hub: Mount, path: Path) -> bool:
+    """Whether the file, once opened, is passed through."""
+    with opened(path):
+        return passed_through(hub) == 1
+
+
+def cached(hub: Mount, path: str) -> Path:
+    """The data file of a file of SMALL in the disk cache."""
+    found = [*(hub.machine.root.rglob(f"{SMALL.rpartition('/')[2]}@*/data/{path}"))]
+    assert len(found) == 1
+    return found[0]
+
+
+def spoil(path: Path, offset_bytes: int) -> None:
+    """Flips a bit; the time of the last write stays what it was."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.seek(offset_bytes)
+        byte = file.read(1)[0]
+        file.seek(offset_bytes)
+        file.write(bytes([byte ^ 1]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def by_read(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def by_mmap(path: Path) -> bytes:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+        return bytes(mapped)
+
+
+def by_sendfile(path: Path) -> bytes:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, path.open("rb") as file:
+        sender = threading.Thread(target=lambda: (ours.sendfile(file), ours.shutdown(socket.SHUT_WR)))
+        sender.start()
+        data = b"".join(iter(lambda: theirs.recv(MIB), b""))
+        sender.join()
+    return data
+
+
+def by_direct_io(path: Path) -> bytes:
+    with opened(path) as fd:
+        direct = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_DIRECT)
+        buffer = mmap.mmap(-1, 16 * MIB)
+        try:
+            return buffer[: os.preadv(direct, [buffer], 0)]
+        finally:
+            os.close(direct)
+
+
+@pytest.mark.parametrize("read", [by_read, by_mmap, by_sendfile, by_direct_io])
+def test_what_is_whole_is_read_by_the_kernel_itself(
+    mount: MountHub, origin: Origin, small: Path, read: Callable[[Path], bytes]
+) -> None:
+    with mount(origin) as hub:
+        assert files(hub.path / SMALL) == files(small)
+        for _ in range(2):
+            assert eventually(lambda: passes(hub, hub.path / SMALL / DATA))
+            before = reads(hub)
+            assert read(hub.path / SMALL / DATA) == (small / DATA).read_bytes()
+            assert reads(hub) == before, "the daemon was asked"
+        assert passed_through(hub) == 0
+        assert hub.status()["passthrough"] == {"on": True, "off_because": None, "open_files": 0}
+        assert "passthrough: on" in hub.machine.hubfs("status", hub.path).stdout
+        assert "FUSE passthrough" in hub.log()
+
+
+def test_the_first_open_after_a_remount_passes_through(mount: MountHub, bucket: Origin, small: Path) -> None:
+    """Whether a seal of the last daemon says so, or not."""
+    with mount(bucket) as hub:
+        assert files(hub.path / SMALL) == files(small)
+    for _ in range(2):
+        with mount(bucket) as hub:
+            before = reads(hub)
+            assert files(hub.path / SMALL) == files(small)
+            assert reads(hub) == before
+            for seals in hub.machine.root.rglob("seals"):
+                shutil.rmtree(seals)
+
+
+def test_a_file_that_is_open_stays_as_it_was_opened(mount: MountHub, bucket: Origin, small: Path) -> None:
+    with mount(bucket) as hub:
+        path = hub.path / SMALL / DATA
+        content = (small / DATA).read_bytes()
+        with opened(path) as first:
+            assert os.pread(first, 16 * MIB, 0) == content
+            with opened(path) as second:
+                assert os.pread(second, 16 * MIB, 0) == content
+                assert passed_through(hub) == 0
+        assert eventually(lambda: passes(hub, path))
+        with opened(path) as first, opened(path) as second:
+            assert os.pread(first, 16 * MIB, 0) == os.pread(second, 16 * MIB, 0) == content
+            assert passed_through(hub) == 1
+        assert passed_through(hub) == 0
+
+
+def test_damage_on_the_disk_is_found_before_a_file_passes_through(mount: MountHub, bucket: Origin, small: Path) -> None:
+    with mount(bucket) as hub:
+        path, content = hub.path / SMALL / DATA, (small / DATA).read_bytes()
+        assert files(hub.path / SMALL) == files(small)
+        assert eventually(lambda: passes(hub, path))
+        spoil(cached(hub, DATA), 3 * MIB + 17)
+        with opened(path) as fd:
+            assert passed_through(hub) == 0
+            assert os.pread(fd, 16 * MIB, 0) == content
+    spoil(cached(hub, DATA), 5 * MIB + 17)
+    with mount(bucket) as hub:
+        assert files(hub.path / SMALL) == files(small)
+        assert eventually(lambda: passes(hub, path))
+        assert by_mmap(path) == content
+        assert cached(hub, DATA).read_bytes() == content
+
+
+def test_a_file_whose_backing_file_changed_while_it_is_open_is_opened_beside_it(
+    mount: MountHub, bucket: Origin, small: Path
+) -> None:
+    with mount(bucket) as hub:
+        path, content = hub.path / SMALL / DATA, (small / DATA).read_bytes()
+        assert files(hub.path / SMALL) == files(small)
+        assert eventually(lambda: passes(hub, path))
+        with opened(path):
+            spoil(cached(hub, DATA), 17)
+            for _ in range(3):
+                assert path.read_bytes() == content
+
+
+def test_what_is_evicted_or_deleted_is_read_on(mount: MountHub, bucket: Origin, small: Path) -> None:
+    with mount(bucket) as hub:
+        path, content = hub.path / SMALL / DATA, (small / DATA).read_bytes()
+        assert files(hub.path / SMALL) == files(small)
+        assert eventually(lambda: passes(hub, path))
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+            shutil.rmtree(cached(hub, DATA).parents[2])
+            assert bytes(mapped) == file.read() == content
+            assert path.read_bytes() == content, "another opener, meanwhile"
+        assert path.read_bytes() == content
+
+
+def test_a_mapping_outlives_the_daemon_and_the_mount(mount: MountHub, bucket: Origin, small: Path) -> None:
+    with mount(bucket) as hub:
+        path, content = hub.path / SMALL / DATA, (small / DATA).read_bytes()
+        assert files(hub.path / SMALL) == files(small)
+        assert eventually(lambda: passes(hub, path))
+        file = path.open("rb")
+        mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        hub.kill()
+        assert bytes(mapped) == content
+        assert hub.machine.hubfs("unmount", "--force", hub.path).returncode == 0
+        assert bytes(mapped) == content
+        mapped.close()
+        file.close()
+
+
+def test_a_mount_whose_files_are_mapped_is_taken_off_by_force(mount: MountHub, bucket: Origin, small: Path) -> None:
+    program = """
+import mmap, sys
+with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+    first = bytes(mapped)
+    print("mapped", flush=True)
+    sys.stdin.read()
+    sys.exit(bytes(mapped) != first)
+"""
+    with mount(bucket) as hub:
+        path = hub.path / SMALL / DATA
+        assert files(hub.path / SMALL) == files(small)
+        assert eventually(lambda: passes(hub, path))
+        with subprocess.Popen(
+            [sys.executable, "-c", program, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as reader:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == "mapped\n"
+            pids = hub.pids()
+            assert hub.machine.hubfs("unmount", "--force", hub.path).returncode == 0
+            assert eventually(lambda: not any(Path(f"/proc/{pid}/exe").is_symlink() for pid in pids))
+            assert reader.stdin is not None
+            reader.stdin.close()
+            assert reader.wait(60) == 0
+
+
+def test_a_file_that_was_read_in_order_is_completed_behind_its_reader(
+    mount: MountHub, bucket: Origin, small: Path
+) -> None:
+    """As the reader of a part of a checkpoint does: from somewhere in the middle to the end."""
+    with mount(bucket) as hub:
+        path = hub.path / SMALL / DATA
+        with opened(path) as fd:
+            for offset_bytes in range(3 * MIB, 8 * MIB, MIB):
+                os.pread(fd, MIB, offset_bytes)
+        assert eventually(lambda: passes(hub, path))
+        before = reads(hub)
+        assert path.read_bytes() == (small / DATA).read_bytes()
+        assert reads(hub) == before
+    with mount(bucket, "--prefetch", "none", "--cache-dir", hub.machine.root / "another") as hub:
+        with opened(path) as fd:
+            for offset_bytes in range(3 * MIB, 8 * MIB, MIB):
+                os.pread(fd, MIB, offset_bytes)
+        assert not passes(hub, path)
+
+
+def test_every_file_of_the_model_has_the_right_bytes_by_many_readers(
+    mount: MountHub, bucket: Origin, small: Path
+) -> None:
+    """Some find their file whole, some do not: nobody sees another error or other bytes."""
+    with mount(bucket) as hub:
+        wrong: list[object] = []
+
+        def read(name: str) -> None:
+            try:
+                for number in range(20):
+                    how = by_mmap if number % 2 and (small / name).stat().st_size else by_read
+                    if how(hub.path / SMALL / name) != (small / name).read_bytes():
+                        wrong.append(name)
+            except OSError as error:
+                wrong.append(error)
+
+        names = [name for name in listed(small) if (small / name).is_file()]
+        threads = [threading.Thread(target=read, args=(name,)) for name in names * 3]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not wrong
+        assert passed_through(hub) == 0
+
+
+def test_verify_always_says_why_nothing_passes_through(mount: MountHub, bucket: Origin, small: Path) -> None:
+    with mount(bucket, "--verify", "always") as hub:
+        for _ in range(2):
+            assert files(hub.path / SMALL) == files(small)
+        before = reads(hub)
+        with opened(hub.path / SMALL / DATA) as fd:
+            assert passed_through(hub) == 0
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            assert os.pread(fd, 16 * MIB, 0) == (small / DATA).read_bytes()
+        assert reads(hub) > before
+        assert "--verify always" in hub.status()["passthrough"]["off_because"]
+        assert "passthrough: off, because --verify always" in hub.machine.hubfs("status", hub.path).stdout
+        assert "--verify always" in hub.log()
+
+
+def test_an_ordinary_user_is_told_and_the_status_says_why(tmp_path: Path, servers: Origin) -> None:
+    environment = {"HUBFS_FUSE_LIBRARY": "session", "HUBFS_HUB": servers.url, **servers.environment}
+    with ordinary_machine(tmp_path / "machine", environment) as user:
+        assert run(user, "mkdir", "hub").returncode == 0
+        assert user.hubfs("mount", "hub").returncode == 0
+        told = json.loads(user.hubfs("status", "--json", "hub").stdout)["passthrough"]
+        assert not told["on"]
+        assert "CAP_SYS_ADMIN" in told["off_because"]
+        assert "CAP_SYS_ADMIN" in user.hubfs("doctor").stdout
+        assert user.hubfs("unmount", "hub").returncode == 0
+
+
+def test_libfuse_says_why_it_does_not_have_it(tmp_path: Path, servers: Origin) -> None:
+    machine = Machine(tmp_path / "machine", {"HUBFS_FUSE_LIBRARY": "libfuse3", **servers.environment})
+    doctor = machine.hubfs("doctor", "--hub", servers.url).stdout
+    assert "passthrough" in doctor
+    assert "--fuse-library session" in doctor
