@@ -160,6 +160,7 @@ def test_describes_the_mount_for_people(status: Status) -> None:
     assert lines[1:] == [
         "  network: 3 requests, 0.0 MiB received",
         "  memory: 1.0 of 4 MiB",
+        "  passthrough: on, 2 files open",
         "  way 1 to models: the public bucket (gs://public) is left alone: 403",
         f"  way 2 to models: Kaggle (https://kaggle) is asked; last answered of google/spice/2, {NOON}",
         "  google/gone/1: unreadable",

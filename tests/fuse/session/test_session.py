@@ -14,6 +14,7 @@ from hubfs.errors import Stale
 from hubfs.fuse.answers import Answers
 from hubfs.fuse.attributes import inode
 from hubfs.fuse.mounting import Timeouts
+from hubfs.fuse.passthrough import Passthrough
 from hubfs.fuse.session import protocol
 from hubfs.fuse.session.nodes import NodeTable
 from hubfs.fuse.session.protocol import Init, Opcode, Open
@@ -114,11 +115,14 @@ def test_init_agrees_on_what_both_sides_have(answers: Answers, table: NodeTable)
 
 
 def test_passthrough_is_agreed_on_only_if_it_is_asked_for(answers: Answers) -> None:
-    with served(answers, stack_depth=2) as (kernel, _):
+    with served(answers, passthrough=Passthrough(None, 2)) as (kernel, _):
         *_, flags2, depth, _ = protocol.INIT_OUT.unpack(kernel.initialize(OFFERED | Init.PASSTHROUGH))
         assert (flags2 << 32 & Init.PASSTHROUGH, depth) == (Init.PASSTHROUGH, 2)
-    with served(answers, stack_depth=2) as (kernel, _):
+    with served(answers, passthrough=Passthrough(None, 2)) as (kernel, _):
         *_, flags2, depth, _ = protocol.INIT_OUT.unpack(kernel.initialize())
+        assert (flags2 << 32 & Init.PASSTHROUGH, depth) == (0, 0)
+    with served(answers, passthrough=Passthrough("it is refused", 2)) as (kernel, _):
+        *_, flags2, depth, _ = protocol.INIT_OUT.unpack(kernel.initialize(OFFERED | Init.PASSTHROUGH))
         assert (flags2 << 32 & Init.PASSTHROUGH, depth) == (0, 0)
 
 
@@ -357,6 +361,8 @@ def test_a_handle_of_an_earlier_process_is_opened_again(answers: Answers, cache:
 class Passing:
     """Passes every file through, with the same backing id; but for the second open of a `replaced` one."""
 
+    stack_depth = 1
+
     def __init__(self) -> None:
         self.opens: list[int] = []
         self.stale = False
@@ -375,7 +381,7 @@ def test_a_file_that_the_kernel_reads_itself_keeps_no_pages_of_ours(
     answers: Answers, table: NodeTable, cache: Cache
 ) -> None:
     passing = Passing()
-    with served(answers, table, passing=passing) as (kernel, _):
+    with served(answers, table, passthrough=passing) as (kernel, _):
         kernel.initialize()
         node_id = kernel.look_up(GRAPH)
         handles = [opened(kernel, node_id) for _ in range(2)]
