@@ -6,18 +6,25 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Generic, TypeVar, cast
 
 from cachetools import LRUCache, TLRUCache
 
-from hubfs.errors import Cancelled, TimedOut
+from hubfs.errors import Cancelled, HubfsError, TimedOut
 
 _log = logging.getLogger(__name__)
 
 _NOTICED_WITHIN_S = 0.25
 """How long `Cancellation.wait_for` sleeps before it looks again."""
+
+
+class GaveUp(HubfsError):
+    """A question that was asked ahead of readers failed once. No reader meets this: it asks anew."""
+
+    ordinary = True
 
 
 class Cancellation:
@@ -132,13 +139,16 @@ class SingleFlight(Generic[K, V]):
     def run(self, key: K, work: Callable[[], V]) -> V:
         """The result of `work`, run here, or by the caller who came first with this key, who is waited for.
 
-        Everybody gets what the work returned or raised. Raises `TimedOut` and `Cancelled` to those who wait.
+        Everybody gets what the work returned or raised; whoever waits for work that raises `GaveUp` begins anew. Raises
+        `TimedOut` and `Cancelled` to those who wait.
         """
-        flight, mine = self._claim(key)
-        if not mine:
-            return await_result(flight, self._cancellation, self._timeout_s, str(key))
-        self._fly(key, work, flight)
-        return flight.result()
+        while True:
+            flight, mine = self._claim(key)
+            if mine:
+                self._fly(key, work, flight)
+                return flight.result()
+            with suppress(GaveUp):
+                return await_result(flight, self._cancellation, self._timeout_s, str(key))
 
     def behind(self, key: K, work: Callable[[], V]) -> "Future[V]":
         """The flight of `key`, which goes on without its caller: begun in a thread of its own, unless there is one."""

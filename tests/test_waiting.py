@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from hubfs.errors import Cancelled, TimedOut, Unavailable
-from hubfs.waiting import Cancellation, SingleFlight, await_result
+from hubfs.waiting import Cancellation, GaveUp, SingleFlight, await_result
 from tests.support.waiting import Stopwatch, eventually, waiting_threads
 
 
@@ -209,6 +209,19 @@ def test_an_error_reaches_all_and_the_next_caller_works_anew(flights: SingleFlig
         assert {str(result.exception(timeout=10)) for result in results} == {"no route"}
     assert work.calls == 1
     assert flights.run("k", lambda: 1) == 1
+
+
+def test_who_waits_for_work_that_gives_up_works_anew(flights: SingleFlight[str, int]) -> None:
+    ahead = Work(GaveUp("busy"))
+    with ThreadPoolExecutor(9) as callers:
+        first = callers.submit(flights.run, "k", ahead)
+        assert ahead.begun.wait(60)
+        readers = [callers.submit(flights.run, "k", lambda: 7) for _ in range(8)]
+        assert eventually(lambda: waiting_threads() == 8)
+        ahead.go.set()
+        assert isinstance(first.exception(timeout=60), GaveUp)
+        assert {reader.result(60) for reader in readers} == {7}
+    assert ahead.calls == 1
 
 
 def test_who_hears_of_an_error_and_tries_again_at_once_works_anew(flights: SingleFlight[str, int]) -> None:

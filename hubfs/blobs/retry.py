@@ -5,18 +5,32 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.errors import HubfsError, TimedOut, Unavailable
-from hubfs.waiting import Cancellation
+from hubfs.waiting import Cancellation, GaveUp
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_asking = threading.local()
+
+
+@contextmanager
+def asking_once() -> Iterator[None]:
+    """Within it, this thread asks ahead of readers: `GaveUp` is raised in the place of a second attempt."""
+    _asking.once = True
+    try:
+        yield
+    finally:
+        _asking.once = False
+
 
 PROGRESS_BYTES = 64 * 1024
 """What has to come before attempts count anew: more than a trickle brings before it is given up."""
@@ -81,7 +95,7 @@ class Retries:
             self._failures = self._came_bytes = 0
 
     def wait_after(self, error: HubfsError) -> None:
-        """Waits before the next attempt. Raises `error` if it is not worth one, `Cancelled` on cancel."""
+        """Waits before the next attempt. Raises `error` if it is not worth one, `GaveUp`, `Cancelled` on cancel."""
         self._failures += 1
         self._came_bytes = 0
         if (
@@ -90,6 +104,8 @@ class Retries:
             or self._failures >= self._policy.attempts
         ):
             raise error
+        if getattr(_asking, "once", False):
+            raise GaveUp(str(error)) from error
         delay_s = self._policy.delay_s(self._failures, self._random)
         if isinstance(error, Busy) and error.retry_after_s is not None:
             delay_s = max(delay_s, min(error.retry_after_s, self._policy.retry_after_cap_s))

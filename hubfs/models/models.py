@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from cachetools import TTLCache
 
+from hubfs.blobs.retry import asking_once
 from hubfs.cache.block_cache import Release
 from hubfs.cache.disk.indexes import Index
 from hubfs.cache.disk.latest import LatestStore
@@ -23,7 +24,7 @@ from hubfs.models.troubles import Trouble, Troubles
 from hubfs.models.uses import Uses
 from hubfs.sources.kit import Kit
 from hubfs.sources.source import Source
-from hubfs.waiting import Cancellation, Remembered
+from hubfs.waiting import Cancellation, GaveUp, Remembered
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class Models:
             ttl_s=0,
             timeout_s=settings.timeout_s,
             most=_FAILURES_KEPT,
-            errors_s={ModelNotFound: settings.negative_ttl_s, Cancelled: 0, HubfsError: _SHARED_S},
+            errors_s={ModelNotFound: settings.negative_ttl_s, Cancelled: 0, GaveUp: 0, HubfsError: _SHARED_S},
             timer=timer,
         )
         self._known = KnownHandles(
@@ -149,6 +150,18 @@ class Models:
         except HubfsError as error:
             self._troubles.note(str(handle), "", error)
             raise
+
+    def get_ahead(self, handle: ModelId) -> Source:
+        """The model's source, for readers who have not asked yet: nothing is asked a second time, no trouble is noted.
+
+        Readers who ask meanwhile wait for this question, and ask themselves if it raises `GaveUp`. Raises as `get`.
+        """
+
+        def ask() -> Source:
+            with asking_once():
+                return self._find(handle)
+
+        return self._finding.get(handle, ask)
 
     def _current(self, handle: ModelId) -> Source | None:
         """The source, unless its failure is old enough to try again. Held: `_lock`."""

@@ -14,7 +14,7 @@ from cachetools import TTLCache
 
 from hubfs.blobs.retry import Busy, Permanent
 from hubfs.errors import Cancelled, HubfsError, NotCached, NotFound, TimedOut, Unavailable
-from hubfs.waiting import Cancellation, Remembered, await_result
+from hubfs.waiting import Cancellation, GaveUp, Remembered, await_result
 
 _log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class Reachability:
         self._refuse_offline(question)
         try:
             yield
-        except Cancelled:
+        except (Cancelled, GaveUp):
             raise
         except NotFound:
             self._answered(question)

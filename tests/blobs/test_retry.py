@@ -14,11 +14,12 @@ from hubfs.blobs.retry import (
     Retries,
     RetryingBlob,
     RetryPolicy,
+    asking_once,
     retrying,
 )
 from hubfs.errors import Cancelled, HubfsError, NotFound, Stale, TimedOut, Unavailable
 from hubfs.testing import Clock, ScriptedBlob
-from hubfs.waiting import Cancellation
+from hubfs.waiting import Cancellation, GaveUp
 
 QUICK = RetryPolicy(attempts=4, base_s=0.001, cap_s=0.002)
 
@@ -69,6 +70,17 @@ def test_a_lasting_failure_is_not_asked_again(error: HubfsError) -> None:
     with pytest.raises(type(error)):
         retrying(attempt, QUICK, Cancellation())
     assert attempt.calls == 1
+
+
+@pytest.mark.parametrize("error", [TimedOut("slow"), Unavailable("away"), Busy("busy", 3600)])
+def test_what_is_asked_ahead_of_readers_is_asked_once(error: HubfsError) -> None:
+    attempt = Failing(error, error)
+    with asking_once(), pytest.raises(GaveUp, match=str(error)):
+        retrying(attempt, QUICK, Cancellation())
+    assert attempt.calls == 1
+    assert retrying(attempt, QUICK, Cancellation()) == "done", "from then on it is as ever"
+    with asking_once(), pytest.raises(Permanent):
+        retrying(Failing(Permanent("x")), QUICK, Cancellation())
 
 
 def test_the_last_error_is_raised_once_the_attempts_are_used_up() -> None:

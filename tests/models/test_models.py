@@ -32,8 +32,8 @@ from hubfs.models.models import Models
 from hubfs.models.reachability import Reachability
 from hubfs.sources.source import Form, Source
 from hubfs.testing import MemorySource
-from hubfs.waiting import Cancellation
-from tests.support.waiting import eventually
+from hubfs.waiting import Cancellation, GaveUp
+from tests.support.waiting import eventually, waiting_threads
 
 T = TypeVar("T")
 
@@ -276,6 +276,30 @@ def test_an_unreachable_hub_is_asked_again_a_second_later(models: Models, hub: H
     assert error_of(models, SPICE) is None
     (known,) = models.census(9, idle=True).shown
     assert (known.source, known.trouble) == (source, None)
+
+
+def test_what_was_asked_ahead_in_vain_is_no_trouble_and_asked_by_the_next_reader(models: Models, hub: Hub) -> None:
+    hub.trouble = [GaveUp("hub.example: 429")]
+    with pytest.raises(GaveUp):
+        models.get_ahead(SPICE)
+    assert models.census(9, idle=True).found == 0
+    assert models.get(SPICE).handle == SPICE
+    assert hub.asked == [(SPICE, None)] * 2
+    assert models.get_ahead(SPICE) is models.get(SPICE)
+
+
+def test_a_reader_who_joins_a_question_ahead_that_gives_up_asks_again(models: Models, hub: Hub) -> None:
+    answer = threading.Event()
+    hub.before_answer = lambda: answer.wait(60)
+    hub.trouble = [GaveUp("hub.example: 429")]
+    with ThreadPoolExecutor(2) as pool:
+        ahead = pool.submit(models.get_ahead, SPICE)
+        assert eventually(lambda: hub.asked)
+        reader = pool.submit(models.get, SPICE)
+        assert eventually(lambda: waiting_threads() == 1)
+        answer.set()
+        assert isinstance(ahead.exception(60), GaveUp)
+        assert reader.result(60).handle == SPICE
 
 
 @pytest.mark.parametrize("failure", [Damaged("wrong CRC"), Stale("changed")])
