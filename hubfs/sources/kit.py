@@ -160,7 +160,7 @@ class Kit:
         stream = origin.stream(self._budget)
         seen = ArchiveIndex(model, stream.url, stream.identity, (), stream.stamp)
         checksums = None if stream.pinned else BlockChecksums(stream.url)
-        source = self._archive(hub, seen, checksums, lambda: origin, lambda: stream)
+        source = self._archive(hub, seen, checksums, lambda: origin, lambda: stream, size_bytes=stream.size_bytes)
         published = origin.published_index(stream) if stream.pinned else None  # which has no checksums
         if published is not None:
             source.adopt(published)
@@ -184,6 +184,8 @@ class Kit:
         checksums: BlockChecksums | None,
         locate: Locate,
         open_stream: Callable[[], ByteStream],
+        *,
+        size_bytes: int | None = None,
     ) -> ArchiveSource:
         there = str(known.handle)
         if self._guest is not None:
@@ -195,6 +197,7 @@ class Kit:
             model=name,
             identity=known.identity,
             stamp=known.stamp,
+            size_bytes=size_bytes,
             open_stream=open_stream,
             cache=self._cache,
             cancellation=self._cancellation,

@@ -119,6 +119,14 @@ class Source(Protocol):
         ...
 
     @property
+    def to_come_bytes(self) -> int | None:
+        """How many bytes come by before every entry is known: 0 once all are; None where nobody can say.
+
+        Never waits.
+        """
+        ...
+
+    @property
     def streams(self) -> bool:
         """Whether it is being read from its start to its end just now."""
         ...

@@ -52,7 +52,8 @@ class ArchiveSettings:
 class Archive:
     """The archive at `url`, and the collaborators of its source and of its passes.
 
-    `model` is its name in the cache, and `identity` says which bytes it has. `spans` are None where the origin answers
+    `model` is its name in the cache, and `identity` says which bytes it has. `size_bytes` is the archive's, where its
+    host has said it. `spans` are None where the origin answers
     no ranges. `checksums` are given where the host names no version of the archive, so that the identity does not tell
     whether it is still the same: every block that comes is held against them, and a block that differs is `Stale`.
     A pass is made when it is this daemon's turn among `turns`: blocks that another daemon's pass brings into a cache
@@ -70,6 +71,7 @@ class Archive:
     budget: MemoryBudget
     turns: Turns
     stamp: Stamp = UNDATED
+    size_bytes: int | None = None
     spans: ArchiveSpans | None = None
     checksums: BlockChecksums | None = None
 

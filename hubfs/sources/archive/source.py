@@ -102,6 +102,11 @@ class ArchiveSource:
         return self._progress.extent
 
     @property
+    def to_come_bytes(self) -> int | None:
+        """The size of the archive, as far as its host tells, until a whole pass was verified; then 0."""
+        return 0 if self._progress.complete else self._archive.size_bytes
+
+    @property
     def streams(self) -> bool:
         """Whether a pass runs."""
         return self._progress.running
