@@ -209,6 +209,7 @@ class Engine:
             whole=None if self._whole is None else self._whole.opened,
             completer=self._completer,
             prefetcher=self._prefetcher,
+            look_ahead=self._prefetcher is not None,
             troubles=troubles,
         )
 

@@ -26,6 +26,7 @@ from hubfs.models.troubles import Troubles, WatchedBlob
 from hubfs.sources.prefetch.completer import Completer
 from hubfs.sources.prefetch.prefetcher import Prefetcher
 from hubfs.sources.source import ROOT, Entry, EntryKind, Source
+from hubfs.tree.look_ahead import LookAhead
 from hubfs.tree.model_directories import ModelDirectories
 from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind
 from hubfs.tree.times import time_ns
@@ -82,6 +83,7 @@ class HubTree:
         completer: Completer | None = None,
         prefetcher: Prefetcher | None = None,
         troubles: Troubles | None = None,
+        look_ahead: bool = False,
     ) -> None:
         self.models = self._models = models
         self._names = models.hub.names
@@ -92,11 +94,23 @@ class HubTree:
         self._prefetcher = prefetcher
         self._troubles = troubles or Troubles()
         self._directories = ModelDirectories()
+        self._ahead = LookAhead(models, self._walked) if look_ahead else None
 
     def handles(self) -> list[str]:
         """The handles that are known: written down, found since the start, or cached. May ask the hub."""
         self._models.renew_names()
         return [*self._names.written(), *map(str, self._models.known())]
+
+    def _walked(self) -> list[ModelId]:
+        """The models that a program finds which walks the hub, as far as they are known without asking."""
+        return [*map(self._names.parse, self._names.written()), *self._models.known()]
+
+    def _look_inside(self, handle: ModelId, *, lists: bool) -> Source:
+        """The model, in which a reader looks something up, or `lists` what there is."""
+        source = self._models.get(handle)
+        if self._ahead is not None:
+            self._ahead.looked(handle, inside=lists)
+        return source
 
     def stat(self, path: str) -> Node:
         """What is at `path` (absolute, as FUSE gives it).
@@ -116,7 +130,7 @@ class HubTree:
             case Text(text):
                 return Node(NodeKind.CONTROL, len(text))
             case InModel(handle, inner):
-                source = self._models.get(handle)
+                source = self._look_inside(handle, lists=False)
                 if self._prefetcher is not None:
                     self._prefetcher.looked_up(source, inner)
                 entry = ROOT
@@ -133,7 +147,7 @@ class HubTree:
             case Links(links, folders):
                 return names_of(folders=folders, links=links)
             case InModel(handle, inner):
-                source = self._models.get(handle)
+                source = self._look_inside(handle, lists=True)
                 with self._troubles.watching(str(handle), inner):
                     return [
                         (entry.path.rpartition("/")[2], _kind_of(entry))

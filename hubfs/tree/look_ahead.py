@@ -1,0 +1,134 @@
+"""Asks for models ahead of a program that walks a hub."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, NotFound
+from hubfs.model_id import ModelId
+from hubfs.models.models import Models
+from hubfs.tree.walk import Walk, follow, wanted
+
+_log = logging.getLogger(__name__)
+
+AT_ONCE = 16
+"""So many questions are under way at once, and no more threads ask."""
+
+SMALL_BYTES = 4 << 20
+"""An archive is read ahead, for what is in it, if it is no larger."""
+
+_REST_S = 60.0
+"""A hub that did not answer, or asked for patience, is asked nothing ahead for so long."""
+
+_ORDER_S = 60.0
+"""A model that is not in the order has the order made anew, after so long."""
+
+
+class LookAhead:
+    """Is told into which models readers look, and asks for those that come next. Never waits, never fails a reader.
+
+    `handles` gives the models that exist as far as anybody knows, and asks no hub; a program that walks directories
+    looks into them in the order of their paths. A reader's own question waits for none of these: it has a thread of its
+    own, and shares the answer if its model is being asked for. Threads run while there is something to ask for.
+
+    `_lock` guards every field below it; nothing that waits is called under it, and no other lock is taken.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        handles: Callable[[], Iterable[ModelId]],
+        *,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._models = models
+        self._handles = handles
+        self._timer = timer
+        self._lock = threading.Lock()
+        self._order: Sequence[ModelId] = ()
+        self._positions: dict[ModelId, int] = {}
+        self._ordered_at_s: float | None = None  # when the order was begun to be made last
+        self._walks: tuple[Walk, ...] = ()
+        self._queue: deque[tuple[ModelId, bool]] = deque()
+        self._asked: set[ModelId] = set()  # those in the queue, and under way
+        self._threads = 0
+        self._rests_until_s = 0.0
+
+    def looked(self, model: ModelId, *, inside: bool) -> None:
+        """A reader was told that the model exists; `inside`: and looks what is in it."""
+        with self._lock:
+            now_s = self._timer()
+            position = self._positions.get(model)
+            if position is None:
+                if self._ordered_at_s is not None and now_s - self._ordered_at_s < _ORDER_S:
+                    return
+                self._ordered_at_s = now_s
+            elif now_s < self._rests_until_s:
+                return
+            else:
+                *others, walk = follow(self._walks, position, inside=inside)
+                ahead = wanted(walk, len(self._order))
+                self._walks = (*others, replace(walk, asked=max(walk.asked, ahead.stop)))
+                new = [self._order[place] for place in ahead]
+        if position is None:
+            with suppress(RuntimeError):  # no thread is left
+                threading.Thread(target=self._make_order, name="order of models", daemon=True).start()
+            return
+        missing = [(one, walk.inside) for one in new if not self._models.found(one)]
+        if not missing:
+            return
+        with self._lock:
+            self._queue.extend(one for one in missing if one[0] not in self._asked)
+            self._asked.update(model for model, _ in missing)
+            begun = min(len(self._queue), AT_ONCE - self._threads)
+            self._threads += begun
+        for _ in range(begun):
+            try:
+                threading.Thread(target=self._work, name="look ahead", daemon=True).start()
+            except RuntimeError:  # noqa: PERF203 - no thread is left; a later look begins one
+                with self._lock:
+                    self._threads -= 1
+
+    def _make_order(self) -> None:
+        order = sorted({*self._handles()}, key=lambda model: str(model).split("/"))
+        with self._lock:
+            self._order = order
+            self._positions = {model: position for position, model in enumerate(order)}
+            self._walks = ()
+
+    def _work(self) -> None:
+        while (next_one := self._next()) is not None:
+            model, inside = next_one
+            try:
+                self._ask(model, inside)
+            except Exception:  # noqa: BLE001 - nobody else sees what ends this thread, and no reader is harmed
+                _log.exception("%s is not asked for ahead", model)
+            finally:
+                with self._lock:
+                    self._asked.discard(model)
+
+    def _next(self) -> tuple[ModelId, bool] | None:
+        with self._lock:
+            if self._queue and self._timer() >= self._rests_until_s:
+                return self._queue.popleft()
+            self._asked.difference_update(model for model, _ in self._queue)
+            self._queue.clear()
+            self._threads -= 1
+            return None
+
+    def _ask(self, model: ModelId, inside: bool) -> None:  # noqa: FBT001 - an item of the queue
+        try:
+            source = self._models.get_ahead(model)
+            if inside and source.to_come_bytes is not None and 0 < source.to_come_bytes <= SMALL_BYTES:
+                source.entries()
+        except (NotFound, AccessDenied, Damaged) as answer:
+            _log.debug("%s, asked for ahead: %s", model, answer)
+        except HubfsError as error:
+            with self._lock:
+                self._rests_until_s = self._timer() + _REST_S
+            if not isinstance(error, Cancelled):
+                _log.info("%s: nothing is asked ahead for %g s: %s", self._models.hub.url, _REST_S, error)
