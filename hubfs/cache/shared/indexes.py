@@ -34,15 +34,7 @@ class SharedIndexes:
 
     def save(self, model: str, index: Index) -> None:
         """Keeps the index of `model`. A failure is logged."""
-        sealed = seal("shared", model, {"saved_s": self._clock(), "index": index})
-
-        def write() -> None:
-            try:
-                self._store.put(index_name(model), sealed)
-            except HubfsError as error:
-                _log.debug("The shared cache cannot keep the index of %s: %s", model, error)
-
-        self._later(model, write)
+        self._write(model, index_name(model), seal("shared", model, {"saved_s": self._clock(), "index": index}))
 
     def newest(self, hub_and_handle: str) -> tuple[str, Index] | None:
         """The newest index of a model, whichever its identity, and the model's whole name."""
@@ -70,12 +62,14 @@ class SharedIndexes:
 
     def save_file(self, model: str, data: bytes) -> None:
         """Keeps the index file of the archive of `model`. A failure is logged."""
+        self._write(model, archive_index_name(model), data)
 
+    def _write(self, model: str, name: str, data: bytes) -> None:
         def write() -> None:
             try:
-                self._store.put(archive_index_name(model), data)
+                self._store.put(name, data)
             except HubfsError as error:
-                _log.debug("The shared cache cannot keep the archive's index of %s: %s", model, error)
+                _log.debug("The shared cache cannot keep %s: %s", name, error)
 
         self._later(model, write)
 

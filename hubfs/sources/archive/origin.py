@@ -1,6 +1,7 @@
 """Where an archive is: on an HTTP host, or in a bucket."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from hubfs.blobs.blob import Blob, ByteStream
@@ -32,6 +33,7 @@ class ArchiveOrigin(Protocol):
         ...
 
 
+@dataclass(frozen=True, repr=False)
 class HttpArchive:
     """The archive at `url`. `headers` go to the URL's host only; they may be secret.
 
@@ -39,54 +41,45 @@ class HttpArchive:
     With `locate`, the archive is where that says, nothing is published beside it, and `url` is its name.
     """
 
-    def __init__(
-        self,
-        client: HttpClient,
-        url: str,
-        headers: Mapping[str, str],
-        parameters: Collection[str] = (),
-        *,
-        locate: Callable[[], str] | None = None,
-    ) -> None:
-        self._client = client
-        self._url = url
-        self._headers = headers
-        self._parameters = parameters
-        self._locate = locate
+    client: HttpClient
+    url: str
+    headers: Mapping[str, str]
+    parameters: Collection[str] = ()
+    locate: Callable[[], str] | None = field(default=None, kw_only=True)
 
     def stream(self, allowance: MemoryBudget | None) -> HttpStream:
         """The archive as it is at this moment: one request, and a second one for a host that names no version."""
-        return HttpStream(self._client, self._url, self._headers, locate=self._locate, allowance=allowance)
+        return HttpStream(self.client, self.url, self.headers, locate=self.locate, allowance=allowance)
 
     def ranged(self, stream: ByteStream) -> Blob:
         """The archive by ranges. Raises `Permanent` if the host answers none."""
-        if not self._client.probe(self._url, self._headers, locate=self._locate).accepts_ranges:
+        if not self.client.probe(self.url, self.headers, locate=self.locate).accepts_ranges:
             raise Permanent(f"{stream.url} answers no ranges")
-        return HttpBlob(self._client, self._url, self._headers, locate=self._locate)
+        return HttpBlob(self.client, self.url, self.headers, locate=self.locate)
 
     def published_index(self, stream: ByteStream) -> IndexFile | None:
         """The index of the archive. None for a small one, which inflates in less time than a request takes."""
-        if self._locate is not None or (stream.size_bytes or 0) < MIN_SIZE_BYTES:
+        if self.locate is not None or (stream.size_bytes or 0) < MIN_SIZE_BYTES:
             return None
-        seen = self._client.probe(self._url, self._headers)  # asked for a moment ago, and remembered
-        return find_published_index(self._client, seen, seen.link, self._headers, self._parameters)
+        seen = self.client.probe(self.url, self.headers)  # asked for a moment ago, and remembered
+        return find_published_index(self.client, seen, seen.link, self.headers, self.parameters)
 
 
+@dataclass(frozen=True)
 class BucketArchive:
     """The object at `url`, `gs://bucket/object`."""
 
-    def __init__(self, client: GcsClient, url: str) -> None:
-        self._client = client
-        self._url = url
+    client: GcsClient
+    url: str
 
     def stream(self, allowance: MemoryBudget | None) -> GcsStream:
         """The object's generation of this moment: one request."""
-        return GcsStream(self._client, self._url, allowance=allowance)
+        return GcsStream(self.client, self.url, allowance=allowance)
 
     def ranged(self, stream: ByteStream) -> Blob:
         """The same generation, by ranges."""
         assert isinstance(stream, GcsStream)  # noqa: S101 - `stream` made it
-        return GcsBlob(self._client, stream.object)
+        return GcsBlob(self.client, stream.object)
 
     def published_index(self, stream: ByteStream) -> None:
         """None: nobody publishes an index in a bucket."""
