@@ -54,7 +54,7 @@ class Interrupts:
         pause = threading.Event()
         while True:
             with self._lock:
-                self._watched.intersection_update(self._waiting)
+                self._watched = {unique for unique in self._watched if unique in self._waiting}
                 watched = list(self._watched)
                 if not watched:
                     self._is_looking = False

@@ -26,7 +26,7 @@ _SMALLEST_BYTES = 64
 _FIRST_BYTES = 1 << 16
 
 
-class Node:
+class KnownNode:
     """A file, directory or symlink that the kernel knows. `path` is absolute, and empty for the root.
 
     `opens` counts files that are open; `backing_id` is the kernel's number of the file that the kernel reads itself, 0
@@ -56,7 +56,7 @@ class NodeTable:
         Raises `ValueError` for memory that holds no table.
         """
         self._lock = threading.Lock()
-        self._nodes: dict[int, Node] = {ROOT_ID: Node("", 0, 1, 0, 0)}
+        self._nodes: dict[int, KnownNode] = {ROOT_ID: KnownNode("", 0, 1, 0, 0)}
         self._ids: dict[str, int] = {}
         self._free: dict[int, list[int]] = {}
         if descriptor is None:
@@ -82,7 +82,7 @@ class NodeTable:
             if lookups:
                 at = place + _RECORD.size
                 path = self._map[at : at + length].decode("utf-8", "surrogateescape")
-                self._nodes[node_id] = Node(path, place, lookups, opens, backing_id)
+                self._nodes[node_id] = KnownNode(path, place, lookups, opens, backing_id)
                 self._ids[path] = max(node_id, self._ids.get(path, 0))  # the younger of two has the path now
                 self._next = max(self._next, node_id + 1)
             else:
@@ -106,14 +106,14 @@ class NodeTable:
     def __len__(self) -> int:
         return len(self._nodes)
 
-    def __getitem__(self, node_id: int) -> Node:
+    def __getitem__(self, node_id: int) -> KnownNode:
         """The node. Raises `Stale` for an id that the kernel was not told of."""
         node = self._nodes.get(node_id)
         if node is None:
             raise Stale(f"node {node_id} is not known")
         return node
 
-    def items(self) -> Iterator[tuple[int, Node]]:
+    def items(self) -> Iterator[tuple[int, KnownNode]]:
         """All that the kernel knows."""
         with self._lock:
             return iter(list(self._nodes.items()))
@@ -134,7 +134,7 @@ class NodeTable:
             node_id = self._next
             self._next += 1
             _U64.pack_into(self._map, _NEXT_AT, self._next)
-            self._nodes[node_id] = Node(path, self._written(node_id, path), 1, 0, 0)
+            self._nodes[node_id] = KnownNode(path, self._written(node_id, path), 1, 0, 0)
             self._ids[path] = node_id
             return node_id
 
@@ -161,7 +161,7 @@ class NodeTable:
                 del self._ids[node.path]
 
     def opened(self, node_id: int, backing_id: int) -> None:
-        """A file of the node is open; `backing_id` as of `Node`."""
+        """A file of the node is open; `backing_id` as of `KnownNode`."""
         self._count(node_id, 1, backing_id)
 
     def released(self, node_id: int) -> None:

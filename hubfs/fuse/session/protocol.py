@@ -82,7 +82,6 @@ class Notify(IntEnum):
     """enum fuse_notify_code."""
 
     INVAL_INODE = 2
-    INVAL_ENTRY = 3
     RESEND = 7  # 7.40
 
 
@@ -172,5 +171,3 @@ DIRENT = Struct("=QQII")
 """ino, off, namelen, type; the name follows, with zeros up to a multiple of eight bytes"""
 NOTIFY_INVAL_INODE_OUT = Struct("=Qqq")
 """ino, off, len. A negative offset leaves pages alone"""
-NOTIFY_INVAL_ENTRY_OUT = Struct("=QII")
-"""parent, namelen, flags; the name follows, and a zero"""

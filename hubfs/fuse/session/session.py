@@ -81,11 +81,6 @@ class Session:
         """Has the kernel ask for the attributes of a node anew. Its pages stay."""
         self._notify(Notify.INVAL_INODE, protocol.NOTIFY_INVAL_INODE_OUT.pack(node_id, -1, 0))
 
-    def forget_name(self, directory_id: int, name: bytes) -> None:
-        """Has the kernel ask for a name anew. Not to be called where the kernel waits for a lookup in the directory."""
-        told_name = protocol.NOTIFY_INVAL_ENTRY_OUT.pack(directory_id, len(name), 0) + name + b"\0"
-        self._notify(Notify.INVAL_ENTRY, told_name)
-
     def resend(self) -> None:
         """Has the kernel send every request again that has no reply."""
         if self._table.agreed & Init.HAS_RESEND:

@@ -36,7 +36,6 @@ SIZES = {
     "fuse_statx_out": (protocol.STATX_OUT, 288),
     "fuse_dirent": (protocol.DIRENT, 24),
     "fuse_notify_inval_inode_out": (protocol.NOTIFY_INVAL_INODE_OUT, 24),
-    "fuse_notify_inval_entry_out": (protocol.NOTIFY_INVAL_ENTRY_OUT, 16),
 }
 
 
