@@ -14,8 +14,7 @@ from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.store import ObjectStoreSettings
 from hubfs.errors import InvalidHandle, ModelNotFound
 from hubfs.hubs.hub import Hub, Means, make_hub
-from hubfs.hubs.registry import spelled_out
-from hubfs.hubs.tfhub.bundled import is_public_hub
+from hubfs.hubs.registry import SHORT, is_default, spelled_out
 from hubfs.model_id import ModelId
 from hubfs.settings.config import Config
 from hubfs.waiting import Cancellation
@@ -95,7 +94,7 @@ def http_settings(config: Config, retry: RetryPolicy) -> HttpSettings:
     headers = dict(config.headers)
     if config.token is not None:
         headers["Authorization"] = f"Bearer {config.token}"
-    moved = config.endpoints.get("tfhub") if is_public_hub(config.hub) else None
+    moved = config.endpoints.get(SHORT) if is_default(config.hub) else None
     hub = urlsplit(moved or config.hub)
     return HttpSettings(
         connect_timeout_s=config.connect_timeout_s,

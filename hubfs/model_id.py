@@ -8,8 +8,8 @@ from hashlib import blake2b
 class ModelId:
     """A version of a model. Only its hub gives the two texts a meaning.
 
-    `name` is what the hub versions (TF Hub: `google/spice`), and may have slashes. `version` never changes its bytes
-    (TF Hub: `2`). Neither has a segment that a path could not have: the two make a path in the cache.
+    `name` is what the hub versions (`google/spice`), and may have slashes. `version` never changes its bytes
+    (`2`). Neither has a segment that a path could not have: the two make a path in the cache.
     """
 
     name: str

@@ -110,7 +110,7 @@ class CachedBlob(WrappedBlob):
         self._budget = budget or MemoryBudget(_NO_LIMIT_BYTES)
         self._failed = failed
         self._streaming = blob if isinstance(blob, Streaming) else None
-        # A file that fits one request comes in one: `saved_model.pb` costs a round trip, and no second connection.
+        # A file that fits one request comes in one: a model's graph costs a round trip, and no second connection.
         whole = blocks_of(0, self.size_bytes, self.size_bytes)
         self._together = whole if len(whole) <= RUN_BLOCKS else range(0)
         self._lock = threading.Lock()

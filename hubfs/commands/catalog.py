@@ -8,7 +8,8 @@ import click
 
 from hubfs.blobs.http.url import redacted
 from hubfs.errors import InvalidConfig, quoted
-from hubfs.hubs.tfhub.bundled import bundled_catalogue, is_public_hub
+from hubfs.hubs.registry import is_default
+from hubfs.hubs.tfhub.bundled import bundled_catalogue
 from hubfs.hubs.tfhub.documentation import read_documentation
 from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
 from hubfs.hubs.tfhub.names.file import read_catalog, to_json_lines, to_tsv, write_catalog
@@ -94,7 +95,7 @@ def chosen(catalogue: Catalog, kinds: Collection[str], tasks: Collection[str]) -
 
 def _configured() -> Catalog:
     hubs = load({}).each_hub().values()
-    found = [_of_hub(config) for config in hubs if config.catalog is not None or is_public_hub(config.hub)]
+    found = [_of_hub(config) for config in hubs if config.catalog is not None or is_default(config.hub)]
     if len(found) == 1:
         return found[0]
     if found:

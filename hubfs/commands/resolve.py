@@ -16,7 +16,7 @@ from hubfs.mounts.processes import is_stopped
 from hubfs.mounts.table import State
 
 _OF_MODELS = "user.hubfs.handle"
-"""The attribute that tells a model from a directory which could only lead to one (`google/tfjs-model/spice/2`)."""
+"""The attribute that tells a model from a directory which could only lead to one (a number in a name)."""
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENODATA)
 

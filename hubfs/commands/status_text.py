@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hubfs.errors import printable
+from hubfs.hubs.registry import OF_CLIENTS
 
 UNVERIFIED = (
-    "WARNING: certificates are not verified (TFHUB_DISABLE_CERT_VALIDATION): "
+    f"WARNING: certificates are not verified ({OF_CLIENTS['disable_cert_validation']}): "
     "whoever is on the way to the hub can change what models do"
 )
 

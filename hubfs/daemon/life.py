@@ -28,6 +28,7 @@ from hubfs.fuse.mounting import Timeouts, raise_read_ahead
 from hubfs.fuse.passthrough import Passthrough
 from hubfs.fuse.serving import load
 from hubfs.fuse.session.door import KernelSession
+from hubfs.hubs.registry import OF_CLIENTS
 from hubfs.mount import Mount, assemble
 from hubfs.mounts import point as mount_point
 from hubfs.mounts import presence
@@ -170,8 +171,8 @@ def _findable(mountpoint: Path) -> Iterator[None]:
 def _without_mounts(config: Config, mountpoint: Path) -> Config:
     """The config, with no directory of its own on a mount: a daemon that waits for itself waits for ever.
 
-    `TFHUB_CACHE_DIR` may well name one, for the programs that read from the mount: it is ignored then. Raises
-    `InvalidConfig` for a cache directory that somebody named for this daemon.
+    A variable of a client library may well name one, for the programs that read from the mount: it is ignored then.
+    Raises `InvalidConfig` for a cache directory that somebody named for this daemon.
     """
     # By the kernel's names for them: to ask another mount for its root would wait for a daemon that is stuck.
     mounts = [mount_table.resolved(mountpoint), *mount_table.mountpoints()]
@@ -183,7 +184,7 @@ def _without_mounts(config: Config, mountpoint: Path) -> Config:
         raise InvalidConfig(f"The cache directory {config.cache_dir} is on a mount of hubfs; --cache-dir names another")
     if is_on_a_mount(config.extracted_dir):
         kept = Config().cache_dir if config.cache_dir == config.extracted_dir else config.cache_dir
-        _log.warning("TFHUB_CACHE_DIR is ignored: %s is on a mount of hubfs", config.extracted_dir)
+        _log.warning("%s is ignored: %s is on a mount of hubfs", OF_CLIENTS["cache_dir"], config.extracted_dir)
         return replace(config, cache_dir=kept, extracted_dir=None)
     return config
 

@@ -149,7 +149,7 @@ def make_hub(url: str, means: Means) -> Hub:
 
 
 def label_of(url: str) -> str:
-    """The name in the cache of the hub at `url`: `tfhub.dev`, `example.com%2Fprefix`. One path segment, without '@'.
+    """The name in the cache of the hub at `url`: `example.com`, `example.com%2Fprefix`. One path segment, without '@'.
 
     The scheme is part of it, but for https: bytes that came unprotected (`http`), or from a host whose certificate
     nobody verified (`unverified+https`), are not taken for bytes that came protected.

@@ -64,6 +64,9 @@ class Names(Protocol):
     Implementations derive from this class, and write the methods that have no body here.
     """
 
+    root_files: Sequence[str] = ()
+    """The files of which every model that is stored under such a name has one in its root, where that is known."""
+
     def parse(self, text: str) -> ModelId:
         """Reads `str(model)`. Raises `InvalidHandle`."""
         ...

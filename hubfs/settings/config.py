@@ -10,6 +10,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import platformdirs
 from hubfs.blobs.http.url import without_secrets
 from hubfs.errors import InvalidConfig
 from hubfs.fuse.mounting import FuseLibrary
-from hubfs.hubs.registry import DEFAULT_HUB
+from hubfs.hubs.registry import DEFAULT_HUB, ENDPOINTS, OF_CLIENTS
 from hubfs.memory_budget import available_memory_bytes
 from hubfs.settings.values import (
     MOST_WORKERS,
@@ -64,6 +65,8 @@ _DEFAULT_MEMORY_BYTES = (32 << 20, 256 << 20)
 
 _SECRET = ("token", "headers")
 
+_UNVERIFIED = "disable_cert_validation"
+
 _UNLISTED = "HUBFS_UNLISTED"
 """Flags for the daemon alone (JSON): what its command line, which everybody may read, does not show."""
 
@@ -79,7 +82,7 @@ class Config:
         default_factory=lambda: of_user(platformdirs.user_cache_path("hubfs"))
     )  # None: no disk
     shared_cache_url: str | None = field(default=None, repr=False)  # a second level behind memory and disk
-    extracted_dir: Path | None = None  # where tensorflow_hub keeps what it extracted
+    extracted_dir: Path | None = None  # where a client library keeps what it extracted
     catalog: Path | None = None
     verify_each_read: bool = False  # else the kernel reads a file of the cache itself, once it was verified whole
     offline: bool = False  # ask nobody: what is cached is all that there is
@@ -104,20 +107,13 @@ class Config:
     failure_ttl_s: float = 30.0  # for how long a damaged model stays so before it is fetched anew
     gcs_token: str = "anon"  # noqa: S105 - the name of a way to authenticate
     gcs_endpoint_url: str | None = None
-    tfhub_endpoint_url: str | None = None  # None: https://tfhub.dev itself
-    kaggle_endpoint_url: str | None = None  # None: Kaggle's own host
+    endpoints: Mapping[str, str] = field(default_factory=dict)  # hosts that stand for hubs' own, by the hub's scheme
     fuse_library: FuseLibrary = FuseLibrary.AUTO
     warnings: tuple[str, ...] = ()  # what is wrong with where the values came from
 
     def each_hub(self) -> "Mapping[str, Config]":
         """The config of each hub by the directory that it is in; a hub that is the root itself has an empty name."""
         return {name: replace(self, hubs={}, **own) for name, own in self.hubs.items()} or {"": self}
-
-    @property
-    def endpoints(self) -> Mapping[str, str]:
-        """The URLs of hosts that stand for the usual ones, by the scheme of the hub's URL."""
-        urls = {"tfhub": self.tfhub_endpoint_url, "kaggle": self.kaggle_endpoint_url}
-        return {scheme: url for scheme, url in urls.items() if url is not None}
 
 
 def default_memory_size_bytes(available_bytes: int) -> int:
@@ -156,12 +152,16 @@ def _no_certificates(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a
     return not parse_flag(text)
 
 
+def _endpoint(hub: str, text: str) -> Mapping[str, str]:
+    return {hub: parse_endpoint(text)}
+
+
 SETTINGS = (
     Setting("hub", "hub", parse_hubs, ("HUBFS_HUB",)),
-    Setting("format", "form", parse_form, ("HUBFS_FORMAT", "TFHUB_MODEL_LOAD_FORMAT")),
-    Setting("cache_dir", "cache_dir", parse_path, ("HUBFS_CACHE_DIR", "TFHUB_CACHE_DIR"), _is_local),
-    Setting("cache_dir", "shared_cache_url", str, ("HUBFS_CACHE_DIR", "TFHUB_CACHE_DIR"), _is_url),
-    Setting("extracted_dir", "extracted_dir", parse_path, ("TFHUB_CACHE_DIR",), _is_local),
+    Setting("format", "form", parse_form, ("HUBFS_FORMAT", OF_CLIENTS["format"])),
+    Setting("cache_dir", "cache_dir", parse_path, ("HUBFS_CACHE_DIR", OF_CLIENTS["cache_dir"]), _is_local),
+    Setting("cache_dir", "shared_cache_url", str, ("HUBFS_CACHE_DIR", OF_CLIENTS["cache_dir"]), _is_url),
+    Setting("extracted_dir", "extracted_dir", parse_path, (OF_CLIENTS["cache_dir"],), _is_local),
     Setting("catalog", "catalog", parse_path, ("HUBFS_CATALOG",)),
     Setting("offline", "offline", parse_flag, ("HUBFS_OFFLINE",)),
     Setting("cache_size", "cache_size_bytes", parse_size, ("HUBFS_CACHE_SIZE",)),
@@ -178,7 +178,7 @@ SETTINGS = (
     Setting("log_level", "log_level", parse_level, ("HUBFS_LOG_LEVEL",)),
     Setting("token", "token", parse_token, ("HUBFS_TOKEN",)),
     Setting("headers", "headers", parse_headers, ("HUBFS_HEADERS",)),
-    Setting("disable_cert_validation", "verify_certificates", _no_certificates, ("TFHUB_DISABLE_CERT_VALIDATION",)),
+    Setting(_UNVERIFIED, "verify_certificates", _no_certificates, (OF_CLIENTS[_UNVERIFIED],)),
     Setting("private_redirects", "private_redirects", parse_flag, ("HUBFS_PRIVATE_REDIRECTS",)),
     Setting("connect_timeout", "connect_timeout_s", parse_time, ("HUBFS_CONNECT_TIMEOUT",)),
     Setting("stall_timeout", "stall_timeout_s", parse_time, ("HUBFS_STALL_TIMEOUT",)),
@@ -186,8 +186,10 @@ SETTINGS = (
     Setting("failure_ttl", "failure_ttl_s", parse_time, ("HUBFS_FAILURE_TTL",)),
     Setting("gcs_token", "gcs_token", str, ("HUBFS_GCS_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS")),
     Setting("gcs_endpoint", "gcs_endpoint_url", str, ("STORAGE_EMULATOR_HOST",)),
-    Setting("tfhub_endpoint", "tfhub_endpoint_url", parse_endpoint, ("HUBFS_TFHUB_ENDPOINT",)),
-    Setting("kaggle_endpoint", "kaggle_endpoint_url", parse_endpoint, ("HUBFS_KAGGLE_ENDPOINT",)),
+    *(
+        Setting(f"{hub}_endpoint", "endpoints", partial(_endpoint, hub), (f"HUBFS_{hub.upper()}_ENDPOINT",))
+        for hub in ENDPOINTS
+    ),
     Setting("fuse_library", "fuse_library", parse_fuse_library, ("HUBFS_FUSE_LIBRARY",)),
 )
 
@@ -205,7 +207,8 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
     values: dict[str, Any] = {"warnings": tuple(_exposed(file, table))}
     for setting in SETTINGS:
         for origin, value in _candidates(setting, flags, environment, table):
-            values[setting.field] = _parsed(setting, origin, value)
+            parsed = _parsed(setting, origin, value)
+            values[setting.field] = {**values[setting.field], **parsed} if setting.field in values else parsed
             break
     values |= _of_hubs(values.pop("hub", None), values, table)
     if _no_disk_cache(flags, environment, table):

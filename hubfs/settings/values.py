@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from hubfs.fuse.mounting import FuseLibrary
-from hubfs.hubs.registry import DEFAULT_HUB, HUBS, SHORT_URL
+from hubfs.hubs.registry import DEFAULT_HUB, HUBS, SHORT
 from hubfs.sources.source import Form
 
 T = TypeVar("T")
@@ -74,8 +74,8 @@ def parse_time(text: str | float) -> float:
 
 
 def parse_hub(text: str) -> str:
-    """The URL of a hub; `tfhub:` is the one of https://tfhub.dev. Raises ValueError, which does not show it."""
-    if str(text).rstrip("/") == SHORT_URL:
+    """The URL of a hub; `SHORT` is short for `DEFAULT_HUB`. Raises ValueError, which does not show the text."""
+    if str(text).rstrip("/") == f"{SHORT}:":
         return DEFAULT_HUB
     try:
         url = urlsplit(str(text))
@@ -87,7 +87,7 @@ def parse_hub(text: str) -> str:
     except ValueError:  # says what it met: half a password, maybe
         is_hub = False
     if not is_hub:
-        raise ValueError("it must be the http(s) URL of a hub, such as https://tfhub.dev, or gs://bucket/prefix")
+        raise ValueError(f"it must be the http(s) URL of a hub, such as {DEFAULT_HUB}, or gs://bucket/prefix")
     return text.rstrip("/")
 
 
@@ -171,7 +171,7 @@ def parse_options(texts: tuple[str, ...] | str) -> dict[str, str | bool]:
         if not name:
             continue
         if name in ("rw", "direct_io"):
-            raise ValueError(f"{name} is not possible: a hub is read-only, and TF Lite maps its files")
+            raise ValueError(f"{name} is not possible: a hub is read-only, and programs map its files")
         if name in _LOOSENING:
             raise ValueError(f"{name} is refused: a hub holds no programs and no devices, and what it holds is yours")
         options[name] = value if equals else True

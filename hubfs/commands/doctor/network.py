@@ -12,6 +12,7 @@ from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.store import open_store
 from hubfs.commands.doctor.finding import Finding, Verdict, ok, problem, warning
 from hubfs.errors import AccessDenied, HubfsError
+from hubfs.hubs.registry import OF_CLIENTS
 from hubfs.settings.config import Config
 from hubfs.waiting import Cancellation
 
@@ -52,7 +53,7 @@ def certificates(config: Config, environment: Mapping[str, str]) -> Iterator[Fin
         yield warning(
             "certificates",
             "they are not verified: whoever is in between can change every byte",
-            "unset TFHUB_DISABLE_CERT_VALIDATION; name the authority with REQUESTS_CA_BUNDLE instead",
+            f"unset {OF_CLIENTS['disable_cert_validation']}; name the authority with REQUESTS_CA_BUNDLE instead",
         )
     for name in _BUNDLES:
         bundle = environment.get(name)

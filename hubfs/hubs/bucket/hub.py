@@ -24,8 +24,6 @@ from hubfs.sources.source import Form, Source
 _log = logging.getLogger(__name__)
 
 _BUCKET = re.compile(r"[a-z\d][a-z\d._-]*[a-z\d]", re.ASCII)
-_ROOT_FILES = ("saved_model.pb", "saved_model.pbtxt", "tfhub_module.pb", "model.json", "model.tflite")
-"""A folder with one of these is a model."""
 _UNCOMPRESSED = "uncompressed/"
 """A model may be in this folder of its own, beside what else is kept of it."""
 _ARCHIVES = (".tar.gz", ".tgz", ".tar")
@@ -147,11 +145,11 @@ class Bucket(Hub):
         folder = self._folder(f"{path}/")
         start = f"{self._prefix}{path}/"
         names = {obj.name[len(start) :] for obj in folder.objects}
-        if not names.isdisjoint(_ROOT_FILES):
+        if not names.isdisjoint(self.names.root_files):
             return self._url(path), ""
         if start + _UNCOMPRESSED in folder.prefixes:
             return self._url(path + "/" + _UNCOMPRESSED).rstrip("/"), ""
-        return None, f"{self._url(path)}/ holds neither {', '.join(_ROOT_FILES)} nor {_UNCOMPRESSED}"
+        return None, f"{self._url(path)}/ holds neither {', '.join(self.names.root_files)} nor {_UNCOMPRESSED}"
 
     def _compressed(self, path: str) -> tuple[str | None, str]:
         """The URL of the archive of the model at `path`, or why there is none."""
@@ -183,7 +181,7 @@ class Bucket(Hub):
             names = [obj.name[len(start) :] for obj in self._client.list(self._bucket, start)]
         for name in names:
             model, _, rest = name.partition("/")
-            if rest in _ROOT_FILES or rest.startswith(_UNCOMPRESSED):
+            if rest in self.names.root_files or rest.startswith(_UNCOMPRESSED):
                 yield model
         yield from self._archived(f"{path}/", names)
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 
-from hubfs.blobs.http.url import origin_of
 from hubfs.errors import InvalidHandle, ModelNotFound, quoted
 from hubfs.hubs.registry import DEFAULT_HUB, spelled_out
 from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind, KaggleName
@@ -16,16 +15,6 @@ _AT_KAGGLE = ("https://www.kaggle.com/models/", "https://kaggle.com/models/", "k
 _KAGGLE_LABELS = {2: "frameworks", 4: "variations", 6: "versions"}
 """Segments of the longer URLs that Kaggle's site shows: OWNER/MODEL/frameworks/F/variations/V/versions/N."""
 _UNVERSIONED_SEGMENTS = 4
-
-_HUB = ("https", "tfhub.dev", 443)
-
-
-def is_public_hub(url: str) -> bool:
-    """Whether `url` is https://tfhub.dev itself, of which the catalogue is: a mirror may have other models."""
-    try:
-        return origin_of(url) == _HUB and not url.partition("://")[2].partition("/")[2].strip("/")
-    except ValueError:
-        return False
 
 
 @cache

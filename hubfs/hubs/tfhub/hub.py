@@ -15,6 +15,7 @@ from hubfs.blobs.http.url import redacted, without_secrets
 from hubfs.cache.disk.indexes import Index
 from hubfs.errors import AccessDenied, Damaged, HubfsError, ModelNotFound, NotFound, TimedOut, Unavailable
 from hubfs.hubs.hub import Check, Hub, Means, WayTold, label_of
+from hubfs.hubs.registry import SHORT, is_default
 from hubfs.hubs.tfhub import bundled
 from hubfs.hubs.tfhub.at_kaggle import AtKaggle
 from hubfs.hubs.tfhub.extracted.source import find_extracted
@@ -66,9 +67,9 @@ def make(url: str, means: Means) -> Hub:
         extracted_dir=means.extracted_dir,
         catalog=means.catalog,
     )
-    if not bundled.is_public_hub(url):
+    if not is_default(url):
         return hub()
-    return hub(endpoint_url=means.endpoints.get("tfhub"), bucket_url=PUBLIC_BUCKET, kaggle=means.hub("kaggle:"))
+    return hub(endpoint_url=means.endpoints.get(SHORT), bucket_url=PUBLIC_BUCKET, kaggle=means.hub("kaggle:"))
 
 
 class TfHub(Hub):
@@ -118,7 +119,7 @@ class TfHub(Hub):
         self._moves: Remembered[tuple[ModelId, Way], str] = Remembered(
             http.cancellation, ttl_s=REST_S, timeout_s=_MOVE_TIMEOUT_S, timer=timer
         )
-        public = bundled.is_public_hub(hub_url)
+        public = is_default(hub_url)
         known = CatalogProvider(
             http.cancellation,
             file=catalog,

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from hubfs.cli import main
 from hubfs.errors import InvalidHandle, ModelNotFound
-from hubfs.hubs.tfhub.bundled import bundled_catalogue, is_public_hub, kaggle_handle, tfhub_handle
+from hubfs.hubs.registry import is_default
+from hubfs.hubs.tfhub.bundled import bundled_catalogue, kaggle_handle, tfhub_handle
 from hubfs.hubs.tfhub.names.catalogue import CatalogKind, KaggleName
 
 
@@ -166,7 +167,7 @@ def test_a_command_that_needs_no_catalogue_reads_none():
     "url", ["https://tfhub.dev", "https://tfhub.dev/", "https://TFHUB.dev:443", "https://a:b@tfhub.dev"]
 )
 def test_it_is_of_the_public_hub(url: str):
-    assert is_public_hub(url)
+    assert is_default(url)
 
 
 @pytest.mark.parametrize(
@@ -183,4 +184,4 @@ def test_it_is_of_the_public_hub(url: str):
     ],
 )
 def test_it_is_of_no_other_hub(url: str):
-    assert not is_public_hub(url)
+    assert not is_default(url)

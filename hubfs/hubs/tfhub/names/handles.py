@@ -22,6 +22,8 @@ def names_of(hub_url: str, cancellation: Cancellation, catalog: Path | None) -> 
 class Handles(Names):
     """The names of the hub at `hub_url`, of which `catalog` knows some."""
 
+    root_files = ("saved_model.pb", "saved_model.pbtxt", "tfhub_module.pb", "model.json", "model.tflite")
+
     def __init__(self, hub_url: str, catalog: CatalogProvider) -> None:
         self._hub_url, self._catalog = hub_url, catalog
 
