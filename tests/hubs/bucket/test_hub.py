@@ -106,7 +106,7 @@ def found(hub: Bucket, handle: str) -> tuple[str, Form]:
     if isinstance(told, Manifest):
         return told.url, told.form
     assert isinstance(told, BucketArchive)
-    return told._url, Form.COMPRESSED
+    return told.url, Form.COMPRESSED
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_the_form_that_is_asked_for_counts_before_the_configured_one(
     assert len(server.requests) == 1
     archive = hub.load(model, {"form": "compressed"}, Told())
     assert isinstance(archive, BucketArchive)
-    assert archive._url == f"{HUB}/google/both/4.tar.gz"
+    assert archive.url == f"{HUB}/google/both/4.tar.gz"
     assert len(server.requests) == 2
 
 
