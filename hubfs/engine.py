@@ -120,8 +120,8 @@ class Engine:
         if self._shared is not None:
             self._shared.close()
 
-    # The pipeline. An open file is Watched(Followed(ReadAhead(Cached(Retrying(Failing(Checksummed(B))))))), where B is
-    # the host's blob. `HubTree` puts the first two around it, the functions below the next two, `Kit` and
+    # The pipeline. An open file is Watched(Followed(ReadAhead(Cached(Retrying(Checksummed(B)))))), where B is the
+    # host's blob. `HubTree` puts the first two around it, the functions below the next two, `Kit` and
     # `FilesSource` the others.
 
     def _read_ahead(self, blob: Blob) -> Blob:

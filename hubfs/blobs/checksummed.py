@@ -1,4 +1,4 @@
-"""Holds a blob against the checksum that its store announces, with its blocks read in any order."""
+"""Holds a file of a model against the checksum that its store announces; one that is wrong fails the whole model."""
 
 import hashlib
 import logging
@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.crc32c import contribution, crc32c
 from hubfs.blobs.wrapper import WrappedBlob
-from hubfs.errors import Damaged
+from hubfs.errors import Damaged, HubfsError, Stale
 
 _log = logging.getLogger(__name__)
 
@@ -55,22 +55,50 @@ def announced_by(blob: Blob | None) -> Checksum | None:
     return blob.checksum if isinstance(blob, Announcing) else None
 
 
-class ChecksummedBlob(WrappedBlob):
-    """`blob`, watched: once all of it is here, the whole must have the checksum that its store announces.
+class Failure:
+    """Why nothing of a model may be served any more: the first failure of any of its files, for good.
 
-    `announced` is the checksum if it is known beforehand; else the blob tells it (`Announcing`), and a blob that tells
-    none is passed through. Belongs below the cache, which reads whole blocks: reads at a multiple of
-    `block_size_bytes` are recorded, others pass through. `has` and `recall` look for a block of this file in the cache:
-    the file is whole when each block was read here or was kept before.
+    `on_failure` is called once, by the thread that failed the model. `_lock` guards the setting of `error`.
+    """
+
+    def __init__(self, on_failure: Callable[[HubfsError], None] = lambda _: None) -> None:
+        self._on_failure = on_failure
+        self._lock = threading.Lock()
+        self.error: HubfsError | None = None
+
+    def check(self) -> None:
+        """Raises the failure, if there is one."""
+        if self.error is not None:
+            raise self.error.with_traceback(None)  # raised again and again, it would keep every frame it passed
+
+    def fail(self, error: HubfsError) -> None:
+        """Nothing of the model may be served any more. Only the first failure counts."""
+        with self._lock:
+            first = self.error is None
+            self.error = self.error or error
+        if first:
+            self._on_failure(error)
+
+
+class ChecksummedBlob(WrappedBlob):
+    """`blob`, a file of a model: once all of it is here, the whole must have the checksum that its store announces.
+
+    A file that is damaged, or was changed at its origin, fails the whole model by `failure`, and fails with it.
+    `announced` is the checksum if it is known beforehand; else the blob tells it (`Announcing`). Belongs below the
+    cache, which reads whole blocks: reads at a multiple of `block_size_bytes` are recorded, others pass through. `has`
+    and `recall` look for a block of this file in the cache: the file is whole when each block was read here or was kept
+    before.
 
     When the whole is wrong, the read that completed it raises `Damaged`, and so does every read that ends later; a blob
     of one block is therefore verified before any of it is returned. A block that is read again must be the same as the
-    first time, so after the whole was right, every later block is verified by itself. A crc32c is put together from
-    those of the blocks. Any other checksum costs a pass over the blocks in the cache when the file is whole, and a file
-    of more than 1 GiB is not verified by it. Nor is a file of which an earlier mount has kept more than that.
+    first time, so after the whole was right, every later block is verified by itself. Where the store announces
+    nothing, that holds if it names no version of the bytes, either (`pinned` False): another block is `Stale`.
+    A crc32c is put together from those of the blocks. Any other checksum costs a pass over the blocks in the cache when
+    the file is whole, and a file of more than 1 GiB is not verified by it. Nor is a file of which an earlier mount has
+    kept more than that.
 
-    `_lock` guards `_crcs`, `_sum`, `_reason` and `_verified`. It is never held while reading or summing. `_looked`, the
-    first block that was not here when it was looked for, is only ever replaced.
+    `_lock` guards `_crcs`, `_sum` and `_verified`. It is never held while reading or summing. `_looked`, the first
+    block that was not here when it was looked for, is only ever replaced.
     """
 
     def __init__(
@@ -79,6 +107,8 @@ class ChecksummedBlob(WrappedBlob):
         announced: Checksum | None,
         block_size_bytes: int,
         *,
+        failure: Failure | None = None,
+        pinned: bool = True,
         has: Callable[[int], bool] = lambda _: False,
         recall: Callable[[int], bytes | None] = lambda _: None,
     ) -> None:
@@ -86,28 +116,38 @@ class ChecksummedBlob(WrappedBlob):
         self._announced = announced
         self._block_size_bytes = block_size_bytes
         self._block_count = -(-blob.size_bytes // block_size_bytes)
+        self._failure = failure or Failure()
+        self._pinned = pinned
         self._has = has
         self._recall = recall
         self._lock = threading.Lock()
         self._crcs: dict[int, int] = {}
         self._sum = 0  # the xor of the shares that the recorded blocks have in the crc32c of the whole
-        self._reason: str | None = None
         self._verified = False
         self._looked = 0
-        if announced is not None and not self._block_count:
-            self._verify(announced, {})  # an empty blob is complete from the start
+
+    def failed(self) -> bool:
+        """Whether the model has failed."""
+        return self._failure.error is not None
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """The bytes at an offset. Raises `Damaged` once they are known not to be what the store announced."""
-        self._check()
-        data = self._blob.read_at(offset_bytes, size_bytes)
-        announced = self._announced or announced_by(self._blob)
-        if announced is not None:
-            blocks = dict(self._blocks_in(offset_bytes, data))
-            self._record(blocks)
-            if self._is_whole():
-                self._verify(announced, blocks)
-        self._check()
+        """The bytes at an offset. Raises `Damaged` once they are known not to be what the store announced.
+
+        Raises as the blob does, and the failure of the model.
+        """
+        self._failure.check()
+        try:
+            data = self._blob.read_at(offset_bytes, size_bytes)
+            announced = self._announced or announced_by(self._blob)
+            if announced is not None or not self._pinned:
+                blocks = dict(self._blocks_in(offset_bytes, data))
+                self._record(blocks, announced)
+                if announced is not None and self._is_whole():
+                    self._verify(announced, blocks)
+        except (Damaged, Stale) as error:
+            self._failure.fail(error)
+            raise
+        self._failure.check()
         return data
 
     def _blocks_in(self, offset_bytes: int, data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -119,16 +159,23 @@ class ChecksummedBlob(WrappedBlob):
             if len(block) == self._block_size_bytes or offset_bytes + start + len(block) == self.size_bytes:
                 yield (offset_bytes + start) // self._block_size_bytes, block
 
-    def _record(self, blocks: Mapping[int, bytes]) -> None:
+    def _record(self, blocks: Mapping[int, bytes], announced: Checksum | None) -> None:
+        """Notes the checksums of blocks. Raises `Damaged` or `Stale` for a block that was another one before."""
         for index, block in blocks.items():
             crc = crc32c(block)
             contributed = contribution(crc, self.size_bytes - index * self._block_size_bytes - len(block))
             with self._lock:
-                if index not in self._crcs:
-                    self._crcs[index] = crc
+                new = index not in self._crcs
+                same = self._crcs.setdefault(index, crc) == crc
+                if new:
                     self._sum ^= contributed
-                elif self._crcs[index] != crc:
-                    self._reason = self._reason or f"block {index} was read twice, and differed"
+            if not same and announced is None:
+                raise Stale(
+                    f"{self.key} was replaced, though its host names no other version: MiB {index} of it is not what it "
+                    "was; open the file again"
+                )
+            if not same:
+                raise self._damaged(f"block {index} was read twice, and differed")
 
     def _is_whole(self) -> bool:
         """Whether each block was read here, or the cache has it, and the whole was not verified yet."""
@@ -143,18 +190,22 @@ class ChecksummedBlob(WrappedBlob):
         return index == self._block_count
 
     def _verify(self, announced: Checksum, in_hand: Mapping[int, bytes]) -> None:
-        """Compares the whole with what is announced of it, unless the cache has lost some of it meanwhile."""
-        found = self._crc32c() if announced.algorithm == CRC32C else self._digest(announced.algorithm, in_hand)
+        """Compares the whole with what is announced of it, unless the cache has lost some of it meanwhile.
+
+        Raises `Damaged`.
+        """
+        is_crc32c = announced.algorithm == CRC32C
+        found = self._crc32c(announced) if is_crc32c else self._digest(announced, in_hand)
         if found is None:
             return
+        if found != announced.value:
+            error = self._damaged(f"its {announced.algorithm} is {found}, and the store announced {announced.value}")
+            self._failure.fail(error)  # before another reader finds that the whole was verified
         with self._lock:
             self._verified = True
-            if found != announced.value:
-                self._reason = self._reason or (
-                    f"its {announced.algorithm} is {found}, and the store announced {announced.value}"
-                )
+        self._failure.check()
 
-    def _crc32c(self) -> str | None:
+    def _crc32c(self, announced: Checksum) -> str | None:
         """The crc32c of the whole. Sums the blocks that were kept before."""
         for index in range(self._block_count):
             if index not in self._crcs:
@@ -162,29 +213,26 @@ class ChecksummedBlob(WrappedBlob):
                 if block is None:
                     self._looked = index
                     return None
-                self._record({index: block})
+                self._record({index: block}, announced)
         with self._lock:
             return f"{self._sum:08x}"
 
-    def _digest(self, algorithm: str, in_hand: Mapping[int, bytes]) -> str | None:
+    def _digest(self, announced: Checksum, in_hand: Mapping[int, bytes]) -> str | None:
         """The checksum of the whole, by its blocks in their order: those `in_hand`, and those of the cache."""
         if self._block_count > _MOST_SUMMED_AGAIN:
-            _log.info("%s is too large for a verification by its %s", self.key, algorithm)
+            _log.info("%s is too large for a verification by its %s", self.key, announced.algorithm)
             return None
-        summed, fetched = hashlib.new(algorithm, usedforsecurity=False), 0
+        summed, fetched = hashlib.new(announced.algorithm, usedforsecurity=False), 0
         for index in range(self._block_count):
             block = in_hand.get(index) or self._recall(index)
             if block is None and fetched < _MOST_FETCHED_AGAIN:
                 block, fetched = self._blob.read_at(index * self._block_size_bytes, self._block_size_bytes), fetched + 1
-                self._record({index: block})
+                self._record({index: block}, announced)
             if block is None:
                 _log.info("%s is not verified: the cache loses its blocks before it is whole", self.key)
                 return None
             summed.update(block)
         return summed.hexdigest()
 
-    def _check(self) -> None:
-        with self._lock:
-            reason = self._reason
-        if reason is not None:
-            raise Damaged(f"{self.key} is damaged: {reason}; if it stays so, ask who keeps the file to store it anew")
+    def _damaged(self, reason: str) -> Damaged:
+        return Damaged(f"{self.key} is damaged: {reason}; if it stays so, ask who keeps the file to store it anew")

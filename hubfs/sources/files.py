@@ -9,13 +9,11 @@ from functools import partial
 from typing import Any
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.checksummed import Checksum, ChecksummedBlob
+from hubfs.blobs.checksummed import Checksum, ChecksummedBlob, Failure
 from hubfs.blobs.stamp import UNDATED, Stamp
-from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, cached_block
-from hubfs.cache.block_checksums import BlockChecksums, CheckedBlob
 from hubfs.cache.memory import MemoryTier
-from hubfs.errors import Damaged, EntryNotFound, HubfsError, IsADirectory, Stale, quoted
+from hubfs.errors import Damaged, EntryNotFound, HubfsError, IsADirectory, quoted
 from hubfs.formats import names
 from hubfs.formats.limits import MAX_FILE_SIZE_BYTES
 from hubfs.model_id import ModelId, model_name
@@ -125,7 +123,7 @@ def _text(value: object) -> str:
     return value
 
 
-Wrap = Callable[[CacheKey, "FailingBlob"], Blob]
+Wrap = Callable[[CacheKey, ChecksummedBlob], Blob]
 """Puts retries and the cache around the blob of a file. Fetches nothing."""
 
 OnFailure = Callable[["FilesSource"], None]
@@ -140,9 +138,9 @@ class FilesSource:
     verified, with those blocks that `cache` has already. Where the host names no version of its bytes, a block that is
     fetched again must be what it was.
 
-    Every file has one blob for life, so that all who open it share what `wrap` puts around it. `_lock` guards
-    `_blobs` and `_failure`; `wrap` and `RemoteFile.open` are called under it and fetch nothing, `on_failure` is not.
-    Raises `Damaged` when the files cannot be one tree.
+    Every file has one blob for life, so that all who open it share what `wrap` puts around it. `_lock` guards `_blobs`;
+    `wrap` and `RemoteFile.open` are called under it and fetch nothing. Raises `Damaged` when the files cannot be one
+    tree.
     """
 
     complete = True  # the manifest said everything
@@ -171,13 +169,12 @@ class FilesSource:
         self._entries = tree_of(self.url, sizes_bytes, manifest.directories)
         stamps = (file.stamp for file in self._files.values())
         self._newest = max(stamps, key=lambda stamp: (stamp.made_s or 0, stamp.tag), default=UNDATED)
-        self._checksums = None if manifest.lasting else BlockChecksums(self.url)
         self._wrap = wrap
         self._on_failure = on_failure
         self._cache: BlockCache = cache or MemoryTier(0)
         self._lock = threading.Lock()
         self._blobs: dict[str, Blob] = {}
-        self._failure: HubfsError | None = None
+        self._failure = Failure(self._failed)
 
     def to_index(self) -> dict[str, Any]:
         """What the cache keeps of the model, for `Manifest.from_json`."""
@@ -190,20 +187,21 @@ class FilesSource:
             file.open(),
             file.checksum,
             BLOCK_SIZE_BYTES,
+            failure=self._failure,
+            pinned=self._manifest.lasting,
             has=partial(self._cache.has, key),
             recall=lambda index: cached_block(self._cache, key, index, file.size_bytes),
         )
-        return blob if self._checksums is None else CheckedBlob(blob, path, self._checksums)
+        return self._wrap(key, blob)
 
     @property
     def failure(self) -> HubfsError | None:
         """Why nothing of this source may be served any more; it does not recover."""
-        with self._lock:
-            return self._failure
+        return self._failure.error
 
     def find(self, path: str) -> Entry:
         """The entry at `path`. Never waits. Raises `EntryNotFound`, and the failure of the source."""
-        self.check()
+        self._failure.check()
         if not path:
             return ROOT
         try:
@@ -213,7 +211,7 @@ class FilesSource:
 
     def entries(self) -> Sequence[Entry]:
         """All entries, directories included, without the root; sorted by path. Never waits."""
-        self.check()
+        self._failure.check()
         return [*self._entries.values()]
 
     def stamp(self, path: str) -> Stamp:
@@ -227,51 +225,13 @@ class FilesSource:
             raise IsADirectory(f"{self.url}/{entry.path} is a directory")
         with self._lock:
             if entry.path not in self._blobs:
-                blob = FailingBlob(self._blob(entry.path), self)
-                self._blobs[entry.path] = self._wrap(CacheKey(self.model, entry.path), blob)
+                self._blobs[entry.path] = self._blob(entry.path)
             return self._blobs[entry.path]
 
-    def check(self) -> None:
-        """Raises the failure, if there is one."""
-        failure = self.failure
-        if failure is not None:
-            raise failure.with_traceback(None)  # raised again and again, it would keep every frame it passed
-
-    def fail(self, failure: HubfsError) -> None:
-        """Nothing of this source may be served any more. Only the first failure counts."""
-        with self._lock:
-            if self._failure is not None:
-                return
-            self._failure = failure
+    def _failed(self, failure: HubfsError) -> None:
         _log.error("%s cannot be served any more: %s", self.handle, failure)
         if self._on_failure is not None:
             self._on_failure(self)
-
-
-class FailingBlob(WrappedBlob):
-    """`blob`, whose damage fails the whole source, and which fails with it."""
-
-    def __init__(self, blob: Blob, source: FilesSource) -> None:
-        super().__init__(blob)
-        self._source = source
-
-    def failed(self) -> bool:
-        """Whether the source has failed."""
-        return self._source.failure is not None
-
-    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """The bytes from `offset_bytes` on: exactly `size_bytes`, fewer only at the end of the blob.
-
-        Raises as the blob below does, and the failure of the source.
-        """
-        self._source.check()
-        try:
-            data = self._blob.read_at(offset_bytes, size_bytes)
-        except (Damaged, Stale) as error:
-            self._source.fail(error)
-            raise
-        self._source.check()
-        return data
 
 
 def tree_of(url: str, sizes_bytes: Mapping[str, int], directories: Iterable[str] = ()) -> dict[str, Entry]:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import NoReturn
 
 from hubfs.blobs.blob import Blob, ByteStream
+from hubfs.blobs.checksummed import ChecksummedBlob
 from hubfs.blobs.lazy import LazyBlob
 from hubfs.blobs.retry import RetryingBlob, RetryPolicy
 from hubfs.blobs.wrapper import WrappedBlob
@@ -27,7 +28,7 @@ from hubfs.sources.archive.origin import ArchiveOrigin
 from hubfs.sources.archive.passes import Archive, ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource, Wrap
 from hubfs.sources.archive.spans import ArchiveSpans
-from hubfs.sources.files import FailingBlob, FilesSource, Manifest
+from hubfs.sources.files import FilesSource, Manifest
 from hubfs.sources.source import Source
 from hubfs.waiting import Cancellation
 
@@ -213,7 +214,7 @@ class Kit:
 
         return ArchiveSource(archive, wrap=self._cached, on_complete=keep_index)
 
-    def _file(self, key: CacheKey, blob: FailingBlob) -> CachedBlob:
+    def _file(self, key: CacheKey, blob: ChecksummedBlob) -> CachedBlob:
         return self._cached(key, RetryingBlob(blob, self._retry, self._cancellation), blob.failed)
 
     def _forget(self, source: Source) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.stamp import UNDATED, Stamp
+from hubfs.errors import HubfsError
 from hubfs.hubs.hub import label_of
 from hubfs.model_id import ModelId, model_name
 from hubfs.sources.files import FilesSource, Manifest, RemoteFile, Wrap
@@ -42,6 +43,10 @@ class MemorySource(FilesSource):
         super().__init__(label_of(hub), handle, manifest, wrap)
         self.identity = identity
         self.model = model_name(label_of(hub), handle, identity)
+
+    def fail(self, failure: HubfsError) -> None:
+        """As if a file were found to be damaged, or changed."""
+        self._failure.fail(failure)
 
     def entries(self) -> Sequence[Entry]:
         """All entries."""

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.blobs.checksummed import Checksum, ChecksummedBlob
+from hubfs.blobs.checksummed import Checksum, ChecksummedBlob, Failure
 from hubfs.blobs.crc32c import crc32c
 from hubfs.blobs.memory import MemoryBlob
-from hubfs.errors import Damaged
+from hubfs.errors import Damaged, HubfsError, Stale
 from hubfs.testing import ScriptedBlob
 
 BLOCK = 1000
@@ -111,6 +111,55 @@ def test_a_block_that_differs_from_its_first_reading_is_refused_after_the_whole_
     assert blob.read_at(0, 2 * BLOCK) == DATA[: 2 * BLOCK]
     with pytest.raises(Damaged, match="block 2 was read twice, and differed"):
         blob.read_at(2 * BLOCK, BLOCK)
+
+
+def test_a_block_of_no_named_version_is_stale_once_it_is_another_one() -> None:
+    inner = Changing("k", DATA)
+    blob = ChecksummedBlob(inner, None, BLOCK, pinned=False)
+    blob.read_at(0, 2 * BLOCK)
+    inner.change(flipped(DATA, 2 * BLOCK))
+    assert blob.read_at(0, 2 * BLOCK) == DATA[: 2 * BLOCK]
+    assert blob.read_at(2 * BLOCK, BLOCK) == flipped(DATA, 2 * BLOCK)[2 * BLOCK : 3 * BLOCK], (
+        "nobody has seen it before"
+    )
+    inner.change(flipped(DATA, 5))
+    with pytest.raises(Stale, match="MiB 0 of it is not what it was"):
+        blob.read_at(0, BLOCK)
+
+
+def test_where_a_version_is_named_and_no_checksum_nothing_is_compared() -> None:
+    inner = Changing("k", DATA)
+    blob = ChecksummedBlob(inner, None, BLOCK)
+    blob.read_at(0, len(DATA))
+    inner.change(flipped(DATA, 5))
+    assert blob.read_at(0, BLOCK) == flipped(DATA, 5)[:BLOCK]
+
+
+def test_one_wrong_file_fails_all_files_of_its_model_and_that_is_told_once() -> None:
+    told: list[HubfsError] = []
+    failure = Failure(told.append)
+    wrong = ChecksummedBlob(MemoryBlob("wrong", b"x"), crc32c_of(b"y"), BLOCK, failure=failure)
+    other = ChecksummedBlob(MemoryBlob("other", DATA), crc32c_of(DATA), BLOCK, failure=failure)
+    assert other.read_at(0, BLOCK) == DATA[:BLOCK]
+    assert not other.failed()
+    for blob in (wrong, wrong, other):
+        with pytest.raises(Damaged, match="wrong is damaged"):
+            blob.read_at(0, BLOCK)
+    assert other.failed()
+    assert len(told) == 1
+
+
+def test_a_read_that_ends_after_its_model_failed_gives_out_nothing() -> None:
+    failure = Failure()
+    inner = ScriptedBlob(DATA)
+
+    def late(_offset_bytes: int, _size_bytes: int) -> bytes:
+        failure.fail(Stale("another file changed"))
+        return DATA
+
+    inner.answer = late
+    with pytest.raises(Stale, match="another file changed"):
+        ChecksummedBlob(inner, None, BLOCK, failure=failure).read_at(0, BLOCK)
 
 
 @CHECKSUMS

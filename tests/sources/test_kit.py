@@ -361,7 +361,7 @@ def test_what_was_on_its_way_when_a_model_turned_out_damaged_does_not_stay_in_th
         put = machine.cache.put
 
         def put_late(key: CacheKey, index: int, block: bytes) -> bool:
-            source.fail(Damaged("another block is not what was announced"))
+            source._failure.fail(Damaged("another block is not what was announced"))
             return put(key, index, block)
 
         monkeypatch.setattr(machine.cache, "put", put_late)
