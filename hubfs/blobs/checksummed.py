@@ -171,8 +171,8 @@ class ChecksummedBlob(WrappedBlob):
                     self._sum ^= contributed
             if not same and announced is None:
                 raise Stale(
-                    f"{self.key} was replaced, though its host names no other version: MiB {index} of it is not what it "
-                    "was; open the file again"
+                    f"{self.key} was replaced, though its host names no other version: MiB {index} of it is not what "
+                    "it was; open the file again"
                 )
             if not same:
                 raise self._damaged(f"block {index} was read twice, and differed")

@@ -5,8 +5,7 @@ from functools import partial
 from typing import Any
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.checksummed import Checksum
-from hubfs.blobs.gcs.client import GcsBlob, GcsClient
+from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.gcs.object import GcsObject
 from hubfs.errors import Damaged, ModelNotFound, NotFound
 from hubfs.model_id import ModelId
@@ -45,14 +44,13 @@ def kept_bucket(client: GcsClient, model: ModelId, kept: Mapping[str, Any]) -> M
             raise ValueError(f"{pin!r} cannot be at {path!r} below {url}")
         if not (generation.isascii() and generation.isdecimal()):  # it becomes part of a query
             raise ValueError(f"{pin!r} has no generation")
-        return partial(GcsBlob, client, GcsObject(bucket, name, size_bytes, generation))
+        return partial(client.blob, GcsObject(bucket, name, size_bytes, generation))
 
     return Manifest.from_json(model, kept, opener)
 
 
 def _described(client: GcsClient, obj: GcsObject) -> RemoteFile:
-    checksum = None if obj.crc32c is None else Checksum("crc32c", f"{obj.crc32c:08x}")
-    return RemoteFile(obj.size_bytes, obj.key, partial(GcsBlob, client, obj), checksum, obj.stamp)
+    return RemoteFile(obj.size_bytes, obj.key, partial(client.blob, obj), obj.checksum, obj.stamp)
 
 
 def _location(url: str) -> tuple[str, str, str]:

@@ -265,4 +265,4 @@ class Kit:
         stream = origin.stream(self._budget)
         if identity not in (None, stream.identity):
             raise Stale(f"{stream.url} is no longer what it was when {handle} was first read; it is fetched anew")
-        return origin.ranged(stream)
+        return stream.ranged()

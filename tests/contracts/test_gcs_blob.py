@@ -5,7 +5,7 @@ import pytest
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.checksummed import Checksum, ChecksummedBlob
-from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsSettings
+from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.waiting import Cancellation
 from tests.contracts.blob_contract import BlobContract
 from tests.support.gcs_server import GcsServer, gcs_server
@@ -29,15 +29,15 @@ class TestGcsBlob(BlobContract):
         client = GcsClient(GcsSettings(endpoint_url=self.server.url), Cancellation())
         try:
             (obj,) = client.list("bucket", "a model/1/")
-            yield self.wrapped(GcsBlob(client, obj), obj.crc32c)
+            yield self.wrapped(client.blob(obj), obj.checksum)
         finally:
             client.close()
 
-    def wrapped(self, blob: Blob, crc32c: int | None) -> Blob:
+    def wrapped(self, blob: Blob, checksum: Checksum | None) -> Blob:
         return blob
 
 
 class TestChecksummedGcsBlob(TestGcsBlob):
-    def wrapped(self, blob: Blob, crc32c: int | None) -> Blob:
-        assert crc32c is not None
-        return ChecksummedBlob(blob, Checksum("crc32c", f"{crc32c:08x}"), 1 << 20)
+    def wrapped(self, blob: Blob, checksum: Checksum | None) -> Blob:
+        assert checksum is not None
+        return ChecksummedBlob(blob, checksum, 1 << 20)

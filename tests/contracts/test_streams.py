@@ -3,7 +3,6 @@ from contextlib import contextmanager
 
 from hubfs.blobs.blob import ByteStream
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
-from hubfs.blobs.gcs.stream import GcsStream
 from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.blobs.streaming.stream import RangedStream
 from hubfs.waiting import Cancellation
@@ -58,5 +57,5 @@ class TestGcsStream(StreamContract):
             server.create_bucket("bucket")
             server.upload("bucket", "a/b.tar.gz", payload)
             client = GcsClient(GcsSettings(endpoint_url=server.url, retry=QUICK), Cancellation())
-            yield GcsStream(client, "gs://bucket/a/b.tar.gz")
+            yield client.stream(client.at("gs://bucket/a/b.tar.gz"))
             client.close()

@@ -26,12 +26,12 @@ finally:
     mount.close()
 """
 ASKED = """
-from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsSettings
+from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.gcs.object import GcsObject
 from hubfs.waiting import Cancellation
 client = GcsClient(GcsSettings(endpoint_url=sys.argv[2], token=sys.argv[3]), Cancellation())
 assert client.list("bucket", "a/") == []
-assert GcsBlob(client, GcsObject("bucket", "a", 5, "1")).read_at(0, 5) == b"bytes"
+assert client.blob(GcsObject("bucket", "a", 5, "1")).read_at(0, 5) == b"bytes"
 client.close()
 """
 

@@ -7,16 +7,28 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from hubfs.blobs.gcs.credentials import GcsCredentials
-from hubfs.blobs.gcs.object import NOT_UNDERSTOOD, OBJECT_FIELDS, GcsFolder, GcsObject, object_of, page_of
+from hubfs.blobs.gcs.credentials import HOW_TO_SAY, GcsCredentials
+from hubfs.blobs.gcs.object import (
+    NOT_UNDERSTOOD,
+    OBJECT_FIELDS,
+    GcsFolder,
+    GcsObject,
+    bucket_and_name,
+    object_of,
+    page_of,
+)
 from hubfs.blobs.http.blob import HttpBlob
-from hubfs.blobs.http.client import Bearer, HttpClient, HttpStats
+from hubfs.blobs.http.client import HttpClient, HttpStats
 from hubfs.blobs.http.errors import HttpSettings
 from hubfs.blobs.http.object import HttpObject
 from hubfs.blobs.retry import Permanent, RetryPolicy, retrying
-from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, TimedOut
+from hubfs.blobs.streaming.http_stream import HttpStream
+from hubfs.blobs.streaming.stream import MOST_CONNECTIONS
+from hubfs.errors import Cancelled, Damaged, HubfsError, TimedOut
+from hubfs.memory_budget import MemoryBudget
 from hubfs.waiting import Cancellation
 
+_ANONYMOUS = "anon"
 _GOOGLE_URL = "https://storage.googleapis.com"
 
 _OBJECTS_PER_PAGE = 1000
@@ -27,7 +39,7 @@ _SLOWEST_BYTES_PER_S = 32 << 10
 """What is taken into memory as a whole may come no more slowly in all."""
 _PIECE_BYTES = 1 << 18
 
-AS_STORED: Mapping[str, str] = {"Accept-Encoding": "gzip"}
+_AS_STORED: Mapping[str, str] = {"Accept-Encoding": "gzip"}
 """Has the store send an object that is kept compressed as it is: of these bytes are its size and its crc32c."""
 
 T = TypeVar("T")
@@ -61,8 +73,10 @@ class GcsClient:
     def __init__(self, settings: GcsSettings, cancellation: Cancellation) -> None:
         self.settings = settings
         self.cancellation = cancellation
-        self._token = settings.token or "anon"
-        self._credentials = GcsCredentials(self._token, settings.access, cancellation, 2 * settings.timeout_s)
+        token = settings.token or _ANONYMOUS
+        self._credentials = None
+        if token != _ANONYMOUS:
+            self._credentials = GcsCredentials(token, settings.access, cancellation, 2 * settings.timeout_s)
         endpoint_url = (settings.endpoint_url or _GOOGLE_URL).rstrip("/")
         # STORAGE_EMULATOR_HOST is read so everywhere.
         self.endpoint_url = endpoint_url if "://" in endpoint_url else f"http://{endpoint_url}"
@@ -75,14 +89,16 @@ class GcsClient:
                 netrc=False,
                 credential_host=endpoint.netloc.rpartition("@")[2],
                 credential_scheme=endpoint.scheme,
+                credentials=f"these were {token!r} {HOW_TO_SAY}",
             ),
             cancellation,
-            bearer=Bearer(self._credentials.headers, self._credentials.refused),
+            bearer=None if self._credentials is None else self._credentials.bearer,
         )
 
     def load_credentials(self) -> None:
         """Has credentials of no use known at once. Raises `InvalidConfig`. May ask the machine's metadata server."""
-        self._credentials.load()
+        if self._credentials is not None:
+            self._credentials.load()
 
     def list(self, bucket: str, prefix: str) -> Sequence[GcsObject]:
         """All objects whose name starts with `prefix`, by name: one listing, of as many pages as it takes.
@@ -113,10 +129,45 @@ class GcsClient:
         """Where new objects of a bucket are sent."""
         return f"{self.endpoint_url}/upload/storage/v1/b/{_quoted(bucket)}/o?{urlencode(query)}"
 
-    def pinned(self, obj: GcsObject) -> HttpObject:
+    def at(self, url: str) -> GcsObject:
+        """The object at `gs://bucket/name`, as `stat`. Raises `Damaged`, too, for a text that names no object."""
+        try:
+            bucket, name = bucket_and_name(url)
+        except ValueError as error:
+            raise Damaged(f"{url!r} is {error}") from error
+        if not name:
+            raise Damaged(f"{url!r} names a bucket, and no object in it")
+        return self.stat(bucket, name)
+
+    def blob(self, obj: GcsObject) -> HttpBlob:
+        """One generation of an object, by ranges. Asks nobody; a read is one attempt."""
+        known = self._known(obj)
+        return HttpBlob(self.http, known.url, _AS_STORED, known=known)
+
+    def stream(
+        self, obj: GcsObject, *, connections: int = MOST_CONNECTIONS, allowance: MemoryBudget | None = None
+    ) -> HttpStream:
+        """One generation of an object, from the start to the end. Asks nobody."""
+        known = self._known(obj)
+        return HttpStream(self.http, known.url, _AS_STORED, known=known, connections=connections, allowance=allowance)
+
+    def _known(self, obj: GcsObject) -> HttpObject:
         """The bytes of `obj` for the HTTP door: this generation, at its address, and of the size that was listed."""
         url = self.object_url(obj.bucket, obj.name, alt="media", generation=obj.generation)
-        return HttpObject.of_generation(url, obj.generation, obj.size_bytes)
+        return HttpObject(
+            url=url,
+            final_url=url,
+            size_bytes=obj.size_bytes,
+            etag=None,
+            last_modified=None,
+            accepts_ranges=True,
+            content_type="",
+            head=b"",
+            checksum=obj.checksum,
+            generation=obj.generation,
+            name=obj.url,
+            made_s=obj.made_s,
+        )
 
     def answer(self, url: str, shown: str, expected_bytes: int = 0) -> bytes:
         """The whole body behind `url` in memory, asked for again as `retry` says; `shown` names it in messages.
@@ -144,14 +195,9 @@ class GcsClient:
 
     @contextmanager
     def told(self, shown: str) -> Iterator[None]:
-        """Errors that are raised inside, while the store is asked for `shown`, name it, and the credentials."""
+        """Errors that are raised inside, while the store is asked for `shown`, name it."""
         try:
             yield
-        except AccessDenied as error:
-            raise AccessDenied(
-                f"{shown}: {error}; these were {self._token!r} "
-                "(HUBFS_GCS_TOKEN: google_default, or the path of a credentials file)"
-            ) from error
         except HubfsError as error:
             if not isinstance(error, Cancelled):
                 error.about(shown)
@@ -191,25 +237,6 @@ class GcsClient:
         shown = f"gs://{bucket}/{prefix}"
         body = self.answer(f"{self.endpoint_url}/storage/v1/b/{_quoted(bucket)}/o?{urlencode(query)}", shown)
         return _understood(lambda: page_of(bucket, body), shown, "a listing of a bucket")
-
-
-class GcsBlob:
-    """One generation of an object; see `Blob`. Making one asks nobody; a read is one attempt."""
-
-    def __init__(self, client: GcsClient, obj: GcsObject) -> None:
-        self._client = client
-        self.key, self.size_bytes = obj.key, obj.size_bytes
-        self._url = obj.url
-        known = client.pinned(obj)
-        self._blob = HttpBlob(client.http, known.url, AS_STORED, known=known)
-
-    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """The bytes from `offset_bytes` on: exactly `size_bytes`, fewer only at the end of the blob.
-
-        Raises `Stale` when the generation is gone, `AccessDenied`, `TimedOut`, `Unavailable`, `Cancelled`.
-        """
-        with self._client.told(self._url):
-            return self._blob.read_at(offset_bytes, size_bytes)
 
 
 def _quoted(name: str) -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hubfs.blobs import json_text
+from hubfs.blobs.http.client import Bearer
 from hubfs.errors import AccessDenied, HubfsError, InvalidConfig, Unavailable, quoted
 from hubfs.waiting import Cancellation, await_result
 
-_ANONYMOUS = "anon"
+HOW_TO_SAY = "(HUBFS_GCS_TOKEN: google_default, or the path of a credentials file)"
 _DEFAULT = "google_default"
 _BETWEEN_S = 60.0
 """A token that is refused is given up no more often, or credentials that may not read would be renewed each time."""
@@ -23,7 +24,7 @@ _KINDS = ({"client_email", "token_uri", "private_key"}, {"refresh_token", "clien
 
 
 class GcsCredentials:
-    """The credentials `token`: "anon", "google_default", or the path of a credentials file. Thread-safe.
+    """The credentials `token`: "google_default", or the path of a credentials file. Thread-safe.
 
     `access` is the scope that they are asked for: "read_only" or "read_write". Tokens are renewed before they expire,
     in a thread that nobody waits for longer than `timeout_s`, nor beyond a cancel. `_lock` guards the fields below it.
@@ -40,10 +41,11 @@ class GcsCredentials:
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         # gcsfs would take any other text for a bearer token, and send it away to ask when it expires.
-        if token not in (_ANONYMOUS, _DEFAULT):
+        if token != _DEFAULT:
             if not Path(token).is_file():
                 raise InvalidConfig("the GCS credentials are neither 'anon', 'google_default' nor the path of a file")
             _check(Path(token))
+        self.bearer = Bearer(self.headers, self.refused)
         self._token = token
         self._access = access
         self._cancellation = cancellation
@@ -59,7 +61,7 @@ class GcsCredentials:
 
         "google_default" may ask the machine's metadata server, and waits for its answer.
         """
-        if self._token == _ANONYMOUS or self._loaded() is not None:
+        if self._loaded() is not None:
             return
         from gcsfs.credentials import GoogleCredentials  # noqa: PLC0415 - see the module
         from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415 - it comes with gcsfs
@@ -74,12 +76,10 @@ class GcsCredentials:
             self._google = self._google or loaded
 
     def headers(self) -> Mapping[str, str]:
-        """What authenticates a request; nothing without credentials.
+        """What authenticates a request.
 
         Raises `AccessDenied` when they cannot be used or renewed, `Unavailable`, `TimedOut`, `Cancelled`.
         """
-        if self._token == _ANONYMOUS:
-            return {}
         google = self._loaded()
         if google is None or not google.credentials.valid:
             await_result(self._renewed(), self._cancellation, self._timeout_s, "a token for buckets")
@@ -125,11 +125,11 @@ class GcsCredentials:
             self.load()
             self._loaded().maybe_refresh()
         except InvalidConfig as invalid:
-            error = AccessDenied(str(invalid))
+            error = AccessDenied(f"{invalid} {HOW_TO_SAY}")
         except Exception as raised:  # noqa: BLE001 - of gcsfs, google-auth and what they stand on
             unreachable = type(raised).__name__ == "TransportError"
             kind = Unavailable if unreachable else AccessDenied
-            error = kind(f"the GCS credentials ({self._token}) could not be renewed: {quoted(raised)}")
+            error = kind(f"the GCS credentials ({self._token}) could not be renewed: {quoted(raised)} {HOW_TO_SAY}")
         with self._lock:
             self._renewal = None
         if error is None:

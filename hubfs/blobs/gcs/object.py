@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from hubfs.blobs import json_text
+from hubfs.blobs.checksummed import CRC32C, Checksum
 from hubfs.blobs.stamp import Stamp
 
 NOT_UNDERSTOOD = (ValueError, TypeError, AttributeError, KeyError, OverflowError)
@@ -23,7 +24,7 @@ OBJECT_FIELDS = "name,size,generation,crc32c,timeCreated"
 
 @dataclass(frozen=True)
 class GcsObject:
-    """An object as the store listed it: `generation` pins its bytes, `crc32c` is of all of them.
+    """An object as the store listed it: `generation` pins its bytes, `checksum` is of all of them.
 
     `made_s` is when this generation was made, Unix time; None where the store does not say. Not `updated`, which moves
     with the object's metadata.
@@ -33,7 +34,7 @@ class GcsObject:
     name: str
     size_bytes: int
     generation: str
-    crc32c: int | None = None
+    checksum: Checksum | None = None
     made_s: int | None = None
 
     @property
@@ -97,16 +98,13 @@ def _object(bucket: str, item: Mapping[str, Any]) -> GcsObject:
         name=item["name"],
         size_bytes=int(item["size"]),
         generation=str(int(item["generation"])),
-        crc32c=_crc32c(crc32c) if crc32c else None,
+        checksum=_checksum(crc32c) if crc32c else None,
         made_s=_seconds(item.get("timeCreated")),
     )
 
 
-def _crc32c(text: Any) -> int:
-    data = base64.b64decode(text, validate=True)
-    if len(data) != 4:  # noqa: PLR2004 - bytes of a crc32c
-        raise ValueError(f"a crc32c has 4 bytes, and not {len(data)}")
-    return int.from_bytes(data, "big")
+def _checksum(text: Any) -> Checksum:
+    return Checksum(CRC32C, base64.b64decode(text, validate=True).hex())
 
 
 def _seconds(text: Any) -> int | None:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 
 from hubfs.blobs.checksummed import Checksum
 from hubfs.blobs.http.client import HttpClient
-from hubfs.blobs.http.object import HttpObject, identity_of, key_of
+from hubfs.blobs.http.object import HttpObject, key_of
 from hubfs.blobs.http.pinned import PinnedObject
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import Permanent
-from hubfs.errors import Unavailable
+from hubfs.errors import HubfsError, Unavailable
 
 
 class HttpBlob:
@@ -33,7 +33,7 @@ class HttpBlob:
             raise Permanent(f"{redacted(url)} does not say its size: it can be read as a stream only")
         self._url = redacted(url)
         self.size_bytes = self._pinned.size_bytes
-        self.key = key_of(url, identity_of(self._pinned.seen))
+        self.key = key_of(self._pinned.seen, url)
         self.checksum: Checksum | None = self._pinned.seen.checksum
 
     @property
@@ -53,11 +53,15 @@ class HttpBlob:
         """
         end_bytes = min(offset_bytes + size_bytes, self.size_bytes)
         parts = []
-        while offset_bytes < end_bytes:
-            with self._pinned.open_at(offset_bytes, end_bytes) as transfer:
-                part = transfer.read_up_to(end_bytes - offset_bytes)
-            if not part:
-                raise Unavailable(f"{self._url} ended {end_bytes - offset_bytes} bytes before its announced size")
-            parts.append(part)
-            offset_bytes += len(part)  # a host may answer with less than the range, which is why this is a loop
+        try:
+            while offset_bytes < end_bytes:
+                with self._pinned.open_at(offset_bytes, end_bytes) as transfer:
+                    part = transfer.read_up_to(end_bytes - offset_bytes)
+                if not part:
+                    raise Unavailable(f"{self._url} ended {end_bytes - offset_bytes} bytes before its announced size")
+                parts.append(part)
+                offset_bytes += len(part)  # a host may answer with less than the range, which is why this is a loop
+        except HubfsError as error:
+            self._pinned.explain(error)
+            raise
         return b"".join(parts)

@@ -29,7 +29,8 @@ class HttpSettings:
     `verify` False accepts any certificate. A redirect leads no further inside (see `Reach`) than the host is that was
     asked, unless `private_redirects`, and even then to none that is link-local. Proxies, CA bundles and netrc come from
     the environment, as in requests; where a host redirects, netrc is for https at port 443 alone, if that host was
-    asked by https and certificates are verified; it is for nobody with `netrc` False.
+    asked by https and certificates are verified; it is for nobody with `netrc` False. `credentials` says which ones
+    were sent, for messages about a host that refuses them; empty says nothing.
     """
 
     connect_timeout_s: float = 10.0
@@ -41,6 +42,7 @@ class HttpSettings:
     credential_scheme: str = "https"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     netrc: bool = True
+    credentials: str = ""
     user_agent: str = f"hubfs/{__version__}"
 
 

@@ -144,9 +144,10 @@ class HttpObject:
 
     `url` as asked, `final_url` after redirects (signed URLs appear here). `size_bytes` is None where the host does
     not say. `etag` is a strong one or None, `weak_etag` a weak one or None. `head` holds the first 512 bytes, fewer
-    only if there are no more. `link` is the header that names what else belongs to the object. `generation` is the
-    number that Google's store gives these bytes, where the URL asks for this generation and no other. `checksum` is
-    what the host announces of all bytes.
+    only if there are no more. `link` is the header that names what else belongs to the object. `checksum` is what the
+    host announces of all bytes. `generation` is the number that Google's store gives these bytes, where the URL asks
+    for this generation and no other: `name` (`gs://bucket/object`) is then what messages and keys call the object, and
+    `made_s` is when the generation was made (Unix time), if the store says so.
     """
 
     url: str = field(repr=False)
@@ -162,13 +163,8 @@ class HttpObject:
     weak_etag: str | None = None
     generation: str | None = None
     checksum: Checksum | None = None
-
-    @classmethod
-    def of_generation(cls, url: str, generation: str, size_bytes: int) -> "HttpObject":
-        """A generation of an object in a bucket, as a listing described it: its host need not be asked."""
-        return cls(
-            url, url, size_bytes, None, None, accepts_ranges=True, content_type="", head=b"", generation=generation
-        )
+    name: str = ""
+    made_s: int | None = None
 
     @classmethod
     def of(cls, url: str, final_url: str, status: int, headers: Mapping[str, str], head: bytes) -> "HttpObject":
@@ -191,8 +187,12 @@ class HttpObject:
 
     @property
     def pinned(self) -> bool:
-        """Whether the host names the version of these bytes, by an ETag, or by a date and a size."""
-        return self.etag is not None or (self.last_modified is not None and self.size_bytes is not None)
+        """Whether the host names the version of these bytes: a generation, an ETag, or a date and a size."""
+        return (
+            self.generation is not None
+            or self.etag is not None
+            or (self.last_modified is not None and self.size_bytes is not None)
+        )
 
     @property
     def validator(self) -> str | None:
@@ -202,6 +202,8 @@ class HttpObject:
     @property
     def stamp(self) -> Stamp:
         """When the host says that the bytes were changed last."""
+        if self.generation is not None:
+            return Stamp(self.made_s, self.generation)
         made_s = http_date_s(self.last_modified or "")
         return Stamp(None if made_s is None else int(made_s), self.validator or "")
 
@@ -261,20 +263,23 @@ class HttpObject:
 
 
 def identity_of(found: HttpObject) -> str:
-    """Says which bytes `found` has: from its ETag, else from date and size. A short hexadecimal text.
+    """Says which bytes `found` has: `NAME#GENERATION`, else a short hexadecimal text, from the ETag, or date and size.
 
     Unique where it is not `pinned`: it then names what somebody read at some time, and no version.
     """
     if not found.pinned:
         return uuid.uuid4().hex
+    if found.generation is not None:
+        return f"{found.name}#{found.generation}"
     if found.etag is not None:
         return _digest("etag", found.etag)
     return _digest("modified", str(found.last_modified), str(found.size_bytes))
 
 
-def key_of(url: str, identity: str) -> str:
+def key_of(found: HttpObject, url: str) -> str:
     """The key of a blob: readable, and without the secrets that `url` may have, though it tells queries apart."""
-    return f"{without_secrets(url)}@{_digest(url, identity)}"
+    identity = identity_of(found)
+    return identity if found.generation is not None else f"{without_secrets(url)}@{_digest(url, identity)}"
 
 
 def _digest(*parts: str) -> str:

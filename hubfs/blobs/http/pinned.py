@@ -15,7 +15,7 @@ from hubfs.blobs.http.object import HttpObject, content_length, total_bytes
 from hubfs.blobs.http.transfer import Transfer
 from hubfs.blobs.http.url import expiry_of, redacted
 from hubfs.blobs.retry import Permanent
-from hubfs.errors import AccessDenied, NotFound, Stale, TimedOut, Unavailable
+from hubfs.errors import AccessDenied, Cancelled, HubfsError, NotFound, Stale, TimedOut, Unavailable
 from hubfs.waiting import SingleFlight
 
 _MOST = 8
@@ -123,6 +123,11 @@ class PinnedObject:
     def resumable(self) -> bool:
         """Whether a second transfer can be told to hold the same bytes as the first."""
         return self.seen.validator is not None or self.size_bytes is not None
+
+    def explain(self, error: HubfsError) -> None:
+        """Has the message of `error`, raised while the object was read, begin with the object's name, if it has one."""
+        if self.seen.name and not isinstance(error, Cancelled):
+            error.about(self.seen.name)
 
     def open_at(self, offset_bytes: int, end_bytes: int | None = None) -> Transfer:
         """A transfer whose next byte is the one at `offset_bytes`; it may end past `end_bytes`. To be closed.

@@ -129,7 +129,7 @@ class Transfer:
                 # goes with the transfer, not back to the pool.
                 response.raw._pool = None  # noqa: SLF001 - urllib3 has no other way to say so
         self.redirect = redirect_target(self.headers) if self.status in REDIRECTS else None
-        self.refusal = None if self.redirect is not None else refusal(self.url, self.status, self.headers)
+        self.refusal = None if self.redirect is not None else self._refusal()
 
     def read(self, limit_bytes: int) -> bytes:
         """The bytes that are there, at least one and at most `limit_bytes`; none at the end.
@@ -173,7 +173,11 @@ class Transfer:
             body = b""
             with suppress(TimedOut, Unavailable):
                 body = self.finish()
-            raise refusal(self.url, self.status, self.headers, body) or self.refusal
+            raise self._refusal(body) or self.refusal
+
+    def _refusal(self, body: bytes = b"") -> HubfsError | None:
+        error, credentials = refusal(self.url, self.status, self.headers, body), self._settings.credentials
+        return AccessDenied(f"{error}; {credentials}") if credentials and isinstance(error, AccessDenied) else error
 
     def close(self) -> None:
         """Gives up what was not read. The connection lives on if nothing was left."""

@@ -4,14 +4,18 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 
+from google_crc32c import extend
+
+from hubfs.blobs.checksummed import CRC32C
+from hubfs.blobs.http.blob import HttpBlob
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.object import HttpObject, identity_of
 from hubfs.blobs.http.pinned import PinnedObject, RangesIgnored
 from hubfs.blobs.http.url import without_secrets
-from hubfs.blobs.retry import Retries
+from hubfs.blobs.retry import Permanent, Retries
 from hubfs.blobs.streaming.ranges import Ranges, chunks_of
 from hubfs.blobs.streaming.stream import MOST_CONNECTIONS, EndedEarly, RangedStream, wait_after
-from hubfs.errors import Damaged, TimedOut, Unavailable
+from hubfs.errors import Damaged, HubfsError, TimedOut, Unavailable
 from hubfs.memory_budget import MemoryBudget
 
 _log = logging.getLogger(__name__)
@@ -38,10 +42,13 @@ class HttpStream:
         allowance: MemoryBudget | None = None,
     ) -> None:
         self._client = client
+        self._url = url
+        self._headers = headers
+        self._locate = locate
         self._pinned = PinnedObject(client, url, headers or {}, known, locate)
         self.identity = identity_of(self._pinned.seen)
         self.stamp = self._pinned.seen.stamp  # a replica that is seen later may tell another date
-        self.url = without_secrets(url)
+        self.url = self._pinned.seen.name or without_secrets(url)
         self._ranged = self._ranged_stream(connections, allowance)
 
     @property
@@ -54,12 +61,38 @@ class HttpStream:
         """How many bytes there are, if the host says so."""
         return self._pinned.size_bytes
 
+    def ranged(self) -> HttpBlob:
+        """The same bytes by ranges. Raises `Permanent` if the host answers none, or does not say the size."""
+        seen = self._pinned.seen
+        if not seen.accepts_ranges:
+            raise Permanent(f"{self.url} answers no ranges")
+        return HttpBlob(self._client, self._url, self._headers, known=seen, locate=self._locate)
+
     def chunks(self) -> Generator[bytes, None, None]:
         """Yields all bytes once, from the first on: 256 KiB each on a fast line, less on a slow one.
 
-        A transfer that broke is asked again from where it broke; attempts count anew after every 64 KiB.
-        Raises `Damaged`, `Stale`, `AccessDenied`, `TimedOut`, `Unavailable`, `Cancelled`.
+        A transfer that broke is asked again from where it broke; attempts count anew after every 64 KiB. The last chunk
+        is not yielded before the whole was held against the crc32c that the host announced, if it did. Raises
+        `Damaged`, `Stale`, `AccessDenied`, `TimedOut`, `Unavailable`, `Cancelled`.
         """
+        announced, size_bytes = self._pinned.seen.checksum, self._pinned.size_bytes
+        crc = reached_bytes = 0
+        try:
+            with closing(self._chunks()) as chunks:
+                for chunk in chunks:
+                    if announced is not None and announced.algorithm == CRC32C:
+                        crc, reached_bytes = extend(crc, chunk), reached_bytes + len(chunk)
+                        if reached_bytes == size_bytes and f"{crc:08x}" != announced.value:
+                            raise Damaged(
+                                f"{self.url} is damaged: its crc32c is {crc:08x}, and the store announced "
+                                f"{announced.value}; if it stays so, ask who keeps the file to store it anew"
+                            )
+                    yield chunk
+        except HubfsError as error:
+            self._pinned.explain(error)
+            raise
+
+    def _chunks(self) -> Generator[bytes, None, None]:
         reached_bytes = 0
         if self._ranged is not None:
             try:

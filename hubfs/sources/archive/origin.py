@@ -4,12 +4,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hubfs.blobs.blob import Blob, ByteStream
-from hubfs.blobs.gcs.client import GcsBlob, GcsClient
-from hubfs.blobs.gcs.stream import GcsStream
-from hubfs.blobs.http.blob import HttpBlob
+from hubfs.blobs.blob import ByteStream
+from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.http.client import HttpClient
-from hubfs.blobs.retry import Permanent
 from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.formats.index_file import IndexFile
 from hubfs.formats.inflating.parallel import MIN_SIZE_BYTES
@@ -20,12 +17,8 @@ from hubfs.sources.archive.published import find_published_index
 class ArchiveOrigin(Protocol):
     """An archive that its hub named. Holding one asks nobody; every method raises what its host answers."""
 
-    def stream(self, allowance: MemoryBudget | None) -> ByteStream:
+    def stream(self, allowance: MemoryBudget | None) -> HttpStream:
         """The archive as it is at this moment, from start to end, within `allowance` of memory."""
-        ...
-
-    def ranged(self, stream: ByteStream) -> Blob:
-        """The archive that `stream` reads, by ranges. Raises `Permanent` if its host has none."""
         ...
 
     def published_index(self, stream: ByteStream) -> IndexFile | None:
@@ -51,12 +44,6 @@ class HttpArchive:
         """The archive as it is at this moment: one request, and a second one for a host that names no version."""
         return HttpStream(self.client, self.url, self.headers, locate=self.locate, allowance=allowance)
 
-    def ranged(self, stream: ByteStream) -> Blob:
-        """The archive by ranges. Raises `Permanent` if the host answers none."""
-        if not self.client.probe(self.url, self.headers, locate=self.locate).accepts_ranges:
-            raise Permanent(f"{stream.url} answers no ranges")
-        return HttpBlob(self.client, self.url, self.headers, locate=self.locate)
-
     def published_index(self, stream: ByteStream) -> IndexFile | None:
         """The index of the archive. None for a small one, which inflates in less time than a request takes."""
         if self.locate is not None or (stream.size_bytes or 0) < MIN_SIZE_BYTES:
@@ -72,14 +59,9 @@ class BucketArchive:
     client: GcsClient
     url: str
 
-    def stream(self, allowance: MemoryBudget | None) -> GcsStream:
+    def stream(self, allowance: MemoryBudget | None) -> HttpStream:
         """The object's generation of this moment: one request."""
-        return GcsStream(self.client, self.url, allowance=allowance)
-
-    def ranged(self, stream: ByteStream) -> Blob:
-        """The same generation, by ranges."""
-        assert isinstance(stream, GcsStream)  # noqa: S101 - `stream` made it
-        return GcsBlob(self.client, stream.object)
+        return self.client.stream(self.client.at(self.url), allowance=allowance)
 
     def published_index(self, stream: ByteStream) -> None:
         """None: nobody publishes an index in a bucket."""

@@ -14,7 +14,8 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsSettings
+from hubfs.blobs.checksummed import Checksum
+from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.gcs.object import GcsFolder, GcsObject
 from hubfs.blobs.retry import RetryingBlob, RetryPolicy
 from hubfs.errors import (
@@ -52,13 +53,13 @@ def the_object(client: GcsClient, name: str = "m/1/data", bucket: str = "bucket"
 
 
 def read(client: GcsClient, obj: GcsObject, offset_bytes: int, size_bytes: int) -> bytes:
-    return GcsBlob(client, obj).read_at(offset_bytes, size_bytes)
+    return client.blob(obj).read_at(offset_bytes, size_bytes)
 
 
 def test_a_listing_says_size_generation_and_checksum(client: GcsClient, server: GcsServer) -> None:
     obj = the_object(client)
     assert (obj.bucket, obj.name, obj.size_bytes) == ("bucket", "m/1/data", len(DATA))
-    assert obj.crc32c == google_crc32c.value(DATA)
+    assert obj.checksum == Checksum("crc32c", f"{google_crc32c.value(DATA):08x}")
     assert obj.generation.isdecimal()
     assert obj.url == "gs://bucket/m/1/data"
     assert obj.key == f"gs://bucket/m/1/data#{obj.generation}"
@@ -235,7 +236,7 @@ def test_a_transfer_that_was_cut_is_unavailable(client: GcsClient, server: GcsSe
 def test_a_read_with_retries_outlives_cuts_and_server_errors(
     client: GcsClient, server: GcsServer, cancellation: Cancellation
 ) -> None:
-    blob = RetryingBlob(GcsBlob(client, the_object(client)), QUICK, cancellation)
+    blob = RetryingBlob(client.blob(the_object(client)), QUICK, cancellation)
     server.spoil(Fault(cut_after_bytes=1000), Fault(status=502))
     assert blob.read_at(0, len(DATA)) == DATA
 

@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsSettings
+from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.gcs.object import GcsObject
 from hubfs.blobs.retry import Busy, Permanent, RetryPolicy
 from hubfs.errors import HubfsError, TimedOut, Unavailable
@@ -45,7 +45,7 @@ def store(answer: Answer, *, timeout_s: float = 20.0) -> Iterator[GcsClient]:
 )
 def test_what_is_no_http_is_unavailable_and_may_pass(answer: Answer) -> None:
     with store(answer) as client, pytest.raises(Unavailable, match="gs://models/a: ") as raised:
-        GcsBlob(client, OBJECT).read_at(0, 10)
+        client.blob(OBJECT).read_at(0, 10)
     assert not isinstance(raised.value, Permanent)
 
 
@@ -53,14 +53,14 @@ def test_chunks_that_are_none_are_noticed_at_once_wherever_the_network_cuts_them
     with store(Answer(wire=[CHUNKED, garbage(4, 100_000)])) as client:
         for _ in range(30):
             with pytest.raises(Unavailable):
-                GcsBlob(client, OBJECT).read_at(0, 10)
+                client.blob(OBJECT).read_at(0, 10)
 
 
 def test_headers_that_come_a_byte_at_a_time_time_out() -> None:
     slow = Answer(wire=slow_header(every_s=0.05, bytes_in_all=200))
     said = r"gs://models/a: .* sent nothing for 0\.5 s"
     with store(slow, timeout_s=0.5) as client, pytest.raises(TimedOut, match=said):
-        GcsBlob(client, OBJECT).read_at(0, 10)
+        client.blob(OBJECT).read_at(0, 10)
 
 
 def test_a_listing_that_trickles_is_given_up_though_bytes_come() -> None:
@@ -86,7 +86,7 @@ def test_redirects_in_a_circle_are_not_asked_again() -> None:
         client = GcsClient(GcsSettings(endpoint_url=origin.url), Cancellation())
         try:
             with pytest.raises(Permanent, match="redirects more than 10 times"):
-                GcsBlob(client, OBJECT).read_at(0, 10)
+                client.blob(OBJECT).read_at(0, 10)
         finally:
             client.close()
 
@@ -102,17 +102,17 @@ def test_a_body_without_an_end_is_not_taken_into_memory(status_line: bytes) -> N
 
     with store(Answer(wire=endless())) as client:
         if b"206" in status_line:
-            assert GcsBlob(client, OBJECT).read_at(0, 10) == bytes(10)  # and what follows is given up
+            assert client.blob(OBJECT).read_at(0, 10) == bytes(10)  # and what follows is given up
         else:
             with pytest.raises(Unavailable):
-                GcsBlob(client, OBJECT).read_at(0, 10)
+                client.blob(OBJECT).read_at(0, 10)
     assert next(sent) < 100
 
 
 def test_a_busy_store_may_name_a_date() -> None:
     date = email.utils.formatdate(time.time() + 20, usegmt=True)
     with store(Answer(503, {"Retry-After": date})) as client, pytest.raises(Busy) as raised:
-        GcsBlob(client, OBJECT).read_at(0, 10)
+        client.blob(OBJECT).read_at(0, 10)
     assert raised.value.retry_after_s is not None
     assert 15 < raised.value.retry_after_s <= 20
 
@@ -120,5 +120,5 @@ def test_a_busy_store_may_name_a_date() -> None:
 @pytest.mark.parametrize(("code", "wish", "wait_s"), [(429, "7", 7.0), (503, "soon", None), (500, "", None)])
 def test_a_store_that_is_busy_says_for_how_long(code: int, wish: str, wait_s: float | None) -> None:
     with store(Answer(code, {"Retry-After": wish})) as client, pytest.raises(HubfsError) as raised:
-        GcsBlob(client, OBJECT).read_at(0, 10)
+        client.blob(OBJECT).read_at(0, 10)
     assert getattr(raised.value, "retry_after_s", "no Busy") == wait_s

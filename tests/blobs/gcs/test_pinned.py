@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsSettings
+from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.gcs.object import GcsObject
-from hubfs.blobs.gcs.stream import GcsStream
 from hubfs.errors import Stale, Unavailable
 from hubfs.waiting import Cancellation
 from tests.support.http_clients import QUICK
@@ -30,9 +29,9 @@ def origin() -> Iterator[HttpOrigin]:
 def read(request: pytest.FixtureRequest, origin: HttpOrigin) -> Iterator[Read]:
     client = GcsClient(GcsSettings(endpoint_url=origin.url, retry=QUICK), Cancellation())
     if request.param == "blob":
-        yield lambda: GcsBlob(client, OBJECT).read_at(0, 10)
+        yield lambda: client.blob(OBJECT).read_at(0, 10)
     else:
-        yield lambda: b"".join(GcsStream(client, OBJECT).chunks())
+        yield lambda: b"".join(client.stream(OBJECT).chunks())
     client.close()
 
 

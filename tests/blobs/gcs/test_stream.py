@@ -3,14 +3,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import google_crc32c
 import pytest
 
 from hubfs.blobs.blob import ByteStream
-from hubfs.blobs.gcs.client import GcsBlob, GcsClient, GcsSettings
+from hubfs.blobs.checksummed import Checksum
+from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.gcs.object import GcsObject
-from hubfs.blobs.gcs.stream import GcsStream
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.errors import AccessDenied, Cancelled, Damaged, NotFound, Stale, TimedOut, Unavailable
 from hubfs.waiting import Cancellation
@@ -46,7 +47,7 @@ def ranges(server: GcsServer) -> list[tuple[int, int]]:
 
 
 def test_a_stream_yields_all_bytes_once_and_again(client: GcsClient) -> None:
-    stream = GcsStream(client, URL)
+    stream = client.stream(client.at(URL))
     assert isinstance(stream, ByteStream)
     assert (stream.url, stream.size_bytes) == (URL, len(DATA))
     chunks = list(stream.chunks())
@@ -56,7 +57,7 @@ def test_a_stream_yields_all_bytes_once_and_again(client: GcsClient) -> None:
 
 
 def test_the_store_sends_each_byte_once_in_ranges_that_grow(client: GcsClient, server: GcsServer) -> None:
-    stream = GcsStream(client, URL)
+    stream = client.stream(client.at(URL))
     assert len(server.requests) == 1
     list(stream.chunks())
     asked = ranges(server)
@@ -68,7 +69,7 @@ def test_the_store_sends_each_byte_once_in_ranges_that_grow(client: GcsClient, s
 
 
 def test_a_reader_that_stops_is_not_run_away_from(client: GcsClient, server: GcsServer) -> None:
-    chunks = GcsStream(client, URL).chunks()
+    chunks = client.stream(client.at(URL)).chunks()
     assert next(chunks) == DATA[:FIRST]
     assert next(chunks) == DATA[FIRST : 2 * FIRST]
     time.sleep(0.5)
@@ -79,23 +80,23 @@ def test_a_reader_that_stops_is_not_run_away_from(client: GcsClient, server: Gcs
 
 
 def test_an_empty_object_has_no_chunks_and_costs_no_read(client: GcsClient, server: GcsServer) -> None:
-    assert list(GcsStream(client, "gs://bucket/empty").chunks()) == []
+    assert list(client.stream(client.at("gs://bucket/empty")).chunks()) == []
     assert not server.downloads
 
 
 def test_a_stream_of_a_listed_object_asks_for_its_bytes_only(client: GcsClient, server: GcsServer) -> None:
     (obj,) = client.list("bucket", NAME)
     server.reset()
-    stream = GcsStream(client, obj)
+    stream = client.stream(obj)
     assert not server.requests
-    assert stream.identity == GcsStream(client, URL).identity
+    assert stream.identity == client.stream(client.at(URL)).identity
     assert b"".join(stream.chunks()) == DATA
 
 
 @pytest.mark.parametrize("name", ["h#sh.tar.gz", "qu?ry=1.tgz", "p%2Fc%.tar", "ü/☃.tar.gz"])
 def test_a_name_may_hold_any_character(client: GcsClient, server: GcsServer, name: str) -> None:
     server.upload("bucket", name, name.encode())
-    stream = GcsStream(client, f"gs://bucket/{name}")
+    stream = client.stream(client.at(f"gs://bucket/{name}"))
     assert stream.url == f"gs://bucket/{name}"
     assert b"".join(stream.chunks()) == name.encode()
 
@@ -103,27 +104,27 @@ def test_a_name_may_hold_any_character(client: GcsClient, server: GcsServer, nam
 def test_the_identity_is_of_bucket_name_and_generation(client: GcsClient, server: GcsServer) -> None:
     server.upload("bucket", "i/a", b"same")
     server.upload("bucket", "i/b", b"same")
-    before = GcsStream(client, "gs://bucket/i/a").identity
-    assert before == GcsStream(client, "gs://bucket/i/a").identity
-    assert before != GcsStream(client, "gs://bucket/i/b").identity
+    before = client.stream(client.at("gs://bucket/i/a")).identity
+    assert before == client.stream(client.at("gs://bucket/i/a")).identity
+    assert before != client.stream(client.at("gs://bucket/i/b")).identity
     server.upload("bucket", "i/a", b"same")
-    assert GcsStream(client, "gs://bucket/i/a").identity != before
+    assert client.stream(client.at("gs://bucket/i/a")).identity != before
 
 
 @pytest.mark.parametrize("url", ["gs://bucket/absent", "gs://nobucket/absent"])
 def test_an_object_that_is_not_there_is_not_found(client: GcsClient, url: str) -> None:
     with pytest.raises(NotFound, match=rf"{url}: .* does not exist \(status 404"):
-        GcsStream(client, url)
+        client.stream(client.at(url))
 
 
 @pytest.mark.parametrize("url", ["gs://bucket", "gs://bucket/", "https://bucket/x", "gs:///x"])
 def test_a_text_that_names_no_object_is_refused(client: GcsClient, url: str) -> None:
     with pytest.raises(Damaged, match=url):
-        GcsStream(client, url)
+        client.stream(client.at(url))
 
 
 def test_cuts_and_server_errors_are_asked_again_for_their_range_only(client: GcsClient, server: GcsServer) -> None:
-    stream = GcsStream(client, URL)
+    stream = client.stream(client.at(URL))
     server.spoil(Fault(cut_after_bytes=1000), Fault(status=503))
     assert b"".join(stream.chunks()) == DATA
     assert server.sent_bytes() < len(DATA) + 10_000
@@ -133,7 +134,7 @@ def test_a_range_that_keeps_failing_is_given_up(client: GcsClient, server: GcsSe
     server.upload("bucket", "failing", DATA)
     # By where it begins, and not by when: it is asked for while the reader still has the first one in hand.
     server.spoil_beyond(FIRST, Fault(status=503))
-    chunks = GcsStream(client, "gs://bucket/failing").chunks()
+    chunks = client.stream(client.at("gs://bucket/failing")).chunks()
     assert next(chunks) == DATA[:FIRST]
     with pytest.raises(Unavailable, match=r"gs://bucket/failing: .* answered 503: as the test asked"):
         list(chunks)
@@ -144,7 +145,7 @@ def test_a_range_that_keeps_failing_is_given_up(client: GcsClient, server: GcsSe
 
 
 def test_a_refusal_is_not_asked_again(client: GcsClient, server: GcsServer) -> None:
-    stream = GcsStream(client, URL)
+    stream = client.stream(client.at(URL))
     server.spoil(Fault(status=403), Fault(status=403))
     with pytest.raises(AccessDenied, match="HUBFS_GCS_TOKEN"):
         next(stream.chunks())
@@ -156,21 +157,21 @@ def test_a_flipped_bit_is_damage_before_the_last_byte_is_yielded(
 ) -> None:
     server.upload("bucket", "flipped", DATA)
     (obj,) = client.list("bucket", "flipped")
+    assert obj.checksum is not None
     spoiled = bytearray(DATA)
     spoiled[place] ^= 1
     # The same generation with other bytes cannot be had of a store; an object that announces another checksum can.
-    announced = GcsObject(
-        obj.bucket, obj.name, obj.size_bytes, obj.generation, crc32c=google_crc32c.value(bytes(spoiled))
-    )
+    crc32c = Checksum("crc32c", f"{google_crc32c.value(bytes(spoiled)):08x}")
+    announced = replace(obj, checksum=crc32c)
     got = []
-    with pytest.raises(Damaged, match=rf"gs://bucket/flipped is damaged: its crc32c is {obj.crc32c:08x}"):
-        got.extend(GcsStream(client, announced).chunks())
+    with pytest.raises(Damaged, match=rf"gs://bucket/flipped is damaged: its crc32c is {obj.checksum.value}"):
+        got.extend(client.stream(announced).chunks())
     assert sum(map(len, got)) < len(DATA)
     assert DATA.startswith(b"".join(got))
 
 
 def test_a_bit_that_flips_on_the_way_is_damage(client: GcsClient, server: GcsServer) -> None:
-    stream = GcsStream(client, URL)
+    stream = client.stream(client.at(URL))
     server.spoil(Fault(flip_byte=77_777))
     with pytest.raises(Damaged, match=f"{URL} is damaged"):
         list(stream.chunks())
@@ -180,7 +181,7 @@ def test_a_bit_that_flips_on_the_way_is_damage(client: GcsClient, server: GcsSer
 def test_an_object_without_a_checksum_is_read_unverified(client: GcsClient) -> None:
     (obj,) = client.list("bucket", NAME)
     plain = GcsObject(obj.bucket, obj.name, obj.size_bytes, obj.generation)
-    assert b"".join(GcsStream(client, plain).chunks()) == DATA
+    assert b"".join(client.stream(plain).chunks()) == DATA
 
 
 @pytest.mark.parametrize("body", [b"0123", b"0123456789"])
@@ -188,13 +189,13 @@ def test_an_object_of_another_length_is_another_one(cancellation: Cancellation, 
     with one_answer(body) as address:
         client = GcsClient(GcsSettings(endpoint_url=address, retry=RetryPolicy(attempts=1)), cancellation)
         with pytest.raises(Stale, match=r"gs://bucket/o: .* changed"):
-            list(GcsStream(client, GcsObject("bucket", "o", 7, "1")).chunks())
+            list(client.stream(GcsObject("bucket", "o", 7, "1")).chunks())
         client.close()
 
 
 def test_what_is_replaced_in_mid_stream_is_stale(client: GcsClient, server: GcsServer) -> None:
     server.upload("bucket", "replaced", DATA)
-    chunks = GcsStream(client, "gs://bucket/replaced").chunks()
+    chunks = client.stream(client.at("gs://bucket/replaced")).chunks()
     got = [next(chunks)]
     server.upload("bucket", "replaced", DATA[::-1])
     with pytest.raises(Stale, match=r"gs://bucket/replaced: .* was replaced"):
@@ -207,7 +208,7 @@ def test_what_is_replaced_in_mid_stream_is_stale(client: GcsClient, server: GcsS
 
 @pytest.mark.slow
 def test_ranges_stay_small_on_a_slow_line_so_that_bytes_are_not_held_back(client: GcsClient, server: GcsServer) -> None:
-    stream = GcsStream(client, URL)
+    stream = client.stream(client.at(URL))
     server.spoil(*[Fault(stall_s=0.6)] * 8)
     chunks = stream.chunks()
     got = b"".join(next(chunks) for _ in range(3))
@@ -220,7 +221,7 @@ def test_closing_the_generator_gives_what_is_under_way_up_at_once(client: GcsCli
         return any(thread.name.startswith("hubfs-range") for thread in threading.enumerate())
 
     server.spoil_beyond(FIRST, Fault(stall_s=300))
-    chunks = GcsStream(client, URL).chunks()
+    chunks = client.stream(client.at(URL)).chunks()
     assert next(chunks) == DATA[:FIRST]
     assert eventually(reading)  # further ranges are asked for, and the store is silent
     began_s = time.monotonic()
@@ -231,7 +232,7 @@ def test_closing_the_generator_gives_what_is_under_way_up_at_once(client: GcsCli
         time.sleep(0.01)
     server.reset()
     (obj,) = client.list("bucket", NAME)
-    assert GcsBlob(client, obj).read_at(0, 5) == DATA[:5]
+    assert client.blob(obj).read_at(0, 5) == DATA[:5]
 
 
 def test_a_store_that_falls_silent_times_out(client: GcsClient, server: GcsServer, cancellation: Cancellation) -> None:
@@ -239,7 +240,7 @@ def test_a_store_that_falls_silent_times_out(client: GcsClient, server: GcsServe
     (obj,) = client.list("bucket", NAME)
     hasty = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=0.4, retry=once), cancellation)
     try:
-        stream = GcsStream(hasty, obj)
+        stream = hasty.stream(obj)
         server.spoil(*[Fault(stall_s=300)] * 2)
         began_s = time.monotonic()
         with pytest.raises(TimedOut, match=URL):
@@ -252,7 +253,7 @@ def test_a_store_that_falls_silent_times_out(client: GcsClient, server: GcsServe
 def test_a_cancel_ends_a_stalled_stream_at_once(
     client: GcsClient, server: GcsServer, cancellation: Cancellation
 ) -> None:
-    stream = GcsStream(client, URL)
+    stream = client.stream(client.at(URL))
     server.spoil(*[Fault(stall_s=300)] * 2)
     timer = threading.Timer(0.4, cancellation.cancel)
     timer.start()
@@ -269,7 +270,7 @@ def test_a_store_that_dies_in_mid_stream_is_unavailable_soon(cancellation: Cance
         server.create_bucket("bucket")
         server.upload("bucket", NAME, DATA)
         client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=200, retry=QUICK), cancellation)
-        chunks = GcsStream(client, URL).chunks()
+        chunks = client.stream(client.at(URL)).chunks()
         got = [next(chunks)]
         alive.close()
         began_s = time.monotonic()
@@ -281,7 +282,7 @@ def test_a_store_that_dies_in_mid_stream_is_unavailable_soon(cancellation: Cance
 
 
 def test_two_streams_side_by_side_do_not_disturb_each_other(client: GcsClient) -> None:
-    stream = GcsStream(client, URL)
+    stream = client.stream(client.at(URL))
     one, other = stream.chunks(), stream.chunks()
     head = next(other)
     assert b"".join(one) == DATA

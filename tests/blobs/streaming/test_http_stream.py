@@ -1,7 +1,9 @@
 import random
 import threading
 import time
+from base64 import b64encode
 
+import google_crc32c
 import pytest
 
 from hubfs.blobs.blob import ByteStream
@@ -386,3 +388,22 @@ class TestIdentity:
         origin.put("/a", PAYLOAD)
         one, other = HttpStream(client, origin.url + "/a"), HttpStream(client, origin.url + "/a")
         assert one.identity == one.identity != other.identity
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("place", [0, len(PAYLOAD) - 1])
+def test_bytes_that_are_not_what_the_store_announced_are_damage_before_the_last_is_yielded(
+    origin, client, place: int, ranges: bool
+) -> None:
+    crc = b64encode(google_crc32c.value(PAYLOAD).to_bytes(4, "big")).decode()
+    spoiled = bytearray(PAYLOAD)
+    spoiled[place] ^= 1
+    virtues = {"etag": '"v1"', "ranges": ranges, "headers": {"X-Goog-Hash": f"crc32c={crc}"}}
+    origin.put("/b", PAYLOAD, **virtues)
+    stream = HttpStream(client, origin.url + "/b")
+    assert b"".join(stream.chunks()) == PAYLOAD
+    origin.put("/b", bytes(spoiled), **virtues)
+    got = []
+    with pytest.raises(Damaged, match=f"{origin.url}/b is damaged: its crc32c is"):
+        got.extend(stream.chunks())
+    assert sum(map(len, got)) < len(PAYLOAD)
