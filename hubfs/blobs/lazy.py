@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.checksummed import Checksum, announced_by
+from hubfs.blobs.checksums import Checksum, announced_by
 from hubfs.errors import Stale
 from hubfs.waiting import Cancellation, SingleFlight
 

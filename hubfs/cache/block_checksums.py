@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.crc32c import crc32c
+from hubfs.blobs.checksums import crc32c
 from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, block_size_at, blocks_of
 from hubfs.errors import Stale

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hubfs.blobs.crc32c import crc32c
+from hubfs.blobs.checksums import crc32c
 
 _VERSION = 2
 _HEAD = re.compile(rb'\{"version": (\d{1,9}), "crc32c": (\d{1,10}), "(\w+)":\n')

@@ -2,7 +2,7 @@
 
 import struct
 
-from hubfs.blobs.crc32c import crc32c
+from hubfs.blobs.checksums import crc32c
 from hubfs.errors import Damaged
 
 _HEADER = struct.Struct("<8sHQ")

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.checksummed import Checksum, ChecksummedBlob, Failure
+from hubfs.blobs.checksums import Checksum, ChecksummedBlob, Failure
 from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, cached_block
 from hubfs.cache.memory import MemoryTier

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NoReturn
 
 from hubfs.blobs.blob import Blob, ByteStream
-from hubfs.blobs.checksummed import ChecksummedBlob
+from hubfs.blobs.checksums import ChecksummedBlob
 from hubfs.blobs.lazy import LazyBlob
 from hubfs.blobs.retry import RetryingBlob, RetryPolicy
 from hubfs.blobs.wrapper import WrappedBlob

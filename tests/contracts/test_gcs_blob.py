@@ -4,7 +4,7 @@ from contextlib import contextmanager
 import pytest
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.checksummed import Checksum, ChecksummedBlob
+from hubfs.blobs.checksums import Checksum, ChecksummedBlob
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.waiting import Cancellation
 from tests.contracts.blob_contract import BlobContract

@@ -11,8 +11,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from hubfs.blobs.checksummed import Checksum
-from hubfs.blobs.crc32c import crc32c
+from hubfs.blobs.checksums import Checksum, crc32c
 from hubfs.blobs.sparse import SparseMap
 from hubfs.blobs.stamp import Stamp
 from hubfs.cache.block_cache import CacheKey

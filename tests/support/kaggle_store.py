@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from hubfs.blobs.crc32c import crc32c
+from hubfs.blobs.checksums import crc32c
 from tests.support.kaggle_replies import Reply
 
 

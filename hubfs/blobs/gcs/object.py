@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from hubfs.blobs import json_text
-from hubfs.blobs.checksummed import CRC32C, Checksum
+from hubfs.blobs.checksums import CRC32C, Checksum
 from hubfs.blobs.stamp import Stamp
 
 NOT_UNDERSTOOD = (ValueError, TypeError, AttributeError, KeyError, OverflowError)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from hubfs.blobs.checksummed import Checksum
+from hubfs.blobs.checksums import Checksum
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.object import HttpObject, key_of
 from hubfs.blobs.http.pinned import PinnedObject

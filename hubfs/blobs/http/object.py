@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timezone
 from http import HTTPStatus
 
-from hubfs.blobs.checksummed import Checksum
+from hubfs.blobs.checksums import Checksum
 from hubfs.blobs.http.url import without_secrets
 from hubfs.blobs.stamp import Stamp
 

@@ -6,7 +6,7 @@ from contextlib import closing
 
 from google_crc32c import extend
 
-from hubfs.blobs.checksummed import CRC32C
+from hubfs.blobs.checksums import CRC32C
 from hubfs.blobs.http.blob import HttpBlob
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.object import HttpObject, identity_of

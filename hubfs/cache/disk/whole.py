@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from cachetools import LRUCache
 
-from hubfs.blobs.crc32c import crc32c
+from hubfs.blobs.checksums import crc32c
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, block_size_at, blocks_of
 from hubfs.cache.disk.files import open_to_read, read_whole, write_whole
 from hubfs.cache.disk.store import DiskStore

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.crc32c import crc32c
+from hubfs.blobs.checksums import crc32c
 from hubfs.errors import Damaged, Stale
 from hubfs.formats.gzip.index import GzipIndex, Span
 from hubfs.formats.gzip.span import inflate_span, inflate_start

@@ -3,7 +3,8 @@
 from collections import deque
 from dataclasses import dataclass
 
-from hubfs.blobs.crc32c import combine, crc32c
+from google_crc32c import extend
+
 from hubfs.formats.byte_reader import Bytes
 from hubfs.formats.gzip.index import Checkpoint, GzipIndex, are_readable, pack_window
 from hubfs.formats.gzip.span import WINDOW_BYTES
@@ -101,7 +102,7 @@ class IndexRecorder:
 
     def _extend(self, chunk: Bytes) -> None:
         data = bytes(chunk)  # no copy of bytes
-        self._crc32c = combine(self._crc32c, crc32c(data), len(data))
+        self._crc32c = extend(self._crc32c, data)
         self._before = data[-WINDOW_BYTES:] if len(data) >= WINDOW_BYTES else (self._before + data)[-WINDOW_BYTES:]
         self._summed_bytes += len(data)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from hubfs.blobs.checksummed import Checksum
+from hubfs.blobs.checksums import Checksum
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.gcs.object import GcsFolder, GcsObject
 from hubfs.blobs.retry import RetryingBlob, RetryPolicy

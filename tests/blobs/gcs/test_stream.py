@@ -9,7 +9,7 @@ import google_crc32c
 import pytest
 
 from hubfs.blobs.blob import ByteStream
-from hubfs.blobs.checksummed import Checksum
+from hubfs.blobs.checksums import Checksum
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.gcs.object import GcsObject
 from hubfs.blobs.retry import RetryPolicy

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hubfs.blobs.checksummed import Checksum
+from hubfs.blobs.checksums import Checksum
 from hubfs.blobs.http.object import HttpObject
 
 URL = "https://hub.example/a"

@@ -393,7 +393,7 @@ class TestIdentity:
 @pytest.mark.parametrize("ranges", [True, False])
 @pytest.mark.parametrize("place", [0, len(PAYLOAD) - 1])
 def test_bytes_that_are_not_what_the_store_announced_are_damage_before_the_last_is_yielded(
-    origin, client, place: int, ranges: bool
+    origin, client, place: int, ranges
 ) -> None:
     crc = b64encode(google_crc32c.value(PAYLOAD).to_bytes(4, "big")).decode()
     spoiled = bytearray(PAYLOAD)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.blobs.crc32c import crc32c
+from hubfs.blobs.checksums import crc32c
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.disk import whole as module
 from hubfs.cache.disk.layout import CacheLayout

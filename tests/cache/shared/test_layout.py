@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from hubfs.blobs.crc32c import crc32c
+from hubfs.blobs.checksums import crc32c
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.shared.layout import HEADER_BYTES, RUN_BLOCKS, decode, encode
 from hubfs.errors import Damaged

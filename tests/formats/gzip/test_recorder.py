@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.blobs.crc32c import crc32c
+from hubfs.blobs.checksums import crc32c
 from hubfs.formats.gzip import recorder as index_recorder
 from hubfs.formats.gzip.index import MAX_SPAN_OUTPUT_BYTES, GzipIndex
 from hubfs.formats.gzip.recorder import LARGEST_SINGLE_BYTES, IndexRecorder

@@ -1,6 +1,6 @@
 """Objects of the shared cache: blocks, as any writer may have left them, and names of objects."""
 
-from hubfs.blobs.crc32c import crc32c
+from hubfs.blobs.checksums import crc32c
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.shared.layout import (
     HEADER_BYTES,

@@ -4,12 +4,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import google_crc32c
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.blobs.checksummed import Checksum, ChecksummedBlob, Failure
-from hubfs.blobs.crc32c import crc32c
+from hubfs.blobs.checksums import Checksum, ChecksummedBlob, Failure, contribution, crc32c
 from hubfs.blobs.memory import MemoryBlob
 from hubfs.errors import Damaged, HubfsError, Stale
 from hubfs.testing import ScriptedBlob
@@ -273,3 +273,23 @@ class Telling(MemoryBlob):
 def test_a_checksum_that_none_can_be_is_refused(told: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match="no checksum"):
         Checksum(*told)
+
+
+def test_the_check_value_of_the_standard_comes_out() -> None:
+    assert crc32c(b"123456789") == 0xE3069283
+
+
+@given(st.binary(max_size=2000), st.integers(1, 64), st.randoms(use_true_random=False))
+def test_contributions_add_up_in_any_order(data: bytes, size: int, order: random.Random) -> None:
+    starts = list(range(0, len(data), size))
+    order.shuffle(starts)
+    whole = 0
+    for start in starts:
+        part = data[start : start + size]
+        whole ^= contribution(crc32c(part), len(data) - start - len(part))
+    assert whole == google_crc32c.value(data)
+
+
+@given(st.integers(0, (1 << 32) - 1), st.integers(0, 1 << 40), st.integers(0, 1 << 40))
+def test_what_follows_may_be_followed_further(crc: int, near_bytes: int, far_bytes: int) -> None:
+    assert contribution(contribution(crc, near_bytes), far_bytes) == contribution(crc, near_bytes + far_bytes)
