@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.http.client import HttpClient
-from hubfs.blobs.http.errors import HttpSettings
+from hubfs.blobs.http.settings import HttpSettings
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.store import ObjectStoreSettings

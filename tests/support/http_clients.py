@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from hubfs.blobs.http.client import HttpClient
-from hubfs.blobs.http.errors import HttpSettings
+from hubfs.blobs.http.settings import HttpSettings
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.waiting import Cancellation
 

@@ -19,8 +19,8 @@ from hubfs.blobs.gcs.object import (
 )
 from hubfs.blobs.http.blob import HttpBlob
 from hubfs.blobs.http.client import HttpClient, HttpStats
-from hubfs.blobs.http.errors import HttpSettings
 from hubfs.blobs.http.object import HttpObject
+from hubfs.blobs.http.settings import HttpSettings
 from hubfs.blobs.retry import Permanent, RetryPolicy, retrying
 from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.blobs.streaming.stream import MOST_CONNECTIONS

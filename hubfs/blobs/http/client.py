@@ -14,13 +14,12 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from hubfs.blobs.http.connections import Peers, WatchedAdapter
-from hubfs.blobs.http.errors import HttpSettings, environment_of, has_netrc, translated
-from hubfs.blobs.http.head import OpenSockets
-from hubfs.blobs.http.kept import ended_while_kept, fresh_connections
+from hubfs.blobs.http.connections import OpenSockets, Peers, WatchedAdapter
 from hubfs.blobs.http.object import HttpObject
 from hubfs.blobs.http.reach import Reach
-from hubfs.blobs.http.transfer import HttpReply, Transfer
+from hubfs.blobs.http.reply import ended_while_kept, fresh_connections
+from hubfs.blobs.http.settings import HttpSettings, environment_of, has_netrc
+from hubfs.blobs.http.transfer import HttpReply, Transfer, translated
 from hubfs.blobs.http.url import Origin, next_hop, origin_of, redacted, without_userinfo
 from hubfs.blobs.retry import Busy, Permanent, retrying
 from hubfs.errors import AccessDenied, HubfsError

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -10,15 +11,42 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from hubfs.blobs.http.connect import Staggered
-from hubfs.blobs.http.head import BoundedHead, OpenSockets
-from hubfs.blobs.http.kept import KeepingPool, KeptConnection
 from hubfs.blobs.http.reach import Reach, reach_of
+from hubfs.blobs.http.reply import BoundedConnection, KeepingPool, shut_down
 from hubfs.blobs.retry import Permanent
+from hubfs.waiting import Cancellation
 
 _POOL_SIZE = 64
 
 Meet = Callable[[str, int, str], None]
 """Told of each connection before a byte goes over it: the host, the port, and the address it led to. May refuse it."""
+
+
+class OpenSockets:
+    """The open sockets of one client, so that a cancel ends what waits for them.
+
+    `_lock` guards `_open` and is held for no call that could block.
+    """
+
+    def __init__(self, cancellation: Cancellation) -> None:
+        self._cancellation = cancellation
+        self._lock = threading.Lock()
+        self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def watch(self, connected: object) -> None:
+        """Takes a socket that was just connected. Raises `Cancelled` if that came too late for the cancel."""
+        # TLS through a TLS proxy is not a socket; there the stall time-out ends a read.
+        if isinstance(connected, socket.socket):
+            with self._lock:
+                self._open.add(connected)
+        self._cancellation.check()
+
+    def shut_down(self) -> None:
+        """Ends every read and write, in whichever thread; never blocks."""
+        with self._lock:
+            sockets = list(self._open)
+        for each in sockets:
+            shut_down(each)
 
 
 class Peers:
@@ -87,7 +115,7 @@ def _pool_classes(sockets: OpenSockets, meet: Meet) -> dict[str, type[HTTPConnec
             raise
         return connected
 
-    class Connection(BoundedHead, KeptConnection, Staggered, HTTPConnection):
+    class Connection(BoundedConnection, Staggered, HTTPConnection):
         def _new_conn(self) -> socket.socket:
             return met(super()._new_conn(), self.host, self.port)
 
@@ -95,7 +123,7 @@ def _pool_classes(sockets: OpenSockets, meet: Meet) -> dict[str, type[HTTPConnec
             super().connect()
             sockets.watch(self.sock)
 
-    class SecureConnection(BoundedHead, KeptConnection, Staggered, HTTPSConnection):
+    class SecureConnection(BoundedConnection, Staggered, HTTPSConnection):
         def _new_conn(self) -> socket.socket:
             return met(super()._new_conn(), self.host, self.port)
 

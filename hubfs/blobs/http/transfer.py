@@ -1,16 +1,19 @@
-"""The body of an HTTP reply as it comes, and the errors that the status of a reply means."""
+"""The body of an HTTP reply as it comes, and the errors that a status or an exception of requests and urllib3 means."""
 
+import http.client
+import ssl
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import requests
+import urllib3
 
 from hubfs.blobs import json_text
-from hubfs.blobs.http.errors import HttpSettings, translated
 from hubfs.blobs.http.object import ContentRange, content_length, redirect_target, retry_after_s
+from hubfs.blobs.http.settings import HttpSettings
 from hubfs.blobs.http.url import next_hop, redacted, redacted_text
 from hubfs.blobs.retry import PROGRESS_BYTES, Busy, Permanent
 from hubfs.errors import AccessDenied, HubfsError, NotFound, TimedOut, Unavailable, quoted
@@ -75,6 +78,71 @@ def _reason(body: bytes) -> str:
     except (ValueError, TypeError, KeyError):
         return ""
     return f": {redacted_text(quoted(' '.join(str(message).split())))}"
+
+
+# By the codes of OpenSSL's <openssl/x509_vfy.h>.
+_ADVICE = {
+    9: "its time is yet to come; is this machine's clock right?",
+    10: "it has expired; tell the host's operator, or is this machine's clock wrong?",
+    62: "it is for another host name; is the URL right?",
+    64: "it is for another address; is the URL right?",
+}
+
+_NO_COMMON_TLS = frozenset(
+    {
+        "UNSUPPORTED_PROTOCOL",
+        "TLSV1_ALERT_PROTOCOL_VERSION",
+        "WRONG_SSL_VERSION",
+        "NO_PROTOCOLS_AVAILABLE",
+        "SSLV3_ALERT_HANDSHAKE_FAILURE",
+        "DH_KEY_TOO_SMALL",
+    }
+)
+
+
+@contextmanager
+def translated(url: str, settings: HttpSettings, cancellation: Cancellation) -> Iterator[None]:
+    """An error inside, while `url` is asked, comes out as `HubfsError`; as `Cancelled` after a cancel.
+
+    Texts of foreign exceptions hold whole URLs and are never shown.
+    """
+    try:
+        yield
+    except HubfsError:
+        raise
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError, OSError) as error:
+        cancellation.check()
+        raise _error_for(redacted(url), error, settings) from None  # a traceback would show the foreign text
+
+
+def _error_for(url: str, error: Exception, settings: HttpSettings) -> HubfsError:
+    if isinstance(error, requests.ConnectTimeout):
+        return TimedOut(f"{url} could not be connected to within {settings.connect_timeout_s:g} s")
+    if isinstance(error, requests.Timeout | urllib3.exceptions.ReadTimeoutError):
+        return TimedOut(f"{url} sent nothing for {settings.stall_timeout_s:g} s")
+    cause, reason = _cause(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        advice = _ADVICE.get(cause.verify_code, "add its authority with REQUESTS_CA_BUNDLE")
+        return Permanent(f"{url} shows a certificate that is not trusted ({cause.verify_message}): {advice}")
+    if isinstance(cause, ssl.SSLError) and cause.reason in _NO_COMMON_TLS:
+        return Permanent(f"{url} offers no version or cipher of TLS that is still safe ({cause.reason}): refused")
+    if isinstance(error, ValueError):
+        return Permanent(f"{url} cannot be requested: the URL or one of the headers to send is not well-formed")
+    through = " through the proxy" if isinstance(error, requests.exceptions.ProxyError) else ""
+    return Unavailable(f"{url} could not be read{through}: {reason}")
+
+
+def _cause(error: BaseException) -> tuple[BaseException, str]:
+    """The deepest cause that says something, and what it says. Texts of requests and urllib3 are not used."""
+    cause, reason = error, "the connection failed"
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.strerror:
+            cause, reason = link, link.strerror
+        elif isinstance(link, http.client.HTTPException):
+            cause, reason = link, quoted(link) or type(link).__name__
+        link = link.__cause__ or link.__context__
+    return cause, reason
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ from contextlib import closing
 from google_crc32c import extend
 
 from hubfs.blobs.checksums import CRC32C
-from hubfs.blobs.http.blob import HttpBlob
+from hubfs.blobs.http.blob import HttpBlob, PinnedObject, RangesIgnored
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.object import HttpObject, identity_of
-from hubfs.blobs.http.pinned import PinnedObject, RangesIgnored
 from hubfs.blobs.http.url import without_secrets
 from hubfs.blobs.retry import Permanent, Retries
 from hubfs.blobs.streaming.ranges import Ranges, chunks_of

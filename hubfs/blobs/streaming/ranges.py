@@ -5,8 +5,8 @@ import threading
 import time
 from collections.abc import Iterator
 
-from hubfs.blobs.http.head import heads_end_with, shut_down
-from hubfs.blobs.http.pinned import PinnedObject
+from hubfs.blobs.http.blob import PinnedObject
+from hubfs.blobs.http.reply import heads_end_with, shut_down
 from hubfs.blobs.http.transfer import Transfer
 from hubfs.errors import Damaged, TimedOut, Unavailable
 from hubfs.waiting import Cancellation

@@ -6,7 +6,7 @@ from itertools import cycle, repeat
 
 import pytest
 
-from hubfs.blobs.http import pinned
+from hubfs.blobs.http import blob as http_blob
 from hubfs.blobs.http.blob import HttpBlob
 from hubfs.blobs.retry import Busy, Permanent, RetryingBlob
 from hubfs.errors import AccessDenied, HubfsError, Stale, TimedOut, Unavailable
@@ -192,7 +192,7 @@ def test_an_expired_signature_is_renewed_without_disturbing_the_reader(origin, c
 def now_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, which tests move."""
     now_s = [1_000_000.0]
-    monkeypatch.setattr(pinned, "time", lambda: now_s[0])
+    monkeypatch.setattr(http_blob, "time", lambda: now_s[0])
     return now_s
 
 

@@ -8,7 +8,7 @@ import traceback
 
 import pytest
 
-from hubfs.blobs.http.errors import HttpSettings
+from hubfs.blobs.http.settings import HttpSettings
 from hubfs.blobs.retry import Permanent, RetryPolicy
 from hubfs.errors import AccessDenied, Cancelled, HubfsError, NotFound, TimedOut, Unavailable
 from hubfs.waiting import Cancellation

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.blobs.http.pinned import PinnedObject
+from hubfs.blobs.http.blob import PinnedObject
 from hubfs.blobs.streaming.ranges import Ranges
 from hubfs.errors import TimedOut
 from hubfs.waiting import Cancellation

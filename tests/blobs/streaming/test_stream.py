@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hubfs.blobs.http.pinned import RangesIgnored
+from hubfs.blobs.http.blob import RangesIgnored
 from hubfs.blobs.retry import Busy
 from hubfs.blobs.streaming.ramp import FIRST_PIECE_BYTES, LARGEST_PIECE_BYTES, Pace
 from hubfs.blobs.streaming.stream import RangedStream

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hubfs.blobs.http.client import HttpClient
-from hubfs.blobs.http.errors import HttpSettings
+from hubfs.blobs.http.settings import HttpSettings
 from hubfs.blobs.store import ObjectStoreSettings, open_store
 from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey

@@ -14,8 +14,8 @@ from typing import Any
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.gcs.object import NOT_UNDERSTOOD, page_of
-from hubfs.blobs.http.head import BoundedReply
 from hubfs.blobs.http.object import HttpObject, redirect_target, retry_after_s
+from hubfs.blobs.http.reply import BoundedReply
 from hubfs.blobs.http.transfer import HttpReply
 from hubfs.blobs.http.url import next_hop, redacted, redacted_text, without_userinfo
 from hubfs.blobs.memory import MemoryBlob

@@ -20,7 +20,7 @@ import urllib3
 from hubfs.blobs.http.blob import HttpBlob
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.connections import WatchedAdapter
-from hubfs.blobs.http.errors import HttpSettings
+from hubfs.blobs.http.settings import HttpSettings
 from hubfs.blobs.http.url import origin_of
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.streaming.http_stream import HttpStream

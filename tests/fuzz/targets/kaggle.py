@@ -12,8 +12,8 @@ from unittest import mock
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.http.client import HttpClient
-from hubfs.blobs.http.errors import HttpSettings
 from hubfs.blobs.http.object import HttpObject
+from hubfs.blobs.http.settings import HttpSettings
 from hubfs.blobs.http.transfer import HttpReply
 from hubfs.blobs.http.url import expiry_of
 from hubfs.blobs.retry import RetryPolicy

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
-from hubfs.blobs.http import pinned
+from hubfs.blobs.http import blob as http_blob
 from hubfs.errors import AccessDenied, Damaged, EntryNotFound, InvalidConfig, InvalidHandle, ModelNotFound, Unavailable
 from hubfs.hubs.hub import Hub, Means, make_hub
 from hubfs.hubs.kaggle import names
@@ -214,11 +214,11 @@ def test_a_signed_url_is_renewed_before_the_store_refuses_it(
     blob = source.open(source.find("variables/variables.data"))
     assert blob.read_at(0, 100) == LARGE[:100]
     three_days_s = 259_200
-    monkeypatch.setattr(pinned, "time", lambda: time.time() + three_days_s - 200)
+    monkeypatch.setattr(http_blob, "time", lambda: time.time() + three_days_s - 200)
     assert blob.read_at(4 << 20, 1 << 20) == LARGE[4 << 20 :]
     assert kaggle.calls[DOWNLOAD] == 2
     assert {request.status for request in kaggle.stored} == {206}, "nothing was refused"
-    monkeypatch.setattr(pinned, "time", lambda: time.time() + 3 * three_days_s)  # a clock that is wrong
+    monkeypatch.setattr(http_blob, "time", lambda: time.time() + 3 * three_days_s)  # a clock that is wrong
     assert blob.read_at(2 << 20, 100) == LARGE[2 << 20 : (2 << 20) + 100]
     assert blob.read_at(3 << 20, 100) == LARGE[3 << 20 : (3 << 20) + 100]
     assert kaggle.calls[DOWNLOAD] == 3

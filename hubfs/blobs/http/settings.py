@@ -1,0 +1,59 @@
+"""How HTTP hosts are reached: what the user said, and what the environment says."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.utils import get_netrc_auth
+
+from hubfs import __version__
+from hubfs.blobs.retry import Permanent, RetryPolicy
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """How to talk to hosts.
+
+    `stall_timeout_s` bounds the wait for the next byte, not the transfer. `headers` are credentials: they go to
+    `credential_host` (host or host:port) over `credential_scheme` and to nobody else, on any redirect.
+    `verify` False accepts any certificate. A redirect leads no further inside (see `Reach`) than the host is that was
+    asked, unless `private_redirects`, and even then to none that is link-local. Proxies, CA bundles and netrc come from
+    the environment, as in requests; where a host redirects, netrc is for https at port 443 alone, if that host was
+    asked by https and certificates are verified; it is for nobody with `netrc` False. `credentials` says which ones
+    were sent, for messages about a host that refuses them; empty says nothing.
+    """
+
+    connect_timeout_s: float = 10.0
+    stall_timeout_s: float = 30.0
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    verify: bool = True
+    private_redirects: bool = False
+    credential_host: str | None = None
+    credential_scheme: str = "https"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    netrc: bool = True
+    credentials: str = ""
+    user_agent: str = f"hubfs/{__version__}"
+
+
+def environment_of(host_url: str, *, verify: bool) -> Mapping[str, Any]:
+    """Proxies and CA bundle for a host, as requests finds them in the environment; else the bundle of OpenSSL.
+
+    Raises `Permanent` for a bundle that is missing.
+    """
+    with requests.Session() as session:
+        found = session.merge_environment_settings(host_url, {}, stream=True, verify=verify, cert=None)
+    if found["verify"] is True:
+        found["verify"] = os.environ.get("SSL_CERT_FILE") or True
+    bundle = found["verify"]
+    if isinstance(bundle, str) and not Path(bundle).exists():
+        raise Permanent(f"{bundle} (REQUESTS_CA_BUNDLE, SSL_CERT_FILE) does not exist: it should name authorities")
+    return found
+
+
+def has_netrc(host_url: str) -> bool:
+    """Whether netrc has an entry for this host, by its name."""
+    return get_netrc_auth(host_url) != get_netrc_auth("https://nobody.invalid/")
