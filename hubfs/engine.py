@@ -11,7 +11,7 @@ from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.cache.ahead import FETCHES, LIMIT_BYTES, ReadAheadBlob, ReadAheadPolicy
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, OverShared, TieredCache
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.disk.indexes import Indexes, IndexStore
 from hubfs.cache.disk.latest import LatestStore
@@ -25,7 +25,6 @@ from hubfs.cache.disk.whole import WholeFiles
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.shared.cache import SharedCache
 from hubfs.cache.shared.indexes import CombinedIndexes
-from hubfs.cache.tiered import OverShared, TieredCache
 from hubfs.cache.turns import NoTurns, Turns
 from hubfs.hubs.hub import Hub
 from hubfs.memory_budget import MemoryBudget

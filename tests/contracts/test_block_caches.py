@@ -2,13 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.cache.block_cache import BlockCache
+from hubfs.cache.block_cache import BlockCache, TieredCache
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
 from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
-from hubfs.cache.tiered import TieredCache
 from tests.contracts.block_cache_contract import KEY, BlockCacheContract, block_of
 
 

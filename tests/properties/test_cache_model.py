@@ -11,7 +11,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, Release
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, OverShared, Release, TieredCache
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
 from hubfs.cache.disk.store import DiskStore
@@ -19,7 +19,6 @@ from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedSettings, SharedTier
-from hubfs.cache.tiered import OverShared, TieredCache
 from hubfs.waiting import Cancellation
 from tests.contracts.block_cache_contract import block_of
 from tests.properties.kit import examples

@@ -12,14 +12,13 @@ import pytest
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.stamp import Stamp
-from hubfs.cache.block_cache import CacheKey
+from hubfs.cache.block_cache import CacheKey, TieredCache
 from hubfs.cache.disk.indexes import Index, IndexStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
 from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
-from hubfs.cache.tiered import TieredCache
 from hubfs.errors import Damaged, NotCached, Unavailable
 from hubfs.hubs.bucket.hub import Bucket
 from hubfs.hubs.tfhub.extracted.source import ExtractedSource

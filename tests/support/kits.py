@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hubfs.cache.block_cache import TieredCache
 from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskSettings, DiskTier
 from hubfs.cache.memory import MemoryTier
-from hubfs.cache.tiered import TieredCache
 from hubfs.sources.kit import Kit
 from hubfs.waiting import Cancellation
 from tests.support.sources import kit_of

@@ -15,7 +15,7 @@ from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.settings import HttpSettings
 from hubfs.blobs.store import ObjectStoreSettings, open_store
 from hubfs.blobs.streaming.http_stream import HttpStream
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, OverShared, TieredCache
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
@@ -27,7 +27,6 @@ from hubfs.cache.shared.indexes import CombinedIndexes, SharedIndexes
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedSettings, SharedTier
 from hubfs.cache.shared.turns import SharedTurns
-from hubfs.cache.tiered import OverShared, TieredCache
 from hubfs.hubs.hub import label_of
 from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.model_id import model_name

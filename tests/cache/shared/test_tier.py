@@ -8,12 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hubfs.blobs.store import ObjectStore, ObjectStoreSettings, open_store
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, OverShared
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.shared.layout import HEADER_BYTES, MOST_BYTES, encode, place_of, run_name
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedSettings, SharedTier
-from hubfs.cache.tiered import OverShared
 from hubfs.testing import Clock
 from hubfs.waiting import Cancellation
 from tests.contracts.block_cache_contract import KEY, MODEL, OTHER, BlockCacheContract, block_of

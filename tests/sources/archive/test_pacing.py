@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from hubfs import waiting
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, TieredCache
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
 from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
-from hubfs.cache.tiered import TieredCache
 from hubfs.memory_budget import MemoryBudget
 from hubfs.sources.archive import progress as archive_progress
 from hubfs.sources.archive.source import ArchiveSource

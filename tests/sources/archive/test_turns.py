@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hubfs.cache.block_cache import TieredCache
 from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
@@ -15,7 +16,6 @@ from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.disk.turns import DiskTurns
 from hubfs.cache.memory import MemoryTier
-from hubfs.cache.tiered import TieredCache
 from hubfs.cache.turns import NoTurns
 from hubfs.errors import Damaged, EntryNotFound
 from hubfs.sources.archive.source import ArchiveSource

@@ -2,7 +2,7 @@ import pytest
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES as BLOCK
 from hubfs.sources.prefetch.plan import Stage, Want
-from hubfs.sources.prefetch.readers import FOLLOW_S, PEEK_S, PIECE_BLOCKS, ModelReaders
+from hubfs.sources.prefetch.prefetcher import FOLLOW_S, PEEK_S, PIECE_BLOCKS, ModelReaders
 
 GRAPH, INDEX, DATA = "saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"
 SIZE_BYTES = 8 * BLOCK

@@ -1,8 +1,7 @@
 from collections.abc import Callable
 
-from hubfs.cache.block_cache import CacheKey
+from hubfs.cache.block_cache import CacheKey, TieredCache
 from hubfs.cache.memory import MemoryTier
-from hubfs.cache.tiered import TieredCache
 
 KEY = CacheKey("hub/a/b/1@x", "f")
 
