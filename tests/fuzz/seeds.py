@@ -15,7 +15,7 @@ from hubfs.blobs.checksums import Checksum, crc32c
 from hubfs.blobs.sparse import SparseMap
 from hubfs.blobs.stamp import Stamp
 from hubfs.cache.block_cache import CacheKey
-from hubfs.cache.disk import block_map
+from hubfs.cache.disk import blocks
 from hubfs.cache.shared.layout import encode
 from hubfs.formats.gzip.index import Checkpoint, GzipIndex, pack_window
 from hubfs.formats.index_file import IndexedMember, IndexFile
@@ -168,14 +168,14 @@ def index_file() -> Inputs:
 
 
 def block_map_() -> Inputs:
-    records = [block_map._record(SEED, index, size, 7 * size) for index, size in enumerate((1 << 20, 1 << 20, 500))]
-    whole = block_map._HEADER + b"".join(records)
+    records = [blocks._record(SEED, index, size, 7 * size) for index, size in enumerate((1 << 20, 1 << 20, 500))]
+    whole = blocks._HEADER + b"".join(records)
     return {
         "three-blocks": whole,
-        "a-hole": block_map._HEADER + records[0] + bytes(12) + records[2],
+        "a-hole": blocks._HEADER + records[0] + bytes(12) + records[2],
         "torn": whole[:-5],
-        "another-place": block_map._HEADER + records[1] + records[0],
-        "header-only": block_map._HEADER,
+        "another-place": blocks._HEADER + records[1] + records[0],
+        "header-only": blocks._HEADER,
         "empty": b"",
     }
 

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hubfs.cache.block_cache import CacheKey
-from hubfs.cache.disk import block_map
 from hubfs.cache.disk.files import read_whole
 from hubfs.cache.disk.layout import CacheLayout
+
+MOST_MAP_BYTES = 64 << 20
+"""No block map is larger: it would be of a file of 5 TB."""
 
 _AT_ONCE_FILES = 16
 _AT_ONCE_MAP_BYTES = 64 << 10
@@ -43,7 +45,7 @@ class Count:
 
 
 class BlockCounts:
-    """Bytes by model; asking never reads more than a few files.
+    """Bytes by model; asking never reads more than a few files. `committed_bytes` says it of the content of a map.
 
     A model that had no block when this daemon wrote the first needs no count. Another is counted when somebody asks:
     at once if it has few files, else by a thread that ends with the last model that waits.
@@ -51,9 +53,10 @@ class BlockCounts:
     `_lock` guards every field below it, and of each `Count`; it is never held across I/O.
     """
 
-    def __init__(self, layout: CacheLayout, timer: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, layout: CacheLayout, committed_bytes: Callable[[bytes, CacheKey], int]) -> None:
         self._layout = layout
-        self._timer = timer
+        self._committed_bytes = committed_bytes
+        self._timer = time.monotonic
         self._lock = threading.Lock()
         self._counts: dict[str, Count] = {}
         self._waiting: dict[str, None] = {}  # in order
@@ -146,12 +149,12 @@ class BlockCounts:
                 time.sleep(_REST * (time.monotonic() - begun_s))
                 begun_s = time.monotonic()
             try:
-                data = read_whole(f"{root}/{key.path}", _AT_ONCE_MAP_BYTES if at_once else block_map.MOST_BYTES)
+                data = read_whole(f"{root}/{key.path}", _AT_ONCE_MAP_BYTES if at_once else MOST_MAP_BYTES)
             except OSError as error:
                 if at_once and error.errno == errno.EFBIG:
                     return None
                 continue
-            total_bytes += sum(record.length_bytes for record in block_map.records(data, block_map.seed_of(key)))
+            total_bytes += self._committed_bytes(data, key)
         return total_bytes
 
     def _count_later(self, model: str) -> None:

@@ -1,7 +1,6 @@
 """The models in a cache directory: the door of this room."""
 
 import contextlib
-import errno
 import logging
 import os
 import uuid
@@ -9,20 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hubfs.blobs.checksums import crc32c
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, Release
-from hubfs.cache.disk import block_map
-from hubfs.cache.disk.block_counts import BlockCounts
-from hubfs.cache.disk.block_map import Record
-from hubfs.cache.disk.files import delete, make_folder, open_to_read, open_to_write, pwrite_all, read_whole, write_whole
+from hubfs.cache.block_cache import CacheKey, Release
+from hubfs.cache.disk.blocks import Blocks
+from hubfs.cache.disk.files import delete, make_folder, write_whole
 from hubfs.cache.disk.in_use import InUse
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import disk_usage_bytes
 
 _log = logging.getLogger(__name__)
-
-_NOT_THE_FILES_FAULT = (errno.EMFILE, errno.ENFILE)
-_NOT_TO_BE_WRITTEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)
@@ -50,18 +43,16 @@ class Verified:
     damaged: int
 
 
-class DiskStore:
+class DiskStore(Blocks):
     """What a cache directory has of models, for all who work on it: the disk tier, commands.
 
     A model is named `<hub>/<handle>@<identity>`. Any number of processes may work on one directory: the block maps say
-    which blocks there are, and locks on files say which models are in use. No file stays open between calls: opening
-    a file and its map costs about 25 us a block of 1 MiB (147 us without, 172 us with, page cache warm).
+    which blocks there are, and locks on files say which models are in use.
     """
 
     def __init__(self, layout: CacheLayout) -> None:
-        self.layout = layout
+        super().__init__(layout)
         self._in_use = InUse(layout)
-        self._counts = BlockCounts(layout)
 
     def models(self) -> Iterator[str]:
         """All models that have a directory. Raises OSError."""
@@ -82,92 +73,6 @@ class DiskStore:
             return sum(path.stat().st_blocks * 512 for path in paths)
         except FileNotFoundError:
             return 0  # one without the other is of no use
-
-    def records(self, key: CacheKey) -> list[Record]:
-        """The blocks of a file that are there, ascending. Raises OSError."""
-        try:
-            data = read_whole(self.layout.blocks(key), block_map.MOST_BYTES)
-        except FileNotFoundError:
-            return []
-        return [*block_map.records(data, block_map.seed_of(key))]
-
-    def read(self, key: CacheKey, index: int) -> bytes | None:
-        """A block, verified; None if it is not there. One that is corrupt is taken back. Raises OSError."""
-        map_fd = _opened_map(self.layout.blocks(key))
-        try:
-            record = block_map.read_record(map_fd, block_map.seed_of(key), index)
-            if record is None:
-                return None
-            length_bytes, checksum = record
-            block = self._bytes_of(key, index * BLOCK_SIZE_BYTES, length_bytes)
-            if len(block) == length_bytes and crc32c(block) == checksum:
-                return block
-            _log.warning("Block %d of %s in the disk cache is corrupt; it is fetched again", index, key.path)
-            with contextlib.suppress(OSError):  # it may be open for reading only
-                block_map.clear_record(map_fd, index)
-            with contextlib.suppress(OSError):
-                self.layout.seal(key).unlink()
-            self._counts.doubt(key.model)
-            return None
-        finally:
-            os.close(map_fd)
-
-    def _bytes_of(self, key: CacheKey, offset_bytes: int, size_bytes: int) -> bytes:
-        """The bytes of the data file that can be read; none if that fails for a reason of the file's own.
-
-        Raises OSError for want of descriptors.
-        """
-        try:
-            data_fd = open_to_read(self.layout.data(key))
-            try:
-                # POSIX_FADV_WILLNEED for the next 4 MiB cost 30 % of the throughput: reads under way do that already.
-                return os.pread(data_fd, size_bytes, offset_bytes)
-            finally:
-                os.close(data_fd)
-        except OSError as error:
-            if error.errno in _NOT_THE_FILES_FAULT:
-                raise
-            return b""
-
-    def has(self, key: CacheKey, index: int) -> bool:
-        """What the block's record says; its bytes are verified when they are read."""
-        try:
-            map_fd = open_to_read(self.layout.blocks(key))
-        except OSError:
-            return False
-        try:
-            return block_map.read_record(map_fd, block_map.seed_of(key), index) is not None
-        except OSError:
-            return False
-        finally:
-            os.close(map_fd)
-
-    def write(self, key: CacheKey, index: int, block: bytes) -> bool:
-        """Keeps a block: data, then record. False if it was there. Raises OSError."""
-        count, more_bytes = self._counts.begin(key, index), 0
-        try:
-            new, more_bytes = self._write(key, index, block)
-        finally:
-            self._counts.end(count, key, index, more_bytes)
-        return new
-
-    def _write(self, key: CacheKey, index: int, block: bytes) -> tuple[bool, int]:
-        """Whether the block is new, and how many more bytes there are with it."""
-        checksum, seed = crc32c(block), block_map.seed_of(key)
-        map_fd = open_to_write(self.layout.blocks(key), self.layout.models_root)
-        try:
-            before = block_map.read_record(map_fd, seed, index)
-            if before == (len(block), checksum):
-                return False, 0
-            data_fd = open_to_write(self.layout.data(key), self.layout.models_root)
-            try:
-                pwrite_all(data_fd, block, index * BLOCK_SIZE_BYTES)
-            finally:
-                os.close(data_fd)
-            block_map.write_record(map_fd, seed, index, len(block), checksum)
-        finally:
-            os.close(map_fd)
-        return True, len(block) - (before[0] if before is not None else 0)
 
     def cached_bytes(self, model: str) -> int | None:
         """The sum of the model's blocks; None if that is not counted yet. Asking never reads more than a few files."""
@@ -263,13 +168,3 @@ class DiskStore:
                 delete(grave)
 
         return free
-
-
-def _opened_map(path: Path) -> int:
-    """For writing, too, so that what turns out to be corrupt can be taken back; not where nothing can be written."""
-    try:
-        return open_to_read(path, os.O_RDWR)
-    except OSError as error:
-        if error.errno not in _NOT_TO_BE_WRITTEN:
-            raise
-        return open_to_read(path)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hubfs.blobs.checksums import crc32c
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
-from hubfs.cache.disk.block_map import clear_record, read_record, records, seed_of, write_record
+from hubfs.cache.disk.blocks import clear_record, read_record, records, seed_of, write_record
 from tests.support.disk_cache import KEY, MODEL
 from tests.support.examples import examples
 

@@ -3,11 +3,11 @@
 import os
 
 from hubfs.cache.block_cache import CacheKey
-from hubfs.cache.disk import block_map
-from hubfs.cache.disk.block_map import clear_record, has_header, read_record, seed_of, write_record
+from hubfs.cache.disk import blocks
+from hubfs.cache.disk.blocks import clear_record, has_header, read_record, seed_of, write_record
 
 MAX_BYTES = 1024  # every record is read twice
-WORDS = (b"HUBFSMAP", block_map._HEADER, bytes(12))
+WORDS = (b"HUBFSMAP", blocks._HEADER, bytes(12))
 SEED = seed_of(CacheKey("hub.example/google/spice/2@0123", "saved_model.pb"))
 
 
@@ -15,9 +15,9 @@ def fuzz(data: bytes) -> None:
     descriptor = os.memfd_create("map")
     try:
         os.write(descriptor, data)
-        count = len(data) // block_map._RECORD.size + 2
+        count = len(data) // blocks._RECORD.size + 2
         records = [read_record(descriptor, SEED, index) for index in range(count)]
-        listed = {record.block_index: (record.length_bytes, record.crc32c) for record in block_map.records(data, SEED)}
+        listed = {record.block_index: (record.length_bytes, record.crc32c) for record in blocks.records(data, SEED)}
         assert listed == {index: record for index, record in enumerate(records) if record}
         assert any(records) <= has_header(descriptor)
         # It heals: what is written now is read, and what was there before stays.
@@ -33,9 +33,9 @@ def fuzz(data: bytes) -> None:
 
 def repair(data: bytes) -> bytes:
     """With the header, and every second record with a right checksum."""
-    whole = bytearray(block_map._HEADER + data[len(block_map._HEADER) :])
-    for index in range(0, (len(whole) - len(block_map._HEADER)) // block_map._RECORD.size, 2):
-        place = block_map._place(index)
-        length_bytes, checksum, _ = block_map._RECORD.unpack_from(whole, place)
-        whole[place : place + block_map._RECORD.size] = block_map._record(SEED, index, length_bytes, checksum)
+    whole = bytearray(blocks._HEADER + data[len(blocks._HEADER) :])
+    for index in range(0, (len(whole) - len(blocks._HEADER)) // blocks._RECORD.size, 2):
+        place = blocks._place(index)
+        length_bytes, checksum, _ = blocks._RECORD.unpack_from(whole, place)
+        whole[place : place + blocks._RECORD.size] = blocks._record(SEED, index, length_bytes, checksum)
     return bytes(whole)
