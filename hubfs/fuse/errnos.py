@@ -1,17 +1,11 @@
-"""Errors → errno: one table, applied at one boundary."""
+"""Errors → errno: one table."""
 
 import errno
-import functools
 import logging
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
 
 from hubfs import errors
 
 _log = logging.getLogger(__name__)
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 ERRNOS: dict[type[errors.HubfsError], int] = {
     errors.NotFound: errno.ENOENT,
@@ -50,26 +44,3 @@ def told(error: Exception, operation: str, subject: object) -> int:
     else:
         _log.warning("%s %s: %s (%s)", operation, subject, error, error.advice)
     return errno_for(type(error))
-
-
-def boundary(operation: Callable[P, R]) -> Callable[P, R]:
-    """Makes an operation of a libfuse binding raise nothing but OSErrors with an errno of the table.
-
-    fusepy would pass a foreign OSError's errno on to the reader, answer EINVAL for other exceptions, and end in
-    NameError for an OSError without errno.
-    """
-
-    @functools.wraps(operation)
-    def translated(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return operation(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - the boundary: behind it is C
-            number = told(error, operation.__name__, _path(args))
-            raise OSError(number, str(error) or repr(error)) from None
-
-    return translated
-
-
-def _path(args: tuple[object, ...]) -> object:
-    """Operations are methods whose first argument is the path."""
-    return args[1] if len(args) > 1 else ""

@@ -1,14 +1,41 @@
 # ruff: noqa: ARG002 - the signatures are fusepy's
 """The answers, in the shape that the libfuse bindings ask for."""
 
+import functools
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from hubfs.errors import ReadOnly
 from hubfs.fuse.answers import NAME_MAX_BYTES, STATFS_BYTES, Answers
 from hubfs.fuse.attributes import BLOCK_BYTES, inode, mode_of, stat_of
-from hubfs.fuse.errnos import boundary
+from hubfs.fuse.errnos import told
 from hubfs.tree.node import NodeKind
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def boundary(operation: Callable[P, R]) -> Callable[P, R]:
+    """Makes an operation of a libfuse binding raise nothing but OSErrors with an errno of the table.
+
+    fusepy would pass a foreign OSError's errno on to the reader, answer EINVAL for other exceptions, and end in
+    NameError for an OSError without errno.
+    """
+
+    @functools.wraps(operation)
+    def translated(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return operation(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - the boundary: behind it is C
+            number = told(error, operation.__name__, _path(args))
+            raise OSError(number, str(error) or repr(error)) from None
+
+    return translated
+
+
+def _path(args: tuple[object, ...]) -> object:
+    """Operations are methods whose first argument is the path."""
+    return args[1] if len(args) > 1 else ""
 
 
 @boundary

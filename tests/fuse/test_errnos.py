@@ -7,7 +7,8 @@ import pytest
 from hubfs import errors
 from hubfs.blobs.retry import Busy, Permanent
 from hubfs.errors import HubfsError
-from hubfs.fuse.errnos import ERRNOS, boundary
+from hubfs.fuse.errnos import ERRNOS
+from hubfs.fuse.operations import boundary
 from hubfs.models.reachability import OutOfReach
 from tests.support.paths import ROOT
 
