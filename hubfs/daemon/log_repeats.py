@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from cachetools import TTLCache
+
 from hubfs.errors import cut
 
 _RECORD_CHARACTERS = 8192
@@ -25,9 +27,8 @@ _Line = tuple[str, int, str]
 
 @dataclass
 class _Seen:
-    """When a line was last let through, and how often it came since. Guarded by the lock of `Repeats`."""
+    """How often a line came since it was let through. Guarded by the lock of `Repeats`."""
 
-    at_s: float
     more: int = 0
 
 
@@ -49,10 +50,8 @@ class Repeats(logging.Handler):
     ) -> None:
         super().__init__()
         self._targets = targets
-        self._window_s = window_s
-        self._timer = timer
         self._seen_lock = threading.Lock()
-        self._seen: dict[_Line, _Seen] = {}
+        self._seen: TTLCache[_Line, _Seen] = TTLCache(_KEPT, window_s, timer)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hands on what is due."""
@@ -66,7 +65,8 @@ class Repeats(logging.Handler):
     def close(self) -> None:
         """Closes the targets, which hear of the counts before."""
         with self._seen_lock:
-            counts, self._seen = _counts(self._seen.items()), {}
+            counts = _counts([*self._seen.expire(), *self._seen.items()])
+            self._seen.clear()
         self._hand_on(counts)
         for target in self._targets:
             target.close()
@@ -79,9 +79,8 @@ class Repeats(logging.Handler):
                     target.handle(record)
 
     def _due(self, record: logging.LogRecord) -> list[logging.LogRecord]:
-        now_s = self._timer()
         with self._seen_lock:
-            counts = _counts(self._ended(now_s))
+            counts = _counts(self._seen.expire())
             if record.levelno < logging.WARNING:
                 return [*counts, record]
             line = (record.name, record.levelno, record.getMessage())
@@ -90,17 +89,8 @@ class Repeats(logging.Handler):
                 seen.more += 1
                 return counts
             if len(self._seen) < _KEPT:
-                self._seen[line] = _Seen(now_s)
+                self._seen[line] = _Seen()
         return [*counts, record]
-
-    def _ended(self, now_s: float) -> list[tuple[_Line, _Seen]]:
-        """Those whose window is over, which are forgotten. Held: `_seen_lock`."""
-        ended = []
-        for line, seen in list(self._seen.items()):  # in the order in which they came
-            if now_s - seen.at_s < self._window_s:
-                break
-            ended.append((line, self._seen.pop(line)))
-        return ended
 
 
 def _counts(ended: Iterable[tuple[_Line, _Seen]]) -> list[logging.LogRecord]:
