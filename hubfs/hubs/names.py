@@ -4,15 +4,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from hubfs.hubs.place import Place, Shown
 from hubfs.hubs.registry import NAMES
 from hubfs.model_id import ModelId
 from hubfs.waiting import Cancellation
-
-T = TypeVar("T")
 
 
 class View(Protocol):
@@ -50,12 +48,8 @@ class Known:
     versions: Callable[[str], Sequence[str]]
 
 
-class Patience(Protocol):
-    """Puts a question to a hub, and waits for it as long as a listing may. Raises `HubfsError`."""
-
-    def __call__(self, ask: Callable[[], T], /) -> T:
-        """What `ask` returns or raises, or `TimedOut` where that takes too long."""
-        ...
+Patience = Callable[[Callable[[], Any]], Any]
+"""Puts a question to a hub, and returns its answer. Raises `TimedOut` where that takes longer than a listing may."""
 
 
 class Names(Protocol):

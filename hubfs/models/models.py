@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TypeVar
 
 from cachetools import TTLCache
 
@@ -27,8 +26,6 @@ from hubfs.sources.source import Source
 from hubfs.waiting import Cancellation, GaveUp, Remembered
 
 _log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _SHARED_S = 1.0
 """Who waited for a question that failed shares the failure. The kernel looks a name up for one reader at a time:
@@ -227,10 +224,8 @@ class Models:
     def renew_names(self) -> None:
         """Has the hub asked for names that it wrote down, as patiently as for a listing. Offline, nobody is asked."""
         if not self._reachability.offline:
-            self._hub.names.renew(self._patiently)
-
-    def _patiently(self, ask: Callable[[], T]) -> T:
-        return self._reachability.ask("the catalogue", ask, self._settings.listing_patience_s)
+            patience_s = self._settings.listing_patience_s
+            self._hub.names.renew(lambda ask: self._reachability.ask("the catalogue", ask, patience_s))
 
     def latest_asked(self) -> list[Latest]:
         """Where `latest` leads of every name that it was asked of; asks nobody."""

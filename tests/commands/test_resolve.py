@@ -9,7 +9,7 @@ import pytest
 
 from hubfs.commands.resolve import below_a_mount
 from hubfs.errors import InvalidHandle, ModelNotFound, MountFailed, Unavailable
-from hubfs.hubs.tfhub.names.handle import handle_on, is_versioned
+from hubfs.hubs.names import names_at
 from hubfs.mounts import table as mount_table
 
 MOUNTS: list[tuple[str, str]] = [("one", "https://tfhub.dev"), ("two", "gs://bucket/team")]
@@ -182,14 +182,16 @@ def test_what_can_be_neither_is_refused(mounts: Path, text: str) -> None:
     ],
 )
 def test_a_url_is_one_of_the_hub_or_not(hub: str, text: str, name: str | None) -> None:
-    assert handle_on(hub, text) == name
+    found = names_at(hub).find(text)
+    assert (None if found is None else "/".join(map(str, found))) == name
 
 
 def test_versions_tell_handles_from_names() -> None:
-    assert is_versioned("google/spice/2")
-    assert is_versioned("google/tfjs-model/spice/2/default/1")
-    assert not is_versioned("google/spice")
-    assert not is_versioned("google/tfjs-model/spice/2/default")
+    names = names_at("https://tfhub.dev")
+    assert names.find("google/spice/2") == ("google/spice", "2")
+    assert names.find("google/tfjs-model/spice/2/default/1") == ("google/tfjs-model/spice/2/default", "1")
+    assert names.find("google/spice") == ("google/spice", None)
+    assert names.find("google/tfjs-model/spice/2/default") == ("google/tfjs-model/spice/2/default", None)
 
 
 class TestKaggle:

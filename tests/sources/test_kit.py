@@ -21,6 +21,7 @@ from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.errors import Damaged, NotCached, Unavailable
 from hubfs.hubs.bucket.hub import Bucket
+from hubfs.hubs.hub import Means
 from hubfs.hubs.tfhub.extracted.source import ExtractedSource
 from hubfs.hubs.tfhub.hub import TfHub
 from hubfs.hubs.tfhub.names.handle import parse_handle
@@ -113,7 +114,7 @@ def start(tmp_path: Path, origin: HttpOrigin, bucket: GcsServer) -> Start:
         cache = TieredCache(memory, DiskTier(DiskStore(layout), DiskSettings(64 << 20, 0)))
         with ThreadPoolExecutor(2) as pool, http_client(cancellation) as http:
             kit = kit_of(pool, cancellation, cache=cache, memory=memory, indexes=indexes, offline=offline)
-            hub = TfHub(origin.url, http=http, gcs=gcs, extracted_dir=extracted_dir)
+            hub = TfHub(origin.url, Means(http, gcs, extracted_dir=extracted_dir))
             try:
                 yield Machine(hub, Bucket("gs://models", gcs=gcs), kit, indexes, cache)
             finally:

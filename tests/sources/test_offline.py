@@ -8,6 +8,7 @@ from hubfs.blobs.blob import Blob, Prefetchable
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.memory import MemoryTier
 from hubfs.errors import ModelNotFound, NotCached, Unavailable
+from hubfs.hubs.hub import Means
 from hubfs.hubs.tfhub.hub import TfHub
 from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.model_id import model_name
@@ -95,7 +96,7 @@ def unread() -> Blob:
 def test_a_hub_that_is_not_asked_says_so_and_knows_nothing() -> None:
     unused: Any = None
     with http_client(verify=False) as client:
-        hub = TfHub("https://hub", http=client, gcs=unused)
+        hub = TfHub("https://hub", Means(client, unused))
         assert hub.label == "unverified%2Bhttps:%2F%2Fhub"
         models = Models(
             hub,

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from hubfs.hubs.kaggle import names
 from hubfs.hubs.kaggle.kagglehub_cache import KagglehubCache
 from hubfs.hubs.names import Known, Names, View
-from hubfs.hubs.place import Place, Shown
-from hubfs.model_id import ModelId
+from hubfs.hubs.place import Shown
 
 
 def names_of(_hub_url: str, _cancellation: object, _catalog: object) -> Names:
@@ -17,17 +16,7 @@ def names_of(_hub_url: str, _cancellation: object, _catalog: object) -> Names:
 class KaggleNames(Names):
     """OWNER/MODEL/FRAMEWORK/VARIATION/VERSION. Nothing is written down."""
 
-    def parse(self, text: str) -> ModelId:
-        """Reads `google/yamnet/tensorFlow2/yamnet/1`. Raises `InvalidHandle`."""
-        return names.parse(text)
-
-    def find(self, text: str) -> tuple[str, str | None] | None:
-        """The name and the version in a handle, or in a URL that a browser or kagglehub shows."""
-        return names.find(text)
-
-    def place(self, path: str) -> Place:
-        """What `path` is, by the grammar alone."""
-        return names.place_of(path)
+    parse, find, place = staticmethod(names.parse), staticmethod(names.find), staticmethod(names.place_of)
 
     def shown(self, folder: tuple[str, ...], known: Known) -> Shown:
         """Owners, models, frameworks, variations, versions and `latest`."""

@@ -6,15 +6,10 @@ from functools import cache
 from importlib import resources
 
 from hubfs.errors import InvalidHandle, ModelNotFound, quoted
+from hubfs.hubs.names import names_at
 from hubfs.hubs.registry import DEFAULT_HUB, spelled_out
 from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind, KaggleName
-from hubfs.hubs.tfhub.names.handle import handle_on, is_version, is_versioned, version_age
-
-_AT_KAGGLE = ("https://www.kaggle.com/models/", "https://kaggle.com/models/", "kaggle://", "kaggle:")
-"""What names at Kaggle begin with, in programs and on its site."""
-_KAGGLE_LABELS = {2: "frameworks", 4: "variations", 6: "versions"}
-"""Segments of the longer URLs that Kaggle's site shows: OWNER/MODEL/frameworks/F/variations/V/versions/N."""
-_UNVERSIONED_SEGMENTS = 4
+from hubfs.hubs.tfhub.names.handle import version_age
 
 
 @cache
@@ -29,12 +24,12 @@ def kaggle_handle(text: str) -> str:
     The answer reads `OWNER/MODEL/FRAMEWORK/VARIATION/VERSION`. Asks nobody. Raises `InvalidHandle`, and `ModelNotFound`
     where the catalogue does not know.
     """
-    handle = handle_on(DEFAULT_HUB, spelled_out(text))
-    if handle is None:
+    found = names_at(DEFAULT_HUB).find(spelled_out(text))
+    if found is None:
         raise InvalidHandle(f"'{quoted(text)}' is no handle of {DEFAULT_HUB}: it must read as google/spice/2 does")
     catalogue = bundled_catalogue()
-    if not is_versioned(handle):
-        handle = "/".join((handle, *catalogue.versions(handle)[-1:]))
+    name, version = found
+    handle = "/".join((name, *([version] if version else catalogue.versions(name)[-1:])))
     known = catalogue.entry(handle)
     if known is None or known.kaggle is None:
         raise ModelNotFound(f"The catalogue that comes with hubfs does not know what Kaggle calls {handle}")
@@ -48,45 +43,20 @@ def tfhub_handle(text: str) -> str:
     either form that Kaggle's site shows. Asks nobody. Raises `InvalidHandle`, and `ModelNotFound` where the catalogue
     does not know.
     """
-    segments = _kaggle_segments(text)
-    name = "/".join(segments).casefold()
-    by_name = _handles_at_kaggle()
-    if len(segments) == _UNVERSIONED_SEGMENTS:
-        versions = [known for known in by_name if known.rpartition("/")[0] == name]
-        name = max(versions, key=lambda known: version_age(known.rpartition("/")[2]), default=name)
-    if name not in by_name:
+    found = names_at("kaggle:").find(text)
+    if found is None:
+        raise InvalidHandle(f"'{quoted(text)}' is no handle of Kaggle Models")
+    name, version = found
+    names = ((entry.kaggle.name, entry.handle) for entry in bundled_catalogue().entries if entry.kaggle is not None)
+    models = ((*there.rpartition("/")[::2], handle) for there, handle in names)
+    versions = {number: handle for other, number, handle in models if other.casefold() == name.casefold()}
+    asked = version or max(versions, key=version_age, default="")
+    if asked not in versions:
+        there = "/".join(filter(None, found))
         raise ModelNotFound(
-            f"The catalogue that comes with hubfs does not know which model of {DEFAULT_HUB} is {'/'.join(segments)} "
-            "at Kaggle"
+            f"The catalogue that comes with hubfs does not know which model of {DEFAULT_HUB} is {there} at Kaggle"
         )
-    return by_name[name]
-
-
-def _kaggle_segments(text: str) -> list[str]:
-    """Owner, model, framework and variation, and the version if there is one. Raises `InvalidHandle`."""
-    start = next(filter(text.startswith, _AT_KAGGLE), "")
-    segments = text.removeprefix(start).partition("?")[0].strip("/").split("/")
-    labels = {position: label for position, label in _KAGGLE_LABELS.items() if segments[position : position + 1]}
-    if labels and all(segments[position] == label for position, label in labels.items()):
-        segments = [segment for position, segment in enumerate(segments) if position not in labels]
-    version = segments[_UNVERSIONED_SEGMENTS:]
-    try:
-        if not version or is_version(version[0]):
-            KaggleName("/".join(segments if version else [*segments, "1"]))
-            return segments
-    except InvalidHandle:
-        pass
-    raise InvalidHandle(
-        f"'{quoted(text)}' is no name at Kaggle: it must read OWNER/MODEL/FRAMEWORK/VARIATION/VERSION, such as "
-        "google/spice/tensorFlow1/spice/2"
-    )
-
-
-@cache
-def _handles_at_kaggle() -> dict[str, str]:
-    """The handles by their names at Kaggle, in lower case: no two differ by case alone."""
-    models = bundled_catalogue().entries
-    return {entry.kaggle.name.casefold(): entry.handle for entry in models if entry.kaggle is not None}
+    return versions[asked]
 
 
 def _models() -> Iterator[CatalogEntry]:

@@ -6,11 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Protocol, TypeVar
 
-from hubfs.blobs.gcs.client import GcsClient
-from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.url import redacted, without_secrets
 from hubfs.cache.disk.indexes import Index
 from hubfs.errors import AccessDenied, Damaged, HubfsError, ModelNotFound, NotFound, TimedOut, Unavailable
@@ -21,12 +18,13 @@ from hubfs.hubs.tfhub.at_kaggle import AtKaggle
 from hubfs.hubs.tfhub.extracted.source import find_extracted
 from hubfs.hubs.tfhub.moving import moving
 from hubfs.hubs.tfhub.names import document
+from hubfs.hubs.tfhub.names.catalogue import Catalog
 from hubfs.hubs.tfhub.names.handle import Kind, kind_of
 from hubfs.hubs.tfhub.names.handles import Handles
 from hubfs.hubs.tfhub.names.provider import CatalogProvider
 from hubfs.hubs.tfhub.names.tfhub_modules import spellings
 from hubfs.hubs.tfhub.public_bucket import PublicBucket
-from hubfs.hubs.tfhub.readme import WithReadme
+from hubfs.hubs.tfhub.readme import readme
 from hubfs.hubs.tfhub.redirect import Redirect
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.hubs.tfhub.tried import Tried
@@ -58,57 +56,40 @@ class _Place(Protocol):
 
 def make(url: str, means: Means) -> Hub:
     """The hub at an http or https URL. Raises `InvalidConfig`."""
-    hub = partial(
-        TfHub,
-        url,
-        http=means.http,
-        gcs=means.gcs,
-        form=means.form,
-        extracted_dir=means.extracted_dir,
-        catalog=means.catalog,
-    )
     if not is_default(url):
-        return hub()
-    return hub(endpoint_url=means.endpoints.get(SHORT), bucket_url=PUBLIC_BUCKET, kaggle=means.hub("kaggle:"))
+        return TfHub(url, means)
+    moved, kaggle = means.endpoints.get(SHORT), means.hub("kaggle:")
+    return TfHub(url, means, endpoint_url=moved, bucket_url=PUBLIC_BUCKET, kaggle=kaggle)
 
 
 class TfHub(Hub):
-    """The hub at `hub_url`, asked through `http`; buckets that it names are read through `gcs`.
+    """The hub at `hub_url`, asked by `means`; https://tfhub.dev has other ways to its models, too.
 
-    `form`: the one to ask for; None asks for the uncompressed one first, and falls back to the archive. `extracted_dir`
-    is where tensorflow_hub keeps models that it extracted on this machine. `catalog` is a file of handles, which comes
-    before the hub's own catalogue. `endpoint_url`: a host that stands for the hub's. `bucket_url` (`gs://bucket/prefix`)
-    is a bucket that keeps the hub's models uncompressed, and `kaggle` a hub that has them under other names: `ways` has
-    the rules. Raises `InvalidConfig` for a URL that no hub can have.
+    `endpoint_url`: a host that stands for the hub's. `bucket_url` (`gs://bucket/prefix`) is a bucket that keeps the
+    hub's models uncompressed, and `kaggle` a hub that has them under other names: `ways` has the rules. Raises
+    `InvalidConfig` for a URL that no hub can have.
     """
 
     def __init__(
         self,
         hub_url: str,
+        means: Means,
         *,
-        http: HttpClient,
-        gcs: GcsClient,
-        form: Form | None = None,
-        extracted_dir: Path | None = None,
-        catalog: Path | None = None,
         endpoint_url: str | None = None,
         bucket_url: str | None = None,
         kaggle: Hub | None = None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._asked_url = endpoint_url or hub_url
-        resolver = TfhubResolver(http, self._asked_url, form)
+        self._means, self._form, http = means, means.form, means.http
+        resolver = TfhubResolver(http, self._asked_url, means.form)
         label = label_of(resolver.cached_as)
         if kaggle is not None:  # what another host says instead of Kaggle's is not taken for what Kaggle says
             label += kaggle.label.partition("kaggle")[2]
         self.url, self.host, self.label = without_secrets(hub_url.rstrip("/")), resolver.hub, label
         self.vouched = http.settings.verify
-        self._http = http
-        self._gcs = gcs
-        self._form = form
-        self._extracted_dir = extracted_dir
-        self.redirect = Redirect(resolver, self.label, http, gcs, form)
-        self._bucket = None if bucket_url is None else PublicBucket(gcs, bucket_url, self.label)
+        self.redirect = Redirect(resolver, self.label, http, means.gcs, means.form)
+        self._bucket = None if bucket_url is None else PublicBucket(means.gcs, bucket_url, self.label)
         self._kaggle = kaggle
         self._places: dict[Way, _Place] = {Way.HUB: self.redirect}
         if self._bucket is not None:
@@ -122,18 +103,24 @@ class TfHub(Hub):
         public = is_default(hub_url)
         known = CatalogProvider(
             http.cancellation,
-            file=catalog,
+            file=means.catalog,
             fetch=lambda etag: document.fetch(http, self._asked_url, etag=etag),
-            bundled=bundled.bundled_catalogue if public and catalog is None else None,
+            bundled=bundled.bundled_catalogue if public and means.catalog is None else None,
             hub=self.url,
         )
-        self.names = WithReadme(self.url, known, self.ways, self._tried.way_of) if public else Handles(self.url, known)
+        self.names = Handles(self.url, known, self._readme if public else None)
+
+    def _readme(self, catalog: Catalog, name: str) -> bytes:
+        ways = {version: self._tried.way_of(ModelId(name, version)) for version in catalog.versions(name)}
+        found = {version: way.value for version, way in ways.items() if way is not None}
+        return readme(name, catalog, self.ways(), found)
 
     def local(self, model: ModelId) -> Source | None:
         """The model as tensorflow_hub extracted it on this machine, if it did, and it is whole."""
-        if self._extracted_dir is None:
+        directory = self._means.extracted_dir
+        if directory is None:
             return None
-        return find_extracted(self._extracted_dir, self.label, model, spellings([self.url], str(model)))
+        return find_extracted(directory, self.label, model, spellings([self.url], str(model)))
 
     def open(self, model: ModelId, kit: Kit) -> Source:
         """The model by the first way that leads to it."""
@@ -220,7 +207,7 @@ class TfHub(Hub):
         yield Check(
             "hub",
             redacted(self.host),
-            lambda: f"status {self._http.reply(self._asked_url, max_body_bytes=1).status}",
+            lambda: f"status {self._means.http.reply(self._asked_url, max_body_bytes=1).status}",
             "see the proxy above, and whether --hub names a hub that there is",
             vital=len(self._places) == 1,
         )
@@ -233,11 +220,11 @@ class TfHub(Hub):
                 vital=False,
             )
         if self._form is not Form.COMPRESSED:
-            store = self._gcs.endpoint_url
+            store = self._means.gcs.endpoint_url
             yield Check(
                 "bucket",
                 redacted(store),
-                lambda: f"status {self._http.reply(store, max_body_bytes=1).status}",
+                lambda: f"status {self._means.http.reply(store, max_body_bytes=1).status}",
                 "models that are hosted uncompressed cannot be read: --format compressed asks for archives",
                 vital=False,
             )

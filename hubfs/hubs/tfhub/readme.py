@@ -1,50 +1,11 @@
 """The README.md of a model of https://tfhub.dev: what the catalogue knows of it, and where it lives now. No I/O."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 
 from hubfs.hubs.hub import WayTold
-from hubfs.hubs.names import Known
-from hubfs.hubs.place import Place, Shown, Text
 from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry
-from hubfs.hubs.tfhub.names.handles import Handles
-from hubfs.hubs.tfhub.names.places import README
-from hubfs.hubs.tfhub.names.provider import CatalogProvider
-from hubfs.hubs.tfhub.ways import Way
-from hubfs.model_id import ModelId
 
 _AT_KAGGLE = "https://www.kaggle.com/models/"
-
-
-class WithReadme(Handles):
-    """The names of https://tfhub.dev: each model that `catalog` knows has a README.md.
-
-    `ways`: by which a mount asks for models, in their order; `way_of` says which of them answered for a model.
-    """
-
-    def __init__(
-        self,
-        hub_url: str,
-        catalog: CatalogProvider,
-        ways: Callable[[], Sequence[WayTold]],
-        way_of: Callable[[ModelId], Way | None],
-    ) -> None:
-        super().__init__(hub_url, catalog)
-        self._ways, self._way_of = ways, way_of
-
-    def place(self, path: str) -> Place:
-        """What `path` is, by the grammar of handles and the catalogue."""
-        name, _, last = path.strip("/").rpartition("/")
-        if last == README and (versions := self.written_versions(name)):
-            ways = {version: self._way_of(ModelId(name, version)) for version in versions}
-            found = {version: way.value for version, way in ways.items() if way is not None}
-            return Text(readme(name, self._catalog.current(), self._ways(), found))
-        return super().place(path)
-
-    def shown(self, folder: tuple[str, ...], known: Known) -> Shown:
-        """Publishers, names, versions, `latest` and documentation."""
-        shown = super().shown(folder, known)
-        return replace(shown, texts=[README]) if self.written_versions("/".join(folder)) else shown
 
 
 def readme(name: str, catalog: Catalog, ways: Sequence[WayTold], found: Mapping[str, str]) -> bytes:

@@ -102,7 +102,7 @@ def test_a_name_at_kaggle_that_no_handle_has_is_not_found(text: str):
     "text", ["", "google/spice/2", "google/spice/tensorFlow1/spice/two", "a/../b/c/1", "https://elsewhere.example/a/b"]
 )
 def test_what_cannot_be_a_name_at_kaggle_is_refused(text: str):
-    with pytest.raises(InvalidHandle, match="is no name at Kaggle"):
+    with pytest.raises(InvalidHandle, match="is no handle of Kaggle Models"):
         tfhub_handle(text)
 
 

@@ -9,6 +9,7 @@ from hubfs.blobs.blob import Blob
 from hubfs.blobs.http.client import HttpClient
 from hubfs.cache.block_cache import CacheKey
 from hubfs.errors import Damaged, EntryNotFound, Stale, Unavailable
+from hubfs.hubs.hub import Means
 from hubfs.hubs.tfhub.hub import TfHub
 from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.hubs.tfhub.questions import Location
@@ -47,7 +48,7 @@ def location(origin: HttpOrigin, client: HttpClient) -> Location:
 @pytest.fixture
 def hub(origin: HttpOrigin, client: HttpClient) -> TfHub:
     no_gcs: Any = None
-    return TfHub(origin.url, http=client, gcs=no_gcs)
+    return TfHub(origin.url, Means(client, no_gcs))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound, TimedOut, Unavailable
-from hubfs.hubs.hub import Hub
+from hubfs.hubs.hub import Hub, Means
 from hubfs.hubs.tfhub.hub import TfHub
 from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.hubs.tfhub.resolver import TfhubResolver
@@ -81,7 +81,7 @@ def resolver(origin, client) -> TfhubResolver:
 
 def test_a_hub_of_this_protocol_lists_nothing_and_is_asked_nothing_for_that(origin, client) -> None:
     no_gcs: Any = None
-    hub: Hub = TfHub(origin.url, http=client, gcs=no_gcs)
+    hub: Hub = TfHub(origin.url, Means(client, no_gcs))
     assert (hub.url, hub.lists, [*hub.children("")]) == (origin.url, False, [])
     assert not origin.requests
 

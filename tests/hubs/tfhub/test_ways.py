@@ -193,8 +193,7 @@ def world(tmp_path: Path, small: Path) -> Iterator[World]:
             third = make_hub("kaggle:", Means(http, gcs, endpoints={"kaggle": kaggle.url}))
             hub = TfHub(
                 "https://tfhub.dev",
-                http=http,
-                gcs=gcs,
+                Means(http, gcs),
                 endpoint_url=nginx.url,
                 bucket_url=PUBLIC_BUCKET,
                 kaggle=third,

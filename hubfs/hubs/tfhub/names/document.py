@@ -13,24 +13,20 @@ NAME = "catalog.jsonl"
 
 _MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 _START_BYTES = 512
-_NO_HEADERS: Mapping[str, str] = {}
 
 
-def fetch(
-    client: HttpClient, hub_url: str, headers: Mapping[str, str] = _NO_HEADERS, etag: str | None = None
-) -> CatalogDocument | None:
+def fetch(client: HttpClient, hub_url: str, etag: str | None = None) -> CatalogDocument | None:
     """The document of the hub at `hub_url`; None for a hub that has none (404, or a page for people).
 
-    `headers` and credentials in `hub_url` go to the hub's host only. `etag` is that of the document which the caller
-    has. Raises `Damaged` for a document that is longer than 64 MiB or not UTF-8; `AccessDenied`, `TimedOut`,
-    `Unavailable`, `Cancelled`.
+    Credentials in `hub_url` go to the hub's host only. `etag` is that of the document which the caller has. Raises
+    `Damaged` for a document that is longer than 64 MiB or not UTF-8; `AccessDenied`, `TimedOut`, `Unavailable`,
+    `Cancelled`.
     """
     plain_url, userinfo = without_userinfo(hub_url)
     url = f"{plain_url.rstrip('/')}/{NAME}"
     condition = {"If-None-Match": etag} if etag else {}
-    reply = client.reply(
-        url, {**userinfo, **headers, **condition}, max_body_bytes=_MAX_DOCUMENT_BYTES + 1, follow=lambda _: True
-    )
+    limit_bytes = _MAX_DOCUMENT_BYTES + 1
+    reply = client.reply(url, {**userinfo, **condition}, max_body_bytes=limit_bytes, follow=lambda _: True)
     if reply.status == HTTPStatus.NOT_MODIFIED and etag:
         return CatalogDocument(None, etag)
     if reply.status != HTTPStatus.OK or _is_page(reply.headers, reply.body):

@@ -137,23 +137,3 @@ def _kind_of(segments: Sequence[str]) -> Kind:
 _KINDS = {kind.value: kind for kind in Kind}
 """By the segment that names them. A look into a dictionary, for every stat of a file comes by: `Kind(text)` of a text
 that names none costs 4 µs, of 24 that a stat takes."""
-
-
-def handle_on(hub: str, text: str) -> str | None:
-    """The handle or name in `text`, which may be its URL on `hub`; None for the URL of something else."""
-    if "://" not in text:
-        return text.strip("/")
-    without_scheme = text.partition("://")[2].partition("?")[0].strip("/")
-    prefix = hub.partition("://")[2].strip("/") + "/"
-    return without_scheme.removeprefix(prefix) if without_scheme.startswith(prefix) else None
-
-
-def is_versioned(name: str) -> bool:
-    """Whether `name` is a handle; else it is a name without version. Raises `InvalidHandle` for neither."""
-    try:
-        parse_handle(name)
-    except InvalidHandle:
-        if not is_name(name.split("/")):
-            raise
-        return False
-    return True

@@ -11,6 +11,7 @@ import requests
 
 from hubfs.blobs.http.client import HttpClient
 from hubfs.errors import EntryNotFound, ModelNotFound
+from hubfs.hubs.hub import Means
 from hubfs.hubs.tfhub.hub import TfHub
 from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.hubs.tfhub.resolver import TfhubResolver
@@ -63,7 +64,7 @@ def hub(root: Path) -> Iterator[str]:
 
 def hub_at(url: str, client: HttpClient) -> TfHub:
     no_gcs: Any = None
-    return TfHub(url, http=client, gcs=no_gcs)
+    return TfHub(url, Means(client, no_gcs))
 
 
 def get(url: str, *, redirect: bool = False, **headers: str) -> requests.Response:
