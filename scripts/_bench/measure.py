@@ -138,9 +138,9 @@ def program(
             process.kill()
 
 
-def reader() -> list[str | Path]:
-    """Reads every file."""
-    return [sys.executable, _PROGRAMS / "read.py"]
+def reader(*, mapped: bool = False) -> list[str | Path]:
+    """Reads every file; `mapped`: by touching every page of a mapping."""
+    return [sys.executable, _PROGRAMS / "read.py", *(["mmap"] if mapped else [])]
 
 
 def loader(how: str = "saved_model") -> list[str | Path]:

@@ -64,9 +64,9 @@ class World:
         with self.fresh(link) as work, peer(self.hosts, model, work) as ready:
             return self.timed_load(ready, model, work)
 
-    def timed_read(self, ready: Ready, model: Model, work: Path, *, names: list[str]) -> Sample:
-        """Reads `names`, or what a listing finds, and compares with the model."""
-        command = loader(ready.how) if ready.how == "resolve" else reader()
+    def timed_read(self, ready: Ready, model: Model, work: Path, *, names: list[str], mapped: bool = False) -> Sample:
+        """Reads `names`, or what a listing finds, and compares with the model; `mapped`: by mmap."""
+        command = loader(ready.how) if ready.how == "resolve" else reader(mapped=mapped)
         with program(work, command, environment=ready.environment, name="reader") as started:
             return self._timed(ready, started, model, names)
 
