@@ -179,7 +179,7 @@ def cold_scenarios(models: Sequence[Model]) -> list[Scenario]:
                 f"cold, compressed, unshaped: load ({model.name})",
                 "s",
                 entering(archive_load, model),
-                [ratio("at most 0.60 of tensorflow_hub", HUBFS, TFHUB, 0.60)],
+                [ratio("at most 0.55 of tensorflow_hub", HUBFS, TFHUB, 0.55)],
                 TFHUB,
             ),
             Scenario(
@@ -196,8 +196,8 @@ def cold_scenarios(models: Sequence[Model]) -> list[Scenario]:
                 "s",
                 entering(bucket_load, model),
                 [
-                    ratio("at most 0.35 of rclone mount with full cache", HUBFS, RCLONE, 0.35),
-                    ratio("at most 1.30 of a local load", HUBFS, LOCAL, 1.30),
+                    ratio("at most 0.20 of rclone mount with full cache", HUBFS, RCLONE, 0.20),
+                    ratio("at most 1.05 of a local load", HUBFS, LOCAL, 1.05),
                 ],
                 LOCAL,
             ),
