@@ -202,15 +202,15 @@ def test_every_public_model_is_reached_by_listing_from_the_root():
 
 def test_a_real_catalogue_is_indexed_and_listed_in_no_time():
     entries = bundled_catalogue().entries
-    start_s = time.perf_counter()
+    began_s = time.thread_time()
     catalog = Catalog(entries)
-    built_s = time.perf_counter() - start_s
-    start_s = time.perf_counter()
+    built_s = time.thread_time() - began_s
+    began_s = time.thread_time()
     for folder in ((), ("google",), ("tensorflow", "lite-model"), ("google", "tfjs-model")):
         assert catalog.children(folder)
-    listed_s = time.perf_counter() - start_s
+    listed_s = time.thread_time() - began_s
     print(f"{len(entries)} entries: indexed in {built_s * 1000:.1f} ms, four listings in {listed_s * 1000:.2f} ms")
-    assert max(built_s, listed_s) < 0.5  # ten times what it takes, for a machine that has other things to do
+    assert max(built_s, listed_s) < 0.5  # of the processor, where it takes a tenth of that
 
 
 def test_merging_with_nothing_copies_nothing() -> None:
