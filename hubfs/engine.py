@@ -183,7 +183,7 @@ class Engine:
     def _door(self, config: Config) -> "_Door":
         http = HttpClient(endpoints.http_settings(config, self._retry), self.cancellation)
         gcs = GcsClient(endpoints.gcs_settings(config, self._retry), self.cancellation)
-        return _Door(config, endpoints.hub_of(config, http, gcs, config.catalog), http, gcs)
+        return _Door(endpoints.hub_of(config, http, gcs, config.catalog), http, gcs)
 
     def _tree(self, door: "_Door") -> HubTree:
         config, troubles = self._config, Troubles()
@@ -217,7 +217,6 @@ class Engine:
 class _Door:
     """A hub, and the clients that ask for it alone."""
 
-    config: Config
     hub: Hub
     http: HttpClient
     gcs: GcsClient

@@ -18,6 +18,9 @@ _Lease = TypeVar("_Lease")
 Member = Mapping[str, Any]
 """An entry of an archive as the archive's index has it, JSON."""
 
+PATIENCE_S = 1800.0
+"""Nobody waits longer for others, however lively they are."""
+
 Arrived = Callable[[Sequence[Member] | None], bool]
 """Whether another daemon's pass has brought all that is waited for. It may be asked often.
 

@@ -17,7 +17,7 @@ from hubfs.cache.disk.files import open_to_read, open_to_write, pwrite_all
 from hubfs.cache.disk.indexes import Index, IndexStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.members_told import MembersTold
-from hubfs.cache.turns import Arrived, Beats, Member, Turn, Turns
+from hubfs.cache.turns import PATIENCE_S, Arrived, Beats, Member, Turn, Turns
 from hubfs.waiting import Cancellation
 
 _FLOCK = struct.Struct("hhqqi4x")
@@ -97,9 +97,6 @@ _TTL_S = 10.0
 _POLL_S = 0.03
 """Far below what a block takes on most links, and a wait costs 0.3 % of a processor."""
 
-_PATIENCE_S = 1800.0
-"""Nobody waits longer for a holder that lives, and of which nothing is heard."""
-
 
 class _Outcome(Enum):
     HELD = auto()
@@ -126,7 +123,7 @@ class DiskTurns:
         keeps: Callable[[], bool],
         ttl_s: float = _TTL_S,
         poll_s: float = _POLL_S,
-        patience_s: float = _PATIENCE_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._layout = layout
         self._indexes = IndexStore(layout)

@@ -14,14 +14,11 @@ from hubfs.cache.shared.layout import lease_name, place_of
 from hubfs.cache.shared.lease import TTL_S, Lease
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedTier
-from hubfs.cache.turns import Arrived, Beats, Turn
+from hubfs.cache.turns import PATIENCE_S, Arrived, Beats, Turn
 from hubfs.errors import Cancelled, HubfsError
 from hubfs.waiting import Cancellation
 
 _log = logging.getLogger(__name__)
-
-_PATIENCE_S = 1800.0
-"""Nobody waits longer for others, however lively they are."""
 
 
 class SharedTurns:
@@ -39,7 +36,7 @@ class SharedTurns:
         *,
         ttl_s: float = TTL_S,
         poll_s: float = 0.5,
-        patience_s: float = _PATIENCE_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._store = store
         self._tier = tier

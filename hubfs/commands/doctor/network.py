@@ -90,10 +90,6 @@ def _asked(subject: str, name: str, ask: Callable[[], str], advice: str) -> Find
     started_s = time.monotonic()
     try:
         said = ask()
-    except AccessDenied as error:
-        return problem(
-            subject, str(error), "HUBFS_TOKEN or HUBFS_HEADERS for a private hub, HUBFS_GCS_TOKEN for a bucket"
-        )
     except HubfsError as error:
-        return problem(subject, str(error), advice)
+        return problem(subject, str(error), error.advice if isinstance(error, AccessDenied) else advice)
     return ok(subject, f"{name} answers after {time.monotonic() - started_s:.2f} s ({said})")
