@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 READY, WATCHDOG = "READY=1", "WATCHDOG=1"
 """The mount answers; it has just been seen to answer still."""
 
+HANDED_OVER = os.EX_TEMPFAIL
+"""The exit status of a daemon that ended for a successor: its mount is still there, and waits."""
+
 _FIRST_LISTENED = 3
 """SD_LISTEN_FDS_START."""
 _LONGEST_BYTES = 1 << 16
@@ -32,6 +35,11 @@ class Served:
     connection: int
     nodes: int
     device: int
+
+    @property
+    def by_name(self) -> Mapping[str, int]:
+        """The descriptors by the names that a keeper has for them."""
+        return {f"{_CONNECTION}{self.device}": self.connection, f"{_NODES}{self.device}": self.nodes}
 
     def is_over(self) -> bool:
         """Whether the kernel has given the mount up: it was taken off, and nothing of it is open, or it was aborted."""
@@ -83,8 +91,8 @@ class Keeper:
 
     def keep(self, served: Served) -> None:
         """Has it hold copies of the mount's descriptors for a successor."""
-        for name, descriptor in ((_CONNECTION, served.connection), (_NODES, served.nodes)):
-            self.tell(f"FDSTORE=1\nFDNAME={name}{served.device}", [descriptor])
+        for name, descriptor in served.by_name.items():
+            self.tell(f"FDSTORE=1\nFDNAME={name}", [descriptor])
 
     def drop(self, names: Iterable[str]) -> None:
         """Has it close what it holds by these names."""

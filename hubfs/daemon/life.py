@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from hubfs.blobs.http.url import redacted, redacted_text
 from hubfs.daemon import log_file
-from hubfs.daemon.keeper import READY, WATCHDOG, Birth, Keeper
+from hubfs.daemon.keeper import HANDED_OVER, READY, WATCHDOG, Birth, Keeper, Served, served_in
 from hubfs.daemon.log_repeats import Repeats
 from hubfs.daemon.tuning import give_back_memory, keep_memory_private, tune_process
 from hubfs.errors import InvalidConfig, MountFailed, printable
@@ -54,13 +55,14 @@ _LOG_LIMIT_BYTES = 10 << 20
 _ASKED_AS_OFTEN = 4
 """The mount is asked so often in the time after which the keeper takes its daemon for stuck."""
 
-_Done = queue.SimpleQueue[None]
-"""Has something in it once it is over. An event would wait for its own lock where a signal meets who waits for it."""
+_Done = queue.SimpleQueue[bool]
+"""Has something in it once it is over: whether a successor is to serve on. An event would wait for its own lock where a
+signal meets who waits for it."""
 
 
 def run(config: Config, mountpoint: Path, on_ready: Callable[[], None], birth: Birth) -> NoReturn:
     """Mounts and serves until the mount is taken off, or the process gets SIGTERM, SIGINT or SIGHUP; then ends the
-    process, with status 0.
+    process, with status 0. Or serves on what an earlier daemon left; and leaves it to the next one on SIGUSR2.
 
     `on_ready` is called once, when the mount answers, before the keeper is told. To be called from the main thread.
     Raises `MountFailed`, `InvalidConfig`.
@@ -72,14 +74,20 @@ def run(config: Config, mountpoint: Path, on_ready: Callable[[], None], birth: B
     keep_memory_private()
     done: _Done = queue.SimpleQueue()
     with _signals_told(done):  # to the last: one that comes twice must not make it the end of a daemon that was killed
-        server = _serving(config, mountpoint, problems, done, birth.restarts)
-        with _findable(mountpoint):
+        server = _serving(config, mountpoint, problems, done, birth)
+        with _findable(server.device):
             on_ready()
             birth.keeper.tell(READY)
-            _Pulse(birth.keeper, mount_table.device_of(mountpoint)).start()
-            while not _is_over(done, _GIVEN_BACK_EVERY_S):
+            _Pulse(birth.keeper, server.device).start()
+            while (hands_over := _over(done, _GIVEN_BACK_EVERY_S)) is None:
                 give_back_memory()
+        if hands_over and birth.keeper and server.served is not None:
+            _log.info("%s is left to the next daemon", mountpoint)
+            logging.shutdown()
+            os._exit(HANDED_OVER)  # as if it was killed: what it has not answered is asked again
         server.stop()
+        if server.served is not None:  # who still reads is told that it is over
+            birth.keeper.drop(server.served.by_name)
         _log.info("%s is unmounted from %s", _hubs(config), mountpoint)
         # Not an ordinary exit: that would wait for threads that ask for a name or a connection, which cannot be given
         # up, and takes the interpreter apart for longer than all the rest takes on a busy machine.
@@ -87,22 +95,21 @@ def run(config: Config, mountpoint: Path, on_ready: Callable[[], None], birth: B
         os._exit(0)
 
 
-def _is_over(done: "_Done", within_s: float) -> bool:
+def _over(done: "_Done", within_s: float) -> bool | None:
+    """Whether a successor is to serve on, once it is over; None before."""
     try:
-        done.get(timeout=within_s)
+        return done.get(timeout=within_s)
     except queue.Empty:
-        return False
-    return True
+        return None
 
 
-def _serving(
-    config: Config, mountpoint: Path, problems: RecentProblems, done: "_Done", restarts: int | None
-) -> "_Server":
+def _serving(config: Config, mountpoint: Path, problems: RecentProblems, done: "_Done", birth: Birth) -> "_Server":
     """A mount that answers."""
-    with mount_point.claimed(mountpoint):
-        config = _without_mounts(config, mountpoint)
-        passthrough = Passthrough.on_this_machine(config.cache_dir, verify_each_read=config.verify_each_read)
-        binding = load(config.fuse_library, passthrough)
+    config = _without_mounts(config, mountpoint)
+    passthrough = Passthrough.on_this_machine(config.cache_dir, verify_each_read=config.verify_each_read)
+    left = _taken_over(birth, passthrough)
+    with mount_point.claimed(mountpoint) if left is None else contextlib.nullcontext():
+        binding = load(config.fuse_library, passthrough) if left is None else left[0]
         for text in config.warnings:
             _log.warning("%s", text)
         unconfined_by = _unconfined_by(config)
@@ -111,20 +118,42 @@ def _serving(
             mountpoint,
             binding.description,
             problems,
-            restarts=restarts,
+            restarts=birth.restarts,
             unconfined_by=unconfined_by,
             passthrough=passthrough.describe,
         )
         os.chdir("/")  # a daemon must not keep the directory busy that it was started in
         server = _Server(binding, mount, mountpoint, config, done)
+        if left is not None:
+            server.device = left[1].device
+        if isinstance(binding, KernelSession):
+            binding.on_lasting = partial(server.give, birth.keeper)
         server.start()
         try:
             server.wait_until_ready()
         except BaseException:
             server.stop()
             raise
-    _log.info("%s is mounted at %s (%s)", _hubs(config), mountpoint, binding.description)
+    how = "mounted" if left is None else "still mounted, and was taken over"
+    _log.info("%s is %s at %s (%s)", _hubs(config), how, mountpoint, binding.description)
     return server
+
+
+def _taken_over(birth: Birth, passthrough: Passthrough) -> tuple[KernelSession, Served] | None:
+    """The session with the kernel that an earlier daemon left, for a mount that is still there.
+
+    What else the keeper held is closed, there, too: a mount that nobody can serve is dead, and no longer waited for.
+    """
+    served = served_in(birth.held)
+    if served is not None and not served.is_over() and mount_table.where_is(served.device) is not None:
+        try:
+            return KernelSession(passthrough, (served.connection, served.nodes)), served
+        except ValueError as error:
+            _log.error("The mount of an earlier daemon cannot be taken over: %s", error)
+    for descriptor in birth.held.values():
+        os.close(descriptor)
+    birth.keeper.drop(birth.held)
+    return None
 
 
 def _hubs(config: Config) -> str:
@@ -158,10 +187,9 @@ def _unconfined_by(config: Config) -> str | None:
 
 
 @contextlib.contextmanager
-def _findable(mountpoint: Path) -> Iterator[None]:
+def _findable(device: int | None) -> Iterator[None]:
     """Has `hubfs unmount --force` find this process, even if it does not answer any more."""
     with contextlib.ExitStack() as announced:
-        device = mount_table.device_of(mountpoint)
         if device is not None:
             with contextlib.suppress(OSError):  # another user took the name; then the status says who this is
                 announced.enter_context(presence.announce(presence.of_daemon(device)))
@@ -174,11 +202,11 @@ def _without_mounts(config: Config, mountpoint: Path) -> Config:
     A variable of a client library may well name one, for the programs that read from the mount: it is ignored then.
     Raises `InvalidConfig` for a cache directory that somebody named for this daemon.
     """
-    # By the kernel's names for them: to ask another mount for its root would wait for a daemon that is stuck.
-    mounts = [mount_table.resolved(mountpoint), *mount_table.mountpoints()]
+    # By the kernel's names for them: to ask a mount for its root would wait for a daemon that is stuck.
+    mounts = {mount_table.resolved(mountpoint), *mount_table.mountpoints()}
 
     def is_on_a_mount(directory: Path | None) -> bool:
-        return directory is not None and any(map(Path(os.path.realpath(directory)).is_relative_to, mounts))
+        return directory is not None and mount_table.leads_into(directory, mounts)
 
     if is_on_a_mount(config.cache_dir) and config.cache_dir != config.extracted_dir:
         raise InvalidConfig(f"The cache directory {config.cache_dir} is on a mount of hubfs; --cache-dir names another")
@@ -226,7 +254,8 @@ class _Server(threading.Thread):
         self._mountpoint = mountpoint
         self._options = {**config.mount_options, **({"allow_other": True} if config.allow_other else {})}
         self._done = done
-        self._device: int | None = None
+        self.device: int | None = None
+        self.served: Served | None = None
         self._error: Exception | None = None
 
     def run(self) -> None:
@@ -236,24 +265,36 @@ class _Server(threading.Thread):
         except Exception as error:  # noqa: BLE001 - told to the main thread, which raises it
             self._error = error
         finally:
-            self._done.put(None)
+            self._done.put(False)
+
+    def give(self, keeper: Keeper, connection: int, nodes: int) -> None:
+        """Has the keeper hold what a successor serves the mount on with."""
+        self.device = self.device or mount_table.device_of(self._mountpoint)
+        if self.device is not None:
+            self.served = Served(connection, nodes, self.device)
+            keeper.keep(self.served)
 
     def wait_until_ready(self) -> None:
         """Returns once the mount answers."""
-        version = self._mountpoint / ".hubfs" / "version"
+        answers = self._binding.agreed.is_set if isinstance(self._binding, KernelSession) else self._can_be_read
         deadline_s = time.monotonic() + _READY_TIMEOUT_S
         while self._done.empty():
-            with contextlib.suppress(OSError):
-                if version.read_bytes():
-                    self._device = mount_table.device_of(self._mountpoint)
-                    raise_read_ahead(self._mountpoint)
-                    return
+            if answers():
+                self.device = self.device or mount_table.device_of(self._mountpoint)
+                if self.device is not None:
+                    raise_read_ahead(self.device)
+                return
             if time.monotonic() > deadline_s:
                 raise MountFailed(f"{self._mountpoint} did not answer within {_READY_TIMEOUT_S:g} s")
             time.sleep(0.01)
         if self._error is not None:
             raise self._error
         raise MountFailed(f"{self._mountpoint} was unmounted, or the process was signalled, before it answered")
+
+    def _can_be_read(self) -> bool:
+        with contextlib.suppress(OSError):
+            return bool((self._mountpoint / ".hubfs" / "version").read_bytes())
+        return False
 
     def stop(self) -> None:
         """Ends every wait and transfer, takes the mount off if it is still there, and sees the threads end.
@@ -279,8 +320,8 @@ class _Server(threading.Thread):
 
     def _detach(self) -> None:
         # Not by its name alone: a directory above it may have another one by now.
-        known = self._device is not None
-        where = mount_table.where_is(self._device) if self._device is not None else self._mountpoint
+        known = self.device is not None
+        where = mount_table.where_is(self.device) if self.device is not None else self._mountpoint
         if where is not None and (known or mount_table.is_mounted(where)):
             reason = unmounting.detach(where, patience_s=_END_S / 2)
             if reason:
@@ -289,10 +330,11 @@ class _Server(threading.Thread):
 
 @contextlib.contextmanager
 def _signals_told(done: "_Done") -> Iterator[None]:
-    def handle(_number: int, _frame: object) -> None:
-        done.put(None)
+    def handle(number: int, _frame: object) -> None:
+        done.put(number == signal.SIGUSR2)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    told_by = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+    before = {number: signal.signal(number, handle) for number in told_by}
     try:
         yield
     finally:

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from hubfs.daemon.keeper import HANDED_OVER
+
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 30.0
 HEALTHY_S = 60.0
@@ -63,10 +65,12 @@ def after(row: Row, death: Death, *, held: bool) -> tuple[Row, Plan]:
 
 
 def _is_blameless(death: Death) -> bool:
-    """Whether the daemon did well: another process killed it (SIGKILL), or it answered for a minute."""
+    """Whether the daemon did well: it answered for a minute, or another process killed it (SIGKILL) or had it hand the
+    mount over.
+    """
     if death.answered_s is None:
         return False
-    return death.answered_s >= HEALTHY_S or (death.status == -signal.SIGKILL and not death.hung)
+    return death.answered_s >= HEALTHY_S or (death.status in (-signal.SIGKILL, HANDED_OVER) and not death.hung)
 
 
 def delay_s(deaths: int) -> float:

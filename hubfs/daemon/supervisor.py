@@ -204,7 +204,9 @@ class Supervisor:
             self._manager.close()
             if not takes_over:
                 self._held.release()
-            os.chdir(self._directory if os.access(self._directory, os.X_OK) else "/")
+            # Not into its own mount: nobody would answer.
+            if not takes_over or not mount_table.leads_into(self._directory, {mount_table.resolved(self._mountpoint)}):
+                os.chdir(self._directory if os.access(self._directory, os.X_OK) else "/")
             self._serve(Birth(keeper, self._held.by_name, restarts))
         except HubfsError as error:
             keeper.tell(f"STATUS={' '.join(str(error).split())}")

@@ -71,13 +71,13 @@ def check_openness(options: Mapping[str, str | bool], uid: int, fuse_conf: Path 
         )
 
 
-def raise_read_ahead(mountpoint: Path, devices: Path = Path("/sys/class/bdi")) -> int | None:
-    """Lets the kernel read ahead further, which needs root; logs how far it does, and returns that, in KiB.
+def raise_read_ahead(device: int, devices: Path = Path("/sys/class/bdi")) -> int | None:
+    """Lets the kernel read ahead further in the mount whose files have this `st_dev`, which needs root; logs how far it
+    does, and returns that, in KiB.
 
     Nothing else raises it: the kernel takes `max_readahead` of FUSE's handshake only to lower it, and a large read is
     cut to the same size. None if it is not known.
     """
-    device = mountpoint.stat().st_dev
     setting = devices / f"{os.major(device)}:{os.minor(device)}" / "read_ahead_kb"
     try:
         ahead_kib = int(setting.read_text(encoding="ascii"))

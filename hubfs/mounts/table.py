@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
@@ -35,6 +35,9 @@ _SIDE_BY_SIDE = 16
 """So many mounts are asked at a time: each by a process."""
 
 T = TypeVar("T")
+
+_MOST_LINKS = 40
+"""Symlinks on the way to one file: MAXSYMLINKS of Linux."""
 
 _DEEPEST = 20
 """Nothing that a mount says of itself is nested deeper: `json` encodes a value by recursion."""
@@ -162,10 +165,27 @@ def is_mounted(mountpoint: Path) -> bool:
 
 def resolved(mountpoint: Path) -> Path:
     """The name by which the kernel knows it. Asks no daemon about its own root, which might never answer."""
-    parent = Path(os.path.realpath(mountpoint.parent))  # which raises nothing, whatever is there
-    if mountpoint.name != ".." and parent / mountpoint.name in mountpoints():
-        return parent / mountpoint.name
-    return Path(os.path.realpath(mountpoint))
+    here, names = _followed(mountpoint, set(mountpoints()))
+    return here.joinpath(*names)
+
+
+def leads_into(path: Path, mounts: Container[Path]) -> bool:
+    """Whether the path is in one of the directories `mounts`, by symlinks, too. Nothing in them is asked."""
+    return _followed(path, mounts)[0] in mounts
+
+
+def _followed(path: Path, mounts: Container[Path]) -> tuple[Path, list[str]]:
+    """Where the path leads without symlinks, up to the first of `mounts`; and the names that are left from there."""
+    left, here, links = [*path.absolute().parts], Path("/"), 0
+    while left and here not in mounts:
+        name = left.pop(0)
+        here = here.parent if name == ".." else here / name
+        if here not in mounts and links < _MOST_LINKS:
+            with contextlib.suppress(OSError):
+                left = [*Path(os.readlink(here)).parts, *left]  # noqa: PTH115 - the parts alone are of use
+                here = here.parent
+                links += 1
+    return here, left
 
 
 def device_of(mountpoint: Path) -> int | None:

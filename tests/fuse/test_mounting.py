@@ -21,7 +21,7 @@ def test_a_short_read_ahead_is_raised(tmp_path: Path, caplog: pytest.LogCaptureF
     setting = setting_of(tmp_path, tmp_path / "bdi")
     setting.write_text("128\n")
     with caplog.at_level(logging.INFO):
-        assert raise_read_ahead(tmp_path, tmp_path / "bdi") == READ_AHEAD_KIB
+        assert raise_read_ahead(tmp_path.stat().st_dev, tmp_path / "bdi") == READ_AHEAD_KIB
     assert setting.read_text() == str(READ_AHEAD_KIB)
     assert [record.message for record in caplog.records] == ["The kernel reads 1024 KiB ahead (its default is 128)"]
 
@@ -29,7 +29,7 @@ def test_a_short_read_ahead_is_raised(tmp_path: Path, caplog: pytest.LogCaptureF
 def test_a_longer_one_is_left_alone(tmp_path: Path) -> None:
     setting = setting_of(tmp_path, tmp_path / "bdi")
     setting.write_text("8192\n")
-    assert raise_read_ahead(tmp_path, tmp_path / "bdi") == 8192
+    assert raise_read_ahead(tmp_path.stat().st_dev, tmp_path / "bdi") == 8192
     assert setting.read_text() == "8192\n"
 
 
@@ -39,7 +39,7 @@ def test_who_may_not_raise_it_is_told_in_one_line(tmp_path: Path, caplog: pytest
     now_kib = int(NOT_EVEN_ROOT_MAY_WRITE.read_text())
     assert now_kib < READ_AHEAD_KIB
     with caplog.at_level(logging.INFO):
-        assert raise_read_ahead(tmp_path, tmp_path / "bdi") == now_kib
+        assert raise_read_ahead(tmp_path.stat().st_dev, tmp_path / "bdi") == now_kib
     (record,) = caplog.records
     assert record.levelno == logging.INFO
     assert str(setting) in record.message
@@ -51,7 +51,7 @@ def test_what_is_not_known_is_no_error(tmp_path: Path, content: str | None) -> N
     setting = setting_of(tmp_path, tmp_path / "bdi")
     if content is not None:
         setting.write_text(content)
-    assert raise_read_ahead(tmp_path, tmp_path / "bdi") is None
+    assert raise_read_ahead(tmp_path.stat().st_dev, tmp_path / "bdi") is None
 
 
 @pytest.mark.parametrize("option", ["allow_other", "allow_root"])

@@ -317,7 +317,8 @@ def holder(program: str, path: Path) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def test_a_busy_mount_names_who_uses_it_and_ends_by_force(mount: MountHub, servers: Origin) -> None:
-    with mount(servers) as hub, ExitStack() as held:
+    # What is open and passed through, the kernel reads on without any daemon.
+    with mount(servers, "--verify", "always") as hub, ExitStack() as held:
         for program in HOLDERS.values():
             with holder(program, hub.path / SMALL / "saved_model.pb") as process:
                 done = hub.machine.hubfs("unmount", hub.path)
@@ -583,6 +584,7 @@ def test_a_daemon_keeps_no_thread_and_no_descriptor_of_what_is_over(
 
 
 @pytest.mark.timeout(900)  # before the tenth start alone it pauses for half a minute
+@pytest.mark.parametrize("binding", ["libfuse3"], indirect=True)  # which nobody can take over
 def test_a_supervised_mount_is_there_again_after_every_kill(
     mount: MountHub, servers: Origin, small: Path, figures: Figures
 ) -> None:
@@ -652,6 +654,7 @@ def test_a_supervisor_ends_with_its_dead_mount_and_is_alone(mount: MountHub, ser
         assert not hub.pids()
 
 
+@pytest.mark.parametrize("binding", ["libfuse3"], indirect=True)  # which nobody can take over
 def test_a_supervisor_ends_when_somebody_else_took_its_place(
     mount: MountHub, servers: Origin, small: Path, figures: Figures
 ) -> None:

@@ -1,7 +1,8 @@
 """The kernel session, mounted and served: the door that the libfuse bindings have, too."""
 
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hubfs.errors import MountFailed
@@ -15,19 +16,28 @@ from hubfs.fuse.session.session import Session
 
 
 class KernelSession:
-    """Mounts `Answers` without libfuse."""
+    """Serves `Answers` without libfuse: a mount that it makes, or one that an earlier process made and left.
+
+    `agreed` is set once the kernel and this process have agreed on what they speak: from then on the mount answers.
+    `on_lasting` is told, before the mount answers, the descriptors of /dev/fuse and of the table of nodes, if another
+    process can serve on by them when this one is dead.
+    """
 
     description = "kernel session"
 
-    def __init__(self, passthrough: Passthrough) -> None:
+    def __init__(self, passthrough: Passthrough, left: tuple[int, int] | None = None) -> None:
+        """`left`: what `on_lasting` was told in an earlier process. Raises `ValueError` if it does not fit."""
         self._passthrough = passthrough
+        self._left = None if left is None else (left[0], NodeTable(left[1]))
+        self.agreed = threading.Event()
+        self.on_lasting: Callable[[int, int], None] = lambda _connection, _nodes: None
 
     def serve(
         self, answers: Answers, mountpoint: Path, *, options: Mapping[str, str | bool], timeouts: Timeouts
     ) -> None:
         """Mounts, answers the kernel until the file system is unmounted, and returns. Raises `MountFailed`."""
         asked = device.MountOptions(options)
-        descriptor, table = device.mounted(mountpoint, asked), NodeTable()
+        descriptor, table = self._left or (device.mounted(mountpoint, asked), NodeTable())
 
         def agreed(flags: Init) -> None:
             if flags & Init.PASSTHROUGH:
@@ -35,6 +45,9 @@ class KernelSession:
                 self._passthrough.begin(descriptor, known)
             else:
                 self._passthrough.refuse("the kernel was built without it (CONFIG_FUSE_PASSTHROUGH)")
+            if flags & Init.HAS_RESEND:
+                self.on_lasting(descriptor, table.descriptor)
+            self.agreed.set()
 
         try:
             session = Session(
