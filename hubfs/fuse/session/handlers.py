@@ -3,6 +3,7 @@
 import errno
 import threading
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from itertools import count
 from time import time_ns
 
@@ -16,7 +17,7 @@ from hubfs.fuse.session import protocol
 from hubfs.fuse.session.nodes import NodeTable
 from hubfs.fuse.session.protocol import Opcode, Open
 from hubfs.fuse.session.replies import NO_ENTRY, Replies, directory_inode, dirent, dirent_bytes, told_of
-from hubfs.tree.hub_tree import ATTRIBUTES
+from hubfs.tree.hub_tree import ATTRIBUTES, OpenFile
 from hubfs.tree.node import NodeKind
 
 Handler = Callable[[int, memoryview], bytes | int | None]
@@ -127,13 +128,12 @@ class Handlers:
         path = self.path_of(node_id)
         try:
             opened = self._answers.open(path, flags, node_id)
-            backing_id = 0
-            if self._passthrough is not None:
-                try:
-                    backing_id = self._passthrough.opened(node_id, opened.file)
-                except Stale:
-                    self._answers.files.remove(opened.handle)
-                    raise
+            try:
+                self._must_be_the_same(node_id, opened.file)
+                backing_id = 0 if self._passthrough is None else self._passthrough.opened(node_id, opened.file)
+            except Stale:
+                self._answers.files.remove(opened.handle)
+                raise
         except Stale:
             # The kernel looks the name up anew, and opens again: it finds a node of its own, with the right size, and
             # what is open and mapped of the old one stays as it is.
@@ -148,8 +148,23 @@ class Handlers:
     def _read(self, node_id: int, body: memoryview) -> bytes:
         handle, offset_bytes, size_bytes, *_ = protocol.READ_IN.unpack_from(body)
         files = self._answers.files
-        file = files.get(handle) or self._answers.reopened(self.path_of(node_id), handle)
+        file = files.get(handle)
+        if file is None:  # an earlier process opened it
+            file = self._answers.reopened(self.path_of(node_id), handle)
+            try:
+                self._must_be_the_same(node_id, file)
+            except Stale:
+                files.remove(handle)
+                raise
         return file.blob.read_at(offset_bytes, size_bytes)
+
+    def _must_be_the_same(self, node_id: int, file: OpenFile) -> None:
+        """Raises `Stale` for a file whose bytes are others than those that the kernel knows by the node.
+
+        An earlier process may have opened it: then nothing but the table tells of these.
+        """
+        if not self._nodes.is_of(node_id, _contents_of(file)):
+            raise Stale(f"{self.path_of(node_id)} is another file than it was: open it again")
 
     def _release(self, node_id: int, body: memoryview) -> bytes:
         self._end(node_id, protocol.RELEASE_IN.unpack_from(body)[0])
@@ -245,6 +260,14 @@ class Handlers:
         """None: a copy that took them along (`cp -a`, `rsync -X`) would go on claiming `cached_bytes` or an `error`."""
         self.path_of(node_id)
         return _sized(b"", protocol.GETXATTR_IN.unpack_from(body)[0])
+
+
+def _contents_of(file: OpenFile) -> int:
+    """What stands for the bytes of a file, in 64 bits; 0 for a control file, which has others each time."""
+    if file.pages_of is None:
+        return 0
+    name = f"{file.blob.size_bytes} {file.blob.key}".encode("utf-8", "surrogateescape")
+    return int.from_bytes(sha256(name).digest()[:8], "little") or 1
 
 
 _DOTS = (b".", b"..")

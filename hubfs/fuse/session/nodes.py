@@ -13,13 +13,14 @@ from struct import Struct
 from hubfs.errors import Stale
 from hubfs.fuse.session.protocol import ROOT_ID
 
-_MAGIC = int.from_bytes(b"hubfsN1\0", "little")
+_MAGIC = int.from_bytes(b"hubfsN2\0", "little")
 _HEADER = Struct("=QQQQ")
 """magic, the end of the records, the next node id, what INIT agreed on"""
 _END_AT, _NEXT_AT, _AGREED_AT = 8, 16, 24
-_RECORD = Struct("=IIQQIi")
-"""bytes of the record with its room, bytes of the path, node id, lookups (0: the record is free), opens, backing id"""
-_LOOKUPS_AT, _OPENS_AT = 16, 24
+_RECORD = Struct("=IIQQIiQ")
+"""bytes of the record with its room, bytes of the path, node id, lookups (0: the record is free), opens, backing id,
+contents"""
+_LOOKUPS_AT, _OPENS_AT, _CONTENTS_AT = 16, 24, 32
 _OPENS = Struct("=Ii")
 _U64 = Struct("=Q")
 _SMALLEST_BYTES = 64
@@ -30,17 +31,16 @@ class KnownNode:
     """A file, directory or symlink that the kernel knows. `path` is absolute, and empty for the root.
 
     `opens` counts files that are open; `backing_id` is the kernel's number of the file that the kernel reads itself, 0
-    for a file that it reads through us.
+    for a file that it reads through us. `contents` stands for the bytes that were opened last, 0 for none.
     """
 
-    __slots__ = ("backing_id", "lookups", "opens", "path", "place")
+    __slots__ = ("backing_id", "contents", "lookups", "opens", "path", "place")
 
-    def __init__(self, path: str, place: int, lookups: int, opens: int, backing_id: int) -> None:
+    def __init__(self, path: str, place: int, lookups: int, *held: int) -> None:
         self.path = path
         self.place = place  # of the record, in bytes
         self.lookups = lookups
-        self.opens = opens
-        self.backing_id = backing_id
+        self.opens, self.backing_id, self.contents = held or (0, 0, 0)
 
 
 class NodeTable:
@@ -56,7 +56,7 @@ class NodeTable:
         Raises `ValueError` for memory that holds no table.
         """
         self._lock = threading.Lock()
-        self._nodes: dict[int, KnownNode] = {ROOT_ID: KnownNode("", 0, 1, 0, 0)}
+        self._nodes: dict[int, KnownNode] = {ROOT_ID: KnownNode("", 0, 1)}
         self._ids: dict[str, int] = {}
         self._free: dict[int, list[int]] = {}
         if descriptor is None:
@@ -76,13 +76,13 @@ class NodeTable:
             raise ValueError("this memory holds no table of nodes")
         place = _HEADER.size
         while place < self._end:
-            room, length, node_id, lookups, opens, backing_id = _RECORD.unpack_from(self._map, place)
+            room, length, node_id, lookups, *held = _RECORD.unpack_from(self._map, place)
             if room < _SMALLEST_BYTES or length > room - _RECORD.size:
                 raise ValueError("the table of nodes is damaged")
             if lookups:
                 at = place + _RECORD.size
                 path = self._map[at : at + length].decode("utf-8", "surrogateescape")
-                self._nodes[node_id] = KnownNode(path, place, lookups, opens, backing_id)
+                self._nodes[node_id] = KnownNode(path, place, lookups, *held)
                 self._ids[path] = max(node_id, self._ids.get(path, 0))  # the younger of two has the path now
                 self._next = max(self._next, node_id + 1)
             else:
@@ -134,7 +134,7 @@ class NodeTable:
             node_id = self._next
             self._next += 1
             _U64.pack_into(self._map, _NEXT_AT, self._next)
-            self._nodes[node_id] = KnownNode(path, self._written(node_id, path), 1, 0, 0)
+            self._nodes[node_id] = KnownNode(path, self._written(node_id, path), 1)
             self._ids[path] = node_id
             return node_id
 
@@ -159,6 +159,18 @@ class NodeTable:
             node = self._nodes.get(node_id)
             if node is not None and self._ids.get(node.path) == node_id:
                 del self._ids[node.path]
+
+    def is_of(self, node_id: int, contents: int) -> bool:
+        """Whether the file of the node, if it was opened, had these contents; from now on it has."""
+        with self._lock:
+            node = self._nodes.get(node_id)
+            if node is None or node_id == ROOT_ID or node.contents == contents:
+                return True
+            if node.contents and contents:
+                return False
+            node.contents = contents
+            _U64.pack_into(self._map, node.place + _CONTENTS_AT, contents)
+            return True
 
     def opened(self, node_id: int, backing_id: int) -> None:
         """A file of the node is open; `backing_id` as of `KnownNode`."""
@@ -191,11 +203,11 @@ class NodeTable:
             place = self._end
             if place + room > len(self._map):
                 self._map.resize(max(2 * len(self._map), 2 * room + place))
-            _RECORD.pack_into(self._map, place, room, 0, 0, 0, 0, 0)
+            _RECORD.pack_into(self._map, place, room, *(0,) * 6)
             self._end += room
             _U64.pack_into(self._map, _END_AT, self._end)
         at = place + _RECORD.size
         self._map[at : at + len(text)] = text
-        _RECORD.pack_into(self._map, place, room, len(text), node_id, 0, 0, 0)
+        _RECORD.pack_into(self._map, place, room, len(text), node_id, *(0,) * 4)
         _U64.pack_into(self._map, place + _LOOKUPS_AT, 1)
         return place

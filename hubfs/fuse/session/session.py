@@ -127,7 +127,9 @@ class Session:
             self._over.set()
 
     def _serve(self) -> None:
-        request = bytearray(_REQUEST_BYTES)
+        # Every page is there before the kernel writes to it: one that had to be brought while the process is killed
+        # would make the request fail, and its reader with it, though a successor could answer.
+        request = bytearray(b"-") * _REQUEST_BYTES
         buffers, view = [request], memoryview(request)
         while True:
             try:

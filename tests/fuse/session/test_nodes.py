@@ -72,6 +72,21 @@ def test_a_node_is_known_until_every_lookup_is_given_back_and_another_process_fi
     successor.close()
 
 
+def test_the_contents_of_a_file_are_known_to_another_process_too() -> None:
+    table = NodeTable()
+    number, other = table.look_up("/a"), table.look_up("/b")
+    assert table.is_of(number, 0), "a control file has none"
+    assert table.is_of(number, 7)
+    successor = NodeTable(os.dup(table.descriptor))
+    for each in (table, successor):
+        assert each.is_of(number, 7)
+        assert not each.is_of(number, 8)
+        assert each.is_of(number, 0)
+    assert successor.is_of(other, 8)
+    table.close()
+    successor.close()
+
+
 def test_what_the_kernel_was_never_told_of_is_stale_and_the_root_stays() -> None:
     table = NodeTable()
     number = table.look_up("/a")

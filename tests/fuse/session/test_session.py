@@ -19,6 +19,7 @@ from hubfs.fuse.session import protocol
 from hubfs.fuse.session.nodes import NodeTable
 from hubfs.fuse.session.protocol import Init, Opcode, Open
 from hubfs.fuse.session.session import Session
+from hubfs.testing import MemorySource
 from hubfs.tree.hub_tree import OpenFile
 from tests.support.fuse_kernel import OFFERED, Kernel, served
 from tests.support.one_model import FILES, LINK, ROOT, Cache, OneModel, answers_of, fresh_source
@@ -355,6 +356,26 @@ def test_a_handle_of_an_earlier_process_is_opened_again(answers: Answers, cache:
         assert b"saved_model.pb" in data
         resent = kernel.send(Opcode.GETATTR, node_id, bytes(16), unique=protocol.UNIQUE_RESEND | 8)
         assert kernel.reply(resent)[0] == 0
+    successor.close()
+
+
+def test_a_file_that_changed_between_two_processes_is_stale_and_never_read_as_the_other(
+    answers: Answers, models: OneModel, table: NodeTable
+) -> None:
+    with served(answers, table) as (kernel, _):
+        kernel.initialize()
+        node_id = kernel.look_up(GRAPH)
+        opened(kernel, node_id)
+    successor = NodeTable(os.dup(table.descriptor))
+    models.source = MemorySource({**FILES, "saved_model.pb": b"another"}, handle=models.source.handle)
+    with served(answers, successor) as (kernel, _):
+        for _ in range(2):
+            assert kernel.ask(Opcode.READ, node_id, protocol.READ_IN.pack(12345, 0, 5, 0, 0, 0, 0))[0] == errno.ESTALE
+        assert kernel.ask(Opcode.OPEN, node_id, protocol.OPEN_IN.pack(0, 0))[0] == errno.ESTALE
+        found = kernel.look_up(GRAPH)
+        assert found != node_id
+        handle, *_ = opened(kernel, found)
+        assert read(kernel, found, handle, 0, 100) == b"another"
     successor.close()
 
 
