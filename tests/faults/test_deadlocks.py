@@ -1,6 +1,7 @@
 """The whole pipeline without FUSE, its threads interleaved at random: no deadlock, nor a lock that could become one."""
 
 import faulthandler
+import os
 import random
 import sys
 import tempfile
@@ -167,6 +168,10 @@ class Hunt:
             for _ in range(chance.randrange(1, 6)):
                 offset, size = chance.randrange(len(data) + 1), chance.choice((1, 4096, MIB, 3 * MIB))
                 assert file.blob.read_at(offset, size) == data[offset : offset + size], f"{handle}/{path} at {offset}"
+            backing = file.backing(chance.choice((0.0, 0.2)))
+            if backing is not None:
+                with os.fdopen(backing, "rb") as whole:
+                    assert whole.read() == data, f"{handle}/{path} as a backing file"
         finally:
             file.release()
 
