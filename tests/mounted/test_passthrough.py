@@ -16,6 +16,7 @@ import pytest
 
 from hubfs.fuse.passthrough import why_off
 from tests.conftest import SMALL, MountHub
+from tests.mounted.test_taking_over import kill
 from tests.support.another_user import ordinary_machine, run
 from tests.support.files import files, listed
 from tests.support.mount import Machine, Mount
@@ -220,6 +221,23 @@ def test_a_mapping_outlives_the_daemon_and_the_mount(mount: MountHub, bucket: Or
         assert bytes(mapped) == content
         mapped.close()
         file.close()
+
+
+def test_a_daemon_that_takes_over_keeps_to_what_is_open(mount: MountHub, bucket: Origin, small: Path) -> None:
+    with mount(bucket, "--supervise") as hub:
+        path, content = hub.path / SMALL / DATA, (small / DATA).read_bytes()
+        assert files(hub.path / SMALL) == files(small)
+        assert eventually(lambda: passes(hub, path))
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+            for _ in range(2):
+                kill(hub)
+                assert passed_through(hub) == 1
+                before = reads(hub)
+                assert bytes(mapped) == os.pread(file.fileno(), len(content), 0) == content
+                assert reads(hub) == before, "the successor was asked"
+                assert by_mmap(path) == by_read(path) == content, "another opener, meanwhile"
+        assert eventually(lambda: passed_through(hub) == 0)
+        assert eventually(lambda: passes(hub, path))
 
 
 def test_a_mount_whose_files_are_mapped_is_taken_off_by_force(mount: MountHub, bucket: Origin, small: Path) -> None:
