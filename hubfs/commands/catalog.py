@@ -11,9 +11,9 @@ from hubfs.errors import InvalidConfig, quoted
 from hubfs.hubs.registry import is_default
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
 from hubfs.hubs.tfhub.documentation import read_documentation
-from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogKind
 from hubfs.hubs.tfhub.names.file import read_catalog, to_json_lines, to_tsv, write_catalog
-from hubfs.settings.config import Config, load
+from hubfs.settings.config import load
 
 _STDOUT = Path("-")
 
@@ -56,7 +56,18 @@ def ls(file: Path | None, *, kinds: Collection[str], tasks: Collection[str], for
     Without FILE: what `hubfs mount` would use, which is the file of --catalog, or for https://tfhub.dev the public
     catalogue that comes with hubfs.
     """
-    entries = chosen(_configured() if file is None else Catalog(read_catalog(file)), kinds, tasks)
+    catalogue = _configured() if file is None else Catalog(read_catalog(file))
+    known = {entry.task for entry in catalogue.entries if entry.task is not None}
+    for task in tasks:
+        if task not in known:  # it is mistyped
+            near = [other for other in sorted(known) if not {*task.split("-")}.isdisjoint(other.split("-"))]
+            hint = f"near it: {', '.join(near)}" if near else "`hubfs catalog ls --format json` shows the tasks"
+            raise InvalidConfig(f"No model of the catalogue is for the task '{quoted(task)}'; {hint}")
+    entries = [
+        entry
+        for entry in catalogue.entries
+        if (not kinds or entry.kind.value in kinds) and (not tasks or entry.task in tasks)
+    ]
     click.echo((to_json_lines if format_ == "json" else to_tsv)(entries), nl=False)
 
 
@@ -75,34 +86,11 @@ def import_documentation(directory: Path, output: Path) -> str:
     return f"{output} has {len(entries)} entries: {counts}"
 
 
-def chosen(catalogue: Catalog, kinds: Collection[str], tasks: Collection[str]) -> list[CatalogEntry]:
-    """The entries of one of `kinds`, and for one of `tasks`; an empty one lets all pass.
-
-    Raises `InvalidConfig` for a task that no entry has at all: it is mistyped.
-    """
-    known = {entry.task for entry in catalogue.entries if entry.task is not None}
-    for task in tasks:
-        if task not in known:
-            near = [other for other in sorted(known) if not {*task.split("-")}.isdisjoint(other.split("-"))]
-            hint = f"near it: {', '.join(near)}" if near else "`hubfs catalog ls --format json` shows the tasks"
-            raise InvalidConfig(f"No model of the catalogue is for the task '{quoted(task)}'; {hint}")
-    return [
-        entry
-        for entry in catalogue.entries
-        if (not kinds or entry.kind.value in kinds) and (not tasks or entry.task in tasks)
-    ]
-
-
 def _configured() -> Catalog:
     hubs = load({}).each_hub().values()
-    found = [_of_hub(config) for config in hubs if config.catalog is not None or is_default(config.hub)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        return Catalog([entry for catalogue in found for entry in catalogue.entries])
+    files = [config.catalog for config in hubs if config.catalog is not None or is_default(config.hub)]
+    if files:
+        found = [bundled_catalogue() if file is None else Catalog(read_catalog(file)) for file in files]
+        return found[0] if len(found) == 1 else Catalog([entry for one in found for entry in one.entries])
     asked = ", ".join(redacted(config.hub) for config in hubs)
     raise InvalidConfig(f"No catalogue of {asked} is configured: name a FILE, which `hubfs catalog import` makes")
-
-
-def _of_hub(config: Config) -> Catalog:
-    return bundled_catalogue() if config.catalog is None else Catalog(read_catalog(config.catalog))

@@ -88,7 +88,7 @@ class TfHub(Hub):
             label += kaggle.label.partition("kaggle")[2]
         self.url, self.host, self.label = without_secrets(hub_url.rstrip("/")), resolver.hub, label
         self.vouched = http.settings.verify
-        self.redirect = Redirect(resolver, self.label, http, means.gcs, means.form)
+        self.redirect = Redirect(resolver, self.label, means)
         self._bucket = None if bucket_url is None else PublicBucket(means.gcs, bucket_url, self.label)
         self._kaggle = kaggle
         self._places: dict[Way, _Place] = {Way.HUB: self.redirect}

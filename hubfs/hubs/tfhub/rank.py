@@ -54,7 +54,6 @@ FIRST = "1"
 _TYPED: Mapping[Kind, str] = {Kind.LITE: "tfLite", Kind.TFJS: "tfJs", Kind.CORAL: "coral"}
 
 _DEFAULT = "default"
-_NAME_SEGMENTS = 4
 
 
 @dataclass(frozen=True)

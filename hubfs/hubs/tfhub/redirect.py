@@ -3,12 +3,11 @@
 import logging
 from functools import partial
 
-from hubfs.blobs.gcs.client import GcsClient
-from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.url import redacted, without_secrets
 from hubfs.blobs.retry import Permanent
 from hubfs.cache.disk.indexes import Index
 from hubfs.errors import AccessDenied, NotFound
+from hubfs.hubs.hub import Means
 from hubfs.hubs.tfhub import tfjs
 from hubfs.hubs.tfhub.questions import LITE_FILE, PARAMETERS, Location
 from hubfs.hubs.tfhub.resolver import TfhubResolver
@@ -26,22 +25,18 @@ _log = logging.getLogger(__name__)
 
 
 class Redirect:
-    """The hub `label` (its name in the cache), asked by `resolver` through `http`; buckets are read through `gcs`.
+    """The hub `label` (its name in the cache), asked by `resolver`; its hosts and buckets are read by `means`.
 
-    `form`: the one to ask for; None asks for the uncompressed one first, and falls back to the archive. Remembers
+    Without a form in `means`, the uncompressed one is asked for first, and the archive if there is none. Remembers
     nothing. Methods that ask raise what `Hub` says.
     """
 
-    def __init__(
-        self, resolver: TfhubResolver, label: str, http: HttpClient, gcs: GcsClient, form: Form | None
-    ) -> None:
+    def __init__(self, resolver: TfhubResolver, label: str, means: Means) -> None:
         self.url = resolver.hub
         self.latest, self.versions = resolver.latest, resolver.versions
         self._resolver = resolver
         self._label = label
-        self._http = http
-        self._gcs = gcs
-        self._form = form
+        self._http, self._gcs, self._form = means.http, means.gcs, means.form
 
     def open(self, model: ModelId, kit: Kit) -> Source:
         """The model in the form that the hub has. Where a bucket does not let anybody in, the archive may be there."""

@@ -1,7 +1,7 @@
 """A hub of the TF-Hub protocol on an HTTP host."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.transfer import HttpReply
@@ -19,20 +19,17 @@ _HEAD_BYTES = 512  # tells a page from a model
 class TfhubResolver:
     """Asks the hub at `hub_url` where a handle's bytes are. Remembers nothing.
 
-    `form` is the hosting form to ask for; None asks for uncompressed hosting first. `headers` go to the hub's host
-    only, and credentials in `hub_url` become one of them. Raises `InvalidConfig` for a URL that no hub can have.
+    `form` is the hosting form to ask for; None asks for uncompressed hosting first. Credentials in
+    `hub_url` become a header, which goes to the hub's host only. Raises `InvalidConfig` for a URL that no hub can have.
     """
 
-    def __init__(
-        self, client: HttpClient, hub_url: str, form: Form | None = None, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, client: HttpClient, hub_url: str, form: Form | None = None) -> None:
         if not _is_hub_url(hub_url):
             raise InvalidConfig(f"{redacted(hub_url)!r} is not a hub: give an address such as https://tfhub.dev")
-        plain_url, userinfo = without_userinfo(hub_url)
+        plain_url, self._headers = without_userinfo(hub_url)
         self._client = client
         self._hub_url = plain_url.rstrip("/")
         self._form = form
-        self._headers = {**userinfo, **(headers or {})}
 
     @property
     def hub(self) -> str:

@@ -49,9 +49,9 @@ class TestLite:
             return Resource(TFLITE, etag='"1"')(request) if request.query == "lite-format=tflite" else PAGE
 
         origin.route(f"/{handle}", answer)
-        location = TfhubResolver(client, origin.url, form, {"X-Token": "hush"}).resolve(handle)
+        location = TfhubResolver(client, f"http://me:hush@{origin.host}", form).resolve(handle)
         assert (location.url, location.form) == (f"{origin.url}/{handle}?lite-format=tflite", Form.FILE)
-        assert location.headers == {"X-Token": "hush"}
+        assert location.headers == {"Authorization": "Basic bWU6aHVzaA=="}
         assert (len(origin.requests), origin.body_bytes_sent()) == (1, 512)
 
 

@@ -256,14 +256,15 @@ class TestHubUrl:
         assert location.headers == {"Authorization": "Basic bWU6aHVzaA=="}
         assert {request.headers["authorization"] for request in origin.requests} == {"Basic bWU6aHVzaA=="}
 
-    def test_headers_go_to_the_hub_only(self, origin, hub, client) -> None:
+    def test_credentials_go_to_the_hub_only(self, origin, hub, client) -> None:
         with HttpOrigin() as store:
             store.put("/a", TAR_GZ)
             hub.compressed = redirect(store.url + "/a")(Request("", "", {}))
-            location = TfhubResolver(client, origin.url, headers={"X-Token": "hush"}).resolve(HANDLE)
-            assert location.headers == {"X-Token": "hush"}
-            assert all(request.headers["x-token"] == "hush" for request in origin.requests)
-            assert all("x-token" not in request.headers for request in store.requests)
+            location = TfhubResolver(client, f"http://me:hush@{origin.host}").resolve(HANDLE)
+            assert location.headers == {"Authorization": "Basic bWU6aHVzaA=="}
+            assert all(request.headers["authorization"] == "Basic bWU6aHVzaA==" for request in origin.requests)
+            assert store.requests
+            assert all("authorization" not in request.headers for request in store.requests)
 
     @pytest.mark.parametrize(
         "url",
