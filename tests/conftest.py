@@ -120,7 +120,7 @@ def _no_way_out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def binding(request: pytest.FixtureRequest) -> str:
-    """Which libfuse serves the mount: the newer one, and for tests that are marked `both_libfuses` each in turn."""
+    """How the mount is served: by the kernel session; for tests marked `both_libfuses` by each libfuse, too."""
     return str(getattr(request, "param", BINDINGS[0]))
 
 

@@ -26,7 +26,8 @@ such requests are under way at once in any case."""
 class FuseLibrary(Enum):
     """How to serve the kernel: by a session of our own, or by a libfuse.
 
-    AUTO prefers libfuse 3, which reads 1 MiB at a time where libfuse 2 reads 128 KiB.
+    AUTO takes the session where this process can mount, else a libfuse, of which it prefers 3: that reads 1 MiB at a
+    time where libfuse 2 reads 128 KiB.
     """
 
     AUTO = "auto"

@@ -40,16 +40,16 @@ def examine(config: Config, machine: Machine) -> Iterator[Finding]:
     device = fuse_device(machine.device)
     yield device
     passthrough = Passthrough.on_this_machine(config.cache_dir, verify_each_read=config.verify_each_read)
-    libfuse = fuse_library(config, passthrough)
-    yield libfuse
-    if libfuse.verdict is not Verdict.PROBLEM:
+    serving = fuse_library(config, passthrough)
+    yield serving
+    if serving.verdict is not Verdict.PROBLEM:
         yield reading_by_the_kernel(passthrough)
     yield unmounting(machine)
     if config.allow_other:
         yield others_may_read(machine)
     yield inflating()
     yield from limits(config)
-    if Verdict.PROBLEM not in (device.verdict, libfuse.verdict):
+    if Verdict.PROBLEM not in (device.verdict, serving.verdict):
         yield mounting()
 
 
@@ -73,14 +73,14 @@ def fuse_device(device: Path) -> Finding:
 
 
 def fuse_library(config: Config, passthrough: Passthrough) -> Finding:
-    """Which libfuse a mount would use."""
+    """How a mount would be served: by the kernel session, or by which libfuse."""
     try:
         found = load(config.fuse_library, passthrough).description
     except MountFailed as error:
-        return problem("libfuse", str(error), "apt-get install fuse3, or your distribution's package of libfuse 3")
-    if "libfuse3" not in found:
-        return warning("libfuse", found, "libfuse 3 reads eight times as much at once: apt-get install fuse3")
-    return ok("libfuse", found)
+        return problem("serving", str(error), "apt-get install fuse3, or your distribution's package of libfuse 3")
+    if "libfuse.so.2" in found:
+        return warning("serving", found, "the kernel session reads eight times as much at once: --fuse-library auto")
+    return ok("serving", found)
 
 
 def reading_by_the_kernel(passthrough: Passthrough) -> Finding:

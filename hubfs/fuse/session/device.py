@@ -113,6 +113,15 @@ def given(mountpoint: Path) -> int | None:
     return int(mountpoint.name[:9]) if is_number else None
 
 
+def can_mount() -> bool:
+    """Whether this process can mount, as far as that can be told beforehand."""
+    return os.access(DEVICE, os.R_OK | os.W_OK) and (os.geteuid() == 0 or _helper() is not None)
+
+
+def _helper() -> str | None:
+    return next(filter(None, map(shutil.which, _HELPERS)), None)
+
+
 def mounted(mountpoint: Path, asked: MountOptions) -> int:
     """The descriptor from which the requests for the mount at `mountpoint` are read. Raises `MountFailed`."""
     descriptor = given(mountpoint)
@@ -162,7 +171,7 @@ def _mounted_by_root(mountpoint: Path, asked: MountOptions) -> int:
 
 
 def _mounted_by_helper(mountpoint: Path, asked: MountOptions) -> int:
-    helper = next(filter(None, map(shutil.which, _HELPERS)), None)
+    helper = _helper()
     if helper is None:
         raise MountFailed(
             "only root can mount without fusermount3, which is not installed; on Debian and Ubuntu: "
