@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -50,8 +49,8 @@ class CatalogProvider:
     `hub` is the hub's URL, for messages; without `fetch` nobody is asked. Raises `InvalidConfig` for a file that
     cannot be used.
 
-    `_lock` guards `_file`, `_stamp`, `_hub`, `_etag`, `_troubled` and `_merged`; nothing is read, parsed or merged
-    while it is held.
+    `_lock` guards `_file`, `_stamp`, `_next_look_s`, `_hub`, `_etag`, `_troubled` and `_merged`; nothing is read,
+    parsed or merged while it is held.
     """
 
     def __init__(
@@ -69,7 +68,8 @@ class CatalogProvider:
         self._fetch = fetch
         self._bundled = bundled
         self._hub_name = hub
-        self._looks: Remembered[str, None] = Remembered(cancellation, ttl_s=_FILE_TTL_S, timeout_s=_WAIT_S, timer=timer)
+        self._timer = timer
+        self._next_look_s = timer()
         self._asked: Remembered[str, None] = Remembered(cancellation, ttl_s=ttl_s, timeout_s=_WAIT_S, timer=timer)
         self._lock = threading.Lock()
         self._stamp = None if file is None else _stamp(file)
@@ -80,14 +80,22 @@ class CatalogProvider:
         self._merged: Catalog | None = None
 
     def current(self) -> Catalog:
-        """The catalogue. Raises `Cancelled`."""
+        """The catalogue."""
         path = self._path
-        with suppress(TimedOut):  # somebody else's look takes long: the catalogue that is there does
-            if path is not None:
-                self._looks.get(str(path), lambda: self._look_at(path))
+        if path is not None and self._is_due():  # others do not wait for this look
+            self._look_at(path)
         with self._lock:
             merged = self._merged
         return self._merge() if merged is None else merged
+
+    def _is_due(self) -> bool:
+        """Whether the caller is to look at the file."""
+        now_s = self._timer()
+        with self._lock:
+            if now_s < self._next_look_s:
+                return False
+            self._next_look_s = now_s + _FILE_TTL_S
+            return True
 
     def renew(self, patiently: Patience) -> None:
         """Asks the hub, through `patiently`, unless it was asked lately, and may wait for it. Raises `Cancelled`."""
@@ -101,7 +109,6 @@ class CatalogProvider:
             _log.info("The catalogue of %s is not waited for: %s", self._hub_name, error)
 
     def _look_at(self, path: Path) -> None:
-        self._looks.keep(str(path), None)  # nobody waits for this look: the catalogue that is there does
         stamp = _stamp(path)  # before the file is read: a change meanwhile is seen the next time
         with self._lock:
             if stamp == self._stamp:
