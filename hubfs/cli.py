@@ -23,6 +23,7 @@ from hubfs.daemon.spawn import spawn, with_options
 from hubfs.daemon.supervisor import Supervisor
 from hubfs.errors import HubfsError, printable
 from hubfs.mounts import point as mount_point
+from hubfs.mounts import table as mount_table
 from hubfs.mounts import taking as unmounting
 from hubfs.settings.config import Config, load, out_of_sight
 
@@ -167,7 +168,7 @@ def main() -> None:
 )
 @click.option("--ready-fd", type=int, hidden=True, help="Where the daemon says that its mount answers.")
 def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: Any) -> None:
-    """Mount a hub at MOUNTPOINT, an empty directory.
+    """Mount a hub at MOUNTPOINT, an empty directory; or /dev/fd/N: what somebody else has mounted by that descriptor.
 
     Returns once the mount answers. A mount whose daemon died is replaced. Every option but --foreground and -o can be
     given as HUBFS_<OPTION> in the environment, too, and all but --foreground and --config in the config file (-o as
@@ -189,7 +190,8 @@ def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: 
         if config.log_file is None and log is not None:
             arguments = with_options(arguments, "--log-file", str(log))
         arguments, unlisted = out_of_sight(arguments, flags)
-        without_log = spawn(arguments, log, unlisted)
+        descriptor = mount_table.given(mountpoint)
+        without_log = spawn(arguments, log, unlisted, given=[] if descriptor is None else [descriptor])
         if without_log:
             click.echo(f"hubfs: WARNING: {printable(without_log)}", err=True)
     except HubfsError as error:

@@ -16,12 +16,14 @@ _WITHOUT_SCRIPT = "import sys; sys.path[:] = [path for path in sys.path if path]
 _NOTHING: Mapping[str, str] = {}
 
 
-def spawn(arguments: Sequence[str], log: Path | None, environment: Mapping[str, str] = _NOTHING) -> str | None:
+def spawn(
+    arguments: Sequence[str], log: Path | None, environment: Mapping[str, str] = _NOTHING, *, given: Sequence[int] = ()
+) -> str | None:
     """Starts `hubfs ARGUMENTS… --foreground` as a daemon, and returns once its mount answers.
 
     A new program, not a fork: threads and locks of libraries do not survive one. `environment` is what it is told
-    besides ours. Messages of libfuse itself go to the file `log`. Returns what is to be said of a log that cannot
-    be written. Raises `MountFailed` with what the daemon said.
+    besides ours, `given` descriptors that it is to have. Messages of libfuse itself go to the file `log`. Returns what
+    is to be said of a log that cannot be written. Raises `MountFailed` with what the daemon said.
     """
     without_log: str | None = None
     ready, tell = os.pipe()
@@ -39,7 +41,7 @@ def spawn(arguments: Sequence[str], log: Path | None, environment: Mapping[str, 
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                pass_fds=[tell],
+                pass_fds=[tell, *given],
                 env={**os.environ, **environment},
                 start_new_session=True,
             )

@@ -24,7 +24,12 @@ def absolute(mountpoint: Path) -> Path:
 
 
 def prepare(mountpoint: Path) -> None:
-    """Sees to it that a hub can be mounted there; a dead mount is cleared. Raises `MountFailed`."""
+    """Sees to it that a hub can be mounted there; a dead mount is cleared. Raises `MountFailed`.
+
+    What somebody else has mounted, whose descriptor is given, is as it is.
+    """
+    if mount_table.given(mountpoint) is not None:
+        return
     for _ in range(_MOST_LAYERS):  # mounts over mounts, all of them dead
         if not mount_table.is_dead(mountpoint):
             break
@@ -50,6 +55,9 @@ def claimed(mountpoint: Path) -> Iterator[None]:
     """As `prepare`; and of several that want to mount there at once, one may. Raises `MountFailed` to the others."""
     prepare(mountpoint)
     with contextlib.ExitStack() as opened:
+        if mount_table.given(mountpoint) is not None:
+            yield
+            return
         name = presence.of_mounting(mount_table.resolved(mountpoint))
         try:  # no lock on the directory: any process that may list it can hold one for ever
             opened.enter_context(presence.announce(name))

@@ -34,6 +34,8 @@ ANSWER_S = 5.0
 _SIDE_BY_SIDE = 16
 """So many mounts are asked at a time: each by a process."""
 
+_GIVEN = Path("/dev/fd")
+
 T = TypeVar("T")
 
 _MOST_LINKS = 40
@@ -188,10 +190,31 @@ def _followed(path: Path, mounts: Container[Path]) -> tuple[Path, list[str]]:
     return here, left
 
 
+def given(mountpoint: Path) -> int | None:
+    """N for `/dev/fd/N`: a descriptor of /dev/fuse that somebody else has mounted. None for another path."""
+    is_number = mountpoint.parent == _GIVEN and mountpoint.name.isascii() and mountpoint.name.isdecimal()
+    return int(mountpoint.name[:9]) if is_number else None
+
+
 def device_of(mountpoint: Path) -> int | None:
-    """The `st_dev` of what is mounted there (of the last of several), told by the kernel alone."""
+    """The `st_dev` of what is mounted there (of the last of several), told by the kernel alone.
+
+    What a descriptor serves the kernel tells from Linux 6.11 on.
+    """
+    descriptor = given(mountpoint)
+    if descriptor is not None:
+        return _connection_of(descriptor)
     mounted = _on_top(resolved(mountpoint))
     return None if mounted is None else mounted.device
+
+
+def _connection_of(descriptor: int) -> int | None:
+    try:
+        told = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii")
+    except OSError:
+        return None
+    number = told.partition("\nfuse_connection:")[2].split(maxsplit=1)
+    return os.makedev(0, int(number[0])) if number else None
 
 
 def _on_top(path: Path) -> Mounted | None:

@@ -1,6 +1,7 @@
 """The kernel session on the real kernel: what a libfuse binding does not have."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hubfs.fuse.session import device
 from tests.conftest import SMALL, MountHub
 from tests.support.gcs_server import Fault
 from tests.support.http_origin import HttpOrigin, stall, stall_first
@@ -169,3 +171,27 @@ def test_options_of_the_mount_are_in_the_mount_table(mount: MountHub, servers: O
         assert {"ro", "nosuid", "nodev", "noexec", "noatime", "allow_other", "default_permissions"} <= set(
             options.split(",")
         )
+
+
+WITHOUT_RIGHTS = ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")
+
+
+def test_what_somebody_else_has_mounted_is_served_without_any_rights(
+    machine: Machine, tmp_path: Path, servers: Origin, small: Path
+) -> None:
+    """As a CSI driver does: it mounts, hands the descriptor over, and takes the mount off in the end."""
+    mountpoint, log = tmp_path / "hub", tmp_path / "hub.log"
+    mountpoint.mkdir()
+    user = Machine(machine.root, {**machine.environment, **servers.environment}, WITHOUT_RIGHTS)
+    descriptor = device.mounted(mountpoint, device.MountOptions({}))
+    try:
+        arguments = (f"/dev/fd/{descriptor}", "--hub", servers.url, "--format", "uncompressed", "--log-file", log)
+        done = user.hubfs("mount", *arguments, pass_fds=[descriptor])
+        os.close(descriptor)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (mountpoint / SMALL / "fingerprint.pb").read_bytes() == (small / "fingerprint.pb").read_bytes()
+        pid = json.loads((mountpoint / ".hubfs" / "mount.json").read_bytes())["pid"]
+        assert user.hubfs("mount", tmp_path / "hub2", "--hub", servers.url).returncode != 0, "it has rights"
+    finally:
+        subprocess.run(["umount", mountpoint], check=True)
+    assert eventually(lambda: not Path(f"/proc/{pid}/exe").is_symlink())

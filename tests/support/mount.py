@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,9 @@ class Machine:
         """The same machine with other variables."""
         return Machine(self.root, {**self.environment, **changes}, self.wrapper)
 
-    def hubfs(self, *arguments: str | Path, timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
+    def hubfs(
+        self, *arguments: str | Path, timeout_s: float = 60, pass_fds: Sequence[int] = ()
+    ) -> "subprocess.CompletedProcess[str]":
         """Runs one command to its end. A daemon that kept its output open would make this time out."""
         for directory in (self.home, self.temp):
             directory.mkdir(parents=True, exist_ok=True)
@@ -57,6 +59,7 @@ class Machine:
             text=True,
             check=False,
             timeout=timeout_s,
+            pass_fds=pass_fds,
         )
 
 

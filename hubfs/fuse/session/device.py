@@ -12,9 +12,9 @@ from pathlib import Path
 
 from hubfs.errors import MountFailed
 from hubfs.fuse.mounting import Timeouts, check_openness
+from hubfs.mounts import table as mount_table
 
 DEVICE = Path("/dev/fuse")
-_GIVEN = Path("/dev/fd")
 _HELPERS = ("fusermount3", "fusermount")
 _HELPER_S = 30.0
 _LONGEST_S = 1e9
@@ -107,12 +107,6 @@ def _seconds(text: str | None) -> float | None:
     return seconds if 0 <= seconds < _LONGEST_S else None
 
 
-def given(mountpoint: Path) -> int | None:
-    """N for `/dev/fd/N`: a descriptor of /dev/fuse that somebody else has mounted. None for another path."""
-    is_number = mountpoint.parent == _GIVEN and mountpoint.name.isascii() and mountpoint.name.isdecimal()
-    return int(mountpoint.name[:9]) if is_number else None
-
-
 def can_mount() -> bool:
     """Whether this process can mount, as far as that can be told beforehand."""
     return os.access(DEVICE, os.R_OK | os.W_OK) and (os.geteuid() == 0 or _helper() is not None)
@@ -124,7 +118,7 @@ def _helper() -> str | None:
 
 def mounted(mountpoint: Path, asked: MountOptions) -> int:
     """The descriptor from which the requests for the mount at `mountpoint` are read. Raises `MountFailed`."""
-    descriptor = given(mountpoint)
+    descriptor = mount_table.given(mountpoint)
     if descriptor is not None:
         return _checked(descriptor)
     if os.geteuid() == 0:
@@ -144,6 +138,7 @@ def _checked(descriptor: int) -> int:
         raise MountFailed(f"/dev/fd/{descriptor}: no such descriptor was handed over") from None
     if found != str(DEVICE):
         raise MountFailed(f"/dev/fd/{descriptor} is {found}, and no descriptor of {DEVICE}")
+    os.set_inheritable(descriptor, False)
     return descriptor
 
 

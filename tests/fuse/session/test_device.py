@@ -11,6 +11,7 @@ from hubfs.errors import MountFailed
 from hubfs.fuse.mounting import Timeouts
 from hubfs.fuse.session import device
 from hubfs.fuse.session.device import MountOptions
+from hubfs.mounts import table as mount_table
 
 HELPER = f"""#!{sys.executable}
 import os, socket, sys
@@ -73,7 +74,7 @@ def test_an_option_that_is_not_known_is_refused(name: str, value: object, said: 
     ("path", "number"), [("/dev/fd/7", 7), ("/dev/fd/x", None), ("/dev/fd/7/x", None), ("/mnt/7", None), ("7", None)]
 )
 def test_a_mount_point_may_be_a_descriptor(path: str, number: int | None) -> None:
-    assert device.given(Path(path)) == number
+    assert mount_table.given(Path(path)) == number
 
 
 def test_a_descriptor_that_is_handed_over_is_one_of_the_device() -> None:
