@@ -81,7 +81,7 @@ class GzipBlob:
             start = max(0, offset_bytes - self._index.checkpoints[number].output_offset_bytes)
             end = min(len(output), offset_bytes + size_bytes - self._index.checkpoints[number].output_offset_bytes)
             parts.append(output if end - start == len(output) else memoryview(output)[start:end])
-        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+        return b"".join(parts)
 
     def _decoded(self, numbers: Iterable[int]) -> list[bytes]:
         """The spans' output, in order."""

@@ -93,5 +93,4 @@ def _joined(outputs: Iterator[Bytes], size_bytes: int) -> bytes:
             raise Damaged(f"the gzip data of a span ended {missing_bytes} bytes early")
         parts.append(output if len(output) <= missing_bytes else output[:missing_bytes])
         missing_bytes -= len(parts[-1])
-    parts = [part for part in parts if part]
-    return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+    return b"".join(part for part in parts if part)  # no copy of one that is bytes

@@ -48,7 +48,10 @@ def walk(
 
 
 def _blocks(chunks: Iterable[Bytes]) -> Iterator[bytes]:
-    """The same bytes, cut at block boundaries; each is copied once, and not at all if it is a chunk as it is."""
+    """The same bytes, cut at block boundaries; each is copied once, and not at all if it is a chunk as it is.
+
+    `join` gives back an only part that is bytes.
+    """
     parts: list[Bytes] = []
     gathered_bytes = 0
     for chunk in chunks:
@@ -56,18 +59,14 @@ def _blocks(chunks: Iterable[Bytes]) -> Iterator[bytes]:
         while gathered_bytes + len(rest) >= BLOCK_SIZE_BYTES:
             cut_bytes = BLOCK_SIZE_BYTES - gathered_bytes
             parts.append(rest if cut_bytes == len(rest) else memoryview(rest)[:cut_bytes])
-            yield _joined(parts)
+            yield b"".join(parts)
             rest = memoryview(rest)[cut_bytes:]
             parts, gathered_bytes = [], 0
         if rest:
             parts.append(rest)
             gathered_bytes += len(rest)
     if parts:
-        yield _joined(parts)
-
-
-def _joined(parts: list[Bytes]) -> bytes:
-    return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+        yield b"".join(parts)
 
 
 class Ledger(Protocol):
