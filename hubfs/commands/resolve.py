@@ -42,6 +42,7 @@ def below_a_mount(text: str) -> Path:
         try:
             path /= version or (path / "latest").readlink()
             os.getxattr(path, _OF_MODELS)
+            os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY))  # a catalogue may name what the hub does not give
         except OSError as error:
             if error.errno in _NOT_THERE:
                 continue

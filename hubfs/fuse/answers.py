@@ -12,7 +12,7 @@ from time import time_ns
 
 from cachetools import LRUCache
 
-from hubfs.errors import AccessDenied, NameTooLong, NotFound, ReadOnly, Stale
+from hubfs.errors import AccessDenied, NameTooLong, NotADirectory, NotFound, ReadOnly, Stale
 from hubfs.fuse.attributes import Owner, mode_of
 from hubfs.tree.hub_tree import OpenFile
 from hubfs.tree.node import Node, NodeKind
@@ -188,6 +188,13 @@ class Answers:
             raise
         if node.kind is NodeKind.SYMLINK:
             self._links.told(path, node.size_bytes)
+        return node
+
+    def open_directory(self, path: str) -> Node:
+        """What is at the path, to be listed: of a model that nobody has looked into, the hub is asked."""
+        node = self._tree.stat(path, opens=True)
+        if node.kind is not NodeKind.DIRECTORY:
+            raise NotADirectory(path)
         return node
 
     def list(self, path: str) -> list[Listed]:

@@ -62,6 +62,12 @@ class Operations:
         return stat_of(path, self._answers.stat(path), self._answers.owner)
 
     @boundary
+    def opendir(self, path: str) -> int:
+        """Opens for listing; ENOENT where a catalogue named a model that the hub does not have."""
+        self._answers.open_directory(path)
+        return 0
+
+    @boundary
     def readdir(self, path: str, fh: Any) -> list[tuple[str, dict[str, int], int]]:
         """All names at once, with type and inode. Never ENOENT."""
         below = path.rstrip("/")

@@ -83,6 +83,7 @@ class _MountResolver:
             if not segments[-1].isdecimal():
                 path = _followed(path / "latest")
             path.stat()
+            os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY))  # a catalogue may name what the hub does not have
         except (FileNotFoundError, NotADirectoryError) as error:
             raise self._missing(handle, path) from error
         except OSError as error:

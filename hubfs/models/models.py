@@ -253,6 +253,19 @@ class Models:
         with self._lock:
             return self._sources.get(handle)
 
+    def is_written_down(self, handle: ModelId) -> bool:
+        """Whether a catalogue says that the model is there, and the hub has not denied it lately. Asks nobody.
+
+        False with `--offline`: no look inside would find more than what is cached.
+        """
+        with self._lock:
+            denied = handle in self._denied
+        return (
+            not denied
+            and not self._reachability.offline
+            and handle.version in self._hub.names.written_versions(handle.name)
+        )
+
     def has(self, handle: ModelId) -> bool:
         """Whether the model was found since the start, or is cached. Asks no hub."""
         return self.found(handle) is not None or self._load_index(f"{self._hub.label}/{handle}") is not None

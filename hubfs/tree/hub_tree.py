@@ -6,6 +6,7 @@ from functools import partial
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.stamp import UNDATED
 from hubfs.cache.ahead import ReadAheadBlob
 from hubfs.cache.block_cache import BlockCache, CacheKey, Release
 from hubfs.errors import (
@@ -69,7 +70,8 @@ class HubTree:
 
     Paths are absolute, from the hub's root on.
 
-    A directory that could lead to a model exists without asking the hub; a model root exists if the hub says so.
+    A directory that could lead to a model exists without asking the hub; a model root exists if a catalogue says so, or
+    the hub: it is asked once somebody looks inside.
     Looking a path up never lists, listing never looks up.
     """
 
@@ -105,6 +107,9 @@ class HubTree:
         """The models that a program finds which walks the hub, as far as they are known without asking."""
         return [*map(self._names.parse, self._names.written()), *self._models.known()]
 
+    def _is_written_down(self, handle: ModelId) -> bool:
+        return self._models.found(handle) is None and self._models.is_written_down(handle)
+
     def _look_inside(self, handle: ModelId, *, lists: bool) -> Source:
         """The model, in which a reader looks something up, or `lists` what there is."""
         source = self._models.get(handle)
@@ -112,8 +117,8 @@ class HubTree:
             self._ahead.looked(handle, inside=lists)
         return source
 
-    def stat(self, path: str) -> Node:
-        """What is at `path` (absolute, as FUSE gives it).
+    def stat(self, path: str, *, opens: bool = False) -> Node:
+        """What is at `path` (absolute, as FUSE gives it). `opens`: a directory there is opened, to look inside.
 
         Raises `NotFound`, `NotADirectory` for a path below a file, and what kept the hub from answering.
         """
@@ -129,6 +134,8 @@ class HubTree:
                 return Node(NodeKind.SYMLINK, len(target))
             case Text(text):
                 return Node(NodeKind.CONTROL, len(text))
+            case InModel(handle, "") if not opens and self._is_written_down(handle):
+                return _root_of(handle, None)
             case InModel(handle, inner):
                 source = self._look_inside(handle, lists=False)
                 if self._prefetcher is not None:
@@ -191,8 +198,10 @@ class HubTree:
                 candidates = place.candidates
             case _:
                 return None
-        found = (self._models.found(candidate.handle) for candidate in candidates if not candidate.inner)
-        return next((_node_of(ROOT, source) for source in found if source is not None), None)
+        roots = [candidate.handle for candidate in candidates if not candidate.inner]
+        known = [(root, source) for root in roots if (source := self._models.found(root)) is not None]
+        written = ((root, None) for root in roots if not known and self._models.is_written_down(root))
+        return next((_root_of(root, source) for root, source in (*known, *written)), None)
 
     def open(self, path: str) -> OpenFile:
         """Opens a file for reading. The caller calls `release` when done."""
@@ -364,6 +373,13 @@ def _kind_of(entry: Entry) -> NodeKind:
     return NodeKind.DIRECTORY if entry.kind is EntryKind.DIRECTORY else NodeKind.FILE
 
 
+def _root_of(handle: ModelId, source: Source | None) -> Node:
+    """A model root: its time is of the version alone, so that it is the same before anybody looked inside."""
+    return Node(NodeKind.DIRECTORY, time_ns=time_ns(handle.version, UNDATED), source=source)
+
+
 def _node_of(entry: Entry, source: Source) -> Node:
+    if not entry.path:
+        return _root_of(source.handle, source)
     stamp = source.stamp(entry.path)
     return Node(_kind_of(entry), entry.size_bytes, time_ns(source.handle.version, stamp), entry.place, source)

@@ -22,15 +22,15 @@ class VirtualTree:
         self._controls = controls
         self._cache = cache
 
-    def stat(self, path: str) -> Node:
-        """The kind, size and time of `path`.
+    def stat(self, path: str, *, opens: bool = False) -> Node:
+        """The kind, size and time of `path`. `opens`: a directory there is opened, to look inside.
 
         Raises `NotFound`, `NotADirectory` for a path below a file, and what kept the hub from answering.
         """
         if (control := _control(path)) is not None:
             return self._controls.stat(control)
         hub, inner = self._hub_of(path)
-        return DIRECTORY if hub is None else hub.stat(inner)
+        return DIRECTORY if hub is None else hub.stat(inner, opens=opens)
 
     def list(self, path: str) -> Names:
         """The names in a directory, sorted, and what they are. In a model, waits until all entries are known."""

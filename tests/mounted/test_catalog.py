@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.archives import gzipped, tar_of
 from tests.support.catalogue import (
     FILES,
     SAVED_MODEL,
@@ -17,6 +18,8 @@ from tests.support.catalogue import (
     public_handles,
 )
 from tests.support.files import files, listed
+from tests.support.hosted import put
+from tests.support.http_origin import HttpOrigin
 from tests.support.mount import Machine, Mount, is_mounted, mounted
 from tests.support.serving import serving, write_model
 from tests.support.waiting import Stopwatch, eventually
@@ -56,6 +59,26 @@ def test_listing_everything_above_the_models_asks_for_none_of_them(
     before = len(hub.asked_for())
     assert set(_model_roots(mount.path, handles)) == set(handles.models)
     assert len(hub.asked_for()) == before
+
+
+def test_a_long_listing_above_the_models_asks_for_none_of_them_and_a_look_inside_does(
+    machine: Machine, tmp_path: Path
+) -> None:
+    catalog = tmp_path / "catalog.tsv"
+    catalog.write_text("Module\tacme/embeddings/3\nModule\tacme/embeddings/4\n")
+    with HttpOrigin() as origin:
+        put(origin, "/acme/embeddings/3", "tf-hub-format=compressed", gzipped(tar_of({"saved_model.pb": b"graph"})))
+        with mounted(machine, tmp_path / "hub", origin.url, "--catalog", catalog) as mount:
+            names = mount.path / "acme" / "embeddings"
+            before = {path.name: path.lstat().st_mtime_ns for path in names.iterdir()}
+            assert before.keys() == {"3", "4", "latest"}
+            assert not [one for one in origin.requests if one.path.startswith("/acme")]
+            assert os.listdir(names / "3") == ["saved_model.pb"]
+            assert (names / "3").stat().st_mtime_ns == before["3"]
+            with pytest.raises(FileNotFoundError):
+                os.listdir(names / "4")
+            with pytest.raises(FileNotFoundError):
+                (names / "4" / "saved_model.pb").stat()
 
 
 def test_publishers_and_names_are_listed_quickly(mount: Mount, hub: HandlesHub, handles: Handles) -> None:

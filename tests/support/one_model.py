@@ -74,6 +74,9 @@ class OneModel:
     def found(self, handle: ModelId) -> MemorySource | None:
         return self.source if self.has(handle) else None
 
+    def is_written_down(self, _handle: ModelId) -> bool:
+        return False
+
     def latest(self, name: str) -> str:
         if name.startswith("down/"):
             raise Unavailable("no route to the hub")

@@ -25,6 +25,7 @@ from hubfs.hubs.tfhub.names.catalogue import CatalogEntry, CatalogKind
 from hubfs.hubs.tfhub.names.file import to_json_lines
 from hubfs.hubs.tfhub.names.handle import kind_of, parse_handle
 from hubfs.tree.node import Node, NodeKind
+from hubfs.tree.virtual_tree import VirtualTree
 from tests.support.archives import tar_of
 from tests.support.mount import eventually
 from tests.support.streams import Desk
@@ -403,6 +404,64 @@ def test_every_public_handle_is_a_model_root_and_what_is_above_is_not(make: Make
                 assert entry.kind is CatalogKind.PLACEHOLDER or not with_catalogue
 
 
+class TestWrittenDown:
+    """A model that a catalogue names is there without a question, until somebody looks inside."""
+
+    GONE = "google/gone/1"
+
+    @pytest.fixture
+    def hub(self, make: MakeHub) -> TreeHub:
+        return make((*CATALOG, CatalogEntry(CatalogKind.MODULE, self.GONE)))
+
+    def test_its_directory_asks_nobody_and_stays_as_it_is(self, hub: TreeHub) -> None:
+        before = hub.tree.stat("/google/spice/2")
+        assert before == Node(DIRECTORY)
+        assert hub.tree.nodes("/google/spice", hub.tree.list("/google/spice"))["2"].time_ns == before.time_ns
+        assert hub.asked == []
+        assert names(hub, "/google/spice/2") == ["model"]
+        assert hub.asked == ["google/spice/2"]
+        after = hub.tree.stat("/google/spice/2")
+        assert after.time_ns == before.time_ns
+        assert after.source is not None
+
+    def test_two_versions_have_two_times(self, make: MakeHub) -> None:
+        hub = make([CatalogEntry(CatalogKind.MODULE, f"google/spice/{version}") for version in (1, 2)])
+        first, second = (hub.tree.stat(f"/google/spice/{version}").time_ns for version in (1, 2))
+        assert second - first >= 10**9
+
+    @pytest.mark.parametrize(
+        "look",
+        [
+            lambda tree, root: tree.list(root),
+            lambda tree, root: tree.stat(root, opens=True),
+            lambda tree, root: tree.stat(f"{root}/model"),
+        ],
+        ids=["list", "open", "child"],
+    )
+    def test_a_look_inside_finds_out_that_it_is_gone(
+        self, hub: TreeHub, look: Callable[[VirtualTree, str], object]
+    ) -> None:
+        assert hub.tree.stat(f"/{self.GONE}") == Node(DIRECTORY)
+        assert hub.asked == []
+        with pytest.raises(ModelNotFound):
+            look(hub.tree, f"/{self.GONE}")
+        with pytest.raises(ModelNotFound):
+            hub.tree.stat(f"/{self.GONE}")
+        assert "1" not in hub.tree.nodes("/google/gone", hub.tree.list("/google/gone"))
+        hub.now_s += 601
+        assert hub.tree.stat(f"/{self.GONE}") == Node(DIRECTORY), "why it was not found is forgotten by then"
+
+    def test_a_look_inside_says_what_keeps_the_hub_from_answering(self, hub: TreeHub) -> None:
+        hub.trouble[""] = DOWN
+        assert hub.tree.stat("/google/spice/2") == Node(DIRECTORY)
+        with pytest.raises(Unavailable):
+            hub.tree.stat("/google/spice/2", opens=True)
+
+    def test_what_is_not_written_down_is_asked_for(self, hub: TreeHub) -> None:
+        hub.tree.stat("/google/spice/1")
+        assert hub.asked == ["google/spice/1"]
+
+
 class TestBundled:
     """The catalogue that comes with hubfs is a snapshot: it shows what there was, and denies nothing."""
 
@@ -436,7 +495,7 @@ class TestBundled:
     def test_versions_are_asked_for_once_a_model_is_in_use(self, hub: TreeHub) -> None:
         assert names(hub, "/google/spice") == ["1", "2", "latest"]
         assert hub.asked == []
-        hub.tree.stat("/google/spice/2")
+        hub.tree.list("/google/spice/2")
         assert names(hub, "/google/spice") == ["1", "2", "3", "latest"]
 
     def test_without_the_hub_everything_above_the_models_is_shown(self, make: MakeHub) -> None:

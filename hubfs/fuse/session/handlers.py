@@ -7,7 +7,7 @@ from hashlib import sha256
 from itertools import count
 from time import time_ns
 
-from hubfs.errors import NotADirectory, NotFound, ReadOnly, Stale
+from hubfs.errors import NotFound, ReadOnly, Stale
 from hubfs.fuse.answers import NAME_MAX_BYTES, STATFS_BYTES, Answers, KernelsPages, Listed
 from hubfs.fuse.attributes import BLOCK_BYTES, inode
 from hubfs.fuse.errnos import told
@@ -177,9 +177,7 @@ class Handlers:
             self._passthrough.released(node_id)
 
     def _opendir(self, node_id: int, _body: memoryview) -> bytes:
-        node = self._answers.stat(self.path_of(node_id))
-        if node.kind is not NodeKind.DIRECTORY:
-            raise NotADirectory(self.path_of(node_id))
+        node = self._answers.open_directory(self.path_of(node_id))
         how = 0
         if node.source is not None:  # the kernel may keep the names: of this source they never change
             same = self._directories.hold(node_id, node.source)
