@@ -22,6 +22,7 @@ from hubfs.daemon import keeper, log_file
 from hubfs.daemon.spawn import spawn, with_options
 from hubfs.daemon.supervisor import Supervisor
 from hubfs.errors import HubfsError, printable
+from hubfs.fuse.mounting import can_be_taken_over
 from hubfs.mounts import point as mount_point
 from hubfs.mounts import table as mount_table
 from hubfs.mounts import taking as unmounting
@@ -154,7 +155,12 @@ def main() -> None:
 @click.option("--offline", is_flag=True, default=None, help="Serve what is cached, and ask nobody for anything.")
 @click.option("--allow-other", is_flag=True, default=None, help="Let other users read the mount, too.")
 @click.option("--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
-@click.option("--supervise", is_flag=True, default=None, help="Mount again, by a process beside it, when it crashes.")
+@click.option(
+    "--supervise/--no-supervise",
+    default=None,
+    help="Have a process beside the daemon follow it with another one when it dies: with the kernel session, on Linux "
+    "6.9, readers notice nothing.  [default: so there, in the background]",
+)
 @click.option("--config", metavar="FILE", help="A TOML file of settings, named as the options are.")
 @click.option("--log-file", metavar="FILE", help="Where the log goes.  [default: stderr with --foreground]")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]")
@@ -189,6 +195,10 @@ def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: 
         log = log_file.of_daemon(config, mountpoint)
         if config.log_file is None and log is not None:
             arguments = with_options(arguments, "--log-file", str(log))
+        supervise = config.supervise
+        if supervise is None:
+            supervise = can_be_taken_over(config.fuse_library) and mount_table.given(mountpoint) is None
+        arguments = with_options(arguments, "--supervise" if supervise else "--no-supervise")
         arguments, unlisted = out_of_sight(arguments, flags)
         descriptor = mount_table.given(mountpoint)
         without_log = spawn(arguments, log, unlisted, given=[] if descriptor is None else [descriptor])

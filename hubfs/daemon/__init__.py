@@ -1,5 +1,6 @@
 """The life of a mount's process: starting in the background, readiness, signals, the log, starting again, the end.
 
-Doors: `life` (one mount, from start to end), `spawn` (a daemon in the background), `supervisor` (one that comes back).
+Doors: `life` (one mount, from start to end), `spawn` (a daemon in the background), `supervisor` (one that is followed
+by another), `keeper` (what a daemon says, and leaves, to who follows it).
 What is mounted is `mount.py`'s business.
 """

@@ -36,6 +36,21 @@ class FuseLibrary(Enum):
     LIBFUSE2 = "libfuse2"
 
 
+_RESENDS_SINCE = (6, 9)
+"""The Linux that sends a request again which a dead daemon has not answered (FUSE_NOTIFY_RESEND)."""
+
+
+def linux_version(release: str | None = None) -> tuple[int, ...]:
+    """The first two numbers of a release of Linux, as uname(2) has it; of the one that runs."""
+    text = os.uname().release if release is None else release
+    return tuple(int(part) for part in text.replace("-", ".").split(".")[:2] if part.isdecimal())
+
+
+def can_be_taken_over(library: FuseLibrary, release: str | None = None) -> bool:
+    """Whether a mount that is served so outlives its daemon, if somebody holds its descriptors."""
+    return library in (FuseLibrary.AUTO, FuseLibrary.SESSION) and linux_version(release) >= _RESENDS_SINCE
+
+
 @dataclass(frozen=True)
 class Timeouts:
     """For how long the kernel believes what it was told, in seconds.

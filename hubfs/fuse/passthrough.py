@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hubfs.errors import Stale
+from hubfs.fuse.mounting import linux_version
 from hubfs.mounts import table as mount_table
 from hubfs.tree.hub_tree import Backing, OpenFile
 
@@ -222,7 +223,7 @@ def why_off(
     cache_dir: Path | None,
     *,
     verify_each_read: bool,
-    release: str = os.uname().release,
+    release: str | None = None,
     has_rights: Callable[[], bool] | None = None,
 ) -> str | None:
     """Why no file is passed through on this machine, with these settings; None: as far as can be told, files are."""
@@ -230,8 +231,8 @@ def why_off(
         return "there is no disk cache"
     if verify_each_read:
         return "--verify always has every read of the disk cache verified"
-    if tuple(int(part) for part in release.replace("-", ".").split(".")[:2] if part.isdecimal()) < _SINCE:
-        return f"Linux {release} does not have it; 6.9 has"
+    if linux_version(release) < _SINCE:
+        return f"Linux {release or os.uname().release} does not have it; 6.9 has"
     if not (has_rights or _has_rights)():
         return "it needs CAP_SYS_ADMIN in the first user namespace (root has that, outside of most containers)"
     return None

@@ -92,7 +92,7 @@ class Config:
     inflate_workers: int = field(default_factory=lambda: min(len(os.sched_getaffinity(0)), MOST_WORKERS))
     require_sandbox: bool = False  # refuse a mount whose inflating process could not be confined
     allow_other: bool = False
-    supervise: bool = False  # a process of its own starts a daemon that died anew
+    supervise: bool | None = None  # a process of its own follows a daemon that died; None: where readers gain by it
     hang_timeout_s: float = 60.0  # a supervised daemon that does not answer for so long is replaced
     mount_options: Mapping[str, str | bool] = field(default_factory=dict)
     log_file: Path | None = None

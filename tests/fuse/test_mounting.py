@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hubfs.errors import MountFailed
-from hubfs.fuse.mounting import READ_AHEAD_KIB, check_openness, raise_read_ahead
+from hubfs.fuse.mounting import READ_AHEAD_KIB, FuseLibrary, can_be_taken_over, check_openness, raise_read_ahead
 
 NOT_EVEN_ROOT_MAY_WRITE = Path("/proc/sys/kernel/random/entropy_avail")
 
@@ -70,3 +70,11 @@ def test_who_may_is_let(tmp_path: Path) -> None:
     conf = tmp_path / "fuse.conf"
     conf.write_text("# mount_max = 10\n  user_allow_other\n")
     check_openness({"allow_other": True}, 1000, conf)
+
+
+def test_what_outlives_its_daemon_is_the_session_on_a_linux_that_sends_again() -> None:
+    assert can_be_taken_over(FuseLibrary.SESSION, "6.9.0-rc1")
+    assert can_be_taken_over(FuseLibrary.AUTO, "10.0")
+    assert not can_be_taken_over(FuseLibrary.SESSION, "6.8.12-amd64")
+    assert not can_be_taken_over(FuseLibrary.LIBFUSE3, "6.18")
+    assert not can_be_taken_over(FuseLibrary.LIBFUSE2, "6.18")

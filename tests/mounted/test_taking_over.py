@@ -115,6 +115,17 @@ def test_open_files_mappings_and_directories_live_on(mount: MountHub, servers: O
         assert "was taken over" in hub.log()
 
 
+def test_a_mount_in_the_background_is_supervised_where_it_can_be_taken_over(
+    machine: Machine, servers: Origin, tmp_path: Path
+) -> None:
+    for library, supervised in (("session", True), ("auto", True), ("libfuse3", False)):
+        user = machine.with_environment(HUBFS_SUPERVISE="", HUBFS_FUSE_LIBRARY=library)
+        for options, expected in (((), supervised), (("--no-supervise",), False)):
+            with mounted(user, tmp_path / "hub", servers.url, *options) as hub:
+                assert told(hub.path)["supervised"] is expected
+                assert len(hub.pids()) == 1 + expected
+
+
 def test_a_mount_taken_over_ends_as_any_other(mount: MountHub, servers: Origin) -> None:
     with mount(servers, SUPERVISED) as hub:
         kill(hub)

@@ -24,7 +24,8 @@ HUBFS = Path(sysconfig.get_path("scripts"), "hubfs")
 class Machine:
     """What a user has: a home, a temporary directory, an environment; and the commands he types there.
 
-    Variables of hubfs and of the client library that happen to be set where the tests run do not reach it.
+    Variables of hubfs and of the client library that happen to be set where the tests run do not reach it. Its mounts
+    have no supervisor but by `--supervise`: most tests are about one process.
     """
 
     root: Path
@@ -53,7 +54,13 @@ class Machine:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return subprocess.run(
             [*self.wrapper, HUBFS, *arguments],
-            env={**inherited, "HOME": str(self.home), "TMPDIR": str(self.temp), **self.environment},
+            env={
+                **inherited,
+                "HOME": str(self.home),
+                "TMPDIR": str(self.temp),
+                "HUBFS_SUPERVISE": "false",
+                **self.environment,
+            },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
