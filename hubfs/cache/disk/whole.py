@@ -91,9 +91,13 @@ class WholeFiles:
                 self._look(key, size_bytes, patience_s)
                 state = self._state(key)
             return self._descriptor(key, state) if self._finding(key, state) else None
-        except (OSError, HubfsError) as error:
+        except HubfsError as error:
+            _log.debug("%s is not verified yet: %s", key.path, error)
+        except OSError as error:
             _log.debug("%s is read block by block: %s", key.path, error)
-            return None
+            with self._lock:
+                self._found.pop(key, None)
+        return None
 
     def is_right(self, key: CacheKey) -> bool:
         """Whether the file was whole and right when somebody looked last. Costs nothing."""

@@ -275,6 +275,7 @@ def test_an_evicted_file_is_read_on_by_its_descriptor(cache: DiskTier, layout: C
     with os.fdopen(fd, "rb") as file:
         cache.drop(MODEL)
         assert content(whole) is None
+        assert not whole.is_right(KEY), "its pages would stay, though nobody is served from them"
         assert file.read() == b"".join(BLOCKS)
 
 
