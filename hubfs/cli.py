@@ -21,7 +21,7 @@ from hubfs.commands.status_text import UNVERIFIED
 from hubfs.daemon import keeper, log_file
 from hubfs.daemon.spawn import spawn, with_options
 from hubfs.daemon.supervisor import Supervisor
-from hubfs.errors import HubfsError, printable
+from hubfs.errors import HubfsError, MountFailed, printable
 from hubfs.fuse.mounting import can_be_taken_over
 from hubfs.mounts import point as mount_point
 from hubfs.mounts import table as mount_table
@@ -183,6 +183,8 @@ def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: 
     try:
         mountpoint = mount_point.absolute(mountpoint)
         config = load(flags)
+        if config.supervise and mount_table.given(mountpoint) is not None:
+            raise MountFailed("--supervise: who mounted what is given as a descriptor starts its daemon, too")
         if foreground:
             _serve_here(config, mountpoint, ready_fd)
             return

@@ -145,7 +145,11 @@ def _taken_over(birth: Birth, passthrough: Passthrough) -> tuple[KernelSession, 
     What else the keeper held is closed, there, too: a mount that nobody can serve is dead, and no longer waited for.
     """
     served = served_in(birth.held)
-    if served is not None and not served.is_over() and mount_table.where_is(served.device) is not None:
+    if served is not None and (served.is_over() or mount_table.where_is(served.device) is None):
+        if birth.restarts is not None:  # it was taken off just now: nobody wants it back from a supervisor
+            logging.shutdown()
+            os._exit(0)
+    elif served is not None:
         try:
             return KernelSession(passthrough, (served.connection, served.nodes)), served
         except ValueError as error:

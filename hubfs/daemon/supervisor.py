@@ -178,6 +178,7 @@ class Supervisor:
         signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
         for number in _ASKING_FOR_THE_END:
             signal.signal(number, lambda _number, _frame: None)
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # it is for daemons
         try:
             yield
         finally:

@@ -117,6 +117,7 @@ def test_a_supervised_mount_is_named_from_where_the_user_is(user: Machine) -> No
     pid = mount(user, "--supervise", "--cache-dir", "here", "--log-file", "hub.log")["pid"]
     os.kill(pid, signal.SIGKILL)
     assert eventually(lambda: "restarted 1 times" in user.hubfs("status").stdout)
+    assert "another one takes its mount over" in (user.root / "hub.log").read_text()
     again = status(user)
     assert again["cache_dir"] == str(user.root / "here")
     assert run(user, "cat", "hub/.hubfs/version").returncode == 0

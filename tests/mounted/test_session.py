@@ -192,6 +192,8 @@ def test_what_somebody_else_has_mounted_is_served_without_any_rights(
         assert (mountpoint / SMALL / "fingerprint.pb").read_bytes() == (small / "fingerprint.pb").read_bytes()
         pid = json.loads((mountpoint / ".hubfs" / "mount.json").read_bytes())["pid"]
         assert user.hubfs("mount", tmp_path / "hub2", "--hub", servers.url).returncode != 0, "it has rights"
+        supervised = user.hubfs("mount", "/dev/fd/9", "--supervise")
+        assert (supervised.returncode, "starts its daemon, too" in supervised.stderr) == (1, True)
     finally:
         subprocess.run(["umount", mountpoint], check=True)
     assert eventually(lambda: not Path(f"/proc/{pid}/exe").is_symlink())
