@@ -1,9 +1,6 @@
 """The one idea: everything readable is a Blob, and behaviour is added by wrapping."""
 
-from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
-
-from hubfs.blobs.stamp import Stamp
 
 
 @runtime_checkable
@@ -41,43 +38,5 @@ class Prefetchable(Blob, Protocol):
 
         Returns the offset up to which all of them are here or on their way: less than the end where there is no room
         for more now.
-        """
-        ...
-
-
-@runtime_checkable
-class ByteStream(Protocol):
-    """Bytes that can be read from the start to the end, as an archive is."""
-
-    @property
-    def url(self) -> str:
-        """Where the bytes come from, for messages: without credentials and without the query."""
-        ...
-
-    @property
-    def identity(self) -> str:
-        """Says which bytes these are: made from a strong validator (ETag, generation), else unique to this object."""
-        ...
-
-    @property
-    def size_bytes(self) -> int | None:
-        """How many bytes there are, if the origin says so."""
-        ...
-
-    @property
-    def pinned(self) -> bool:
-        """Whether the identity is a validator of the origin: else nobody can say later which bytes they were."""
-        ...
-
-    @property
-    def stamp(self) -> Stamp:
-        """When the bytes were made, as far as the origin tells."""
-        ...
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yields all bytes once, from the first on; a broken transfer is resumed inside.
-
-        Each call starts anew. Closing the generator ends the transfer. Raises `Damaged` when fewer or more bytes came
-        than the origin announced, `Stale` when the origin changed, and any other `HubfsError` for what happened.
         """
         ...

@@ -1,12 +1,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hubfs.blobs.blob import ByteStream
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.blobs.streaming.stream import RangedStream
 from hubfs.waiting import Cancellation
-from tests.contracts.stream_contract import StreamContract
+from tests.contracts.stream_contract import Stream, StreamContract
 from tests.support.gcs_server import gcs_server
 from tests.support.http_clients import QUICK, http_client
 from tests.support.http_origin import HttpOrigin, redirect
@@ -17,7 +16,7 @@ class TestHttpStream(StreamContract):
     virtues: dict[str, object] = {"etag": '"v1"'}  # noqa: RUF012 - a constant
 
     @contextmanager
-    def stream_of(self, payload: bytes) -> Iterator[ByteStream]:
+    def stream_of(self, payload: bytes) -> Iterator[Stream]:
         with HttpOrigin() as origin, http_client() as client:
             origin.put("/file", payload, **self.virtues)
             origin.route("/moved", redirect("/file?signature=secret"))
@@ -42,17 +41,13 @@ class TestHttpStreamWithoutSize(TestHttpStream):
 
 class TestRangedStream(StreamContract):
     @contextmanager
-    def stream_of(self, payload: bytes) -> Iterator[ByteStream]:
+    def stream_of(self, payload: bytes) -> Iterator[Stream]:
         yield RangedStream(ScriptedRanges(payload), retry=QUICK, cancellation=Cancellation())
-
-    def is_whole(self, stream: ByteStream) -> bool:
-        """Byte streams are made of it: those know whether the bytes are pinned, and when they were made."""
-        return isinstance(stream, RangedStream)
 
 
 class TestGcsStream(StreamContract):
     @contextmanager
-    def stream_of(self, payload: bytes) -> Iterator[ByteStream]:
+    def stream_of(self, payload: bytes) -> Iterator[Stream]:
         with gcs_server() as server:
             server.create_bucket("bucket")
             server.upload("bucket", "a/b.tar.gz", payload)

@@ -17,7 +17,6 @@ class ScriptedRanges:
     """
 
     url = "https://hub.example/a"
-    identity = "v1"
 
     def __init__(self, data: bytes, *, chunk_bytes: int = 1 << 16) -> None:
         self.data = data

@@ -28,7 +28,7 @@ MIB = 1 << 20
 
 
 class ScriptedStream:
-    """`data` as a ByteStream. Counts over all transfers: how many began and ended, and how far any of them came."""
+    """`data` as a stream. Counts over all transfers: how many began and ended, and how far any of them came."""
 
     url = URL
     pinned = True

@@ -23,10 +23,12 @@ _log = logging.getLogger(__name__)
 class HttpStream:
     """The bytes behind `url`, as they were when this was made; `headers` are for its host only.
 
-    Making one asks the host what it has, unless that is `known`, and raises as `HttpClient.probe` does. `size_bytes` is
-    None where the host does not say. With `locate`, `url` is a name, and `locate` says where the bytes are. A host with
-    ranges is asked for them over up to `connections` connections, within `allowance` (see `RangedStream`); any other
-    one is read over one.
+    Making one asks the host what it has, unless that is `known`, and raises as `HttpClient.probe` does. `url` of a
+    stream is for messages: without credentials and query. `identity` says which bytes these are: made from a strong
+    validator, else unique to this object. `size_bytes` is None where the host does not say. With `locate`, `url` is a
+    name, and `locate` says where the bytes are. A host with ranges is asked for them over up to `connections`
+    connections, within `allowance` (see `RangedStream`); any other one is read over one. Thread-safe; a generator is
+    for one thread.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class HttpStream:
     def chunks(self) -> Generator[bytes, None, None]:
         """Yields all bytes once, from the first on: 256 KiB each on a fast line, less on a slow one.
 
+        Each call starts anew. Closing the generator ends the transfer.
         A transfer that broke is asked again from where it broke; attempts count anew after every 64 KiB. The last chunk
         is not yielded before the whole was held against the crc32c that the host announced, if it did. Raises
         `Damaged`, `Stale`, `AccessDenied`, `TimedOut`, `Unavailable`, `Cancelled`.
@@ -109,7 +112,7 @@ class HttpStream:
         if connections == 1 or size_bytes is None or not self._pinned.seen.accepts_ranges:
             return None
         return RangedStream(
-            Ranges(self._pinned, self.url, self.identity, size_bytes),
+            Ranges(self._pinned, self.url, size_bytes),
             retry=self._client.settings.retry,
             cancellation=self._client.cancellation,
             connections=connections,

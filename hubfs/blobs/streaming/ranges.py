@@ -20,13 +20,12 @@ _HOLD_BACK_S = 0.05
 class Ranges:
     """`pinned`, whose host has ranges, and said its size: read from any byte on. Thread-safe.
 
-    `url` is without credentials and query; `identity` is that of a `ByteStream`.
+    `url` is without credentials and query.
     """
 
-    def __init__(self, pinned: PinnedObject, url: str, identity: str, size_bytes: int) -> None:
+    def __init__(self, pinned: PinnedObject, url: str, size_bytes: int) -> None:
         self._pinned = pinned
         self.url = url
-        self.identity = identity
         self.size_bytes = size_bytes
 
     def begin(self, offset_bytes: int, end_bytes: int, stop: Cancellation) -> "RangeRead":

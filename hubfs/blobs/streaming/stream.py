@@ -36,7 +36,7 @@ class RangedStream:
         connections: int = MOST_CONNECTIONS,
         allowance: MemoryBudget | None = None,
     ) -> None:
-        self.url, self.identity, self.size_bytes = ranges.url, ranges.identity, ranges.size_bytes
+        self.url, self.size_bytes = ranges.url, ranges.size_bytes
         self._ranges = ranges
         self._retry = retry
         self._cancellation = cancellation

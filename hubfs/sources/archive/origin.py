@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hubfs.blobs.blob import ByteStream
 from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.streaming.http_stream import HttpStream
@@ -21,7 +20,7 @@ class ArchiveOrigin(Protocol):
         """The archive as it is at this moment, from start to end, within `allowance` of memory."""
         ...
 
-    def published_index(self, stream: ByteStream) -> IndexFile | None:
+    def published_index(self, stream: HttpStream) -> IndexFile | None:
         """The index that the host publishes beside the archive that `stream` reads, if there is one."""
         ...
 
@@ -44,7 +43,7 @@ class HttpArchive:
         """The archive as it is at this moment: one request, and a second one for a host that names no version."""
         return HttpStream(self.client, self.url, self.headers, locate=self.locate, allowance=allowance)
 
-    def published_index(self, stream: ByteStream) -> IndexFile | None:
+    def published_index(self, stream: HttpStream) -> IndexFile | None:
         """The index of the archive. None for a small one, which inflates in less time than a request takes."""
         if self.locate is not None or (stream.size_bytes or 0) < MIN_SIZE_BYTES:
             return None
@@ -63,5 +62,5 @@ class BucketArchive:
         """The object's generation of this moment: one request."""
         return self.client.stream(self.client.at(self.url), allowance=allowance)
 
-    def published_index(self, stream: ByteStream) -> None:
+    def published_index(self, stream: HttpStream) -> None:
         """None: nobody publishes an index in a bucket."""

@@ -7,8 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from hubfs.blobs.blob import ByteStream
 from hubfs.blobs.stamp import UNDATED, Stamp
+from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.cache.block_cache import BlockCache, CacheKey, cached_block
 from hubfs.cache.block_checksums import BlockChecksums
 from hubfs.cache.turns import Member, Turn, Turns
@@ -64,7 +64,7 @@ class Archive:
     url: str
     model: str
     identity: str
-    open_stream: Callable[[], ByteStream]
+    open_stream: Callable[[], HttpStream]
     cache: BlockCache
     cancellation: Cancellation
     settings: ArchiveSettings
@@ -155,7 +155,7 @@ class ArchivePasses:
             return HubfsError(f"{self._archive.url}: unexpected {unexpected!r}; the log has the traceback")
         return None
 
-    def _open_pinned_stream(self) -> ByteStream:
+    def _open_pinned_stream(self) -> HttpStream:
         archive = self._archive
         stream = archive.open_stream()
         if archive.checksums is None and stream.identity != archive.identity:
@@ -164,7 +164,7 @@ class ArchivePasses:
             )
         return stream
 
-    def _pass_by(self, stream: ByteStream, turn: Turn) -> None:
+    def _pass_by(self, stream: HttpStream, turn: Turn) -> None:
         archive, settings = self._archive, self._archive.settings
         shared_bytes = shared_memory_bytes(stream.size_bytes, settings.inflate_workers, settings.shared_bytes)
         recording = ArchiveRecording(archive.url, useful=archive.spans is not None and not archive.spans.known)

@@ -89,7 +89,7 @@ def test_a_body_is_waited_for_as_long_as_ever_after_a_slow_head(origin: HttpOrig
 def test_a_range_whose_reply_does_not_begin_ends_with_its_reading(origin: HttpOrigin) -> None:
     with http_client(stall_timeout_s=200) as patient:
         url = origin.url + "/a"
-        ranges = Ranges(PinnedObject(patient, url, {}), url, "v1", len(DATA))
+        ranges = Ranges(PinnedObject(patient, url, {}), url, len(DATA))
         origin.always("/a", stall_first())
         stop = Cancellation()
         timer = threading.Timer(0.3, stop.cancel)
