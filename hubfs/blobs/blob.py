@@ -1,4 +1,4 @@
-"""The one idea: everything readable is a Blob, and behaviour is added by wrapping."""
+"""The one idea: everything readable is a Blob, and behaviour is added by wrapping. The simplest blobs are here, too."""
 
 from typing import Protocol, runtime_checkable
 
@@ -40,3 +40,40 @@ class Prefetchable(Blob, Protocol):
         for more now.
         """
         ...
+
+
+class WrappedBlob:
+    """The base of what wraps a blob: `key` and `size_bytes` are those of `blob`, whose bytes it shows by `read_at`."""
+
+    def __init__(self, blob: Blob) -> None:
+        self._blob = blob
+        self.key = blob.key
+        self.size_bytes = blob.size_bytes
+
+
+class MemoryBlob:
+    """`data` under `key`, in memory: control files, and the reference implementation of the contract."""
+
+    def __init__(self, key: str, data: bytes) -> None:
+        self.key = key
+        self.size_bytes = len(data)
+        self._data = data
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """The bytes at an offset; fewer only at the end. Never raises."""
+        return self._data[offset_bytes : offset_bytes + size_bytes]
+
+
+class SliceBlob:
+    """`size_bytes` bytes of `blob`, from `offset_bytes` on, under `key`: a file in a tar."""
+
+    def __init__(self, blob: Blob, offset_bytes: int, size_bytes: int, key: str) -> None:
+        self._blob = blob
+        self._offset_bytes = offset_bytes
+        self.size_bytes = size_bytes
+        self.key = key
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """The bytes at an offset; fewer only at the end. Raises as the blob does."""
+        size_bytes = min(size_bytes, self.size_bytes - offset_bytes)
+        return self._blob.read_at(self._offset_bytes + offset_bytes, size_bytes) if size_bytes > 0 else b""

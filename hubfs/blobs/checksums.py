@@ -14,8 +14,7 @@ from typing import Protocol, runtime_checkable
 
 from google_crc32c import value
 
-from hubfs.blobs.blob import Blob
-from hubfs.blobs.wrapper import WrappedBlob
+from hubfs.blobs.blob import Blob, WrappedBlob
 from hubfs.errors import Damaged, HubfsError, Stale
 
 _log = logging.getLogger(__name__)

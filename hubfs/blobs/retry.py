@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from hubfs.blobs.blob import Blob
-from hubfs.blobs.wrapper import WrappedBlob
+from hubfs.blobs.blob import Blob, WrappedBlob
 from hubfs.errors import HubfsError, TimedOut, Unavailable
 from hubfs.waiting import Cancellation, GaveUp
 

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from hubfs.blobs.blob import Blob, Prefetchable
-from hubfs.blobs.wrapper import WrappedBlob
+from hubfs.blobs.blob import Blob, Prefetchable, WrappedBlob
 from hubfs.errors import Damaged
 
 

@@ -7,8 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from hubfs.blobs.blob import Prefetchable
-from hubfs.blobs.wrapper import WrappedBlob
+from hubfs.blobs.blob import Prefetchable, WrappedBlob
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 
 FETCHES = 16

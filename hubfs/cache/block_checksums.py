@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from hubfs.blobs.blob import Blob
+from hubfs.blobs.blob import Blob, WrappedBlob
 from hubfs.blobs.checksums import crc32c
-from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, block_size_at, blocks_of
 from hubfs.errors import Stale
 

@@ -7,8 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Protocol, runtime_checkable
 
-from hubfs.blobs.blob import Blob
-from hubfs.blobs.wrapper import WrappedBlob
+from hubfs.blobs.blob import Blob, WrappedBlob
 from hubfs.cache.ahead import FETCHES, RUN_BLOCKS
 from hubfs.cache.block_cache import (
     BLOCK_SIZE_BYTES,

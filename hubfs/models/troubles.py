@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 
 from cachetools import TTLCache
 
-from hubfs.blobs.blob import Blob
-from hubfs.blobs.wrapper import WrappedBlob
+from hubfs.blobs.blob import Blob, WrappedBlob
 from hubfs.errors import HubfsError
 
 _KEPT = 10_000

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NoReturn
 
-from hubfs.blobs.blob import Blob
+from hubfs.blobs.blob import Blob, WrappedBlob
 from hubfs.blobs.checksums import ChecksummedBlob
 from hubfs.blobs.lazy import LazyBlob
 from hubfs.blobs.retry import RetryingBlob, RetryPolicy
 from hubfs.blobs.streaming.http_stream import HttpStream
-from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.block_cache import BlockCache, CacheKey, block_size_at, blocks_of
 from hubfs.cache.block_checksums import BlockChecksums
 from hubfs.cache.cached_blob import CachedBlob

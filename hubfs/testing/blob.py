@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import MemoryBlob
 
 PAUSED_AT_MOST_S = 60.0
 """A reader that waits longer for `resume` fails: the test forgot it."""

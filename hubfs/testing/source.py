@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from hubfs.blobs.blob import Blob
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import Blob, MemoryBlob
 from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.errors import HubfsError
 from hubfs.hubs.hub import label_of

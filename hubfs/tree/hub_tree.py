@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from hubfs.blobs.blob import Blob
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import Blob, MemoryBlob
 from hubfs.blobs.stamp import UNDATED
 from hubfs.cache.ahead import ReadAheadBlob
 from hubfs.cache.block_cache import BlockCache, CacheKey, Release

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hubfs.blobs.blob import MemoryBlob
 from hubfs.blobs.checksums import Checksum, ChecksummedBlob, Failure, contribution, crc32c
-from hubfs.blobs.memory import MemoryBlob
 from hubfs.errors import Damaged, HubfsError, Stale
 from hubfs.testing import ScriptedBlob
 

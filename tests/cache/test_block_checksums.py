@@ -1,6 +1,6 @@
 import pytest
 
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import MemoryBlob
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES as MIB
 from hubfs.cache.block_checksums import BlockChecksums, CheckedBlob
 from hubfs.errors import Stale

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from hubfs.blobs.blob import SliceBlob
 from hubfs.blobs.file import FileBlob
-from hubfs.blobs.slice import SliceBlob
 from hubfs.cli import main
 from hubfs.commands import index as index_command
 from hubfs.commands.index import index_of, write_index

@@ -2,8 +2,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from hubfs.blobs.blob import Blob
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import Blob, MemoryBlob
 from hubfs.cache.ahead import ReadAheadBlob, ReadAheadPolicy
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob

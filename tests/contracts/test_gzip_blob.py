@@ -5,8 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from hubfs.blobs.blob import Blob
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import Blob, MemoryBlob
 from hubfs.formats.gzip import recorder as index_recorder
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.waiting import Cancellation

@@ -5,9 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from hubfs.blobs.blob import Blob
+from hubfs.blobs.blob import Blob, MemoryBlob
 from hubfs.blobs.lazy import LazyBlob
-from hubfs.blobs.memory import MemoryBlob
 from hubfs.errors import Stale, Unavailable
 from hubfs.waiting import Cancellation
 from tests.contracts.blob_contract import BlobContract

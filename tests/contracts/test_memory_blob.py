@@ -1,8 +1,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hubfs.blobs.blob import Blob
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import Blob, MemoryBlob
 from tests.contracts.blob_contract import BlobContract
 
 

@@ -2,7 +2,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import MemoryBlob
 from hubfs.errors import Stale
 from hubfs.fuse.answers import OpenFiles
 from hubfs.tree.hub_tree import OpenFile

@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.blobs.blob import Blob
+from hubfs.blobs.blob import Blob, SliceBlob
 from hubfs.blobs.lazy import LazyBlob
 from hubfs.blobs.retry import Busy, RetryingBlob
-from hubfs.blobs.slice import SliceBlob
 from hubfs.blobs.streaming.stream import RangedStream
 from hubfs.cache.ahead import ReadAheadBlob, ReadAheadPolicy
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey

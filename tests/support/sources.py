@@ -5,9 +5,8 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Any
 
-from hubfs.blobs.blob import Blob
+from hubfs.blobs.blob import Blob, MemoryBlob
 from hubfs.blobs.gcs.client import GcsClient
-from hubfs.blobs.memory import MemoryBlob
 from hubfs.cache.block_cache import BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.cache.disk.indexes import Index, Indexes, IndexStore

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from hubfs.blobs.blob import Blob
+from hubfs.blobs.blob import Blob, WrappedBlob
 from hubfs.blobs.checksums import Checksum, announced_by
-from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.errors import AccessDenied, Stale, TimedOut, Unavailable
 from hubfs.sources.files import Manifest, RemoteFile
 

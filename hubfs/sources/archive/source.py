@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hubfs.blobs.blob import Blob, Prefetchable
+from hubfs.blobs.blob import Blob, Prefetchable, WrappedBlob
 from hubfs.blobs.stamp import Stamp
-from hubfs.blobs.wrapper import WrappedBlob
 from hubfs.cache.block_cache import CacheKey, blocks_of
 from hubfs.cache.cached_blob import CachedBlob
 from hubfs.errors import HubfsError, IsADirectory

@@ -5,9 +5,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from hubfs.blobs.blob import Blob
+from hubfs.blobs.blob import Blob, SliceBlob
 from hubfs.blobs.retry import Permanent
-from hubfs.blobs.slice import SliceBlob
 from hubfs.cache.block_cache import CacheKey, block_size_at, blocks_of
 from hubfs.cache.block_checksums import BlockChecksums, CheckedBlob
 from hubfs.cache.cached_blob import CannotFetch

@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from weakref import WeakKeyDictionary
 
-from hubfs.blobs.blob import Blob, Prefetchable
-from hubfs.blobs.wrapper import WrappedBlob
+from hubfs.blobs.blob import Blob, Prefetchable, WrappedBlob
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, Release, blocks_of, once
 from hubfs.errors import Cancelled, HubfsError
 from hubfs.sources.prefetch.plan import Sign, Stage, Want, begins, follows, plan, sign_of

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import MemoryBlob
 from hubfs.cache.memory import MemoryTier
 from hubfs.errors import Cancelled, Damaged, Stale, Unavailable
 from hubfs.formats.gzip import blob as blob_module

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import MemoryBlob
 from hubfs.blobs.sparse import SparseBlob
 from hubfs.errors import Damaged
 from hubfs.formats.tar import sparse as tar_sparse

@@ -12,13 +12,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from hubfs.blobs.blob import Blob
+from hubfs.blobs.blob import Blob, MemoryBlob
 from hubfs.blobs.gcs.object import NOT_UNDERSTOOD, page_of
 from hubfs.blobs.http.object import HttpObject, redirect_target, retry_after_s
 from hubfs.blobs.http.reply import BoundedReply
 from hubfs.blobs.http.transfer import HttpReply
 from hubfs.blobs.http.url import next_hop, redacted, redacted_text, without_userinfo
-from hubfs.blobs.memory import MemoryBlob
 from hubfs.daemon.log_repeats import Repeats
 from hubfs.errors import HubfsError, printable, quoted
 from hubfs.formats.index_file import IndexFile

@@ -5,7 +5,7 @@ from concurrent.futures import Executor, Future
 from functools import lru_cache
 from typing import Any
 
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import MemoryBlob
 from hubfs.errors import Damaged, HubfsError
 from hubfs.formats import index_file
 from hubfs.formats.gzip import index as gzip_index

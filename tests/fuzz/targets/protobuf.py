@@ -1,6 +1,6 @@
 """Protocol buffers without their meaning: fields are a partition of the message; a saved_model.pb is judged."""
 
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import MemoryBlob
 from hubfs.errors import Damaged
 from hubfs.hubs.tfhub.extracted.protobuf import fields
 from hubfs.hubs.tfhub.extracted.saved_model import HUB_MODULE, SAVED_MODEL, check_saved_model

@@ -5,7 +5,7 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator
 
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import MemoryBlob
 from hubfs.blobs.sparse import SparseBlob
 from hubfs.errors import Damaged
 from hubfs.formats.limits import MAX_FILE_SIZE_BYTES

@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hubfs.blobs.blob import Blob
+from hubfs.blobs.blob import Blob, MemoryBlob
 from hubfs.blobs.http.client import HttpClient
-from hubfs.blobs.memory import MemoryBlob
 from hubfs.blobs.retry import RetryingBlob
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.cached_blob import CachedBlob

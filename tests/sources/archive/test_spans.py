@@ -9,8 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from hubfs.blobs.blob import Blob, Prefetchable
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import Blob, MemoryBlob, Prefetchable
 from hubfs.blobs.retry import Permanent
 from hubfs.blobs.sparse import SparseMap
 from hubfs.cache.block_cache import BlockCache, CacheKey

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import MemoryBlob
 from hubfs.cache.ahead import ReadAheadBlob, ReadAheadPolicy
 from hubfs.errors import Unavailable
 from hubfs.sources.prefetch import completer as module

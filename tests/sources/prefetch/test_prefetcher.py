@@ -3,9 +3,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hubfs.blobs.blob import Blob, Prefetchable
-from hubfs.blobs.memory import MemoryBlob
-from hubfs.blobs.wrapper import WrappedBlob
+from hubfs.blobs.blob import Blob, MemoryBlob, Prefetchable, WrappedBlob
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES as BLOCK
 from hubfs.cache.block_cache import CacheKey
 from hubfs.errors import Damaged

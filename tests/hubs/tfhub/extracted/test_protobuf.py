@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import MemoryBlob
 from hubfs.errors import Damaged
 from hubfs.hubs.tfhub.extracted.protobuf import Field, fields
 from hubfs.testing import ScriptedBlob

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hubfs.blobs.memory import MemoryBlob
+from hubfs.blobs.blob import MemoryBlob
 from hubfs.errors import Damaged
 from hubfs.hubs.tfhub.extracted.saved_model import check_saved_model
 from tests.support.models import MAKERS

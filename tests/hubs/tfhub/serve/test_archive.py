@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.blobs.memory import MemoryBlob
-from hubfs.blobs.slice import SliceBlob
+from hubfs.blobs.blob import MemoryBlob, SliceBlob
 from hubfs.errors import Cancelled, Stale, Unavailable
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from hubfs.blobs.blob import SliceBlob
 from hubfs.blobs.http.blob import HttpBlob
 from hubfs.blobs.http.client import HttpClient
-from hubfs.blobs.slice import SliceBlob
 from hubfs.commands.index import write_index
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
