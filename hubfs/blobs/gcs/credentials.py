@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hubfs.blobs import json_text
-from hubfs.blobs.http.client import Bearer
+from hubfs.blobs.http.settings import Bearer
 from hubfs.errors import AccessDenied, HubfsError, InvalidConfig, Unavailable, quoted
 from hubfs.waiting import Cancellation, await_result
 

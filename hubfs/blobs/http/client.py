@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from http import HTTPStatus
 from io import BytesIO
-from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -18,9 +17,9 @@ from hubfs.blobs.http.connections import OpenSockets, Peers, WatchedAdapter
 from hubfs.blobs.http.object import HttpObject
 from hubfs.blobs.http.reach import Reach
 from hubfs.blobs.http.reply import ended_while_kept, fresh_connections
-from hubfs.blobs.http.settings import HttpSettings, environment_of, has_netrc
+from hubfs.blobs.http.settings import Bearer, HttpSettings, environment_of, has_netrc
 from hubfs.blobs.http.transfer import HttpReply, Transfer, translated
-from hubfs.blobs.http.url import Origin, next_hop, origin_of, redacted, without_userinfo
+from hubfs.blobs.http.url import host_url, may_have_netrc, next_hop, origin_of, redacted, without_userinfo
 from hubfs.blobs.retry import Busy, Permanent, retrying
 from hubfs.errors import AccessDenied, HubfsError
 from hubfs.waiting import Cancellation, Remembered
@@ -33,7 +32,6 @@ _PROBE_TTL_S = 60.0
 _PROBE_WAIT_S = 300.0
 _PROBES_KEPT = 1024
 _HOSTS_KEPT = 64
-_HTTPS_PORT = 443
 _DONE = 2
 """The first digit of the status of what was done."""
 _NO_HEADERS: Mapping[str, str] = {}
@@ -48,18 +46,6 @@ class HttpStats:
 
     def __add__(self, other: "HttpStats") -> "HttpStats":
         return HttpStats(self.requests + other.requests, self.bytes_received + other.bytes_received)
-
-
-@dataclass(frozen=True)
-class Bearer:
-    """Headers that authenticate at the credential host of a client, and expire; both functions may wait.
-
-    `headers` gives those of the next request. `refused` is told of an `Authorization` that was answered with 401, and
-    says whether the request is worth another attempt.
-    """
-
-    headers: Callable[[], Mapping[str, str]]
-    refused: Callable[[str], bool]
 
 
 @dataclass(frozen=True)
@@ -270,9 +256,7 @@ class HttpClient:
                 limit = Reach.NOBODY if at_home else self._peers.reach(*ours[1:])
                 if self.settings.private_redirects:  # no hub keeps models where a cloud keeps its machines' credentials
                     limit = max(limit, Reach.LOOPBACK)
-                named = (
-                    self.settings.verify and _may_have_netrc(ours, origin_of(hop)) and self._has_netrc(_host_url(hop))
-                )
+                named = self.settings.verify and may_have_netrc(ours, origin_of(hop)) and self._has_netrc(host_url(hop))
                 response = self._send(hop, headers, limit, netrc=at_home or named)
                 transfer = Transfer(response, self.settings, self.cancellation, self._received)
             yield transfer
@@ -322,7 +306,7 @@ class HttpClient:
         request = self._session.prepare_request(requests.Request(method, url, headers=chosen, data=data, auth=auth))
         if url.isascii() and origin_of(request.url or "") != origin_of(url):
             raise ValueError("two readings of one URL")  # the headers were chosen for one, and would go to the other
-        environment = self._environment(_host_url(url))
+        environment = self._environment(host_url(url))
         verify = environment["verify"]
         send = partial(
             self._adapters[limit].send,
@@ -351,20 +335,6 @@ class HttpClient:
 
 def _endless(url: str) -> HubfsError:
     return Permanent(f"{redacted(url)} redirects more than {_MAX_REDIRECTS} times")
-
-
-def _host_url(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}/"
-
-
-def _may_have_netrc(hub: Origin, host: Origin) -> bool:
-    """Whether `host`, where `hub` leads, gets what netrc has for it by name (its entry for every host is the hub's).
-
-    netrc knows neither schemes nor ports: nothing goes out in clear, or to another program than the machine's https
-    host; and where the hub is asked by http, anybody on the way could lead anywhere.
-    """
-    return hub[0] == host[0] == "https" and host[2] == _HTTPS_PORT
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -1,7 +1,7 @@
 """How HTTP hosts are reached: what the user said, and what the environment says."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,18 @@ class HttpSettings:
     netrc: bool = True
     credentials: str = ""
     user_agent: str = f"hubfs/{__version__}"
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """Headers that authenticate at the credential host of a client, and expire; both functions may wait.
+
+    `headers` gives those of the next request. `refused` is told of an `Authorization` that was answered with 401, and
+    says whether the request is worth another attempt.
+    """
+
+    headers: Callable[[], Mapping[str, str]]
+    refused: Callable[[str], bool]
 
 
 def environment_of(host_url: str, *, verify: bool) -> Mapping[str, Any]:

@@ -56,6 +56,21 @@ def origin_of(url: str) -> Origin:
     return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
 
+def may_have_netrc(hub: Origin, host: Origin) -> bool:
+    """Whether `host`, where `hub` leads, gets what netrc has for it by name (its entry for every host is the hub's).
+
+    netrc knows neither schemes nor ports: nothing goes out in clear, or to another program than the machine's https
+    host; and where the hub is asked by http, anybody on the way could lead anywhere.
+    """
+    return hub[0] == host[0] == "https" and host[2] == _DEFAULT_PORTS["https"]
+
+
+def host_url(url: str) -> str:
+    """The root of the host of `url`."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}/"
+
+
 def without_userinfo(url: str) -> tuple[str, Mapping[str, str]]:
     """`url` without `user:password@`, and the header that says the same."""
     parts = urlsplit(url)
