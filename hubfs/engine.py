@@ -119,9 +119,8 @@ class Engine:
         if self._shared is not None:
             self._shared.close()
 
-    # The pipeline. An open file is Watched(Followed(ReadAhead(Cached(Retrying(Checksummed(B)))))), where B is the
-    # host's blob. `HubTree` puts the first two around it, the functions below the next two, `Kit` and
-    # `FilesSource` the others.
+    # The pipeline. An open file is Watched(ReadAhead(Cached(Retrying(Checksummed(B))))), where B is the host's blob.
+    # `HubTree` puts the first around it, the functions below the next two, `Kit` and `FilesSource` the others.
 
     def _read_ahead(self, blob: Blob) -> Blob:
         return ReadAheadBlob(blob, self._policy) if isinstance(blob, Prefetchable) else blob

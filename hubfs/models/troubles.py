@@ -116,24 +116,29 @@ class Troubles:
         """Notes what is raised inside, while something is looked up; what is not, is over."""
         try:
             yield
-        except HubfsError as error:
-            if not error.ordinary:
-                self.note(handle, path, error)
-            raise
-        except Exception as bug:
-            self.note(handle, path, _unexpected(bug))
+        except Exception as error:
+            self.raised(handle, path, error)
             raise
         self.over(handle, path)
 
+    def raised(self, handle: str, path: str, error: Exception, *, offset_bytes: int | None = None) -> None:
+        """Notes an error, unless it happens on good days, too."""
+        if not isinstance(error, HubfsError):
+            error = HubfsError(f"unexpected {type(error).__name__}; the log has the traceback")
+        elif error.ordinary:
+            return
+        self.note(handle, path, error, offset_bytes=offset_bytes)
+
 
 class WatchedBlob(WrappedBlob):
-    """`blob`, the file at `path` of a model, which tells `troubles` how reads go."""
+    """`blob`, the file at `path` of a model: tells `troubles` how reads go, and `follow` offset and size of each."""
 
     def __init__(self, blob: Blob, troubles: Troubles, handle: str, path: str) -> None:
         super().__init__(blob)
         self._troubles = troubles
         self._handle = handle
         self._path = path
+        self.follow: Callable[[int, int], None] | None = None
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """The bytes from `offset_bytes` on: exactly `size_bytes`, fewer only at the end of the blob.
@@ -142,16 +147,10 @@ class WatchedBlob(WrappedBlob):
         """
         try:
             data = self._blob.read_at(offset_bytes, size_bytes)
-        except HubfsError as error:
-            if not error.ordinary:
-                self._troubles.note(self._handle, self._path, error, offset_bytes=offset_bytes)
-            raise
-        except Exception as bug:
-            self._troubles.note(self._handle, self._path, _unexpected(bug), offset_bytes=offset_bytes)
+            if self.follow is not None:
+                self.follow(offset_bytes, len(data))
+        except Exception as error:
+            self._troubles.raised(self._handle, self._path, error, offset_bytes=offset_bytes)
             raise
         self._troubles.over(self._handle, self._path, offset_bytes=offset_bytes, size_bytes=size_bytes)
         return data
-
-
-def _unexpected(bug: Exception) -> HubfsError:
-    return HubfsError(f"unexpected {type(bug).__name__}; the log has the traceback")

@@ -213,16 +213,16 @@ class HubTree:
                     entry = self._directories.find(source, inner)
                     if entry.kind is EntryKind.DIRECTORY:
                         raise IsADirectory(path)
-                    blob = view = self._read_ahead(source.open(entry))
+                    blob = self._read_ahead(source.open(entry))
                 held = _both(self._models.use(handle), self._cache.hold(source.model))
                 backing = partial(self._backing, source, entry)
-                if self._completer is not None and isinstance(view, ReadAheadBlob):
+                if self._completer is not None and isinstance(blob, ReadAheadBlob):
                     hold = partial(self._cache.hold, source.model)
-                    held = _both(partial(self._completer.closed, view, backing, hold), held)
-                if self._prefetcher is not None:
-                    blob, ended = self._prefetcher.opened(source, entry, blob)
-                    held = _both(ended, held)
+                    held = _both(partial(self._completer.closed, blob, backing, hold), held)
                 watched = WatchedBlob(blob, self._troubles, str(handle), inner)
+                if self._prefetcher is not None:
+                    watched.follow, ended = self._prefetcher.opened(source, entry)
+                    held = _both(ended, held)
                 return OpenFile(watched, source, held, backing)
             case _:
                 raise IsADirectory(path)

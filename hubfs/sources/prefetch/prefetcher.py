@@ -7,9 +7,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from weakref import WeakKeyDictionary
 
-from hubfs.blobs.blob import Blob, Prefetchable, WrappedBlob
+from hubfs.blobs.blob import Prefetchable
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, Release, blocks_of, once
 from hubfs.errors import Cancelled, HubfsError
 from hubfs.sources.prefetch.plan import Sign, Stage, Want, begins, follows, plan, sign_of
@@ -172,18 +173,15 @@ class Prefetcher:
             readers.looked_up(path, self._timer())
         self._work()
 
-    def opened(self, source: Source, entry: Entry, blob: Blob) -> tuple[Blob, Release]:
-        """Somebody opened a file, to be read by `blob`. Returns the blob to read by instead, and the end of the use."""
+    def opened(self, source: Source, entry: Entry) -> tuple[Callable[[int, int], None], Release]:
+        """Somebody opened a file. Returns what is to be told offset and size of each read, and the end of the use."""
         with self._lock:
             readers = self._readers.setdefault(source, ModelReaders())
             readers.opened(entry.path, self._timer())
             if readers.begun_by is not None:
                 self._bursts[source] = readers
         self._work()
-        followed = _FollowedBlob(
-            blob, lambda offset_bytes, size_bytes: self._read(readers, entry, offset_bytes, size_bytes)
-        )
-        return followed, once(lambda: self._released(readers))
+        return partial(self._read, readers, entry), once(lambda: self._released(readers))
 
     def _read(self, readers: ModelReaders, entry: Entry, offset_bytes: int, size_bytes: int) -> None:
         with self._lock:
@@ -267,16 +265,3 @@ class Prefetcher:
         with self._lock:
             readers.plan(wants)
         return True
-
-
-class _FollowedBlob(WrappedBlob):
-    """A reader's view of a blob; `tell` hears what he was given."""
-
-    def __init__(self, blob: Blob, tell: Callable[[int, int], None]) -> None:
-        super().__init__(blob)
-        self._tell = tell
-
-    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        data = self._blob.read_at(offset_bytes, size_bytes)
-        self._tell(offset_bytes, len(data))
-        return data

@@ -8,6 +8,7 @@ from hubfs.cache.block_cache import BLOCK_SIZE_BYTES as BLOCK
 from hubfs.cache.block_cache import CacheKey
 from hubfs.errors import Damaged
 from hubfs.hubs.tfhub.names.handle import parse_handle
+from hubfs.models.troubles import Troubles, WatchedBlob
 from hubfs.sources.prefetch.prefetcher import FOLLOW_S, Prefetcher
 from hubfs.sources.source import Source
 from hubfs.testing import Clock, MemorySource
@@ -114,7 +115,9 @@ def settled(asked: Asked) -> int:
 
 def opened(prefetcher: Prefetcher, source: Source, path: str) -> tuple[Blob, Callable[[], None]]:
     entry = source.find(path)
-    return prefetcher.opened(source, entry, source.open(entry))
+    blob = WatchedBlob(source.open(entry), Troubles(), str(source.handle), path)
+    blob.follow, release = prefetcher.opened(source, entry)
+    return blob, release
 
 
 def test_a_blob_with_a_prefetch_is_known_as_such(source: MemorySource) -> None:
