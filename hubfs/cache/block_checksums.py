@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from hubfs.blobs.blob import Blob, WrappedBlob
 from hubfs.blobs.checksums import crc32c
-from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, block_size_at, blocks_of
+from hubfs.cache.block_cache import blocks_of
 from hubfs.errors import Stale
 
 Checksums = Mapping[str, Sequence[int | None]]
@@ -45,22 +44,3 @@ class BlockChecksums:
                 f"{self._url} was replaced, though its host names no other version: MiB {index} of {path!r} is not "
                 "what it was; open the file again"
             )
-
-
-class CheckedBlob(WrappedBlob):
-    """`blob`, the file at `path`, whose whole blocks are checked whenever they are read."""
-
-    def __init__(self, blob: Blob, path: str, checksums: BlockChecksums) -> None:
-        super().__init__(blob)
-        self._path = path
-        self._checksums = checksums
-
-    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
-        """The bytes at an offset. Raises `Stale` for a block that is another one than before, too."""
-        data = self._blob.read_at(offset_bytes, size_bytes)
-        for index in blocks_of(offset_bytes, len(data), self.size_bytes):
-            start = index * BLOCK_SIZE_BYTES - offset_bytes
-            end = start + block_size_at(index, self.size_bytes)
-            if start >= 0 and end <= len(data):
-                self._checksums.check(self._path, index, data[start:end])
-        return data

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hubfs.blobs.blob import SliceBlob
 from hubfs.blobs.file import FileBlob
 from hubfs.cli import main
 from hubfs.commands import index as index_command
@@ -41,7 +40,7 @@ def files_by_index(archive: Path, index: IndexFile) -> dict[str, bytes]:
         if index.gzip is not None:
             tar = GzipBlob(tar, index.gzip, name=str(archive), pool=pool, cancellation=Cancellation())
         return {
-            member.path: SliceBlob(tar, member.offset_bytes, member.size_bytes, "x").read_at(0, member.size_bytes)
+            member.path: tar.read_at(member.offset_bytes, member.size_bytes)
             for member in index.members
             if not member.is_directory
         }

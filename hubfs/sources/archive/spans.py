@@ -5,10 +5,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from hubfs.blobs.blob import Blob, SliceBlob
+from hubfs.blobs.blob import Blob
 from hubfs.blobs.retry import Permanent
-from hubfs.cache.block_cache import CacheKey, block_size_at, blocks_of
-from hubfs.cache.block_checksums import BlockChecksums, CheckedBlob
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, block_size_at, blocks_of
+from hubfs.cache.block_checksums import BlockChecksums
 from hubfs.cache.cached_blob import CannotFetch
 from hubfs.errors import Damaged, Stale
 from hubfs.formats.index_file import IndexedMember, IndexFile
@@ -62,16 +62,23 @@ class ArchiveSpans:
         self._use(file)
         self._save(replace(file, members=()).to_bytes())
 
-    def blob(self, kept_path: str, offset_bytes: int, size_bytes: int) -> Blob | None:
-        """The file that lies at `offset_bytes` of the tar; None where there is no index.
+    def read(self, kept_path: str, file: IndexedMember, offset_bytes: int, size_bytes: int) -> bytes | None:
+        """Whole blocks of a file, from `offset_bytes` on; None where there is no index.
 
-        `kept_path` is the file's name in the cache. Where there are checksums, the blob is read in whole blocks.
+        `kept_path` is the file's name in the cache. Raises `Damaged` where the tar ends before the file does, `Stale`
+        for a block that is another one than before, and what the origin raises.
         """
         tar = self._look()
         if tar is None:
             return None
-        file = SliceBlob(tar, offset_bytes, size_bytes, key=f"{self._model}/{kept_path}")
-        return file if self._checksums is None else CheckedBlob(file, kept_path, self._checksums)
+        data = tar.read_at(file.offset_bytes + offset_bytes, size_bytes)
+        if len(data) != size_bytes:
+            raise Damaged(f"{self._model}/{kept_path}: {size_bytes} bytes asked for, {len(data)} came")
+        if self._checksums is not None:
+            for place, index in enumerate(blocks_of(offset_bytes, size_bytes, file.data_bytes)):
+                block = data[place * BLOCK_SIZE_BYTES : (place + 1) * BLOCK_SIZE_BYTES]
+                self._checksums.check(kept_path, index, block)
+        return data
 
     def look_again(self) -> None:
         """Another daemon may have kept an index since."""
@@ -144,13 +151,12 @@ class StoredBlob:
         Raises `CannotFetch` without an index that fits, `Stale` for another archive, and what the origin raises.
         """
         spans = self._spans
-        stored = spans.blob(self._path, self._file.offset_bytes, self.size_bytes) if spans is not None else None
-        if spans is None or stored is None:
+        if spans is None or not spans.known:
             raise CannotFetch
         for index in blocks_of(offset_bytes, size_bytes, self.size_bytes):
             self._count_lost(index, came_by=self._progress.came_by(self._file, index))
         try:
-            return self._read_whole(stored, offset_bytes, size_bytes)
+            data = spans.read(self._path, self._file, offset_bytes, size_bytes)
         except (Damaged, Permanent) as error:
             _log.warning("%s: the archive cannot be read by its index: %s", self.key, error)
             spans.discard()
@@ -158,6 +164,9 @@ class StoredBlob:
         except Stale as stale:
             self._on_stale(stale)
             raise
+        if data is None:  # the index was discarded just now
+            raise CannotFetch
+        return data
 
     def wait_for(self, index: int, look: Callable[[], bytes | None]) -> bytes | None:
         """Block `index`, as soon as a pass brings it, or None as soon as there is an index.
@@ -174,13 +183,6 @@ class StoredBlob:
                 block = awaited()
                 self._count_lost(index, came_by=came_by and block is not None)
         return block
-
-    def _read_whole(self, stored: Blob, offset_bytes: int, size_bytes: int) -> bytes:
-        """Raises `Damaged` where an index says that the tar ends before the file does."""
-        data = stored.read_at(offset_bytes, size_bytes)
-        if len(data) != size_bytes:
-            raise Damaged(f"{self.key}: {size_bytes} bytes asked for, {len(data)} came")
-        return data
 
     def _count_lost(self, index: int, *, came_by: bool) -> None:
         if came_by:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.blobs.blob import MemoryBlob, SliceBlob
+from hubfs.blobs.blob import MemoryBlob
 from hubfs.errors import Cancelled, Stale, Unavailable
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
@@ -167,7 +167,7 @@ def read_by_index(archive: bytes, index: IndexFile) -> dict[str, bytes]:
     with ThreadPoolExecutor(2) as pool:
         tar = GzipBlob(MemoryBlob("a", archive), index.gzip, name="a", pool=pool, cancellation=Cancellation())
         return {
-            member.path: SliceBlob(tar, member.offset_bytes, member.size_bytes, member.path).read_at(0, 1 << 40)
+            member.path: tar.read_at(member.offset_bytes, member.size_bytes)
             for member in index.members
             if not member.is_directory
         }
