@@ -343,6 +343,14 @@ def test_an_empty_bucket_is_an_empty_hub(client: GcsClient, server: GcsServer) -
     assert hub.children("") == ["google"]
 
 
+def test_what_no_path_leads_into_is_not_listed(client: GcsClient, server: GcsServer) -> None:
+    hub = Bucket("gs://growing/odd", gcs=client)
+    for name in ("google/spice/2", "google/spice/latest/2", "google/collection/pitch/1", "google//twice/1"):
+        server.upload("growing", f"odd/{name}/saved_model.pb", b"x")
+    assert hub.children("google") == ["spice"]
+    assert hub.children("google/spice") == ["2"]
+
+
 def test_a_prefix_is_a_folder_and_not_the_start_of_a_name(client: GcsClient) -> None:
     assert Bucket("gs://bucket/team/hub", gcs=client).versions("google/spice")[-1] == "10"
     assert Bucket("gs://bucket/team/hub2", gcs=client).versions("google/spice") == ["77"]

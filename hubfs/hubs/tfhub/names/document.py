@@ -1,6 +1,5 @@
 """The document in which a hub lists its models, where it has one."""
 
-from collections.abc import Mapping
 from http import HTTPStatus
 
 from hubfs.blobs.http.client import HttpClient
@@ -13,6 +12,7 @@ NAME = "catalog.jsonl"
 
 _MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 _START_BYTES = 512
+_BLANK = b"\xef\xbb\xbf \t\r\n"
 
 
 def fetch(client: HttpClient, hub_url: str, etag: str | None = None) -> CatalogDocument | None:
@@ -29,7 +29,8 @@ def fetch(client: HttpClient, hub_url: str, etag: str | None = None) -> CatalogD
     reply = client.reply(url, {**userinfo, **condition}, max_body_bytes=limit_bytes, follow=lambda _: True)
     if reply.status == HTTPStatus.NOT_MODIFIED and etag:
         return CatalogDocument(None, etag)
-    if reply.status != HTTPStatus.OK or _is_page(reply.headers, reply.body):
+    is_page = "html" in reply.headers.get("Content-Type", "").lower()
+    if reply.status != HTTPStatus.OK or is_page or reply.body[:_START_BYTES].lstrip(_BLANK).startswith(b"<"):
         return None
     if len(reply.body) > _MAX_DOCUMENT_BYTES:
         raise Damaged(f"{redacted(url)} has more than {_MAX_DOCUMENT_BYTES} bytes: no hub's catalogue is that long")
@@ -37,10 +38,3 @@ def fetch(client: HttpClient, hub_url: str, etag: str | None = None) -> CatalogD
         return CatalogDocument(reply.body.decode(), reply.headers.get("ETag"))
     except UnicodeDecodeError:
         raise Damaged(f"{redacted(url)} is not UTF-8 text: report it to the hub's operator") from None
-
-
-def _is_page(headers: Mapping[str, str], body: bytes) -> bool:
-    return (
-        "html" in headers.get("Content-Type", "").lower()
-        or body[:_START_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
-    )
