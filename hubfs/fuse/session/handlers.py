@@ -90,8 +90,18 @@ class Handlers:
         """The absolute path of a node. Raises `Stale` for one that the kernel was not told of."""
         return self._nodes[node_id].path or "/"
 
+    def subject(self, opcode: int, node_id: int, body: memoryview) -> str:
+        """What a request is about, for the log. Raises nothing for a request that failed with a `HubfsError`."""
+        try:
+            return self._looked_up(node_id, body) if opcode == Opcode.LOOKUP else self.path_of(node_id)
+        except Stale:
+            return f"node {node_id}"
+
+    def _looked_up(self, node_id: int, body: memoryview) -> str:
+        return f"{self._nodes[node_id].path}/{_name(body)}"
+
     def _lookup(self, node_id: int, body: memoryview) -> bytes:
-        path = f"{self._nodes[node_id].path}/{_name(body)}"
+        path = self._looked_up(node_id, body)
         try:
             node = self._answers.stat(path)
         except NotFound as error:

@@ -165,7 +165,7 @@ class Session:
         try:
             reply = handler(node_id, body)
         except Exception as raised:  # noqa: BLE001 - the boundary: behind it is the kernel
-            reply = self._errno(raised, opcode, node_id)
+            reply = self._errno(raised, opcode, node_id, body)
         mine = self._waiting.pop(unique, None) is not None
         if not mine:
             with self._lock:
@@ -178,14 +178,10 @@ class Session:
         elif not (mine and self._write(unique, 0, reply)):
             self._handlers.undo(opcode, node_id, reply)
 
-    def _errno(self, raised: Exception, opcode: int, node_id: int) -> int:
+    def _errno(self, raised: Exception, opcode: int, node_id: int, body: memoryview) -> int:
         if isinstance(raised, Malformed | struct.error):
             return errno.EINVAL
-        try:
-            subject = self._handlers.path_of(node_id)
-        except Exception:  # noqa: BLE001 - it is for a line of the log
-            subject = f"node {node_id}"
-        return told(raised, Opcode(opcode).name.lower(), subject)
+        return told(raised, Opcode(opcode).name.lower(), self._handlers.subject(opcode, node_id, body))
 
     def _handle_other(self, opcode: int, unique: int, body: memoryview) -> None:
         match opcode:

@@ -160,6 +160,16 @@ def test_a_name_that_does_not_exist_is_believed_for_some_seconds(kernel: Kernel)
     assert kernel.ask(Opcode.LOOKUP, kernel.look_up("/down/model"), b"1\0")[0] == errno.EHOSTUNREACH
 
 
+def test_the_log_names_the_path_that_was_asked_for(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:
+    down = kernel.look_up("/down/model")
+    assert kernel.ask(Opcode.LOOKUP, down, b"1\0")[0] == errno.EHOSTUNREACH
+    assert kernel.ask(Opcode.LOOKUP, 999, b"1\0")[0] == errno.ESTALE
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "lookup /down/model/1",
+        "lookup node 999",
+    ]
+
+
 def test_attributes_of_a_node(kernel: Kernel) -> None:
     node_id = kernel.look_up(GRAPH)
     attr_s, _, _, number, size, *_ = protocol.ATTR_OUT.unpack(kernel.given(Opcode.GETATTR, node_id, bytes(16)))
