@@ -1,9 +1,7 @@
 """The life of a mount: from the command to the last unmount."""
 
 import contextlib
-import faulthandler
 import logging
-import logging.handlers
 import os
 import queue
 import signal
@@ -15,12 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from hubfs.blobs.http.url import redacted, redacted_text
-from hubfs.daemon import log_file
+from hubfs.blobs.http.url import redacted
+from hubfs.daemon import log
 from hubfs.daemon.keeper import HANDED_OVER, READY, WATCHDOG, Birth, Keeper, Served, served_in
-from hubfs.daemon.log_repeats import Repeats
 from hubfs.daemon.tuning import give_back_memory, keep_memory_private, tune_process
-from hubfs.errors import InvalidConfig, MountFailed, printable
+from hubfs.errors import InvalidConfig, MountFailed
 from hubfs.formats.inflating import process as worker_process
 from hubfs.fuse.answers import Answers
 from hubfs.fuse.attributes import Owner
@@ -50,8 +47,6 @@ _GIVEN_BACK_EVERY_S = 3.0
 _CLOSE_S = 0.5
 """What is still to be written to a shared cache may take so much of that, before readers are told that it is over."""
 
-_LOG_LIMIT_BYTES = 10 << 20
-
 _ASKED_AS_OFTEN = 4
 """The mount is asked so often in the time after which the keeper takes its daemon for stuck."""
 
@@ -69,7 +64,7 @@ def run(config: Config, mountpoint: Path, on_ready: Callable[[], None], birth: B
     """
     os.umask(0o077)  # whatever a daemon makes, the log as well as the cache, is for who mounted alone
     problems = RecentProblems()
-    _set_up_log(config, problems)
+    log.set_up(config, problems)
     tune_process()
     keep_memory_private()
     done: _Done = queue.SimpleQueue()
@@ -344,48 +339,3 @@ def _signals_told(done: "_Done") -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _set_up_log(config: Config, problems: RecentProblems) -> None:
-    faulthandler.enable()  # a crash below Python says where, too, on stderr
-    handlers: list[logging.Handler] = [problems]
-    path = config.log_file
-    try:
-        handlers.append(logging.StreamHandler() if path is None else _file_handler(path))
-        problems.log_file = path
-    except OSError as error:
-        problems.without_log = log_file.complaint(path, error)
-        handlers.append(logging.StreamHandler())
-    for handler in handlers:
-        handler.setFormatter(_WithoutSecrets("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    # What the libraries have to say below a warning are requests with their headers and whole URLs.
-    level = max(logging.WARNING, getattr(logging, config.log_level))
-    logging.basicConfig(level=level, handlers=[Repeats(handlers)], force=True)
-    logging.getLogger("hubfs").setLevel(config.log_level)
-    if problems.without_log:
-        _log.warning("%s", problems.without_log)
-
-
-def _file_handler(path: Path) -> logging.Handler:
-    os.close(log_file.opened(path))
-    return logging.handlers.RotatingFileHandler(
-        path,
-        maxBytes=_LOG_LIMIT_BYTES,
-        backupCount=3,
-        encoding="utf-8",
-        errors="backslashreplace",  # a mount point may have a name that is no text
-    )
-
-
-class _WithoutSecrets(logging.Formatter):
-    """Takes credentials and queries out of URLs, wherever in a record they are: a traceback quotes anybody.
-
-    Names of files and what hosts say end no line, and tell no terminal anything.
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(redacted_text(super().format(record)), keep="\n\t")
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its name in logging
-        record.message = printable(record.message)
-        return super().formatMessage(record)
