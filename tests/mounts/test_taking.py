@@ -205,9 +205,12 @@ class TestUnmount:
         with subprocess.Popen([sys.executable, "-c", program, mountpoint, tmp_path], stdin=-1, stdout=-1) as stopped:
             assert stopped.stdout is not None
             stopped.stdout.readline()
-            stopped.send_signal(signal.SIGSTOP)
-            monkeypatch.setattr(mount_table, "look", lambda *_: mount_table.Answer(None))
-            told = rf"{mountpoint} does not answer: its daemon \(process {stopped.pid}\) is stopped; `kill -CONT"
-            with pytest.raises(Unavailable, match=told):
-                locate.below_a_mount("google/spice/2")
-            stopped.kill()
+            try:
+                stopped.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, stopped.pid, os.WSTOPPED | os.WNOWAIT)
+                monkeypatch.setattr(mount_table, "look", lambda *_: mount_table.Answer(None))
+                told = rf"{mountpoint} does not answer: its daemon \(process {stopped.pid}\) is stopped; `kill -CONT"
+                with pytest.raises(Unavailable, match=told):
+                    locate.below_a_mount("google/spice/2")
+            finally:
+                stopped.kill()
