@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cachetools import LRUCache
 
+from hubfs.blobs.retry import asking_once
 from hubfs.cache.disk.latest import LastAnswer, LatestStore
 from hubfs.errors import Cancelled, HubfsError, InvalidHandle, ModelNotFound, NotCached
 from hubfs.hubs.hub import Hub
@@ -140,11 +141,30 @@ class ChangingAnswers:
             return last.version
         return max(known, key=self._hub.names.age, default=None)
 
-    def _ask_latest(self, name: str, known: Collection[str], *, spare: bool) -> str:
+    def holds_latest(self, name: str) -> bool:
+        """Whether the latest version of `name` was asked for a moment ago, or is being asked for."""
+        return self._versions.under_way(name) is not None
+
+    def ask_latest_ahead(self, name: str) -> None:
+        """Asks for the latest version of `name`, as patiently as `latest`, for readers who have not asked yet.
+
+        It is asked once, and readers who ask meanwhile wait for it. Raises as `latest`, and `GaveUp`.
+        """
+
+        def once() -> str:
+            with asking_once():
+                return self._hub.alias(name)
+
+        self._versions.get(name, lambda: self._ask_latest(name, self._known(name), spare=True, alias=once))
+
+    def _ask_latest(
+        self, name: str, known: Collection[str], *, spare: bool, alias: Callable[[], str] | None = None
+    ) -> str:
         question = f"the latest version of {self._hub.url}/{name}"
         try:
             if spare:
-                version = self._reachability.ask(question, lambda: self._hub.alias(name), self._settings.patience_s)
+                ask = alias or (lambda: self._hub.alias(name))
+                version = self._reachability.ask(question, ask, self._settings.patience_s)
             else:
                 with self._reachability.watching(question):
                     version = self._hub.alias(name)

@@ -214,6 +214,14 @@ class Models:
         """
         return self._answers.latest(name)
 
+    def knows_latest(self, name: str) -> bool:
+        """Whether `latest` of `name` was asked for a moment ago, or is being asked for."""
+        return self._answers.holds_latest(name)
+
+    def get_latest_ahead(self, name: str) -> None:
+        """Asks where `latest` of `name` leads, for readers who have not asked yet, and once. Raises as `latest`."""
+        self._answers.ask_latest_ahead(name)
+
     def expected_latest(self, name: str) -> str | None:
         """Where `latest` of `name` leads, as far as that is known; None where no version is known. Asks nobody.
 

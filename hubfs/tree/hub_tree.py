@@ -26,7 +26,7 @@ from hubfs.models.troubles import Troubles, WatchedBlob
 from hubfs.sources.prefetch.completer import Completer
 from hubfs.sources.prefetch.prefetcher import Prefetcher
 from hubfs.sources.source import ROOT, Entry, EntryKind, Source
-from hubfs.tree.look_ahead import LookAhead
+from hubfs.tree.look_ahead import links_ahead, models_ahead
 from hubfs.tree.model_directories import ModelDirectories
 from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind
 from hubfs.tree.times import time_ns
@@ -95,7 +95,8 @@ class HubTree:
         self._prefetcher = prefetcher
         self._troubles = troubles or Troubles()
         self._directories = ModelDirectories()
-        self._ahead = LookAhead(models, self._walked) if look_ahead else None
+        self._ahead = models_ahead(models, self._walked) if look_ahead else None
+        self._links_ahead = links_ahead(models, self._walked) if look_ahead else None
 
     def handles(self) -> list[str]:
         """The handles that are known: written down, found since the start, or cached. May ask the hub."""
@@ -240,7 +241,10 @@ class HubTree:
         """The target of a symlink, relative. Raises `NotASymlink` for whatever else exists."""
         match self._place(path):
             case Alias(name, prefix):
-                return prefix + self._models.latest(name)
+                version = self._models.latest(name)
+                if self._links_ahead is not None:
+                    self._links_ahead.looked(name)
+                return prefix + version
             case Link(target):
                 return target
         self.stat(path)

@@ -1,4 +1,4 @@
-"""Asks for models ahead of a program that walks a hub."""
+"""Asks for models, and where `latest` leads, ahead of a program that walks a hub."""
 
 import logging
 import threading
@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Generic, TypeVar
 
 from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, NotFound
 from hubfs.model_id import ModelId
@@ -14,6 +15,8 @@ from hubfs.models.models import Models
 from hubfs.tree.walk import Walk, follow, wanted
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 AT_ONCE = 16
 """So many questions are under way at once, and no more threads ask."""
@@ -28,41 +31,44 @@ _ORDER_S = 60.0
 """A model that is not in the order has the order made anew, after so long."""
 
 
-class LookAhead:
-    """Is told into which models readers look, and asks for those that come next. Never waits, never fails a reader.
+class LookAhead(Generic[T]):
+    """Is told at what readers look, and asks for what comes next. Never waits, never fails a reader.
 
-    `handles` gives the models that exist as far as anybody knows, and asks no hub; a program that walks directories
-    looks into them in the order of their paths. A reader's own question waits for none of these: it has a thread of its
-    own, and shares the answer if its model is being asked for. Threads run while there is something to ask for.
+    `everything` gives the models, or the names, that exist as far as anybody knows, and asks no hub; a program that
+    walks directories looks at them in the order of their paths. `known` says whether one needs no question; `ask` asks,
+    and is told whether the walk lists what is inside. A reader's own question waits for none of these: it has a thread
+    of its own, and shares the answer to the same question. Threads run while there is something to ask for.
 
     `_lock` guards every field below it; nothing that waits is called under it, and no other lock is taken.
     """
 
     def __init__(
         self,
-        models: Models,
-        handles: Callable[[], Iterable[ModelId]],
+        everything: Callable[[], Iterable[T]],
+        known: Callable[[T], bool],
+        ask: Callable[[T, bool], None],
         *,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._models = models
-        self._handles = handles
+        self._everything = everything
+        self._known = known
+        self._ask_for = ask
         self._timer = timer
         self._lock = threading.Lock()
-        self._order: Sequence[ModelId] = ()
-        self._positions: dict[ModelId, int] = {}
+        self._order: Sequence[T] = ()
+        self._positions: dict[T, int] = {}
         self._ordered_at_s: float | None = None  # when the order was begun to be made last
         self._walks: tuple[Walk, ...] = ()
-        self._queue: deque[tuple[ModelId, bool]] = deque()
-        self._asked: set[ModelId] = set()  # those in the queue, and under way
+        self._queue: deque[tuple[T, bool]] = deque()
+        self._asked: set[T] = set()  # those in the queue, and under way
         self._threads = 0
         self._rests_until_s = 0.0
 
-    def looked(self, model: ModelId, *, inside: bool) -> None:
-        """A reader was told that the model exists; `inside`: and looks what is in it."""
+    def looked(self, at: T, *, inside: bool = False) -> None:
+        """A reader was told of it; `inside`: and lists what is in it."""
         with self._lock:
             now_s = self._timer()
-            position = self._positions.get(model)
+            position = self._positions.get(at)
             if position is None:
                 if self._ordered_at_s is not None and now_s - self._ordered_at_s < _ORDER_S:
                     return
@@ -78,12 +84,12 @@ class LookAhead:
             with suppress(RuntimeError):  # no thread is left
                 threading.Thread(target=self._make_order, name="order of models", daemon=True).start()
             return
-        missing = [(one, walk.inside) for one in new if not self._models.found(one)]
+        missing = [(one, walk.inside) for one in new if not self._known(one)]
         if not missing:
             return
         with self._lock:
             self._queue.extend(one for one in missing if one[0] not in self._asked)
-            self._asked.update(model for model, _ in missing)
+            self._asked.update(one for one, _ in missing)
             begun = min(len(self._queue), AT_ONCE - self._threads)
             self._threads += begun
         for _ in range(begun):
@@ -94,41 +100,59 @@ class LookAhead:
                     self._threads -= 1
 
     def _make_order(self) -> None:
-        order = sorted({*self._handles()}, key=lambda model: str(model).split("/"))
+        order = sorted({*self._everything()}, key=lambda one: str(one).split("/"))
         with self._lock:
             self._order = order
-            self._positions = {model: position for position, model in enumerate(order)}
+            self._positions = {one: position for position, one in enumerate(order)}
             self._walks = ()
 
     def _work(self) -> None:
         while (next_one := self._next()) is not None:
-            model, inside = next_one
+            one, inside = next_one
             try:
-                self._ask(model, inside)
+                self._ask(one, inside)
             except Exception:  # noqa: BLE001 - nobody else sees what ends this thread, and no reader is harmed
-                _log.exception("%s is not asked for ahead", model)
+                _log.exception("%s is not asked for ahead", one)
             finally:
                 with self._lock:
-                    self._asked.discard(model)
+                    self._asked.discard(one)
 
-    def _next(self) -> tuple[ModelId, bool] | None:
+    def _next(self) -> tuple[T, bool] | None:
         with self._lock:
             if self._queue and self._timer() >= self._rests_until_s:
                 return self._queue.popleft()
-            self._asked.difference_update(model for model, _ in self._queue)
+            self._asked.difference_update(one for one, _ in self._queue)
             self._queue.clear()
             self._threads -= 1
             return None
 
-    def _ask(self, model: ModelId, inside: bool) -> None:  # noqa: FBT001 - an item of the queue
+    def _ask(self, one: T, inside: bool) -> None:  # noqa: FBT001 - an item of the queue
         try:
-            source = self._models.get_ahead(model)
-            if inside and source.to_come_bytes is not None and 0 < source.to_come_bytes <= SMALL_BYTES:
-                source.entries()
+            self._ask_for(one, inside)
         except (NotFound, AccessDenied, Damaged) as answer:
-            _log.debug("%s, asked for ahead: %s", model, answer)
+            _log.debug("%s, asked for ahead: %s", one, answer)
         except HubfsError as error:
             with self._lock:
                 self._rests_until_s = self._timer() + _REST_S
             if not isinstance(error, Cancelled):
-                _log.info("%s: nothing is asked ahead for %g s: %s", self._models.hub.url, _REST_S, error)
+                _log.info("%s: nothing is asked ahead for %g s: %s", one, _REST_S, error)
+
+
+def models_ahead(models: Models, handles: Callable[[], Iterable[ModelId]]) -> LookAhead[ModelId]:
+    """Asks for the models into which a program looks next; of what it lists, small archives are read, too."""
+
+    def ask(model: ModelId, inside: bool) -> None:  # noqa: FBT001 - as `LookAhead` calls it
+        source = models.get_ahead(model)
+        if inside and source.to_come_bytes is not None and 0 < source.to_come_bytes <= SMALL_BYTES:
+            source.entries()
+
+    return LookAhead(handles, lambda model: models.found(model) is not None, ask)
+
+
+def links_ahead(models: Models, handles: Callable[[], Iterable[ModelId]]) -> LookAhead[str]:
+    """Asks where `latest` of those names leads which a program reads next: `ls -l` reads the link beside each model."""
+    return LookAhead(
+        lambda: {model.name for model in handles()},
+        models.knows_latest,
+        lambda name, _: models.get_latest_ahead(name),
+    )

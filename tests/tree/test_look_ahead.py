@@ -13,13 +13,17 @@ from hubfs.settings.config import load
 from hubfs.tree.look_ahead import AT_ONCE
 from hubfs.tree.walk import RUN
 from tests.support.archives import gzipped, tar_of
-from tests.support.http_origin import Answer, HttpOrigin, Request, Resource, status
+from tests.support.http_origin import Answer, HttpOrigin, Request, Resource, redirect, status
 from tests.support.waiting import eventually
 
 COUNT = 100
 HANDLES = [f"publisher/model-{number:03}/1" for number in range(COUNT)]
 ARCHIVE = Resource(gzipped(tar_of({"saved_model.pb": b"graph"})), etag='"1"')
 NAMES = ["saved_model.pb"]
+
+
+def _name(handle: str) -> str:
+    return handle.rpartition("/")[0]
 
 
 class Walked:
@@ -33,6 +37,8 @@ class Walked:
         self._waiting: Counter[str] = Counter()
         self.most_waiting = 0
         origin.route("/publisher/*", self.answer)
+        for handle in HANDLES:
+            origin.route(f"/{_name(handle)}", redirect(f"/{handle}?tf-hub-format=compressed"))
         catalog = place / "catalog.txt"
         catalog.write_text("".join(f"Module\t{handle}\n" for handle in HANDLES))
         flags = {"hub": [origin.url], "cache_dir": str(place / "cache"), "catalog": str(catalog), **flags}
@@ -183,3 +189,38 @@ def test_an_archive_that_is_large_is_not_read_ahead(make: Make, monkeypatch: pyt
     assert eventually(lambda: not any(one.name == "look ahead" for one in threading.enumerate()))
     questions = [one for one in hub.origin.requests if one.path == f"/{HANDLES[RUN + 1]}"]
     assert len(questions) == 1, "it is known to be there, and nobody has looked into it"
+
+
+def links_asked(hub: Walked) -> list[str]:
+    """The names of which the hub was asked where `latest` leads, in their order."""
+    return sorted({request.path.strip("/") for request in hub.origin.requests} & {*map(_name, HANDLES)})
+
+
+def test_links_are_asked_for_ahead_as_models_are(make: Make) -> None:
+    hub = make()
+    for number in range(RUN + 1):
+        assert hub.tree.readlink(f"/{_name(HANDLES[number])}/latest") == "1"
+        assert eventually(lambda: all(one.name != "order of models" for one in threading.enumerate()))
+    assert eventually(lambda: _name(HANDLES[2 * RUN]) in links_asked(hub))
+    assert eventually(lambda: not any(one.name == "look ahead" for one in threading.enumerate()))
+    asked = len(links_asked(hub))
+    assert links_asked(hub) == [*map(_name, HANDLES[:asked])]
+    before = len(hub.origin.requests)
+    assert hub.tree.readlink(f"/{_name(HANDLES[RUN + 1])}/latest") == "1"
+    assert f"/{_name(HANDLES[RUN + 1])}" not in {request.path for request in hub.origin.requests[before:]}
+    assert not hub.asked[RUN + 1 :] or len(hub.asked) == asked, "no model is asked for but through its link"
+
+
+def test_a_link_that_was_asked_for_ahead_in_vain_is_asked_for_by_its_reader(make: Make) -> None:
+    hub = make()
+    for handle in HANDLES[RUN + 1 :]:
+        hub.origin.script(f"/{_name(handle)}", status(429, {"Retry-After": "0"}))
+    for number in range(RUN + 1):
+        assert hub.tree.readlink(f"/{_name(HANDLES[number])}/latest") == "1"
+        assert eventually(lambda: all(one.name != "order of models" for one in threading.enumerate()))
+    assert eventually(lambda: len(links_asked(hub)) > RUN + 1)
+    assert eventually(lambda: not any(one.name == "look ahead" for one in threading.enumerate()))
+    counts = Counter(one.path for one in hub.origin.requests if one.path[1:] in {*map(_name, HANDLES[RUN + 1 :])})
+    assert {*counts.values()} == {1}
+    assert hub.tree.readlink(f"/{_name(HANDLES[RUN + 1])}/latest") == "1"
+    assert counts[f"/{_name(HANDLES[RUN + 1])}"] == 1
