@@ -117,7 +117,8 @@ def mounted(
     machine: Machine, mountpoint: Path, hub: str, *options: str | Path, timeout_s: float = 60
 ) -> Iterator[Mount]:
     """Mounts `hub` at `mountpoint` and unmounts it in the end. The daemon must be gone then."""
-    mountpoint.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # perhaps a dead mount, of which nothing can be asked
+        mountpoint.mkdir(parents=True)
     log_file = mountpoint.with_name(f"{mountpoint.name}.log")
     done = machine.hubfs(
         *("mount", mountpoint, "--hub", hub, "--log-file", log_file, *options),
