@@ -73,7 +73,7 @@ def run(config: Config, mountpoint: Path, on_ready: Callable[[], None], birth: B
         with _findable(server.device):
             on_ready()
             birth.keeper.tell(READY)
-            _Pulse(birth.keeper, server.device).start()
+            _Pulse(birth.keeper, server.device, server.handled).start()
             while (hands_over := _over(done, _GIVEN_BACK_EVERY_S)) is None:
                 give_back_memory()
         if hands_over and birth.keeper and server.served is not None:
@@ -219,21 +219,27 @@ def _without_mounts(config: Config, mountpoint: Path) -> Config:
 class _Pulse(threading.Thread):
     """Tells the keeper now and then that the mount answers, as long as it does; nothing to a keeper that asks nothing.
 
-    Another process asks the mount: a daemon that waited for its own answer could not be killed.
+    Another process asks the mount: a daemon that waited for its own answer could not be killed. That process has no
+    answer in time where every thread waits for a slow hub. One request after another is handled there: `handled` counts
+    them, and has changed since the last look.
     """
 
-    def __init__(self, keeper: Keeper, device: int | None) -> None:
+    def __init__(self, keeper: Keeper, device: int | None, handled: Callable[[], int]) -> None:
         super().__init__(name="pulse", daemon=True)
         self._keeper = keeper
         self._device = device
+        self._handled = handled
 
     def run(self) -> None:
         every_s = (self._keeper.watchdog_s or 0) / _ASKED_AS_OFTEN
+        before = 0
         while every_s and self._device is not None:
             where = mount_table.where_is(self._device)  # nowhere: it was taken off, and is still in use
             answer = None if where is None else mount_table.look(where, "")
-            if answer is None or not (answer.is_late or answer.is_dead):
+            handled = self._handled()
+            if answer is None or not (answer.is_late or answer.is_dead) or handled != before:
                 self._keeper.tell(WATCHDOG)
+            before = handled
             time.sleep(every_s)
 
 
@@ -265,6 +271,10 @@ class _Server(threading.Thread):
             self._error = error
         finally:
             self._done.put(False)
+
+    def handled(self) -> int:
+        """How many requests the session has handled, about; 0 where libfuse serves, which does not count."""
+        return self._binding.handled if isinstance(self._binding, KernelSession) else 0
 
     def give(self, keeper: Keeper, connection: int, nodes: int) -> None:
         """Has the keeper hold what a successor serves the mount on with."""

@@ -30,7 +30,13 @@ class KernelSession:
         self._passthrough = passthrough
         self._left = None if left is None else (left[0], NodeTable(left[1]))
         self.agreed = threading.Event()
+        self._session: Session | None = None
         self.on_lasting: Callable[[int, int], None] = lambda _connection, _nodes: None
+
+    @property
+    def handled(self) -> int:
+        """How many requests of the kernel were handled, about: one that changes says that the session goes on."""
+        return 0 if self._session is None else self._session.handled
 
     def serve(
         self, answers: Answers, mountpoint: Path, *, options: Mapping[str, str | bool], timeouts: Timeouts
@@ -50,12 +56,12 @@ class KernelSession:
             self.agreed.set()
 
         try:
-            session = Session(
+            self._session = Session(
                 *(descriptor, table, answers, asked.timeouts(timeouts)),
                 passthrough=self._passthrough,
                 on_agreed=agreed,
             )
-            session.run()
+            self._session.run()
         except OSError as error:
             raise MountFailed(f"the session with the kernel at {mountpoint} failed: {error}") from error
         finally:

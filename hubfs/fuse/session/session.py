@@ -66,6 +66,8 @@ class Session:
         self._threads = self._idle = self._abandoned = 0
         self._over = threading.Event()
         self._error: Exception | None = None
+        self.handled = 0
+        """How many requests, about: threads count without a lock, for the one that looks whether it changes."""
 
     def run(self) -> None:
         """Serves until the mount is taken off and every request is answered. Raises what made it impossible."""
@@ -166,6 +168,7 @@ class Session:
             reply = handler(node_id, body)
         except Exception as raised:  # noqa: BLE001 - the boundary: behind it is the kernel
             reply = self._errno(raised, opcode, node_id, body)
+        self.handled += 1
         mine = self._waiting.pop(unique, None) is not None
         if not mine:
             with self._lock:
