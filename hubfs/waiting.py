@@ -139,8 +139,8 @@ class SingleFlight(Generic[K, V]):
     def run(self, key: K, work: Callable[[], V]) -> V:
         """The result of `work`, run here, or by the caller who came first with this key, who is waited for.
 
-        Everybody gets what the work returned or raised; whoever waits for work that raises `GaveUp` begins anew. Raises
-        `TimedOut` and `Cancelled` to those who wait.
+        Everybody gets what the work returned or raised; a caller that waits for work that raises `GaveUp` begins anew.
+        Raises `TimedOut` and `Cancelled` to those who wait.
         """
         while True:
             flight, mine = self._claim(key)

@@ -103,7 +103,7 @@ class Names(Protocol):
         """Asks the hub, through `patiently`, for what it wrote down, if that may have changed. Raises `Cancelled`."""
         return
 
-    def views(self, handles: Callable[[], Iterable[str]], root: str) -> Mapping[str, View]:  # noqa: ARG002 - as above
+    def views(self, handles: Callable[[], Iterable[str]], root: str) -> Mapping[str, View]:  # noqa: ARG002 - for those that have views
         """The caches of client libraries that these names can stand for, by their names in `/.hubfs`.
 
         `handles` gives the handles that are known; `root` leads from the view's directory to the hub's root.

@@ -182,7 +182,7 @@ class HubTree:
         """What is at the path of a directory or link, as far as its name and what was found since the start tell."""
         try:
             place = self._names.place(path)
-        except HubfsError:  # whoever looks it up is told
+        except HubfsError:  # the lookup tells it
             return None
         match place:
             case Folder() | Links():

@@ -12,7 +12,7 @@ _SIGKILL = 9
 def is_dying(thread_id: int, proc: Path = Path("/proc")) -> bool:
     """Whether a thread of any process is about to end, or has ended: nobody will use what it asked for.
 
-    The kernel puts SIGKILL among the pending signals of each thread of a process that ends, whatever ends it. A thread
+    The kernel puts SIGKILL among the pending signals of each thread of a process that ends. A thread
     that cannot be seen from here (0: it is in another PID namespace) is not known to be dying.
     """
     if not thread_id:

@@ -68,7 +68,7 @@ class Completer:
             self.complete(Completion(view.whole, is_whole, hold()))
 
     def complete(self, completion: Completion) -> None:
-        """Begins, or stands in line; returns at once. The hold ends with it, whatever happens."""
+        """Begins, or stands in line; returns at once. The hold ends with it, also after an error."""
         with self._lock:
             full = len(self._line) >= _MOST
             begin = not full and not self._running
@@ -102,7 +102,7 @@ class Completer:
             pass  # as the others that stand in line will be
         except HubfsError as error:
             _log.debug("%s is not completed: %s", completion.blob.key, error)
-        except Exception:  # noqa: BLE001 - whatever it is, the other files go on
+        except Exception:  # noqa: BLE001 - after any error the other files go on
             _log.exception("%s is not completed", completion.blob.key)
 
     def _next(self) -> Completion | None:
