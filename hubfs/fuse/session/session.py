@@ -22,6 +22,9 @@ _log = logging.getLogger(__name__)
 THREADS = 64
 """Enough that readers who wait for an archive do not keep others from the cache (libfuse 3's default: 10)."""
 
+_MOST_IDLE = 10
+"""A thread that is done while so many wait for a request ends (libfuse 3's default): a burst of readers leaves none."""
+
 _MOST_ABANDONED = 64
 """So many threads more may be there, while others wait on for readers that were killed."""
 
@@ -151,6 +154,8 @@ class Session:
                 self._begin_thread()
             self.handle(view[:length])
             with self._lock:
+                if self._idle >= _MOST_IDLE:
+                    return
                 self._idle += 1
 
     def handle(self, request: memoryview) -> None:

@@ -457,6 +457,24 @@ def test_who_waits_keeps_nobody_else_from_an_answer(answers: Answers) -> None:
         assert [kernel.reply(each)[0] for each in late] == [0] * 40
 
 
+def test_a_burst_of_readers_leaves_no_threads_behind(answers: Answers) -> None:
+    def threads() -> int:
+        return sum(thread.name.startswith("fuse-") for thread in threading.enumerate())
+
+    stalled = Stalled(answers, "/google/late")
+    with served(answers) as (kernel, _):
+        kernel.initialize()
+        google = kernel.look_up("/google")
+        late = [kernel.send(Opcode.LOOKUP, google, b"late\0") for _ in range(40)]
+        for _ in late:
+            assert stalled.asked.acquire(timeout=60)
+        assert threads() > 40
+        stalled.go.set()
+        assert [kernel.reply(each)[0] for each in late] == [0] * 40
+        assert eventually(lambda: threads() <= 11)
+        assert kernel.look_up(GRAPH)
+
+
 def test_a_reader_that_was_killed_is_answered_at_once_and_what_it_asked_for_is_not_kept(
     answers: Answers, table: NodeTable
 ) -> None:
