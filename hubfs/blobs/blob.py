@@ -43,7 +43,7 @@ class Prefetchable(Blob, Protocol):
 
 
 class WrappedBlob:
-    """The base of what wraps a blob: `key` and `size_bytes` are those of `blob`, whose bytes it shows by `read_at`."""
+    """The base of wrappers: `key` and `size_bytes` are those of `blob`; `read_at` gives the bytes of `blob`."""
 
     def __init__(self, blob: Blob) -> None:
         self._blob = blob

@@ -154,7 +154,7 @@ class Opened:
 
     @property
     def direct(self) -> bool:
-        """Control files: the size that stat told is not the size of what was made for this open."""
+        """Control files: each open has a text of its own, whose size is not the one that stat told."""
         return self.file.pages_of is None
 
 

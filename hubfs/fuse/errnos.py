@@ -32,7 +32,7 @@ def errno_for(kind: type[errors.HubfsError]) -> int:
 
 
 def told(error: Exception, operation: str, subject: object) -> int:
-    """The errno of what an operation raised, which is said in the log.
+    """The errno of an error that an operation raised. The log says the error.
 
     What the table does not know becomes EIO, with a traceback in the log.
     """

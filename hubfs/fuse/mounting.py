@@ -56,7 +56,7 @@ class Timeouts:
     """For how long the kernel believes what it was told, in seconds.
 
     Names and attributes may be believed for long, since what exists is immutable; that something does not exist, not.
-    `changing_s` is for attributes of what may change, where there are time-outs of their own: aliases, control files.
+    `changing_s` is for attributes that may change (of aliases and control files), where nodes have their own time-outs.
     """
 
     entry_s: float = 86_400.0

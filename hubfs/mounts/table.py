@@ -197,7 +197,7 @@ def given(mountpoint: Path) -> int | None:
 
 
 def device_of(mountpoint: Path) -> int | None:
-    """The `st_dev` of what is mounted there (of the last of several), told by the kernel alone.
+    """The `st_dev` of the mount there (the last of several), told by the kernel alone.
 
     What a descriptor serves the kernel tells from Linux 6.11 on.
     """

@@ -139,7 +139,7 @@ class LookAhead(Generic[T]):
 
 
 def models_ahead(models: Models, handles: Callable[[], Iterable[ModelId]]) -> LookAhead[ModelId]:
-    """Asks for the models into which a program looks next; of what it lists, small archives are read, too."""
+    """Asks for the models into which a program looks next. Small archives that the program lists are read, too."""
 
     def ask(model: ModelId, inside: bool) -> None:  # noqa: FBT001 - as `LookAhead` calls it
         source = models.get_ahead(model)

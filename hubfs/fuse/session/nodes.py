@@ -119,7 +119,7 @@ class NodeTable:
             return iter(list(self._nodes.items()))
 
     def find(self, path: str) -> int | None:
-        """The id of what is at the path now, if the kernel knows it."""
+        """The id of the node at the path now; None if the kernel knows no node there."""
         return ROOT_ID if not path else self._ids.get(path)
 
     def look_up(self, path: str) -> int:
