@@ -18,7 +18,11 @@ from hubfs.mounts.table import ANSWER_S, Answer, device_of, is_mounted, mountpoi
 _CONNECTIONS = Path("/sys/fs/fuse/connections")
 _PATIENCE_S = 30.0
 _PASSING_S, _POLL_S = 1.0, 0.05
-"""A mount is busy for an instant whenever another process looks at it, as `df` and `hubfs status` do at all mounts."""
+"""A mount is busy for an instant whenever another process looks at it, as `df` and `hubfs status` do at all mounts.
+A process that uses it for longer is in use of it."""
+
+_PASSING_BY_S = 5.0
+"""A mount that is busy for so long is in use, though nobody is seen there, or always somebody else."""
 
 _FORCE_S = 1.8
 """A daemon that was told to end needs 1.2 s at most, whatever its readers wait for."""
@@ -54,11 +58,14 @@ def unmount(mountpoint: Path, timeout_s: float = 30.0) -> None:
         )
     told, daemon = _daemon_in(answer, owners), _daemon_of(device, owners)
     layers = mountpoints().count(name)
-    patient_until_s = time.monotonic() + _PASSING_S
+    why, began_s = "", time.monotonic()
+    changed_s = began_s
     while (reason := _run(mountpoint, ["-u"], [], _PATIENCE_S)) and mountpoints().count(name) >= layers:
         _must_be_ours(mountpoint, device)
-        why = _why_busy(name, device)
-        if time.monotonic() > patient_until_s:
+        before, why, now_s = why, _why_busy(name, device), time.monotonic()
+        if why != before:
+            changed_s = now_s
+        if (why and now_s - changed_s > _PASSING_S) or now_s - began_s > _PASSING_BY_S:
             raise MountFailed(
                 f"{mountpoint} cannot be unmounted: {why or reason}; "
                 f"`hubfs unmount --force {mountpoint}` unmounts it all the same"

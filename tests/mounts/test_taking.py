@@ -107,6 +107,25 @@ class TestUnmount:
             unmount(mountpoint)
         assert not mount_table.is_mounted(mountpoint)
 
+    def test_waits_for_one_after_the_other_that_looks_at_it_in_passing(
+        self, mountpoint: Path, daemon: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (mountpoint / "file").touch()
+        assert daemon.stdin is not None
+        daemon.stdin.close()  # it ends
+        monkeypatch.setattr(taking, "_PASSING_S", 0.2)
+        with (mountpoint / "file").open("rb") as passing:
+            until_s = time.monotonic() + 0.6
+
+            def named(*_: object) -> list[str]:
+                if time.monotonic() > until_s:
+                    passing.close()
+                return [f"df ({time.monotonic_ns()})"]
+
+            monkeypatch.setattr(taking, "users", named)
+            unmount(mountpoint)
+        assert not mount_table.is_mounted(mountpoint)
+
     def test_names_who_has_its_working_directory_there(self, mountpoint: Path, tmp_path: Path) -> None:
         with subprocess.Popen(
             [sys.executable, "-c", "import sys; print(1, flush=True); sys.stdin.read()", tmp_path],
