@@ -57,6 +57,19 @@ def unmount(mountpoint: Path, timeout_s: float = 30.0) -> None:
             f"{mountpoint} does not answer within {ANSWER_S:g} s; `hubfs unmount --force {mountpoint}` ends its daemon"
         )
     told, daemon = _daemon_in(answer, owners), _daemon_of(device, owners)
+    _take_off_unused(mountpoint, name, device)
+    # They end by themselves; but another mount namespace may have a copy of the mount, and the daemon may be another
+    # than the supervisor's, mounted while that was dead.
+    for pid in (supervisor, daemon):
+        if pid is not None:
+            _tell(pid, signal.SIGTERM)
+    for pid in (told, daemon, supervisor):
+        if pid is not None:
+            _wait_for_the_end(mountpoint, pid, timeout_s)
+
+
+def _take_off_unused(mountpoint: Path, name: Path, device: int | None) -> None:
+    """Takes the mount off as soon as nobody looks at it. Raises `MountFailed` if it is in use for longer than that."""
     layers = mountpoints().count(name)
     why, began_s = "", time.monotonic()
     changed_s = began_s
@@ -71,14 +84,6 @@ def unmount(mountpoint: Path, timeout_s: float = 30.0) -> None:
                 f"`hubfs unmount --force {mountpoint}` unmounts it all the same"
             )
         time.sleep(_POLL_S)
-    # They end by themselves; but another mount namespace may have a copy of the mount, and the daemon may be another
-    # than the supervisor's, mounted while that was dead.
-    for pid in (supervisor, daemon):
-        if pid is not None:
-            _tell(pid, signal.SIGTERM)
-    for pid in (told, daemon, supervisor):
-        if pid is not None:
-            _wait_for_the_end(mountpoint, pid, timeout_s)
 
 
 def force(mountpoint: Path) -> None:
