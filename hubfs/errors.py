@@ -120,6 +120,12 @@ class NoSuchAttribute(HubfsError):
     ordinary = True
 
 
+class NoAttributes(HubfsError):
+    """No file has extended attributes of this name space."""
+
+    ordinary = True
+
+
 class ReadOnly(HubfsError):
     """Somebody tried to write."""
 

@@ -12,7 +12,7 @@ from time import time_ns
 
 from cachetools import LRUCache
 
-from hubfs.errors import AccessDenied, NameTooLong, NotADirectory, NotFound, ReadOnly, Stale
+from hubfs.errors import AccessDenied, NameTooLong, NoAttributes, NotADirectory, NotFound, ReadOnly, Stale
 from hubfs.fuse.attributes import Owner, mode_of
 from hubfs.tree.hub_tree import OpenFile
 from hubfs.tree.node import Node, NodeKind
@@ -126,6 +126,7 @@ class LinkSizes:
 STATFS_BYTES = 4096
 """The unit in which `statfs` counts."""
 NAME_MAX_BYTES = 255
+_NAME_SPACE = "user."
 _ATTRIBUTE_MAX_BYTES = 1 << 16
 """XATTR_SIZE_MAX of Linux: a longer one is an error, and a directory may have many versions that cannot be read."""
 
@@ -254,7 +255,13 @@ class Answers:
         return Room(room.limit_bytes // STATFS_BYTES, free_bytes // STATFS_BYTES)
 
     def attribute(self, path: str, name: str) -> bytes:
-        """The extended attribute, one of `user.hubfs.*`."""
+        """The extended attribute, one of `user.hubfs.*`.
+
+        Raises `NoAttributes` for a name of another name space than `user`: a program that hears so of one file asks
+        for it of no other (`ls -l` asks for three names of every file else).
+        """
+        if not name.startswith(_NAME_SPACE):
+            raise NoAttributes(f"{path} has no attribute {name}, nor has anything here")
         # A name that is no UTF-8 may be quoted in it, with what stands for its bytes.
         value = self._tree.attribute(path, name).encode(errors="backslashreplace")
         if len(value) <= _ATTRIBUTE_MAX_BYTES:

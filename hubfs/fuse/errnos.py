@@ -15,6 +15,7 @@ ERRNOS: dict[type[errors.HubfsError], int] = {
     errors.IsADirectory: errno.EISDIR,
     errors.NotASymlink: errno.EINVAL,
     errors.NoSuchAttribute: errno.ENODATA,
+    errors.NoAttributes: errno.ENOTSUP,
     errors.AccessDenied: errno.EACCES,
     errors.ReadOnly: errno.EROFS,
     errors.TimedOut: errno.ETIMEDOUT,

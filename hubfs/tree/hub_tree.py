@@ -256,7 +256,7 @@ class HubTree:
         The cost does not grow with the model. Waits for the hub where nobody asked for the model before. Raises
         `NotFound` where there is no such model, `NoSuchAttribute`.
         """
-        # `ls` asks for security.* of every file it shows: answered without looking.
+        # Of names that are none of ours nobody is asked, and nothing looked for.
         value = self._attribute(path, name.removeprefix(ATTRIBUTES)) if name.startswith(ATTRIBUTES) else None
         if value is None:
             raise NoSuchAttribute(f"{path} has no attribute {name}")

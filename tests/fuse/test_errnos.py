@@ -21,6 +21,7 @@ HAPPENED: dict[str, tuple[type[Exception], ...]] = {
     "a file is asked for, and the name is a directory's": (errors.IsADirectory,),
     "a symlink is asked for, and the name is something else's": (errors.NotASymlink,),
     "no such extended attribute": (errors.NoSuchAttribute,),
+    "an extended attribute of another name space than `user`": (errors.NoAttributes,),
     "the hub says 401 or 403": (errors.AccessDenied,),
     "any write": (errors.ReadOnly,),
     "a transfer or a connection stalled": (errors.TimedOut,),
@@ -131,7 +132,7 @@ def test_whatever_is_unexpected_is_eio_with_a_traceback_in_the_log(
         *((kind, "WARNING") for kind in (errors.Damaged, errors.Unavailable, errors.AccessDenied, errors.Stale)),
         *((kind, "DEBUG") for kind in (errors.ModelNotFound, errors.NameTooLong, errors.NotADirectory)),
         *((kind, "DEBUG") for kind in (errors.IsADirectory, errors.NotASymlink, errors.NoSuchAttribute)),
-        *((kind, "DEBUG") for kind in (errors.ReadOnly, errors.Cancelled)),
+        *((kind, "DEBUG") for kind in (errors.NoAttributes, errors.ReadOnly, errors.Cancelled)),
     ],
 )
 def test_the_log_names_the_operation_the_path_and_the_reason_and_the_ordinary_quietly(

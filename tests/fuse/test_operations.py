@@ -296,7 +296,8 @@ def test_attributes_are_read_by_name_and_never_listed(
         assert operations.listxattr(path) == []
     assert operations.getxattr(ROOT, "user.hubfs.handle") == b"google/spice/2"
     assert errno_of(operations.getxattr, ROOT, "user.hubfs.error") == errno.ENODATA
-    assert errno_of(operations.getxattr, ROOT, "security.capability") == errno.ENODATA
+    assert errno_of(operations.getxattr, ROOT, "user.other") == errno.ENODATA
+    assert errno_of(operations.getxattr, ROOT, "security.capability") == errno.ENOTSUP
     models.source.fail(Damaged("https://hub/google/spice/2: crc"))
     assert operations.getxattr(ROOT, "user.hubfs.error") == b"https://hub/google/spice/2: crc"
     monkeypatch.setattr(operations._answers._tree, "attribute", lambda *_: "ü" * 100_000)

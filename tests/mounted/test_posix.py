@@ -549,11 +549,11 @@ def test_extended_attributes_tell_their_size_and_what_is_wrong(model: Path) -> N
         "too small": "ERANGE",
         "none such": "ENODATA",
         "none such of ours": "ENODATA",
-        "security": "ENODATA",
-        "acl": "ENODATA",
+        "security": "ENOTSUP",
+        "acl": "ENOTSUP",
         "a name too long": "ERANGE",
         "of nothing": "ENOENT",
-        "no name space": "ENODATA",
+        "no name space": "ENOTSUP",
     }
 
 

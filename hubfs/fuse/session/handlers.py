@@ -17,7 +17,7 @@ from hubfs.fuse.session import protocol
 from hubfs.fuse.session.nodes import NodeTable
 from hubfs.fuse.session.protocol import Opcode, Open
 from hubfs.fuse.session.replies import NO_ENTRY, Replies, directory_inode, dirent, dirent_bytes, told_of
-from hubfs.tree.hub_tree import ATTRIBUTES, OpenFile
+from hubfs.tree.hub_tree import OpenFile
 from hubfs.tree.node import NodeKind
 
 Handler = Callable[[int, memoryview], bytes | int | None]
@@ -260,8 +260,6 @@ class Handlers:
     def _getxattr(self, node_id: int, body: memoryview) -> bytes | int:
         size_bytes, _ = protocol.GETXATTR_IN.unpack_from(body)
         name = _text(body[protocol.GETXATTR_IN.size :])
-        if not name.startswith(ATTRIBUTES):  # `ls -l` asks for three others of every file
-            return errno.ENODATA
         return _sized(self._answers.attribute(self.path_of(node_id), name), size_bytes)
 
     def _listxattr(self, node_id: int, body: memoryview) -> bytes | int:

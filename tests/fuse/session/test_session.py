@@ -310,7 +310,8 @@ def test_attributes_are_read_by_name_and_never_listed(kernel: Kernel) -> None:
     assert asked(b"user.hubfs.handle", 14) == (0, b"google/spice/2")
     assert asked(b"user.hubfs.handle", 13)[0] == errno.ERANGE
     assert asked(b"user.hubfs.nothing", 100)[0] == errno.ENODATA
-    assert asked(b"security.selinux", 100)[0] == errno.ENODATA
+    assert asked(b"user.other", 100)[0] == errno.ENODATA
+    assert asked(b"security.selinux", 100)[0] == errno.ENOTSUP, "a program asks for it of no other file"
     assert kernel.given(Opcode.LISTXATTR, node_id, protocol.GETXATTR_IN.pack(0, 0)) == protocol.GETXATTR_OUT.pack(0, 0)
     assert kernel.given(Opcode.LISTXATTR, node_id, protocol.GETXATTR_IN.pack(100, 0)) == b""
 
