@@ -5,7 +5,8 @@
 
 import os
 import threading
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from time import time_ns
@@ -15,7 +16,7 @@ from cachetools import LRUCache
 from hubfs.errors import AccessDenied, NameTooLong, NoAttributes, NotADirectory, NotFound, ReadOnly, Stale
 from hubfs.fuse.attributes import Owner, mode_of
 from hubfs.tree.hub_tree import OpenFile
-from hubfs.tree.node import Node, NodeKind
+from hubfs.tree.node import Names, Node, NodeKind
 from hubfs.tree.virtual_tree import VirtualTree
 
 _REMEMBERED = 100_000
@@ -145,6 +146,14 @@ class Listed:
         return 0 if self.node is None else self.node.place
 
 
+@contextmanager
+def _gone_is_stale(path: str) -> Iterator[None]:
+    try:
+        yield
+    except NotFound as gone:
+        raise Stale(f"{path} was there when it was opened, and is gone: {gone}") from gone
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A file that was opened. `same_pages`: the kernel's pages of it still hold. `direct`: no page of it ever does."""
@@ -198,17 +207,19 @@ class Answers:
             raise NotADirectory(path)
         return node
 
-    def list(self, path: str) -> list[Listed]:
+    def names(self, path: str) -> Names:
         """The names in a directory: listing never looks entries up.
 
         Never `NotFound`: the directory is open, and libc takes ENOENT for its end. It would look empty
         (docs/decisions/readdir.md).
         """
-        try:
-            names = self._tree.list(path)
+        with _gone_is_stale(path):
+            return self._tree.list(path)
+
+    def listed(self, path: str, names: Names) -> list[Listed]:
+        """The `names` of a directory that was listed, with what is known of them. Raises as `names`."""
+        with _gone_is_stale(path):
             nodes = self._tree.nodes(path, names)
-        except NotFound as gone:
-            raise Stale(f"{path} was there when it was opened, and is gone: {gone}") from gone
         listed = [Listed(name, kind, nodes.get(name)) for name, kind in names]
         for each in listed:
             if each.kind is NodeKind.SYMLINK and each.node is not None:

@@ -76,7 +76,7 @@ class Operations:
             ("..", {"st_mode": mode_of(NodeKind.DIRECTORY), "st_ino": inode(below.rpartition("/")[0] or "/")}, 0),
             *(
                 (each.name, {"st_mode": mode_of(each.kind), "st_ino": inode(f"{below}/{each.name}", each.place)}, 0)
-                for each in self._answers.list(path)
+                for each in self._answers.listed(path, self._answers.names(path))
             ),
         ]
 

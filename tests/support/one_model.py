@@ -60,6 +60,7 @@ class OneModel:
     def __init__(self) -> None:
         self.source = fresh_source()
         self.newest = "2"
+        self.more_versions: list[str] = []
 
     def get(self, handle: ModelId) -> MemorySource:
         if handle.name.startswith("down/"):
@@ -106,7 +107,7 @@ class OneModel:
         return frozenset(NamesByFolder(self.known()).children(folder))
 
     def known_versions(self, name: str) -> frozenset[str]:
-        return frozenset(NamesByFolder(self.known()).versions(name))
+        return frozenset(NamesByFolder(self.known()).versions(name)) | {*self.more_versions}
 
 
 class Cache(MemoryTier):

@@ -1,19 +1,17 @@
 """Every request but INIT and INTERRUPT, answered out of the tree."""
 
 import errno
-import threading
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from itertools import count
-from time import time_ns
 
 from hubfs.errors import NotFound, ReadOnly, Stale
-from hubfs.fuse.answers import NAME_MAX_BYTES, STATFS_BYTES, Answers, KernelsPages, Listed
+from hubfs.fuse.answers import NAME_MAX_BYTES, STATFS_BYTES, Answers
 from hubfs.fuse.attributes import BLOCK_BYTES, inode
 from hubfs.fuse.errnos import told
 from hubfs.fuse.mounting import Timeouts
 from hubfs.fuse.passthrough import Passthrough
 from hubfs.fuse.session import protocol
+from hubfs.fuse.session.directories import Directories
 from hubfs.fuse.session.nodes import NodeTable
 from hubfs.fuse.session.protocol import Opcode, Open
 from hubfs.fuse.session.replies import NO_ENTRY, Replies, directory_inode, dirent, dirent_bytes, told_of
@@ -31,7 +29,7 @@ class Malformed(Exception):
 class Handlers:
     """Answers requests by the answers of the tree, and by what the kernel was told of.
 
-    A reply may be lost: `undo` takes back what it would have told the kernel of. `_lock` guards `_listings`.
+    A reply may be lost: `undo` takes back what it would have told the kernel of.
     """
 
     def __init__(
@@ -48,10 +46,7 @@ class Handlers:
         self._replies = Replies(answers.owner, timeouts)
         self._passthrough = passthrough
         self._forget_attributes = forget_attributes
-        self._lock = threading.Lock()
-        self._listings: dict[int, list[Listed] | None] = {}
-        self._listing_numbers = count(time_ns())
-        self._directories = KernelsPages()
+        self._directories = Directories(answers)
         self.table: Mapping[int, Handler] = {
             Opcode.LOOKUP: self._lookup,
             Opcode.FORGET: self._forget,
@@ -84,7 +79,7 @@ class Handlers:
             case Opcode.OPEN:
                 self._end(node_id, protocol.OPEN_OUT.unpack(reply)[0])
             case Opcode.OPENDIR:
-                self._forget_listing(protocol.OPEN_OUT.unpack(reply)[0])
+                self._directories.undo(protocol.OPEN_OUT.unpack(reply)[0])
 
     def path_of(self, node_id: int) -> str:
         """The absolute path of a node. Raises `Stale` for one that the kernel was not told of."""
@@ -187,15 +182,7 @@ class Handlers:
             self._passthrough.released(node_id)
 
     def _opendir(self, node_id: int, _body: memoryview) -> bytes:
-        node = self._answers.open_directory(self.path_of(node_id))
-        how = 0
-        if node.source is not None:  # the kernel may keep the names: of this source they never change
-            same = self._directories.hold(node_id, node.source)
-            how = Open.CACHE_DIR | (Open.KEEP_CACHE if same else 0)
-        number = next(self._listing_numbers)
-        with self._lock:
-            self._listings[number] = None
-        return protocol.OPEN_OUT.pack(number, how, 0)
+        return protocol.OPEN_OUT.pack(*self._directories.open(node_id, self.path_of(node_id)), 0)
 
     def _readdir(self, node_id: int, body: memoryview) -> bytes:
         return self._listed(node_id, body, with_attributes=False)
@@ -207,7 +194,7 @@ class Handlers:
         """As many entries as fit. An offset is the number of entries before it, of the listing that offset 0 made."""
         handle, offset, size_bytes, *_ = protocol.READ_IN.unpack_from(body)
         directory = self._nodes[node_id].path
-        listing = self._listing(node_id, handle, anew=not offset)
+        listing = self._directories.listing(node_id, directory or "/", handle, anew=not offset)
         chunks: list[bytes] = []
         left_bytes = size_bytes
         for at in range(offset, len(listing) + 2):
@@ -231,21 +218,9 @@ class Handlers:
             chunks.append(dirent(name, number, kind, at + 1))
         return b"".join(chunks)
 
-    def _listing(self, node_id: int, handle: int, *, anew: bool) -> list[Listed]:
-        listing = self._listings.get(handle)
-        if listing is None or anew:
-            listing = self._answers.list(self.path_of(node_id))
-            with self._lock:
-                self._listings[handle] = listing
-        return listing
-
     def _releasedir(self, _node_id: int, body: memoryview) -> bytes:
-        self._forget_listing(protocol.RELEASE_IN.unpack_from(body)[0])
+        self._directories.close(protocol.RELEASE_IN.unpack_from(body)[0])
         return b""
-
-    def _forget_listing(self, handle: int) -> None:
-        with self._lock:
-            self._listings.pop(handle, None)
 
     def _statfs(self, _node_id: int, _body: memoryview) -> bytes:
         room = self._answers.room()

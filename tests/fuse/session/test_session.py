@@ -250,14 +250,73 @@ def test_names_are_kept_no_longer_than_the_source(kernel: Kernel, models: OneMod
     assert [bool(kept()), bool(kept())] == [False, True]
 
 
-def test_a_folder_is_listed_with_what_is_known_and_its_names_are_not_kept(kernel: Kernel) -> None:
+def test_a_folder_is_listed_with_what_is_known(kernel: Kernel) -> None:
     node_id = kernel.look_up("/google/spice")
     found = {name: node for name, _, _, node in listing(kernel, node_id)}
     assert {name for name, node in found.items() if node} == {"2", "latest"}
     assert found.keys() == {".", "..", "2", "README.md", "latest"}
-    *_, how, _ = protocol.OPEN_OUT.unpack(kernel.given(Opcode.OPENDIR, node_id, bytes(8)))
-    assert how == 0
     assert {name for name, *_ in listing(kernel, node_id, plus=False)} == found.keys()
+
+
+def opened_directory(kernel: Kernel, node_id: int) -> tuple[int, bool]:
+    """The handle, and whether the names that the kernel has still hold. It may always keep those that it gets."""
+    handle, how, _ = protocol.OPEN_OUT.unpack(kernel.given(Opcode.OPENDIR, node_id, bytes(8)))
+    assert how & Open.CACHE_DIR
+    return handle, bool(how & Open.KEEP_CACHE)
+
+
+def listed(kernel: Kernel, node_id: int, handle: int) -> bytes:
+    return kernel.given(Opcode.READDIR, node_id, protocol.READ_IN.pack(handle, 0, 4096, 0, 0, 0, 0))
+
+
+def closed(kernel: Kernel, node_id: int, handle: int) -> None:
+    kernel.given(Opcode.RELEASEDIR, node_id, protocol.RELEASE_IN.pack(handle, 0, 0, 0))
+
+
+def test_the_names_of_a_folder_are_kept_until_it_is_opened_and_has_others(kernel: Kernel, models: OneModel) -> None:
+    node_id = kernel.look_up("/google/spice")
+
+    def kept() -> bool:
+        handle, same = opened_directory(kernel, node_id)
+        closed(kernel, node_id, handle)
+        return same
+
+    assert [kept(), kept()] == [False, True]
+    models.more_versions = ["1777777"]
+    assert [kept(), kept()] == [False, True]
+    models.more_versions = []
+    assert [kept(), kept()] == [False, True]
+
+
+def test_two_that_have_a_folder_open_with_other_names_leave_none_to_the_kernel(
+    kernel: Kernel, models: OneModel
+) -> None:
+    node_id = kernel.look_up("/google/spice")
+    one, _ = opened_directory(kernel, node_id)
+    models.more_versions = ["1777777"]
+    other, same = opened_directory(kernel, node_id)
+    assert not same
+    assert b"1777777" not in listed(kernel, node_id, one), "a listing is of what was there when it was opened"
+    assert b"1777777" in listed(kernel, node_id, other)
+    third, same = opened_directory(kernel, node_id)
+    assert not same, "the kernel may have either"
+    for handle in (one, other, third):
+        closed(kernel, node_id, handle)
+    fourth, same = opened_directory(kernel, node_id)
+    assert not same
+    closed(kernel, node_id, fourth)
+    assert opened_directory(kernel, node_id)[1]
+
+
+def test_a_folder_that_is_listed_anew_is_listed_as_it_is(kernel: Kernel, models: OneModel) -> None:
+    node_id = kernel.look_up("/google/spice")
+    handle, _ = opened_directory(kernel, node_id)
+    assert b"1777777" not in listed(kernel, node_id, handle)
+    models.more_versions = ["1777777"]
+    assert b"1777777" in listed(kernel, node_id, handle)
+    closed(kernel, node_id, handle)
+    models.more_versions = []
+    assert not opened_directory(kernel, node_id)[1], "the kernel has the names that were there meanwhile"
 
 
 def test_a_listing_that_is_under_way_stays_as_it_began(kernel: Kernel, models: OneModel) -> None:
@@ -547,6 +606,7 @@ def test_a_reply_that_the_kernel_does_not_take_tells_it_of_nothing(
         assert table[node_id].opens == 0
         assert cache.held == cache.released != []
         monkeypatch.undo()
+        assert not opened_directory(kernel, model)[1], "the kernel was not told to drop what it had"
 
 
 def test_the_end_of_the_device_is_the_end_of_the_session(answers: Answers) -> None:
