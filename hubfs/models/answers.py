@@ -146,25 +146,29 @@ class ChangingAnswers:
         return self._versions.under_way(name) is not None
 
     def ask_latest_ahead(self, name: str) -> None:
-        """Asks for the latest version of `name`, as patiently as `latest`, for readers who have not asked yet.
+        """Asks for the latest version of `name`, in this thread, for readers who have not asked yet.
 
-        It is asked once, and readers who ask meanwhile wait for it. Raises as `latest`, and `GaveUp`.
+        It is asked once, and readers who ask meanwhile wait for it, with their patience. Raises as `Hub.alias`, and
+        `GaveUp`.
         """
 
         def once() -> str:
             with asking_once():
-                return self._hub.alias(name)
+                version = self._hub.alias(name)
+            self._told(name, version)
+            self._versions.keep(name, version)
+            return version
 
-        self._versions.get(name, lambda: self._ask_latest(name, self._known(name), spare=True, alias=once))
+        self._reachability.ask_ahead(self._question(name), once)
 
-    def _ask_latest(
-        self, name: str, known: Collection[str], *, spare: bool, alias: Callable[[], str] | None = None
-    ) -> str:
-        question = f"the latest version of {self._hub.url}/{name}"
+    def _question(self, name: str) -> str:
+        return f"the latest version of {self._hub.url}/{name}"
+
+    def _ask_latest(self, name: str, known: Collection[str], *, spare: bool) -> str:
+        question = self._question(name)
         try:
             if spare:
-                ask = alias or (lambda: self._hub.alias(name))
-                version = self._reachability.ask(question, ask, self._settings.patience_s)
+                version = self._reachability.ask(question, lambda: self._hub.alias(name), self._settings.patience_s)
             else:
                 with self._reachability.watching(question):
                     version = self._hub.alias(name)
@@ -173,11 +177,13 @@ class ChangingAnswers:
             if not versions:
                 raise
             version = max((*known, *versions), key=self._hub.names.age)
-        self._found(name, [version])
-        self._keep(name, LastAnswer(version, self._clock()))
+        self._told(name, version)
         return version
 
-    def _keep(self, name: str, answer: LastAnswer) -> None:
+    def _told(self, name: str, version: str) -> None:
+        """The hub says it."""
+        self._found(name, [version])
+        answer = LastAnswer(version, self._clock())
         with self._lock:
             self._last[name] = answer
             written = self._written.get(name)

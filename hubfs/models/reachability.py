@@ -122,10 +122,31 @@ class Reachability:
         except NotFound:
             self._questions.forget(question)
             raise
+        except GaveUp:  # it was asked ahead
+            return self.ask(question, ask, patience_s)
         else:
             self._questions.forget(question)
             return cast("T", answer)
         raise self._impatient(question, asked, patience_s, begun_s)
+
+    def ask_ahead(self, question: str, ask: Callable[[], object]) -> None:
+        """Has `ask` ask in this thread, and keep the answer, for readers who have not asked yet.
+
+        A reader that asks meanwhile waits for this question, with a patience of its own. Raises what `ask` raises;
+        `OutOfReach` at once during an outage; `NotCached`.
+        """
+        self._refuse_offline(question)
+        with self._lock:
+            outage = self._outage or self._outages.get(question)
+        if outage is not None:
+            raise OutOfReach(outage.error)
+        try:
+            self._questions.get(question, lambda: self._watched(question, ask))
+        except TimedOut:
+            if self._questions.under_way(question) is None:  # else a reader asks already
+                raise
+        finally:
+            self._questions.forget(question)
 
     @contextmanager
     def watching(self, question: str) -> Iterator[None]:
