@@ -8,7 +8,7 @@ from hubfs.blobs.retry import Busy
 from hubfs.errors import AccessDenied, Cancelled, HubfsError, ModelNotFound, NotCached, TimedOut, Unavailable
 from hubfs.models.reachability import Outage, OutOfReach, Plan, Reachability, plan_of
 from hubfs.testing import Clock
-from hubfs.waiting import Cancellation
+from hubfs.waiting import Cancellation, GaveUp
 from tests.support.waiting import eventually
 
 
@@ -155,3 +155,52 @@ def test_offline_every_question_is_refused_and_none_reaches_the_hub() -> None:
         with pytest.raises(NotCached), reachability.watching("https://hub/a"):
             pytest.fail("the hub was asked")
     assert reachability.outage is None
+
+
+def test_who_asks_meanwhile_waits_for_what_is_asked_ahead_with_patience_of_his_own(reachability: Reachability) -> None:
+    begun, answer = threading.Event(), threading.Event()
+    kept: list[str] = []
+
+    def ask() -> str:
+        begun.set()
+        answer.wait(60)
+        kept.append("yes")
+        return "yes"
+
+    ahead = threading.Thread(target=reachability.ask_ahead, args=("q", ask))
+    ahead.start()
+    assert begun.wait(60)
+    reachability.ask_ahead("q", lambda: pytest.fail("it is under way"))
+    with pytest.raises(TimedOut, match="0 s"):
+        reachability.ask("q", lambda: pytest.fail("it is under way"), 0)
+    answer.set()
+    ahead.join(60)
+    assert kept == ["yes"]
+    assert reachability.ask("q", lambda: "later", 5) == "later", "the one who asked ahead has kept the answer"
+
+
+def test_who_waits_for_what_was_asked_ahead_in_vain_asks(reachability: Reachability) -> None:
+    begun, answer = threading.Event(), threading.Event()
+
+    def give_up() -> str:
+        begun.set()
+        answer.wait(60)
+        raise GaveUp("429")
+
+    def ahead() -> None:
+        with pytest.raises(GaveUp):
+            reachability.ask_ahead("q", give_up)
+
+    asking = threading.Thread(target=ahead)
+    asking.start()
+    assert begun.wait(60)
+    threading.Timer(0.05, answer.set).start()
+    assert reachability.ask("q", lambda: "yes", 60) == "yes"
+    asking.join(60)
+
+
+def test_nothing_is_asked_ahead_during_an_outage(reachability: Reachability) -> None:
+    with pytest.raises(Unavailable):
+        reachability.ask("q", failing(Unavailable("no route")), 5)
+    with pytest.raises(OutOfReach, match="no route"):
+        reachability.ask_ahead("another", lambda: pytest.fail("the hub was asked"))

@@ -148,6 +148,29 @@ def test_a_listing_brings_attributes_and_is_kept(mount: MountHub, servers: Origi
         assert again <= 4 * directories + 20
 
 
+def test_a_walk_that_comes_again_opens_and_closes_directories_and_asks_for_the_attributes_of_links(
+    mount: MountHub, servers: Origin
+) -> None:
+    with mount(servers.asked_for("uncompressed")) as hub:
+        assert (hub.path / SMALL / "saved_model.pb").stat()
+        publisher = (hub.path / SMALL).parent.parent
+
+        def walk(*command: str | Path) -> str:
+            return subprocess.run([*command, publisher], capture_output=True, text=True, check=True).stdout
+
+        found = [Path(path) for path in walk("find").splitlines()]
+        walk("ls", "-lR")
+        links = sum(path.is_symlink() for path in found)
+        directories = sum(path.is_dir() for path in found) - links
+        assert len(found) > directories > links > 0
+        again = requests_of(hub, lambda: [walk("find") for _ in range(10)])
+        assert again <= 10 * (2 * directories + 2) + 20  # find asks for the file system, too
+        # Of a link, its attributes, and where it leads. Of the first file that ls meets, the names of three extended
+        # attributes, which are not supported: ls asks for them of no other file.
+        again = requests_of(hub, lambda: [walk("ls", "-lR") for _ in range(10)])
+        assert again <= 10 * (2 * directories + 2 * links + 3) + 20
+
+
 @pytest.mark.parametrize(
     ("option", "says"),
     [("big_writes", "big_writes"), ("entry_timeout=soon", "entry_timeout=soon"), ("allow_root", "allow_root")],
