@@ -11,6 +11,7 @@ import shutil
 import stat
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 _FOLDER_MODE = 0o700
@@ -48,13 +49,7 @@ def open_to_read(path: str | Path, flags: int = os.O_RDONLY) -> int:
 
 def open_to_write(path: Path, below: Path) -> int:
     """A file descriptor of the file, which is made if need be, and its directories below `below`. Raises OSError."""
-    for _ in range(_ATTEMPTS):
-        try:
-            return open_to_write_there(path)
-        except FileNotFoundError:  # noqa: PERF203 - the loop is for this
-            with contextlib.suppress(FileNotFoundError):
-                make_folder(path.parent, below)
-    return open_to_write_there(path)
+    return _in_its_folder(path, below, lambda: open_to_write_there(path))
 
 
 def open_to_write_there(path: Path) -> int:
@@ -64,18 +59,27 @@ def open_to_write_there(path: Path) -> int:
 
 def read_whole(path: str | Path, most_bytes: int) -> bytes:
     """The file's content. Raises OSError, also for one that is larger than `most_bytes`."""
-    with os.fdopen(open_to_read(path), "rb") as file:
-        if os.fstat(file.fileno()).st_size > most_bytes:
+    fd = os.open(path, os.O_RDONLY | _FLAGS)
+    try:
+        found = _status(fd)
+        if found.st_size > most_bytes:
             raise OSError(errno.EFBIG, "too large to be ours", str(path))
-        return file.read(most_bytes)
+        parts = []
+        left_bytes = found.st_size
+        while left_bytes > 0 and (part := os.read(fd, left_bytes)):
+            parts.append(part)
+            left_bytes -= len(part)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
 
 
 def write_whole(path: Path, data: bytes, below: Path) -> None:
     """Replaces the file's content, at once or not at all. Raises OSError."""
-    make_folder(path.parent, below)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, _FILE_MODE)
+        fd = _in_its_folder(path, below, lambda: os.open(temporary, flags, _FILE_MODE))
         try:
             pwrite_all(fd, data, 0)
         finally:
@@ -90,10 +94,12 @@ def write_whole(path: Path, data: bytes, below: Path) -> None:
 
 def _sweep(path: Path) -> None:
     """Deletes what kills in the middle of writing the file left."""
-    with contextlib.suppress(OSError):
-        for left_over in path.parent.glob(f"{path.name}.*"):
-            if left_over.lstat().st_mtime < time.time() - _LEFT_OVER_S:
-                left_over.unlink()
+    with contextlib.suppress(OSError), os.scandir(path.parent) as beside:
+        for left_over in beside:
+            if not left_over.name.startswith(f"{path.name}."):
+                continue
+            if left_over.stat(follow_symlinks=False).st_mtime < time.time() - _LEFT_OVER_S:
+                os.unlink(left_over)  # noqa: PTH108 - no Path is made of each name
 
 
 def pwrite_all(fd: int, data: bytes, offset_bytes: int) -> None:
@@ -115,11 +121,29 @@ def delete(path: Path) -> None:
             path.unlink()
 
 
+def _in_its_folder(path: Path, below: Path, opened: Callable[[], int]) -> int:
+    """What `opened` returns; the directories of `path` below `below` are made if they are missing. Raises OSError."""
+    for _ in range(_ATTEMPTS):
+        try:
+            return opened()
+        except FileNotFoundError:  # noqa: PERF203 - the loop is for this
+            with contextlib.suppress(FileNotFoundError):
+                make_folder(path.parent, below)
+    return opened()
+
+
 def _regular(fd: int) -> int:
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")  # noqa: TRY301 - as what the kernel refuses
+        _status(fd)
     except OSError:
         os.close(fd)
         raise
     return fd
+
+
+def _status(fd: int) -> os.stat_result:
+    """Of a regular file. Raises OSError, as the kernel refuses other kinds."""
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    return found

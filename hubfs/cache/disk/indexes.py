@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -116,12 +117,14 @@ class IndexStore:
 
     def _candidates(self, hub_and_handle: str) -> list[str]:
         """The names, with identities, under which the model has an index, the newest first."""
+        if self._layout is None:
+            return []
         folder, _, version = hub_and_handle.rpartition("/")
         found = []
-        with contextlib.suppress(OSError):
-            for path in self._layout.model(folder).glob(f"{version}@*/index.json") if self._layout is not None else ():
+        with contextlib.suppress(OSError), os.scandir(self._layout.model(folder)) as beside:
+            for model in (f"{folder}/{each.name}" for each in beside if each.name.startswith(f"{version}@")):
                 with contextlib.suppress(OSError):
-                    found.append((path.lstat().st_mtime, f"{folder}/{path.parent.name}"))
+                    found.append((self._layout.index(model).lstat().st_mtime, model))
         return [model for _, model in sorted(found, reverse=True)]
 
     def known(self, hub: str) -> Iterator[str]:

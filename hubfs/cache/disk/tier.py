@@ -68,6 +68,9 @@ _IN_THE_WAY = NO_FILE | {errno.EACCES, errno.EPERM}
 _MEND_S = 60.0
 """What is in the way of a model's files is taken away at most this often."""
 
+_WORTH_GIVING_BACK_BYTES = 64 << 10
+"""The pages of a smaller block are left to the kernel: to give them back takes as long as to write them."""
+
 _SAY_S = 60.0
 """The same trouble is logged at most this often."""
 
@@ -134,7 +137,7 @@ class DiskTier:
         except OSError as error:
             self._say("The disk cache cannot read %s: %s", key.path, error)
         if block is not None:
-            self._used(key)
+            self._used(key, block)
         with self._lock:
             if block is None:
                 self._misses += 1
@@ -172,7 +175,7 @@ class DiskTier:
             if error.errno not in _OF_THE_FILE:
                 self._rest(error)
             return False
-        self._used(key)
+        self._used(key, block)
         self._room.kept(space_bytes if new else 0)
         return True
 
@@ -208,8 +211,8 @@ class DiskTier:
         with self._lock:
             return {"disk": TierStats(used_bytes, self._limit_bytes, self._hits, self._misses, problem)}
 
-    def _used(self, key: CacheKey) -> None:
-        if self._pages is not None:
+    def _used(self, key: CacheKey, block: bytes) -> None:
+        if self._pages is not None and len(block) >= _WORTH_GIVING_BACK_BYTES:
             self._pages.used(key)
 
     def _has_room(self) -> bool:

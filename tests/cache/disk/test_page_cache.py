@@ -141,3 +141,12 @@ def test_giving_back_ends_with_the_mount(tmp_path: Path, cancellation: Cancellat
     with pytest.raises(Cancelled):
         give_back(str(path), cancellation.check)
     assert resident_bytes(path) == BLOCK_SIZE_BYTES
+
+
+def test_a_small_block_is_left_to_the_kernel(tmp_path: Path, cancellation: Cancellation) -> None:
+    cache = tier_with_pages(tmp_path, cancellation, after_s=60)
+    assert cache.put(KEY, 0, b"small")
+    assert cache.get(KEY, 0) == b"small"
+    assert not sweepers()
+    fill(cache)
+    assert sweepers() == 1
