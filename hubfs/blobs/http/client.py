@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from http import HTTPStatus
 from io import BytesIO
+from typing import Any
 
 import requests
 import urllib3
+from requests.utils import get_netrc_auth
 
 from hubfs.blobs.http.connections import OpenSockets, Peers, WatchedAdapter
 from hubfs.blobs.http.object import HttpObject
@@ -86,7 +88,6 @@ class HttpClient:
             cancellation, ttl_s=_PROBE_TTL_S, timeout_s=_PROBE_WAIT_S, most=_PROBES_KEPT, timer=timer
         )
         sockets = OpenSockets(cancellation)
-        self._session = requests.Session()
         # Reading the environment takes as long as a small request, and the daemon's does not change.
         self._environment = lru_cache(_HOSTS_KEPT)(partial(environment_of, verify=settings.verify))
         self._has_netrc = lru_cache(_HOSTS_KEPT)(has_netrc)
@@ -289,21 +290,22 @@ class HttpClient:
     ) -> requests.Response:
         """To a host no further inside than `limit`; sent `again` if a kept connection proves to have ended.
 
-        Session.send would follow redirects, or read a redirect's body to prepare for that, and keep cookies: not used.
+        Not by a Session of requests: it would follow redirects, or read a redirect's body to prepare for that, and keep
+        cookies.
         """
         self.cancellation.check()
         settings = self.settings
-        chosen = {"User-Agent": settings.user_agent, "Accept": "*/*", **headers}
+        chosen = {"User-Agent": settings.user_agent, "Accept": "*/*", "Connection": "keep-alive", **headers}
         if origin_of(url) == self._credential_origin:
             chosen.update(settings.headers)
             chosen.update(self._bearer.headers() if self._bearer else {})
         chosen["Accept-Encoding"] = headers.get("Accept-Encoding", "identity")
         # netrc must not replace what the user configured for this very host.
         configured = any(name.lower() == "authorization" for name in chosen)
-        auth = _as_it_is if configured or not (netrc and settings.netrc) else None
+        auth = _as_it_is if configured or not (netrc and settings.netrc) else get_netrc_auth(url)
         # What is not sent again may be long: it is sent in pieces, each within the time-out, and not as a whole.
         data = None if not body else body if again else BytesIO(body)
-        request = self._session.prepare_request(requests.Request(method, url, headers=chosen, data=data, auth=auth))
+        request = _prepared(method, url, chosen, data, auth)
         if url.isascii() and origin_of(request.url or "") != origin_of(url):
             raise ValueError("two readings of one URL")  # the headers were chosen for one, and would go to the other
         environment = self._environment(host_url(url))
@@ -335,6 +337,19 @@ class HttpClient:
 
 def _endless(url: str) -> HubfsError:
     return Permanent(f"{redacted(url)} redirects more than {_MAX_REDIRECTS} times")
+
+
+def _prepared(
+    method: str, url: str, headers: Mapping[str, str], data: bytes | BytesIO | None, auth: Any
+) -> requests.PreparedRequest:
+    """As `requests.Session.prepare_request`, of which half the time is for cookies. Raises `ValueError`."""
+    request = requests.PreparedRequest()
+    request.prepare_method(method)
+    request.prepare_url(url, None)
+    request.prepare_headers(headers)
+    request.prepare_body(data, None)
+    request.prepare_auth(auth, url)
+    return request
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

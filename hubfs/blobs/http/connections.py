@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import requests.adapters
+from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -95,6 +96,14 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = self._to_proxy
         return manager
+
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        """As in requests, without what no reply of ours is asked for: cookies, and the encoding of a text."""
+        response = requests.Response()
+        response.status_code, response.headers = resp.status, CaseInsensitiveDict(resp.headers)
+        response.raw, response.reason = resp, resp.reason
+        response.url, response.request = req.url or "", req
+        return response
 
     def close(self) -> None:
         """As in requests, which leaves connections open for as long as anybody knows their pool: a kept error does."""
