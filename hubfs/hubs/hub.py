@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Protocol, cast
 from urllib.parse import quote, urlsplit
 
@@ -142,10 +142,10 @@ class Means:
 
 def make_hub(url: str, means: Means) -> Hub:
     """The hub at `url`. Asks nobody. Raises `InvalidConfig` for a URL of no kind of hub, and of no hub of its kind."""
-    module = HUBS.get(urlsplit(url).scheme)
-    if module is None:
+    kind = HUBS.get(urlsplit(url).scheme)
+    if kind is None:
         raise InvalidConfig(f"no kind of hub has such a URL; those of hubs begin with {', '.join(sorted(HUBS))}")
-    return cast("Hub", import_module(module).make(url, means))
+    return cast("Hub", resolve_name(kind.make)(url, means))
 
 
 def label_of(url: str) -> str:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from hubfs.hubs.place import Place, Shown
-from hubfs.hubs.registry import NAMES
+from hubfs.hubs.registry import DEFAULT, HUBS
 from hubfs.model_id import ModelId
 from hubfs.waiting import Cancellation
 
@@ -116,5 +116,5 @@ def names_at(hub_url: str, cancellation: Cancellation | None = None, catalog: Pa
 
     Asks nobody, and imports no hub. Raises `InvalidConfig` for a file that cannot be used.
     """
-    module = import_module(NAMES.get(urlsplit(hub_url).scheme, NAMES["https"]))
-    return cast("Names", module.names_of(hub_url, cancellation or Cancellation(), catalog))
+    names_of = HUBS.get(urlsplit(hub_url).scheme, DEFAULT).names or DEFAULT.names
+    return cast("Names", resolve_name(names_of)(hub_url, cancellation or Cancellation(), catalog))

@@ -1,28 +1,34 @@
-"""Which kinds of hubs there are: by the scheme of their URL. Imports none of them, so that commands start fast."""
+"""Which kinds of hubs there are, by what each says of itself. Imports no hub, so that commands start fast."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 
 from hubfs.blobs.http.url import origin_of
+from hubfs.hubs.about import About
 
-DEFAULT_HUB = "https://tfhub.dev"
+KINDS: Sequence[About] = [import_module(f"hubfs.hubs.{room}.about").ABOUT for room in ("tfhub", "bucket", "kaggle")]
+"""A new kind of hub is a folder beside this file, and its name here. The first kind has the default hub."""
+
+HUBS: dict[str, About] = {scheme: kind for kind in KINDS for scheme in kind.schemes}
+"""The kind of a hub by the scheme of its URL."""
+
+DEFAULT = KINDS[0]
+
+DEFAULT_HUB = DEFAULT.url
 """The hub where no other is named. Programs type its URLs, whichever mirror serves them."""
 
-SHORT = "tfhub"
-"""The scheme of a short way to write `DEFAULT_HUB`: `tfhub:`."""
+SHORT = DEFAULT.endpoint
+"""The scheme of a short way to write `DEFAULT_HUB`."""
 
-ENDPOINTS = (SHORT, "kaggle")
-"""The hubs for which another host may stand, by scheme: the setting `kaggle_endpoint`, and HUBFS_KAGGLE_ENDPOINT."""
+ENDPOINTS = [kind.endpoint for kind in KINDS if kind.endpoint]
+"""The hubs for which another host may stand: the setting `kaggle_endpoint`, and HUBFS_KAGGLE_ENDPOINT."""
 
-OF_CLIENTS: Mapping[str, str] = {
-    "format": "TFHUB_MODEL_LOAD_FORMAT",
-    "cache_dir": "TFHUB_CACHE_DIR",
-    "disable_cert_validation": "TFHUB_DISABLE_CERT_VALIDATION",
-}
+OF_CLIENTS: Mapping[str, str] = {setting: name for kind in KINDS for setting, name in kind.variables.items()}
 """Variables of the environment that users have set for hubs' own clients, by the setting that hubfs takes from it."""
 
 
 def spelled_out(text: str) -> str:
-    """A handle, or a URL; the URL that `tfhub:google/spice/2` is short for."""
+    """A handle, or a URL; the URL that `<SHORT>:google/spice/2` is short for."""
     return f"{DEFAULT_HUB}/{text.removeprefix(f'{SHORT}:')}" if text.startswith(f"{SHORT}:") else text
 
 
@@ -32,26 +38,3 @@ def is_default(url: str) -> bool:
         return origin_of(url) == origin_of(DEFAULT_HUB) and not url.partition("://")[2].partition("/")[2].strip("/")
     except ValueError:
         return False
-
-
-HUBS: Mapping[str, str] = {
-    "https": "hubfs.hubs.tfhub.hub",
-    "http": "hubfs.hubs.tfhub.hub",
-    "gs": "hubfs.hubs.bucket.hub",
-    "kaggle": "hubfs.hubs.kaggle.hub",
-}
-"""The module that makes a hub, by the scheme: its function `make` takes the URL and `Means`, and returns a `Hub`.
-
-A new kind of hub is a folder beside this file, and a line here.
-"""
-
-NAMES: Mapping[str, str] = {
-    "https": "hubfs.hubs.tfhub.names.handles",
-    "http": "hubfs.hubs.tfhub.names.handles",
-    "gs": "hubfs.hubs.tfhub.names.handles",
-    "kaggle": "hubfs.hubs.kaggle.named",
-}
-"""The module of a hub's names, by the scheme: its function `names_of` returns `Names`, and needs not the hub itself.
-
-The models of a bucket are named as those of TF Hub are. A hub that is not in here makes its own names.
-"""

@@ -8,6 +8,7 @@ import pytest
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.http.client import HttpClient
 from hubfs.hubs import registry
+from hubfs.hubs.about import About
 from hubfs.hubs.hub import Hub, Means, make_hub
 from hubfs.hubs.tfhub.ways import PUBLIC_BUCKET
 from hubfs.model_id import ModelId
@@ -215,5 +216,5 @@ class TestMadeUpHub(HubContract):
 @contextmanager
 def made_up_kind() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry.HUBS, "zoo", "tests.contracts.made_up_hub")  # type: ignore[arg-type]  # a dict
+        patch.setitem(registry.HUBS, "zoo", About(["zoo"], "tests.contracts.made_up_hub:make"))
         yield

@@ -15,8 +15,9 @@ pytestmark = pytest.mark.mounted
 
 _PROGRAM = """
 import sys
+from hubfs.hubs.about import About
 from hubfs.hubs.registry import HUBS
-HUBS["zoo"] = "tests.contracts.made_up_hub"
+HUBS["zoo"] = About(["zoo"], "tests.contracts.made_up_hub:make")
 from hubfs.cli import main
 main()
 """

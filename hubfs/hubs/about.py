@@ -1,0 +1,30 @@
+"""What a kind of hub says of itself before one is used: data alone, so that commands start fast."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class About:
+    """A kind of hub: the constant `ABOUT` of the module `about` in its folder.
+
+    What takes time to import is named as `module:attribute`, and is imported by `pkgutil.resolve_name` once it is used.
+    """
+
+    schemes: Sequence[str]
+    """The URLs of such hubs begin with these."""
+
+    make: str
+    """The function that takes a URL and `Means`, and returns the `Hub`."""
+
+    names: str = ""
+    """The function that returns the `Names` of a hub without the hub itself; else its names are the default hub's."""
+
+    url: str = ""
+    """The hub of this kind that is the default hub, if this is the first kind."""
+
+    endpoint: str = ""
+    """`<endpoint>_endpoint` is the setting that has another host stand for the usual one; `<endpoint>:` is its hub."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the environment that users have set for the hub's own client, by the setting that takes each."""
