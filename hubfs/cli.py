@@ -7,15 +7,14 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from pkgutil import resolve_name
+from typing import Any, NoReturn, TypeVar, cast
 
 import click
 
 from hubfs import __version__
 from hubfs.commands import resolve as locate
-from hubfs.commands.catalog import catalog
 from hubfs.commands.doctor.command import doctor
-from hubfs.commands.serve import serve
 from hubfs.commands.status import status
 from hubfs.commands.status_text import UNVERIFIED
 from hubfs.daemon import keeper, log_file
@@ -23,10 +22,13 @@ from hubfs.daemon.spawn import spawn, with_options
 from hubfs.daemon.supervisor import Supervisor
 from hubfs.errors import HubfsError, MountFailed, printable
 from hubfs.fuse.mounting import can_be_taken_over
+from hubfs.hubs.about import UserSettings
+from hubfs.hubs.registry import KINDS
 from hubfs.mounts import point as mount_point
 from hubfs.mounts import table as mount_table
 from hubfs.mounts import taking as unmounting
 from hubfs.settings.config import Config, load, out_of_sight
+from hubfs.settings.values import parse_size
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,8 +37,23 @@ _CANNOT_BE_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What writing to a full disk, or to a terminal that is gone, ends with. A pipe that is closed is click's."""
 
 
+_OF_HUBS = {name: command for kind in KINDS for name, command in kind.commands.items()}
+"""Commands for one kind of hub each, as `module:attribute`, by name."""
+
+
+def _hubs() -> list[tuple[str, Path | None]]:
+    return [(config.hub, config.catalog) for config in load({}).each_hub().values()]
+
+
 class _Group(click.Group):
-    """Says what went wrong in one line, and exits with 1; with 2 for arguments that cannot be understood."""
+    """Says what went wrong in one line, and exits with 1; with 2 for arguments that cannot be understood.
+
+    A command for one kind of hub is imported when it is called, or shown.
+    """
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        of_hub = _OF_HUBS.get(cmd_name)
+        return super().get_command(ctx, cmd_name) if of_hub is None else cast("click.Command", resolve_name(of_hub))
 
     def invoke(self, ctx: click.Context) -> Any:
         _open_standard_files()
@@ -81,7 +98,11 @@ def _open_standard_files() -> None:
 
 @click.group(
     cls=_Group,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "obj": UserSettings(hubs=_hubs, size_bytes=parse_size),
+    },
     epilog="Exit codes: 0 done, 1 failed (one line on stderr says why), 2 the arguments make no sense.",
 )
 @click.version_option(__version__, package_name="hubfs", message="%(version)s")
@@ -288,5 +309,5 @@ def index(archive: Path, *, output: Path | None) -> None:
     click.echo(write_index(archive, output, workers=os.cpu_count() or 1))
 
 
-for command in (status, doctor, serve, catalog):
+for command in (status, doctor, *map(click.Command, _OF_HUBS)):  # `get_command` has the latter themselves
     main.add_command(command)

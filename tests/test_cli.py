@@ -13,8 +13,9 @@ OF_ONE_RUN = {"--foreground", "--config", "--help"}
 
 
 def commands(group: click.Group) -> dict[str, click.Command]:
-    found = dict(group.commands)
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    for name, command in [*found.items()]:
         if isinstance(command, click.Group):
             found |= {f"{name} {below}": one for below, one in commands(command).items()}
     return found

@@ -1,4 +1,4 @@
-"""The commands of `hubfs`, one file a command: its arguments, and the text of its result.
+"""The commands of `hubfs` for every hub, one file a command: its arguments, and the text of its result.
 
 `cli.py` is the door: it has the group, and the commands that mount and unmount. Nothing here does the work of a
 command, and nothing below imports anything of here.

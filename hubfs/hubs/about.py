@@ -1,7 +1,8 @@
 """What a kind of hub says of itself before one is used: data alone, so that commands start fast."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,18 @@ class About:
 
     variables: Mapping[str, str] = field(default_factory=dict)
     """Variables of the environment that users have set for the hub's own client, by the setting that takes each."""
+
+    commands: Mapping[str, str] = field(default_factory=dict)
+    """Commands of `hubfs` for this kind alone, by name. click gives them `UserSettings` as `obj`."""
+
+
+@dataclass(frozen=True)
+class UserSettings:
+    """What a hub's own commands ask of the user's settings. Both raise: `InvalidConfig`, and `ValueError`.
+
+    `hubs`: of each hub that `hubfs mount` would mount, the URL, and the file in which its models are written down.
+    `size_bytes` reads `512MiB`.
+    """
+
+    hubs: Callable[[], Sequence[tuple[str, Path | None]]]
+    size_bytes: Callable[[str], int]

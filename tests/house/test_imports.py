@@ -66,6 +66,16 @@ def test_no_bucket_is_used_by_an_import(script: str) -> None:
     assert imported(script) == set()
 
 
+@pytest.mark.parametrize("arguments", [["resolve", "--help"], ["unmount", "--help"], ["--version"]])
+def test_a_command_imports_no_hub_of_which_it_asks_nothing(arguments: list[str]) -> None:
+    told = "[name for name in sys.modules if name.startswith('hubfs.hubs.') and name.count('.') > 2]"
+    script = f"import sys\nfrom hubfs.cli import main\nmain({arguments!r}, standalone_mode=False)\nprint(*{told})"
+    run = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
+    assert {name.rpartition(".")[2] for name in run.stdout.splitlines()[-1].split()} == {"about"}
+
+
 def test_a_mount_of_a_hub_of_archives_imports_nothing_that_is_for_buckets(tmp_path: Path) -> None:
     with HttpOrigin() as hub:
         assert imported(MOUNTED, tmp_path, hub.url) == set()

@@ -28,20 +28,20 @@ WORST: dict[str, tuple[tuple[str, str, str], ...]] = {
     "blobs.http.object._CONTENT_RANGE": (("", " ", "x"), ("bytes", " ", "x"), ("bytes 1-2/3", " ", "x")),
     "blobs.http.object._NUMBER": (("", "1", "x"),),
     "cache.sealed_json._HEAD": (('{"version": 2, "crc32c": 1, "', "a", "!"),),
-    "hubs.tfhub.documentation._TITLE": (
+    "hubs.tfhub.names.documentation._TITLE": (
         ("#", " ", ""),
         ("# Module", " ", ""),
         ("# Module a", " ", "b"),
         ("", "# ", ""),
     ),
-    "hubs.tfhub.documentation._JOINERS": (("", "&zwnj", ""), ("", "&", "")),
-    "hubs.tfhub.documentation._CODE": (
+    "hubs.tfhub.names.documentation._JOINERS": (("", "&zwnj", ""), ("", "&", "")),
+    "hubs.tfhub.names.documentation._CODE": (
         ("", "```", ""),
         ("", "   \n", ""),
         ("", "```\n~~~\n", ""),
         ("~~~", "\n   ``", ""),
     ),
-    "hubs.tfhub.documentation._LINK": (
+    "hubs.tfhub.names.documentation._LINK": (
         ("](", " ", "("),
         ("", "](", ""),
         ("", "https://", ""),

@@ -20,8 +20,6 @@ ROOMS = {
 
 EXCEPTIONS = {
     "cli.py": (18, "examples, which people copy, and `hubfs resolve --tfhub`, which is fixed"),
-    "commands/catalog.py": (5, "`hubfs catalog` is the command of TF Hub's catalogues"),
-    "commands/serve.py": (3, "`hubfs serve` is the command of a host of TF Hub's protocol"),
     "commands/doctor": (2, "models that tensorflow_hub extracted on this machine"),
     "hubs/registry.py": (1, "the registry names its hubs"),
     "cache": (2, "how TensorFlow reads, where that is the reason"),

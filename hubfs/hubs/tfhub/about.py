@@ -13,4 +13,8 @@ ABOUT = About(
         "cache_dir": "TFHUB_CACHE_DIR",
         "disable_cert_validation": "TFHUB_DISABLE_CERT_VALIDATION",
     },
+    commands={
+        "catalog": "hubfs.hubs.tfhub.names.command:catalog",
+        "serve": "hubfs.hubs.tfhub.serve.command:serve",
+    },
 )

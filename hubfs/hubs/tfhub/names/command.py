@@ -8,12 +8,12 @@ import click
 
 from hubfs.blobs.http.url import redacted
 from hubfs.errors import InvalidConfig, quoted
+from hubfs.hubs.about import UserSettings
 from hubfs.hubs.registry import is_default
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
-from hubfs.hubs.tfhub.documentation import read_documentation
 from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogKind
+from hubfs.hubs.tfhub.names.documentation import read_documentation
 from hubfs.hubs.tfhub.names.file import read_catalog, to_json_lines, to_tsv, write_catalog
-from hubfs.settings.config import load
 
 _STDOUT = Path("-")
 
@@ -50,13 +50,16 @@ def import_(directory: Path, *, output: Path | None) -> None:
     default="text",
     help="json has all that is known, an object a line.  [default: text]",
 )
-def ls(file: Path | None, *, kinds: Collection[str], tasks: Collection[str], format_: str) -> None:
+@click.pass_obj
+def ls(
+    settings: UserSettings, file: Path | None, *, kinds: Collection[str], tasks: Collection[str], format_: str
+) -> None:
     """Show what is in the catalogue FILE, one handle a line. Asks no hub.
 
     Without FILE: what `hubfs mount` would use, which is the file of --catalog, or for https://tfhub.dev the public
     catalogue that comes with hubfs.
     """
-    catalogue = _configured() if file is None else Catalog(read_catalog(file))
+    catalogue = _configured(settings) if file is None else Catalog(read_catalog(file))
     known = {entry.task for entry in catalogue.entries if entry.task is not None}
     for task in tasks:
         if task not in known:  # it is mistyped
@@ -86,11 +89,11 @@ def import_documentation(directory: Path, output: Path) -> str:
     return f"{output} has {len(entries)} entries: {counts}"
 
 
-def _configured() -> Catalog:
-    hubs = load({}).each_hub().values()
-    files = [config.catalog for config in hubs if config.catalog is not None or is_default(config.hub)]
+def _configured(settings: UserSettings) -> Catalog:
+    hubs = settings.hubs()
+    files = [file for url, file in hubs if file is not None or is_default(url)]
     if files:
         found = [bundled_catalogue() if file is None else Catalog(read_catalog(file)) for file in files]
         return found[0] if len(found) == 1 else Catalog([entry for one in found for entry in one.entries])
-    asked = ", ".join(redacted(config.hub) for config in hubs)
+    asked = ", ".join(redacted(url) for url, _ in hubs)
     raise InvalidConfig(f"No catalogue of {asked} is configured: name a FILE, which `hubfs catalog import` makes")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hubfs.errors import InvalidConfig
-from hubfs.hubs.tfhub.documentation import read_documentation
 from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.documentation import read_documentation
 
 
 class Repository:

@@ -5,9 +5,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hubfs.cli import main
-from hubfs.commands.catalog import import_documentation
 from hubfs.errors import InvalidConfig
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
+from hubfs.hubs.tfhub.names.command import import_documentation
 from hubfs.hubs.tfhub.names.file import parse_catalog, read_catalog
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from hubfs.errors import InvalidConfig
-from hubfs.settings.values import parse_size
+from hubfs.hubs.about import UserSettings
 
 
 @click.command()
@@ -21,7 +21,9 @@ from hubfs.settings.values import parse_size
 )
 @click.option("--archive-size", metavar="SIZE", help="What they may take there.  [default: half of what is free]")
 @click.option("--hidden", is_flag=True, help="Serve files of a model whose names begin with a dot, too (.env, .git).")
+@click.pass_obj
 def serve(
+    settings: UserSettings,
     directory: Path,
     *,
     host: str,
@@ -42,7 +44,7 @@ def serve(
     from hubfs.hubs.tfhub.serve.server import run  # noqa: PLC0415 - the same
 
     try:
-        size_bytes = None if archive_size is None else parse_size(archive_size)
+        size_bytes = None if archive_size is None else settings.size_bytes(archive_size)
     except ValueError as error:
         raise InvalidConfig(f"--archive-size {archive_size}: {error}") from error
     run(
