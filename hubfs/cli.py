@@ -23,12 +23,13 @@ from hubfs.daemon.supervisor import Supervisor
 from hubfs.errors import HubfsError, MountFailed, printable
 from hubfs.fuse.mounting import can_be_taken_over
 from hubfs.hubs.about import UserSettings
-from hubfs.hubs.registry import KINDS
+from hubfs.hubs.registry import DEFAULT, DEFAULT_HUB, KINDS
 from hubfs.mounts import point as mount_point
 from hubfs.mounts import table as mount_table
 from hubfs.mounts import taking as unmounting
 from hubfs.settings.config import Config, load, out_of_sight
 from hubfs.settings.values import parse_size
+from hubfs.sources.prefetch.plan import GRAPHS, SPECULATION_BYTES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,6 +40,18 @@ _CANNOT_BE_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _OF_HUBS = {name: command for kind in KINDS for name, command in kind.commands.items()}
 """Commands for one kind of hub each, as `module:attribute`, by name."""
+
+_TRANSLATIONS = [translation for kind in KINDS for translation in kind.translations]
+
+_HELP = f"""The hub as a file system.
+
+\b
+{DEFAULT.examples}
+
+Every model of the hub is a directory of ordinary read-only files. They are fetched when they are read, once, and
+kept in a cache that survives restarts.
+"""
+"""A backspace is click's mark of lines that stay lines."""
 
 
 def _hubs() -> list[tuple[str, Path | None]]:
@@ -98,6 +111,7 @@ def _open_standard_files() -> None:
 
 @click.group(
     cls=_Group,
+    help=_HELP,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
@@ -107,17 +121,7 @@ def _open_standard_files() -> None:
 )
 @click.version_option(__version__, package_name="hubfs", message="%(version)s")
 def main() -> None:
-    """The hub as a file system.
-
-    \b
-    hubfs mount /mnt/tfhub
-    ls -l /mnt/tfhub/google/spice/2
-    python -c "import tensorflow as tf; tf.saved_model.load('/mnt/tfhub/google/spice/2')"
-    hubfs unmount /mnt/tfhub
-
-    Every model of the hub is a directory of ordinary read-only files. They are fetched when they are read, once, and
-    kept in a cache that survives restarts.
-    """  # noqa: D301 - click's mark of lines that stay lines is a backspace
+    """The command `hubfs`."""
 
 
 @main.command()
@@ -126,8 +130,8 @@ def main() -> None:
     "--hub",
     metavar="URL|NAME=URL",
     multiple=True,
-    help="The hub: any http(s) host of the TF Hub protocol, or gs://bucket/prefix. Several hubs are NAME=URL each, and "
-    "every one is in the directory NAME.  [default: https://tfhub.dev]",
+    help=f"The hub: {', or '.join(kind.told for kind in KINDS if kind.told)}. Several hubs are NAME=URL each, and "
+    f"every one is in the directory NAME.  [default: {DEFAULT_HUB}]",
 )
 @click.option(
     "--format",
@@ -158,8 +162,9 @@ def main() -> None:
 @click.option(
     "--prefetch",
     metavar="auto|none",
-    help="auto fetches what a loader will want next while it reads the graph: at most 64 MiB because saved_model.pb "
-    "was opened, the rest once a loader is at work. none waits until it is asked for.  [default: auto]",
+    help=f"auto fetches what a loader will want next while it reads the graph: at most {SPECULATION_BYTES >> 20} MiB "
+    f"because {GRAPHS[0]} was opened, the rest once a loader is at work. none waits until it is asked for.  "
+    "[default: auto]",
 )
 @click.option(
     "--verify",
@@ -268,24 +273,30 @@ def unmount(mountpoint: Path, *, force: bool) -> None:
     (unmounting.force if force else unmounting.unmount)(mount_point.absolute(mountpoint))
 
 
+def _translations(command: F) -> F:
+    """The options that print what another hub calls a model."""
+    for one in reversed(_TRANSLATIONS):
+        command = click.option(f"--{one.option}", is_flag=True, help=one.help)(command)
+    return command
+
+
 @main.command()
 @click.argument("handle")
 @click.option("--gcs", is_flag=True, help="Print the gs:// folder instead, for TPU workers, which cannot see a mount.")
-@click.option("--kaggle", is_flag=True, help="Print what Kaggle calls this model of tfhub.dev instead. Asks nobody.")
-@click.option("--tfhub", is_flag=True, help="HANDLE is Kaggle's: print its handle at tfhub.dev. Asks nobody.")
+@_translations
 @click.option("--hub", metavar="URL", help="With --gcs: the hub to ask.  [default: as for mount]")
-def resolve(handle: str, *, gcs: bool, kaggle: bool, tfhub: bool, hub: str | None) -> None:
+def resolve(handle: str, *, gcs: bool, hub: str | None, **translations: bool) -> None:
     """Print the path of HANDLE (google/spice/2, or its URL) below a mount. Without a version: of the latest.
 
     \b
     python serve.py --model_dir "$(hubfs resolve google/spice/2)"
-    """  # noqa: D301 - as above
-    if gcs + kaggle + tfhub > 1:
-        raise click.UsageError("--gcs, --kaggle and --tfhub exclude each other")
-    if kaggle or tfhub:
-        from hubfs.hubs.tfhub import bundled  # noqa: PLC0415 - the other questions do not need the catalogue
-
-        click.echo((bundled.kaggle_handle if kaggle else bundled.tfhub_handle)(handle))
+    """  # noqa: D301 - the backspace is click's mark
+    asked = [one for one in _TRANSLATIONS if translations[one.option]]
+    if gcs + len(asked) > 1:
+        *others, last = ("--gcs", *(f"--{one.option}" for one in _TRANSLATIONS))
+        raise click.UsageError(f"{', '.join(others)} and {last} exclude each other")
+    if asked:
+        click.echo(resolve_name(asked[0].function)(handle))
         return
     if not gcs:
         click.echo(locate.below_a_mount(handle))

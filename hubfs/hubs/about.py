@@ -6,6 +6,19 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class Translation:
+    """An option of `hubfs resolve` that prints another hub's name of a model: `--<option>`, and its line of help.
+
+    `function` takes the handle, returns the name, and asks nobody. It raises `InvalidHandle`, and `ModelNotFound` where
+    no other name is known.
+    """
+
+    option: str
+    help: str
+    function: str
+
+
+@dataclass(frozen=True)
 class About:
     """A kind of hub: the constant `ABOUT` of the module `about` in its folder.
 
@@ -27,11 +40,19 @@ class About:
     endpoint: str = ""
     """`<endpoint>_endpoint` is the setting that has another host stand for the usual one; `<endpoint>:` is its hub."""
 
+    told: str = ""
+    """What the help of `hubfs mount --hub` says of the URLs of such hubs."""
+
+    examples: str = ""
+    """Lines for the help of `hubfs`: a hub of this kind is mounted, read, and unmounted."""
+
     variables: Mapping[str, str] = field(default_factory=dict)
     """Variables of the environment that users have set for the hub's own client, by the setting that takes each."""
 
     commands: Mapping[str, str] = field(default_factory=dict)
     """Commands of `hubfs` for this kind alone, by name. click gives them `UserSettings` as `obj`."""
+
+    translations: Sequence[Translation] = ()
 
 
 @dataclass(frozen=True)

@@ -2,4 +2,4 @@
 
 from hubfs.hubs.about import About
 
-ABOUT = About(schemes=("gs",), make="hubfs.hubs.bucket.hub:make")
+ABOUT = About(schemes=("gs",), make="hubfs.hubs.bucket.hub:make", told="gs://bucket/prefix")

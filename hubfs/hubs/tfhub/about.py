@@ -1,6 +1,6 @@
 """TF Hub, as the command line and the settings know it."""
 
-from hubfs.hubs.about import About
+from hubfs.hubs.about import About, Translation
 
 ABOUT = About(
     schemes=("https", "http"),
@@ -8,6 +8,12 @@ ABOUT = About(
     names="hubfs.hubs.tfhub.names.handles:names_of",
     url="https://tfhub.dev",
     endpoint="tfhub",
+    told="any http(s) host of the TF Hub protocol",
+    examples="""\
+hubfs mount /mnt/tfhub
+ls -l /mnt/tfhub/google/spice/2
+python -c "import tensorflow as tf; tf.saved_model.load('/mnt/tfhub/google/spice/2')"
+hubfs unmount /mnt/tfhub""",
     variables={
         "format": "TFHUB_MODEL_LOAD_FORMAT",
         "cache_dir": "TFHUB_CACHE_DIR",
@@ -17,4 +23,16 @@ ABOUT = About(
         "catalog": "hubfs.hubs.tfhub.names.command:catalog",
         "serve": "hubfs.hubs.tfhub.serve.command:serve",
     },
+    translations=(
+        Translation(
+            "kaggle",
+            "Print what Kaggle calls this model of tfhub.dev instead. Asks nobody.",
+            "hubfs.hubs.tfhub.bundled:kaggle_handle",
+        ),
+        Translation(
+            "tfhub",
+            "HANDLE is Kaggle's: print its handle at tfhub.dev. Asks nobody.",
+            "hubfs.hubs.tfhub.bundled:tfhub_handle",
+        ),
+    ),
 )
