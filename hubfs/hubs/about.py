@@ -54,6 +54,9 @@ class About:
 
     translations: Sequence[Translation] = ()
 
+    refusals: str = ""
+    """The function that says of the directory `extracted_dir` why models in it are not served: `Untrusted` errors."""
+
 
 @dataclass(frozen=True)
 class UserSettings:

@@ -5,14 +5,15 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from pkgutil import resolve_name
 
 from hubfs.commands.doctor.finding import Finding, ok, problem, warning
 from hubfs.daemon import log_file
 from hubfs.errors import HubfsError, Untrusted
 from hubfs.hubs.names import names_at
-from hubfs.hubs.tfhub.extracted.source import untrusted
+from hubfs.hubs.registry import KINDS
 from hubfs.mounts.table import type_of
 from hubfs.settings.config import Config
 
@@ -71,8 +72,9 @@ def cache_directory(directory: Path) -> Iterator[Finding]:
 
 
 def extracted_models(directory: Path) -> Iterator[Finding]:
-    """Which models that tensorflow_hub extracted are not served, since other users could have put them there."""
-    refused = [*islice(untrusted(directory), _REFUSED_NAMED + 1)]
+    """Which models that hubs' own clients extracted are not served, since other users could have put them there."""
+    asked = (resolve_name(kind.refusals)(directory) for kind in KINDS if kind.refusals)
+    refused = [*islice(chain.from_iterable(asked), _REFUSED_NAMED + 1)]
     for reason in refused[:_REFUSED_NAMED]:
         yield warning("extracted", f"not served: {reason}", Untrusted.advice)
     if len(refused) > _REFUSED_NAMED:

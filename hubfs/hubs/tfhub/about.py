@@ -35,4 +35,5 @@ hubfs unmount /mnt/tfhub""",
             "hubfs.hubs.tfhub.bundled:tfhub_handle",
         ),
     ),
+    refusals="hubfs.hubs.tfhub.extracted.source:untrusted",
 )
