@@ -14,7 +14,7 @@ _NO_LIMIT_BYTES = 1 << 60
 
 _IDLE_S = 20.0
 """A block that nobody read for so long after it came is not waited with any longer: its reader has stopped or gone
-elsewhere, and others may fetch ahead in its place. Longer than TensorFlow computes between two reads (under 2 s)."""
+elsewhere, and others may fetch ahead in its place. Loaders compute for less than 2 s between two reads."""
 
 _BLOCK_BYTES = 1 << 20
 """The largest block: so much each pass has in hand while it waits for its readers."""

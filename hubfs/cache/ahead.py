@@ -28,7 +28,8 @@ caused at most 4 n to be fetched in vain."""
 
 SLACK_BYTES = 4 * BLOCK_SIZE_BYTES
 """A read that begins this near to where the last one ended continues it. The kernel's read-ahead (1 MiB a read, several
-of them at once, by several threads) comes slightly out of order, and TensorFlow's 1 MiB fills overlap what it read."""
+of them at once, by several threads) comes slightly out of order, and a reader that fills a buffer of 1 MiB at a time
+asks for some bytes twice."""
 
 STREAMS = 4
 """So many sequential readers are told apart on one handle: who reads the tail or an index in between, or two tensors in

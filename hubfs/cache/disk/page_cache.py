@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 _AFTER_S = 5.0
 """So long the pages of a file stay after its first use: libfuse 2 reads a block in eight pieces, and what a pass wrote
-is often read while TensorFlow imports the graph. Then all goes at once, away from the reading path."""
+is often read a moment later. Then all goes at once, away from the reading path."""
 
 _PIECE_BYTES = 64 << 20
 """What is written back between two looks at whether the mount goes away."""
