@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.settings import HttpSettings
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import RetryPolicy
-from hubfs.blobs.store import ObjectStoreSettings
+from hubfs.blobs.store import STORE_SETTINGS
 from hubfs.errors import InvalidHandle, ModelNotFound
 from hubfs.hubs.hub import Hub, Means, make_hub
 from hubfs.hubs.registry import SHORT, is_default, spelled_out
@@ -73,9 +74,9 @@ def gcs_folder(config: Config, text: str) -> str:
     raise InvalidHandle(f"{text} is not a handle of {asked}; --hub names another hub")
 
 
-def store_settings(config: Config, retry: RetryPolicy) -> ObjectStoreSettings:
+def store_settings(config: Config, retry: RetryPolicy) -> GcsSettings:
     """How to reach the shared cache."""
-    return ObjectStoreSettings(endpoint_url=config.gcs_endpoint_url, token=config.gcs_token, retry=retry)
+    return replace(STORE_SETTINGS, endpoint_url=config.gcs_endpoint_url, token=config.gcs_token, retry=retry)
 
 
 def gcs_settings(config: Config, retry: RetryPolicy) -> GcsSettings:

@@ -11,9 +11,10 @@ from fsspec.asyn import get_loop
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
+from hubfs.blobs.gcs.client import GcsSettings
 from hubfs.blobs.http.url import without_secrets
 from hubfs.blobs.retry import retrying
-from hubfs.blobs.store import LARGEST_OBJECT_BYTES, ObjectStoreSettings, StoredObject
+from hubfs.blobs.store import LARGEST_OBJECT_BYTES, StoredObject
 from hubfs.errors import AccessDenied, HubfsError, InvalidConfig, NotFound, TimedOut, Unavailable, quoted
 from hubfs.waiting import Cancellation
 
@@ -29,7 +30,7 @@ class FsspecStore:
     so no lock.
     """
 
-    def __init__(self, url: str, settings: ObjectStoreSettings, cancellation: Cancellation) -> None:
+    def __init__(self, url: str, settings: GcsSettings, cancellation: Cancellation) -> None:
         self.url = without_secrets(url)
         self._settings = settings
         self._cancellation = cancellation

@@ -4,7 +4,6 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
@@ -59,23 +58,16 @@ class ObjectStore(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class ObjectStoreSettings:
-    """How to reach a store.
-
-    `endpoint_url` and `token` are as in `GcsSettings`, for `gs://` only. `timeout_s`: the longest silence that is
-    borne; it is short, because a reader waits, and the origin has the same bytes. `retry`: for each call.
-    """
-
-    endpoint_url: str | None = None
-    token: str | None = "anon"  # noqa: S105 - the name of a way to authenticate
-    timeout_s: float = 10.0
-    retry: RetryPolicy = RetryPolicy(attempts=2, base_s=0.2, cap_s=1.0, retry_after_cap_s=1.0)  # noqa: RUF009 - frozen
+STORE_SETTINGS = GcsSettings(
+    access="read_write", timeout_s=10.0, retry=RetryPolicy(attempts=2, base_s=0.2, cap_s=1.0, retry_after_cap_s=1.0)
+)
+"""Silence is borne for a short time only, because a reader waits, and the origin has the same bytes."""
 
 
-def open_store(url: str, settings: ObjectStoreSettings, cancellation: Cancellation) -> ObjectStore:
+def open_store(url: str, settings: GcsSettings, cancellation: Cancellation) -> ObjectStore:
     """The store below `url`: `gs://bucket/prefix`, or any URL that fsspec has an implementation for.
 
+    `settings.retry` is for each call. A store of fsspec's takes nothing but that and `timeout_s` of the settings.
     Asks nobody anything. Raises `InvalidConfig` for a URL that nobody understands, or credentials of no use.
     """
     if url.startswith("gs://"):
@@ -88,22 +80,13 @@ def open_store(url: str, settings: ObjectStoreSettings, cancellation: Cancellati
 class GcsStore:
     """An `ObjectStore` in a bucket of Google Cloud Storage, `gs://bucket/prefix`. No state of its own, so no lock."""
 
-    def __init__(self, url: str, settings: ObjectStoreSettings, cancellation: Cancellation) -> None:
+    def __init__(self, url: str, settings: GcsSettings, cancellation: Cancellation) -> None:
         bucket, _, folder = url.removeprefix("gs://").partition("/")
         if not bucket:
             raise InvalidConfig(f"{redacted(url)} names no bucket; write gs://bucket/prefix")
         self._bucket = bucket
         self._root = f"{folder.strip('/')}/".lstrip("/")
-        self._client = GcsClient(
-            GcsSettings(
-                endpoint_url=settings.endpoint_url,
-                token=settings.token,
-                access="read_write",
-                timeout_s=settings.timeout_s,
-                retry=settings.retry,
-            ),
-            cancellation,
-        )
+        self._client = GcsClient(settings, cancellation)
         self._client.load_credentials()
 
     @property

@@ -5,12 +5,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hubfs.blobs.retry import Permanent, RetryPolicy
-from hubfs.blobs.store import GcsStore, ObjectStore, ObjectStoreSettings, StoredObject, open_store
+from hubfs.blobs.store import STORE_SETTINGS, GcsStore, ObjectStore, StoredObject, open_store
 from hubfs.errors import Cancelled, HubfsError, InvalidConfig, NotFound, TimedOut, Unavailable
 from hubfs.waiting import Cancellation
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
@@ -47,7 +48,7 @@ def hasty(server: GcsServer, cancellation: Cancellation) -> Iterator[ObjectStore
 
 
 def opened(server: GcsServer, cancellation: Cancellation, timeout_s: float) -> Iterator[ObjectStore]:
-    settings = ObjectStoreSettings(endpoint_url=server.url, timeout_s=timeout_s)
+    settings = replace(STORE_SETTINGS, endpoint_url=server.url, timeout_s=timeout_s)
     store = open_store(f"gs://fleet/{uuid.uuid4().hex}/", settings, cancellation)
     assert isinstance(store, GcsStore)
     yield store
@@ -60,7 +61,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, cancellation: Cancella
         found: ObjectStore = request.getfixturevalue("bucket")
         return found
     root = str(tmp_path / "store") if request.param == "file" else f"/{uuid.uuid4().hex}"
-    return open_store(f"{request.param}://{root}", ObjectStoreSettings(), cancellation)
+    return open_store(f"{request.param}://{root}", STORE_SETTINGS, cancellation)
 
 
 def test_what_was_put_is_got_byte_for_byte(store: ObjectStore) -> None:
@@ -109,14 +110,14 @@ def test_a_listing_has_the_names_that_begin_so_and_their_sizes(store: ObjectStor
 
 
 def test_two_roots_of_one_store_do_not_see_each_other(tmp_path: Path, cancellation: Cancellation) -> None:
-    one, two = (open_store(f"file://{tmp_path}/{n}", ObjectStoreSettings(), cancellation) for n in ("one", "two"))
+    one, two = (open_store(f"file://{tmp_path}/{n}", STORE_SETTINGS, cancellation) for n in ("one", "two"))
     one.put("name", b"1")
     assert two.get("name") is None
     assert two.list("") == []
 
 
 def test_a_file_is_never_seen_half_written(tmp_path: Path, cancellation: Cancellation) -> None:
-    store = open_store(f"file://{tmp_path}", ObjectStoreSettings(), cancellation)
+    store = open_store(f"file://{tmp_path}", STORE_SETTINGS, cancellation)
     sizes = (1, 8 << 20)
     store.put("object", bytes(sizes[0]))
     with ThreadPoolExecutor(1) as pool:
@@ -130,7 +131,7 @@ def test_a_file_is_never_seen_half_written(tmp_path: Path, cancellation: Cancell
 
 
 def test_a_bucket_that_does_not_exist_is_said_so(server: GcsServer, cancellation: Cancellation) -> None:
-    store = open_store("gs://nobodys/x", ObjectStoreSettings(endpoint_url=server.url), cancellation)
+    store = open_store("gs://nobodys/x", replace(STORE_SETTINGS, endpoint_url=server.url), cancellation)
     with pytest.raises(NotFound, match="gs://nobodys/x/name"):
         store.put("name", b"data")
     store.close()
@@ -151,7 +152,7 @@ def test_a_server_that_keeps_failing_is_unavailable(bucket: ObjectStore, server:
 def test_what_is_written_is_not_sent_again(cancellation: Cancellation) -> None:
     """A store may have done what it was asked for before its connection ended."""
     with HttpOrigin() as origin:
-        settings = ObjectStoreSettings(endpoint_url=origin.url, retry=RetryPolicy(attempts=1))
+        settings = replace(STORE_SETTINGS, endpoint_url=origin.url, retry=RetryPolicy(attempts=1))
         store = open_store("gs://bucket/p", settings, cancellation)
         origin.route("/*", lambda _: Answer(body=b"bytes"))
         assert store.get("kept") == b"bytes"
@@ -166,7 +167,7 @@ def test_what_is_written_is_not_sent_again(cancellation: Cancellation) -> None:
 @pytest.mark.parametrize("status", [307, 400])
 def test_what_is_not_done_is_told_and_followed_nowhere(cancellation: Cancellation, status: int) -> None:
     with HttpOrigin() as origin:
-        settings = ObjectStoreSettings(endpoint_url=origin.url, retry=RetryPolicy(attempts=1))
+        settings = replace(STORE_SETTINGS, endpoint_url=origin.url, retry=RetryPolicy(attempts=1))
         store = open_store("gs://bucket/p", settings, cancellation)
         origin.route("/*", lambda _: Answer(status, {"Location": origin.url + "/elsewhere"}, b"no"))
         for change in (lambda: store.put("name", b"data"), lambda: store.delete("name")):
@@ -204,7 +205,7 @@ def test_a_cancel_ends_a_wait(bucket: ObjectStore, server: GcsServer, cancellati
 def test_a_server_that_is_gone_is_unavailable(cancellation: Cancellation) -> None:
     with gcs_server() as server:
         url = server.url
-    store = open_store("gs://fleet", ObjectStoreSettings(endpoint_url=url), cancellation)
+    store = open_store("gs://fleet", replace(STORE_SETTINGS, endpoint_url=url), cancellation)
     for call in (lambda: store.get("x"), lambda: store.put("x", b""), lambda: store.list("")):
         with pytest.raises(Unavailable, match="gs://fleet"):
             call()
@@ -213,7 +214,7 @@ def test_a_server_that_is_gone_is_unavailable(cancellation: Cancellation) -> Non
 
 def test_a_directory_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path, cancellation: Cancellation) -> None:
     (tmp_path / "file").write_text("")
-    store = open_store(f"file://{tmp_path}/file", ObjectStoreSettings(), cancellation)
+    store = open_store(f"file://{tmp_path}/file", STORE_SETTINGS, cancellation)
     with pytest.raises(HubfsError):
         store.put("below/name", b"data")
     assert store.get("below/name") is None
@@ -222,4 +223,4 @@ def test_a_directory_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path, 
 @pytest.mark.parametrize("url", ["gs://", "nonsense://x/y"])
 def test_a_url_that_nobody_understands_is_refused_at_once(url: str, cancellation: Cancellation) -> None:
     with pytest.raises(InvalidConfig):
-        open_store(url, ObjectStoreSettings(), cancellation)
+        open_store(url, STORE_SETTINGS, cancellation)

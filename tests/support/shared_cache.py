@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from hubfs.blobs.store import ObjectStore, ObjectStoreSettings, StoredObject, open_store
+from hubfs.blobs.store import STORE_SETTINGS, ObjectStore, StoredObject, open_store
 from hubfs.errors import Unavailable
 from hubfs.waiting import Cancellation
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def memory_store(cancellation: Cancellation) -> ObjectStore:
-    return open_store(f"memory://{uuid.uuid4().hex}", ObjectStoreSettings(), cancellation)
+    return open_store(f"memory://{uuid.uuid4().hex}", STORE_SETTINGS, cancellation)
 
 
 class Watched:

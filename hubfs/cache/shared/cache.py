@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from hubfs.blobs.store import ObjectStoreSettings, open_store
+from hubfs.blobs.gcs.client import GcsSettings
+from hubfs.blobs.store import open_store
 from hubfs.cache.block_cache import BlockCache
 from hubfs.cache.shared.indexes import SharedIndexes
 from hubfs.cache.shared.store import RestingStore
@@ -25,7 +26,7 @@ class SharedCache:
 
     @classmethod
     def open(
-        cls, url: str, settings: ObjectStoreSettings, cancellation: Cancellation, local: BlockCache | None
+        cls, url: str, settings: GcsSettings, cancellation: Cancellation, local: BlockCache | None
     ) -> "SharedCache":
         """The shared cache at `url`; `local` is the tier that keeps this daemon's blocks, if it has a disk.
 

@@ -4,13 +4,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.retry import RetryPolicy
-from hubfs.blobs.store import ObjectStoreSettings, open_store
+from hubfs.blobs.store import STORE_SETTINGS, open_store
 from hubfs.errors import AccessDenied, Cancelled, TimedOut
 from hubfs.waiting import Cancellation
 from tests.support.http_clients import QUICK
@@ -57,7 +58,9 @@ def test_a_renewed_token_is_for_what_is_written_too(origin: HttpOrigin, tmp_path
     with token_server("first", "second") as token_url:
         credentials = tmp_path / "account.json"
         credentials.write_text(service_account(token_url))
-        settings = ObjectStoreSettings(endpoint_url=origin.url, token=str(credentials), retry=RetryPolicy(attempts=1))
+        settings = replace(
+            STORE_SETTINGS, endpoint_url=origin.url, token=str(credentials), retry=RetryPolicy(attempts=1)
+        )
         store = open_store("gs://models/p", settings, Cancellation())
         assert store.put("name", b"data")
         store.close()

@@ -7,13 +7,14 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.settings import HttpSettings
-from hubfs.blobs.store import ObjectStoreSettings, open_store
+from hubfs.blobs.store import STORE_SETTINGS, open_store
 from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, OverShared, TieredCache
 from hubfs.cache.cached_blob import CachedBlob
@@ -72,7 +73,7 @@ class Daemon:
         self.hub = origin_url
         self.cancellation = Cancellation()
         self.pool = ThreadPoolExecutor(2)
-        self.raw = open_store(store_url, ObjectStoreSettings(endpoint_url=endpoint_url), self.cancellation)
+        self.raw = open_store(store_url, replace(STORE_SETTINGS, endpoint_url=endpoint_url), self.cancellation)
         store = RestingStore(self.raw)
         layout = CacheLayout(home)
         layout.prepare()

@@ -4,10 +4,11 @@ import logging
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
-from hubfs.blobs.store import ObjectStore, ObjectStoreSettings, open_store
+from hubfs.blobs.store import STORE_SETTINGS, ObjectStore, open_store
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, OverShared
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.shared.layout import HEADER_BYTES, MOST_BYTES, encode, place_of, run_name
@@ -56,7 +57,7 @@ class TestSharedTierInABucket(SharedTierContract):
         self.server_url = server.url
 
     def store(self) -> ObjectStore:
-        settings = ObjectStoreSettings(endpoint_url=self.server_url)
+        settings = replace(STORE_SETTINGS, endpoint_url=self.server_url)
         return open_store(f"gs://fleet/{uuid.uuid4().hex}", settings, self.cancellation)
 
 
