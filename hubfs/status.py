@@ -110,7 +110,7 @@ class Status:
         """
         censuses = [models.census(_SHOWN) for models in self._models.values()]
         shown = self._shown(censuses)[:_SHOWN]
-        asked = [(hub, latest) for hub, models in self._models.items() for latest in models.latest_asked()]
+        asked = [(hub, latest) for hub, models in self._models.items() for latest in models.answers.asked()]
         stale = [(hub, latest) for hub, latest in asked if latest.error is not None]
         told = [*stale, *((hub, latest) for hub, latest in asked if latest.error is None)][:_SHOWN]
         return {

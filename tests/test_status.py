@@ -70,7 +70,9 @@ def problems() -> Iterator[RecentProblems]:
 
 def models_of(url: str, census: Callable[..., Census]) -> Models:
     told = SimpleNamespace(
-        hub=SimpleNamespace(url=url, ways=lambda: WAYS), census=census, latest_asked=lambda: [LATEST]
+        hub=SimpleNamespace(url=url, ways=lambda: WAYS),
+        census=census,
+        answers=SimpleNamespace(asked=lambda: [LATEST]),
     )
     return cast("Models", told)
 

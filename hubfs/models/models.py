@@ -10,13 +10,12 @@ from itertools import islice
 from cachetools import TTLCache
 
 from hubfs.blobs.retry import asking_once
-from hubfs.cache.block_cache import Release
 from hubfs.cache.disk.indexes import Index
 from hubfs.cache.disk.latest import LatestStore
 from hubfs.errors import Cancelled, Damaged, HubfsError, ModelNotFound
 from hubfs.hubs.hub import Hub
 from hubfs.model_id import ModelId
-from hubfs.models.answers import ChangingAnswers, Latest, ModelsSettings
+from hubfs.models.answers import ChangingAnswers, ModelsSettings
 from hubfs.models.known_handles import KnownHandles
 from hubfs.models.reachability import Reachability
 from hubfs.models.troubles import Trouble, Troubles
@@ -67,9 +66,10 @@ class Census:
 class Models:
     """Finds sources, and keeps what was found: sources for life, "no such model" and damage for a while.
 
+    `known` has the handles that exist for sure, `answers` what the hub says of names, `uses` which models are open.
     `troubles` are told what goes wrong, and asked for it. `_lock` guards `_sources`, `_failed_at_s` and `_denied`; it
-    is never held while a hub is asked. A source's own lock (`failure`) and that of `_known` are
-    taken under it, never the other way round.
+    is never held while a hub is asked. A source's own lock (`failure`) and that of `known` are taken under it, never
+    the other way round.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Models:
         latest_answers: LatestStore | None = None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._hub = hub
+        self.hub = hub
         self._kit = kit
         self._load_index = load_index
         self._settings = settings
@@ -100,7 +100,7 @@ class Models:
             errors_s={ModelNotFound: settings.negative_ttl_s, Cancelled: 0, GaveUp: 0, HubfsError: _SHARED_S},
             timer=timer,
         )
-        self._known = KnownHandles(
+        self.known = KnownHandles(
             lambda: known_on_disk(hub.label),
             hub.names.parse,
             cancellation,
@@ -113,23 +113,18 @@ class Models:
         self._failed_at_s: dict[ModelId, float] = {}
         self._denied: TTLCache[ModelId, str] = TTLCache(_DENIED_KEPT, _DENIED_S, timer)
         self._troubles = troubles or Troubles()
-        self._uses = Uses(timer)
+        self.uses = Uses(timer)
         self._reachability = reachability or Reachability(hub.url, cancellation, rest_s=settings.rest_s, timer=timer)
-        self._answers = ChangingAnswers(
+        self.answers = ChangingAnswers(
             hub,
             reachability=self._reachability,
             store=latest_answers or LatestStore(None, ""),
-            known=self.known_versions,
+            known=self.known.versions,
             found=self._exist,
             cancellation=cancellation,
             settings=settings,
             timer=timer,
         )
-
-    @property
-    def hub(self) -> Hub:
-        """The hub whose models these are."""
-        return self._hub
 
     def get(self, handle: ModelId) -> Source:
         """The model's source, which may be a failed one (its methods say why).
@@ -169,7 +164,7 @@ class Models:
         if self._timer() - failed_at_s < self._settings.failure_ttl_s:
             return source
         del self._sources[handle], self._failed_at_s[handle]
-        self._known.remove(handle)
+        self.known.remove(handle)
         return None
 
     def _find(self, handle: ModelId) -> Source:
@@ -178,7 +173,7 @@ class Models:
         if source is not None:
             return source
         try:
-            source = self._load(handle) or self._hub.local(handle) or self._open(handle)
+            source = self._load(handle) or self.hub.local(handle) or self._open(handle)
         except ModelNotFound as error:
             self._troubles.forget(str(handle))
             with self._lock:
@@ -187,69 +182,29 @@ class Models:
         with self._lock:
             self._sources[handle] = source
             self._denied.pop(handle, None)
-            self._known.add(handle)
+            self.known.add(handle)
         self._troubles.forget(str(handle))
         return source
 
     def _load(self, handle: ModelId) -> Source | None:
-        index = self._load_index(f"{self._hub.label}/{handle}")
+        index = self._load_index(f"{self.hub.label}/{handle}")
         if index is None:
             return None
         try:
-            return self._hub.load(handle, index, self._kit)
+            return self.hub.load(handle, index, self._kit)
         except (Damaged, KeyError, ValueError) as error:
             _log.warning("The cache's index of %s is left aside: %s", handle, error)
             return None
 
     def _open(self, handle: ModelId) -> Source:
-        with self._reachability.watching(f"{self._hub.url}/{handle}"):
-            return self._hub.open(handle, self._kit)
-
-    def latest(self, name: str) -> str:
-        """The version that `name` (`google/spice`) stands for.
-
-        A hub that cannot be asked leaves its last answer, else the newest version that is known, else the newest of
-        those that are written down; one that knows no unversioned names, the newest that it has. Raises
-        `ModelNotFound`, and what kept the hub from answering.
-        """
-        return self._answers.latest(name)
-
-    def knows_latest(self, name: str) -> bool:
-        """Whether `latest` of `name` was asked for a moment ago, or is being asked for."""
-        return self._answers.holds_latest(name)
-
-    def get_latest_ahead(self, name: str) -> None:
-        """Asks where `latest` of `name` leads, for readers who have not asked yet, and once. Raises as `latest`."""
-        self._answers.ask_latest_ahead(name)
-
-    def expected_latest(self, name: str) -> str | None:
-        """Where `latest` of `name` leads, as far as that is known; None where no version is known. Asks nobody.
-
-        That is the hub's last answer, else the newest of the versions that are known or written down.
-        """
-        return self._answers.expected(name)
+        with self._reachability.watching(f"{self.hub.url}/{handle}"):
+            return self.hub.open(handle, self._kit)
 
     def renew_names(self) -> None:
         """Has the hub asked for names that it wrote down, as patiently as for a listing. Offline, nobody is asked."""
         if not self._reachability.offline:
             patience_s = self._settings.listing_patience_s
-            self._hub.names.renew(lambda ask: self._reachability.ask("the catalogue", ask, patience_s))
-
-    def latest_asked(self) -> list[Latest]:
-        """Where `latest` leads of every name that it was asked of; asks nobody."""
-        return self._answers.asked()
-
-    def stale(self, name: str) -> Latest | None:
-        """Where `latest` of `name` leads while the hub cannot be asked for it; asks nobody."""
-        return self._answers.stale(name)
-
-    def versions(self, name: str) -> Sequence[str]:
-        """The versions of `name` that the hub is known to have; none where it cannot be asked."""
-        return self._answers.versions(name)
-
-    def children(self, folder: str) -> Sequence[str] | None:
-        """The names below `folder` that the hub lists; None for a hub that lists nothing, or cannot be asked now."""
-        return self._answers.children(folder)
+            self.hub.names.renew(lambda ask: self._reachability.ask("the catalogue", ask, patience_s))
 
     def _exist(self, name: str, versions: Sequence[str]) -> None:
         """The hub says that they exist: "no such model" of a moment ago holds no longer."""
@@ -271,12 +226,12 @@ class Models:
         return (
             not denied
             and not self._reachability.offline
-            and handle.version in self._hub.names.written_versions(handle.name)
+            and handle.version in self.hub.names.written_versions(handle.name)
         )
 
     def has(self, handle: ModelId) -> bool:
         """Whether the model was found since the start, or is cached. Asks no hub."""
-        return self.found(handle) is not None or self._load_index(f"{self._hub.label}/{handle}") is not None
+        return self.found(handle) is not None or self._load_index(f"{self.hub.label}/{handle}") is not None
 
     def trouble(self, handle: ModelId) -> Trouble | None:
         """Why the model, or some of it, cannot be read at present, if so."""
@@ -297,10 +252,6 @@ class Models:
         with self._lock:
             return {model.version: why for model, why in sorted(self._denied.items()) if model.name == name}
 
-    def use(self, handle: ModelId) -> Release:
-        """A file of the model is open until the release."""
-        return self._uses.begin(handle)
-
     def census(self, most: int, *, idle: bool = False) -> Census:
         """Tells of at most so many models: of those in trouble first, then of those in use; of others only with `idle`.
 
@@ -309,21 +260,9 @@ class Models:
         with self._lock:
             sources = dict(self._sources)
         troubled = {handle for handle, source in sources.items() if source.failure is not None}
-        troubled.update(map(self._hub.names.parse, self._troubles.handles()))
+        troubled.update(map(self.hub.names.parse, self._troubles.handles()))
         streaming = (handle for handle, source in sources.items() if source.streams)
-        used = [handle for handle in dict.fromkeys((*streaming, *self._uses.current())) if handle in sources]
+        used = [handle for handle in dict.fromkeys((*streaming, *self.uses.current())) if handle in sources]
         told = dict.fromkeys((*sorted(troubled), *used, *(sorted(sources) if idle else ())))
         shown = [KnownModel(handle, sources.get(handle), self.trouble(handle)) for handle in sorted(islice(told, most))]
         return Census(len({*sources, *troubled}), len(used), len(troubled), shown)
-
-    def known(self) -> list[ModelId]:
-        """The handles that exist for sure: found since the start, or cached (looked at now and then). Asks no hub."""
-        return self._known.in_order()
-
-    def known_children(self, folder: str) -> frozenset[str]:
-        """The names directly below `folder` that lead to what is `known`."""
-        return self._known.children(folder)
-
-    def known_versions(self, name: str) -> frozenset[str]:
-        """The versions of `name` (`google/spice`) that are `known`."""
-        return self._known.versions(name)

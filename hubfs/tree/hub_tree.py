@@ -101,11 +101,11 @@ class HubTree:
     def handles(self) -> list[str]:
         """The handles that are known: written down, found since the start, or cached. May ask the hub."""
         self._models.renew_names()
-        return [*self._names.written(), *map(str, self._models.known())]
+        return [*self._names.written(), *map(str, self._models.known.in_order())]
 
     def _walked(self) -> list[ModelId]:
         """The models that a program finds which walks the hub, as far as they are known without asking."""
-        return [*map(self._names.parse, self._names.written()), *self._models.known()]
+        return [*map(self._names.parse, self._names.written()), *self._models.known.in_order()]
 
     def _is_written_down(self, handle: ModelId) -> bool:
         return self._models.found(handle) is None and self._models.is_written_down(handle)
@@ -128,7 +128,7 @@ class HubTree:
             case Alias(name, prefix):
                 # The hub is asked by a reader that follows the link, if any version is known: find(1) stats the link of
                 # every model.
-                version = self._models.expected_latest(name) or self._models.latest(name)
+                version = self._models.answers.expected(name) or self._models.answers.latest(name)
                 return Node(NodeKind.SYMLINK, len(prefix + version))
             case Link(target):
                 return Node(NodeKind.SYMLINK, len(target))
@@ -190,7 +190,7 @@ class HubTree:
             case Link(target):
                 return Node(NodeKind.SYMLINK, len(target))
             case Alias(name, prefix):
-                version = self._models.expected_latest(name)
+                version = self._models.answers.expected(name)
                 return None if version is None else Node(NodeKind.SYMLINK, len(prefix + version))
             case InModel():
                 candidates: Sequence[InModel] = (place,)
@@ -215,7 +215,7 @@ class HubTree:
                     if entry.kind is EntryKind.DIRECTORY:
                         raise IsADirectory(path)
                     blob = self._read_ahead(source.open(entry))
-                held = _both(self._models.use(handle), self._cache.hold(source.model))
+                held = _both(self._models.uses.begin(handle), self._cache.hold(source.model))
                 backing = partial(self._backing, source, entry)
                 if self._completer is not None and isinstance(blob, ReadAheadBlob):
                     hold = partial(self._cache.hold, source.model)
@@ -241,7 +241,7 @@ class HubTree:
         """The target of a symlink, relative. Raises `NotASymlink` for whatever else exists."""
         match self._place(path):
             case Alias(name, prefix):
-                version = self._models.latest(name)
+                version = self._models.answers.latest(name)
                 if self._links_ahead is not None:
                     self._links_ahead.looked(name)
                 return prefix + version
@@ -303,7 +303,7 @@ class HubTree:
                 denied = self._models.denied(folder)
                 return "\n".join(f"{version}: {why}" for version, why in denied.items()) or None
             case "stale":
-                stale = self._models.stale(folder)
+                stale = self._models.answers.stale(folder)
                 return None if stale is None else f"latest -> {stale.version}: {stale.error}"
         return None
 
@@ -320,7 +320,7 @@ class HubTree:
             for candidate in place.candidates:
                 if is_known(candidate.handle):
                     return candidate
-        if self._models.known_children("/".join(place.segments)):
+        if self._models.known.children("/".join(place.segments)):
             return Folder(place.segments)
         for candidate in place.candidates:
             try:
@@ -335,7 +335,7 @@ class HubTree:
     def _list_folder(self, segments: tuple[str, ...]) -> Names:
         models = self._models
         models.renew_names()
-        known = Known(models.known_children, models.known_versions, models.children, models.versions)
+        known = Known(models.known.children, models.known.versions, models.answers.children, models.answers.versions)
         shown = self._names.shown(segments, known)
         return names_of(folders=shown.folders, links=shown.links, texts=shown.texts)
 

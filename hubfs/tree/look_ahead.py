@@ -153,6 +153,6 @@ def links_ahead(models: Models, handles: Callable[[], Iterable[ModelId]]) -> Loo
     """Asks where `latest` of those names leads which a program reads next: `ls -l` reads the link beside each model."""
     return LookAhead(
         lambda: {model.name for model in handles()},
-        models.knows_latest,
-        lambda name, _: models.get_latest_ahead(name),
+        models.answers.holds_latest,
+        lambda name, _: models.answers.ask_latest_ahead(name),
     )

@@ -204,7 +204,7 @@ def test_one_slow_model_does_not_hold_up_another(models: Models, hub: Hub) -> No
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(models.get, SPICE)
         assert models.get(YAMNET).handle == YAMNET
-        assert models.known() == [YAMNET]
+        assert models.known.in_order() == [YAMNET]
         assert not slow.done()
         answer.set()
         assert slow.result(60).handle == SPICE
@@ -264,7 +264,7 @@ def test_an_unreachable_hub_is_asked_again_a_second_later(models: Models, hub: H
         models.get(SPICE)
     (known,) = models.census(9, idle=True).shown
     assert (known.handle, known.source, known.error) == (SPICE, None, "hub.example: no route")
-    assert models.known() == []
+    assert models.known.in_order() == []
     with pytest.raises(Unavailable):  # whoever waited for the question has its answer
         models.get(SPICE)
     assert hub.asked == [(SPICE, None)]
@@ -389,11 +389,11 @@ def test_a_broken_index_is_left_aside(
 
 def test_known_are_those_that_were_found_and_those_in_the_cache(models: Models, hub: Hub) -> None:
     hub.on_disk = ["google/spice/2", "google/bert/deep/name/7", "not a handle", "google/noversion", ""]
-    assert models.known() == [parse_handle("google/bert/deep/name/7"), SPICE]
+    assert models.known.in_order() == [parse_handle("google/bert/deep/name/7"), SPICE]
     models.get(YAMNET)
     with pytest.raises(ModelNotFound):
         models.get(parse_handle("no/such/1"))
-    assert models.known() == [parse_handle("google/bert/deep/name/7"), SPICE, YAMNET]
+    assert models.known.in_order() == [parse_handle("google/bert/deep/name/7"), SPICE, YAMNET]
     assert hub.asked[0] == (YAMNET, None)
 
 
@@ -426,9 +426,9 @@ def test_has_is_what_was_found_or_is_cached(models: Models, hub: Hub) -> None:
 
 Question = Callable[[Models], object]
 QUESTIONS: dict[str, Question] = {
-    "latest": lambda models: models.latest("google/spice"),
-    "versions": lambda models: models.versions("google/spice"),
-    "children": lambda models: models.children("google"),
+    "latest": lambda models: models.answers.latest("google/spice"),
+    "versions": lambda models: models.answers.versions("google/spice"),
+    "children": lambda models: models.answers.children("google"),
 }
 every_question = pytest.mark.parametrize("ask", QUESTIONS.values(), ids=QUESTIONS)
 
@@ -438,13 +438,13 @@ class TestWhatMayChange:
 
     def test_is_what_the_hub_says(self, models: Models, hub: Hub) -> None:
         hub.listings["google"] = ["bert", "spice"]
-        assert models.latest("google/spice") == "10"
-        assert models.versions("google/spice") == ("1", "2", "10")
-        assert models.versions("google/nothing") == ()
-        assert models.children("google") == ["bert", "spice"]
-        assert models.children("nobody") == ()
+        assert models.answers.latest("google/spice") == "10"
+        assert models.answers.versions("google/spice") == ("1", "2", "10")
+        assert models.answers.versions("google/nothing") == ()
+        assert models.answers.children("google") == ["bert", "spice"]
+        assert models.answers.children("nobody") == ()
         hub.lists = False
-        assert models.children("google") is None
+        assert models.answers.children("google") is None
 
     @every_question
     def test_is_asked_again_when_its_time_is_over(self, models: Models, hub: Hub, ask: Question) -> None:
@@ -478,23 +478,23 @@ class TestWhatMayChange:
         hub.before_answer = lambda: hub.questions[-1] == "latest google/slow" and answer.wait(60)
         hub.versions_of["google/slow"] = ("3",)
         with ThreadPoolExecutor(1) as pool:
-            slow = pool.submit(models.latest, "google/slow")
-            assert models.latest("google/spice") == "10"
+            slow = pool.submit(models.answers.latest, "google/slow")
+            assert models.answers.latest("google/spice") == "10"
             answer.set()
             assert slow.result(60) == "3"
 
     def test_no_version_is_believed_for_a_while(self, models: Models, hub: Hub) -> None:
         for _ in range(3):
             with pytest.raises(ModelNotFound, match="google/nothing"):
-                models.latest("google/nothing")
+                models.answers.latest("google/nothing")
         assert hub.questions == ["latest google/nothing", "versions google/nothing"]
         hub.versions_of["google/nothing"] = ("1",)
         hub.now_s += 15
-        assert models.latest("google/nothing") == "1"
+        assert models.answers.latest("google/nothing") == "1"
 
     def test_a_hub_that_knows_no_unversioned_names_has_a_newest_version(self, models: Models, hub: Hub) -> None:
         hub.unversioned = False
-        assert models.latest("google/spice") == "10"
+        assert models.answers.latest("google/spice") == "10"
 
     @pytest.mark.parametrize("trouble", [Unavailable("no route"), TimedOut("stalled")])
     def test_a_hub_that_is_down_leaves_the_newest_known_version(
@@ -503,21 +503,23 @@ class TestWhatMayChange:
         hub.trouble = [trouble]
         hub.on_disk = ["google/spice/9", "google/spice/10", "google/spice/deeper/77", "google/other/88"]
         for _ in range(3):
-            assert models.latest("google/spice") == "10"
+            assert models.answers.latest("google/spice") == "10"
         assert hub.questions == ["latest google/spice"]  # nobody waits twice for a hub that is down
-        (latest,) = models.latest_asked()
+        (latest,) = models.answers.asked()
         assert (latest.version, latest.error, latest.asked_at_s) == ("10", str(trouble), None)
         hub.trouble.clear()
         hub.versions_of["google/spice"] = ("12",)
-        assert comes_true_later(hub, lambda: models.latest("google/spice") == "12")  # asked behind the reader's back
+        assert comes_true_later(
+            hub, lambda: models.answers.latest("google/spice") == "12"
+        )  # asked behind the reader's back
         assert len(hub.questions) == 2
-        assert models.stale("google/spice") is None
+        assert models.answers.stale("google/spice") is None
 
     @pytest.mark.parametrize("trouble", [Unavailable("no route"), TimedOut("stalled"), AccessDenied("403")])
     def test_without_a_known_version_the_reason_is_told(self, models: Models, hub: Hub, trouble: HubfsError) -> None:
         hub.trouble = [trouble]
         with pytest.raises(type(trouble)) as caught:
-            models.latest("google/spice")
+            models.answers.latest("google/spice")
         assert caught.value is trouble
 
     @pytest.mark.parametrize("trouble", [Unavailable("no route"), TimedOut("x"), AccessDenied("403"), Damaged("y")])
@@ -527,20 +529,20 @@ class TestWhatMayChange:
         hub.trouble = [trouble]
         hub.listings["google"] = ["spice"]
         for _ in range(3):
-            assert models.versions("google/spice") == ()
-            assert models.children("google") is None
+            assert models.answers.versions("google/spice") == ()
+            assert models.answers.children("google") is None
         whole = isinstance(trouble, Unavailable | TimedOut)  # then the other question need not be asked
         assert hub.questions == ["versions google/spice", "children google"][: 1 if whole else 2]
         warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
         assert len(warnings) == len(hub.questions)
         assert str(trouble) in caplog.text
         hub.trouble.clear()
-        assert comes_true_later(hub, lambda: models.versions("google/spice") == ("1", "2", "10"))
-        assert comes_true_later(hub, lambda: models.children("google") == ["spice"])
+        assert comes_true_later(hub, lambda: models.answers.versions("google/spice") == ("1", "2", "10"))
+        assert comes_true_later(hub, lambda: models.answers.children("google") == ["spice"])
         hub.trouble = [trouble]
         hub.now_s += 15
-        assert models.versions("google/spice") == ("1", "2", "10")  # what was listed before stands in
-        assert models.children("google") == ["spice"]
+        assert models.answers.versions("google/spice") == ("1", "2", "10")  # what was listed before stands in
+        assert models.answers.children("google") == ["spice"]
 
     def test_a_hub_that_lists_nothing_has_not_answered_by_saying_so(self, hub: Hub) -> None:
         """A poller lists a model's directory: of a hub that hangs, every listing but the first costs nothing."""
@@ -570,8 +572,8 @@ class TestWhatMayChange:
         hub.before_answer = lambda: heard.wait(60)
         try:
             for _ in range(30):
-                assert models.children("google/spice") is None
-                assert models.versions("google/spice") == ()
+                assert models.answers.children("google/spice") is None
+                assert models.answers.versions("google/spice") == ()
                 hub.now_s += 2
         finally:
             heard.set()
@@ -588,34 +590,34 @@ class TestWhatMayChange:
         self, models: Models, hub: Hub
     ) -> None:
         hub.versions_of["google/spice"] = ("1", "2")
-        assert models.latest("google/spice") == "2"
+        assert models.answers.latest("google/spice") == "2"
         hub.on_disk = ["google/spice/2", "google/spice/3"]  # 3 is there, and not released yet
         hub.trouble = [Unavailable("no route")]
         hub.now_s += 15
-        assert models.latest("google/spice") == "2"
-        (latest,) = models.latest_asked()
+        assert models.answers.latest("google/spice") == "2"
+        (latest,) = models.answers.asked()
         assert latest.asked_at_s == pytest.approx(time.time(), abs=5)
 
     def test_what_is_here_counts_more_than_a_last_answer_that_is_not(self, models: Models, hub: Hub) -> None:
-        assert models.latest("google/spice") == "10"
+        assert models.answers.latest("google/spice") == "10"
         hub.on_disk = ["google/spice/2"]
         hub.trouble = [Unavailable("no route")]
         hub.now_s += 15
-        assert models.latest("google/spice") == "2"
+        assert models.answers.latest("google/spice") == "2"
 
     def test_becoming_old_and_recovering_is_logged_once_each(
         self, models: Models, hub: Hub, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO)
-        assert models.latest("google/spice") == "10"
+        assert models.answers.latest("google/spice") == "10"
         hub.trouble = [Unavailable("no route")]
         for _ in range(20):
             hub.now_s += 3
-            assert models.latest("google/spice") == "10"
+            assert models.answers.latest("google/spice") == "10"
         hub.trouble.clear()
         for _ in range(3):
             assert comes_true_later(
-                hub, lambda: models.latest("google/spice") == "10" and not models.stale("google/spice")
+                hub, lambda: models.answers.latest("google/spice") == "10" and not models.answers.stale("google/spice")
             )
         lines = [record.getMessage() for record in caplog.records if "google/spice/latest" in record.getMessage()]
         assert len(lines) == 2
@@ -636,13 +638,13 @@ class TestWhatMayChange:
         hub.before_answer = lambda: heard.wait(200)
         begun_s = time.monotonic()
         for _ in range(50):
-            assert models.latest("google/spice") == "9"
-            assert models.versions("google/spice") == ()
-            assert models.children("google") is None
+            assert models.answers.latest("google/spice") == "9"
+            assert models.answers.versions("google/spice") == ()
+            assert models.answers.children("google") is None
         assert time.monotonic() - begun_s < 100, "somebody waited for the hub"
         assert hub.questions == ["latest google/spice"]
         heard.set()
-        assert eventually(lambda: models.latest("google/spice") == "10")
+        assert eventually(lambda: models.answers.latest("google/spice") == "10")
         assert hub.questions == ["latest google/spice"], "the answer that came late was thrown away"
 
 
@@ -667,7 +669,7 @@ class TestCensus:
     ) -> None:
         for handle in many:
             models.get(handle)
-        releases = [models.use(many[7]), models.use(many[7]), models.use(many[3])]
+        releases = [models.uses.begin(many[7]), models.uses.begin(many[7]), models.uses.begin(many[3])]
         hub.now_s += 10_000
         assert [known.handle for known in models.census(100).shown] == [many[3], many[7]]
         for release in releases:
@@ -686,7 +688,7 @@ class TestCensus:
     def test_trouble_comes_first_where_not_all_are_shown(self, models: Models, hub: Hub, many: list[ModelId]) -> None:
         for handle in many[:10]:
             models.get(handle)
-            models.use(handle)
+            models.uses.begin(handle)
         failed = models.get(many[15])
         assert isinstance(failed, MemorySource)
         failed.fail(Damaged("wrong CRC"))

@@ -107,10 +107,10 @@ def test_a_hub_that_is_not_asked_says_so_and_knows_nothing() -> None:
             settings=ModelsSettings(),
             reachability=Reachability(hub.url, client.cancellation, offline=True),
         )
-        for ask in (lambda: models.get(HANDLE), lambda: models.latest("google/spice")):
+        for ask in (lambda: models.get(HANDLE), lambda: models.answers.latest("google/spice")):
             with pytest.raises(Unavailable, match="--offline") as caught:
                 ask()
             assert "https://hub/google/spice" in str(caught.value)
             assert not isinstance(caught.value, ModelNotFound)
-        assert (models.versions("google/spice"), models.children("")) == ((), None)
+        assert (models.answers.versions("google/spice"), models.answers.children("")) == ((), None)
         assert client.stats().requests == 0

@@ -1,18 +1,17 @@
 """A tree of one model that is in memory, and what is answered of it, without mounting."""
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 from hubfs.blobs.stamp import Stamp
-from hubfs.cache.block_cache import Release
 from hubfs.cache.memory import MemoryTier
 from hubfs.errors import ModelNotFound, Unavailable
 from hubfs.fuse.answers import Answers
 from hubfs.fuse.attributes import Owner
-from hubfs.hubs.names_by_folder import NamesByFolder
 from hubfs.hubs.tfhub.names.catalogue import CatalogEntry, CatalogKind
 from hubfs.hubs.tfhub.names.file import to_json_lines
 from hubfs.hubs.tfhub.names.handle import parse_handle
@@ -20,7 +19,9 @@ from hubfs.hubs.tfhub.names.handles import Handles
 from hubfs.hubs.tfhub.names.provider import CatalogProvider
 from hubfs.hubs.tfhub.names.tfhub_modules import TfhubModules
 from hubfs.model_id import ModelId
+from hubfs.models.known_handles import KnownHandles
 from hubfs.models.models import Models
+from hubfs.models.uses import Uses
 from hubfs.sources.source import Form
 from hubfs.testing import MemorySource
 from hubfs.tree.control_files import ControlFiles
@@ -54,13 +55,19 @@ class OneModel:
     hub: SimpleNamespace
     """`answers_of` gives it names."""
 
-    def use(self, _: ModelId) -> Release:
-        return lambda: None
-
     def __init__(self) -> None:
         self.source = fresh_source()
         self.newest = "2"
         self.more_versions: list[str] = []
+        self.answers, self.uses = self, Uses()
+        self.known = KnownHandles(
+            lambda: [f"google/spice/{version}" for version in ("2", *self.more_versions)],
+            parse_handle,
+            Cancellation(),
+            ttl_s=0,
+            timeout_s=9,
+            timer=time.monotonic,
+        )
 
     def get(self, handle: ModelId) -> MemorySource:
         if handle.name.startswith("down/"):
@@ -85,7 +92,7 @@ class OneModel:
             raise ModelNotFound(f"no {name}")
         return self.newest
 
-    def expected_latest(self, name: str) -> str:
+    def expected(self, name: str) -> str:
         return self.latest(name)
 
     def versions(self, name: str) -> Sequence[str]:
@@ -99,15 +106,6 @@ class OneModel:
 
     def stale(self, _name: str) -> None:
         return None
-
-    def known(self) -> list[ModelId]:
-        return [self.source.handle]
-
-    def known_children(self, folder: str) -> frozenset[str]:
-        return frozenset(NamesByFolder(self.known()).children(folder))
-
-    def known_versions(self, name: str) -> frozenset[str]:
-        return frozenset(NamesByFolder(self.known()).versions(name)) | {*self.more_versions}
 
 
 class Cache(MemoryTier):

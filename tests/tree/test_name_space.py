@@ -387,7 +387,7 @@ def test_every_public_handle_is_a_model_root_and_what_is_above_is_not(make: Make
         for path in (handle, f"{handle}/model", f"{handle}/variables/1/latest"):
             assert handle_at(hub, f"/{path}") == handle
         name = handle.rpartition("/")[0]
-        assert hub.tree.readlink(f"/{name}/latest") == max(hub.models.versions(name), key=int)
+        assert hub.tree.readlink(f"/{name}/latest") == max(hub.models.answers.versions(name), key=int)
         assert kind_of(parse_handle(handle).name) is kind.model_kind
     asked = [question for question in hub.asked if " " not in question]
     if with_catalogue:
