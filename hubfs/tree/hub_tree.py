@@ -16,7 +16,6 @@ from hubfs.errors import (
     NoSuchAttribute,
     NotADirectory,
     NotASymlink,
-    NotFound,
 )
 from hubfs.hubs.names import Known
 from hubfs.hubs.place import Alias, Ambiguous, Folder, InModel, Link, Links, NotInCatalogue, Settled, Text
@@ -26,6 +25,7 @@ from hubfs.models.troubles import Troubles, WatchedBlob
 from hubfs.sources.prefetch.completer import Completer
 from hubfs.sources.prefetch.prefetcher import Prefetcher
 from hubfs.sources.source import ROOT, Entry, EntryKind, Source
+from hubfs.tree.extended_attributes import ATTRIBUTES, ExtendedAttributes
 from hubfs.tree.look_ahead import links_ahead, models_ahead
 from hubfs.tree.model_directories import ModelDirectories
 from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind
@@ -56,9 +56,6 @@ class OpenFile:
     release: Release
     backing: Backing = _none
 
-
-ATTRIBUTES = "user.hubfs."
-"""What the names of all extended attributes begin with."""
 
 ReadAhead = Callable[[Blob], Blob]
 """Makes one reader's view of a blob."""
@@ -95,6 +92,7 @@ class HubTree:
         self._prefetcher = prefetcher
         self._troubles = troubles or Troubles()
         self._directories = ModelDirectories()
+        self._attributes = ExtendedAttributes(models, cache, self._troubles)
         self._ahead = models_ahead(models, self._walked) if look_ahead else None
         self._links_ahead = links_ahead(models, self._walked) if look_ahead else None
 
@@ -265,46 +263,9 @@ class HubTree:
     def _attribute(self, path: str, name: str) -> str | None:
         match self._place(path):
             case Folder(segments):
-                return self._folder_attribute("/".join(segments), name)
+                return self._attributes.of_folder("/".join(segments), name)
             case InModel(handle, inner):
-                return self._model_attribute(handle, inner, name)
-        return None
-
-    def _model_attribute(self, handle: ModelId, inner: str, name: str) -> str | None:
-        try:
-            source = self._models.get(handle)
-        except NotFound:
-            raise
-        except HubfsError as unreadable:
-            return {"handle": str(handle), "error": str(unreadable)}.get(name)
-        answers: dict[str, Callable[[], str | None]] = {
-            "handle": lambda: str(handle),
-            "url": lambda: source.url,
-            "form": lambda: source.form.value,
-            "cached_bytes": lambda: _text(self._cache.cached_bytes(source.model)),
-            "error": lambda: self._error(source, inner),
-        }
-        answer = answers.get(name)
-        return None if answer is None else answer()
-
-    def _error(self, source: Source, inner: str) -> str | None:
-        if source.failure is not None:
-            return str(source.failure)
-        trouble = self._troubles.of(str(source.handle), inner)
-        return None if trouble is None else trouble.error
-
-    def _folder_attribute(self, folder: str, name: str) -> str | None:
-        """A model root that cannot be looked up has no attributes of its own, nor has a symlink."""
-        match name:
-            case "error":
-                troubles = self._troubles.below(folder)
-                return "\n".join(f"{child}: {trouble.error}" for child, trouble in troubles.items()) or None
-            case "denied":
-                denied = self._models.denied(folder)
-                return "\n".join(f"{version}: {why}" for version, why in denied.items()) or None
-            case "stale":
-                stale = self._models.answers.stale(folder)
-                return None if stale is None else f"latest -> {stale.version}: {stale.error}"
+                return self._attributes.of_model(handle, inner, name)
         return None
 
     def _place(self, path: str) -> Settled:
@@ -350,10 +311,6 @@ def names_of(*, folders: Iterable[str] = (), links: Iterable[str] = (), texts: I
 def text_file(path: str, text: bytes) -> OpenFile:
     """An open file whose content was made for it."""
     return OpenFile(MemoryBlob(path, text), None, _nothing)
-
-
-def _text(number: int | None) -> str | None:
-    return None if number is None else str(number)
 
 
 def _nothing() -> None:
