@@ -9,14 +9,24 @@ Bytes = bytes | memoryview
 """Some bytes of a chunk: a view where copying them would be the only work done on them."""
 
 
+class Wanted:
+    """How many bytes a reader would like the next chunk to have; 0: it says nothing. Set before a chunk is pulled.
+
+    Who copies bytes for a chunk in any case copies as many as will not be copied again.
+    """
+
+    size_bytes = 0
+
+
 class ByteReader:
     """Reads `chunks` from the start to the end, and pulls the next one only when a byte of it is asked for.
 
-    Errors of `chunks` pass through. For one thread.
+    `wanted` says how many are missing of what was asked for. Errors of `chunks` pass through. For one thread.
     """
 
-    def __init__(self, chunks: Iterable[Bytes]) -> None:
+    def __init__(self, chunks: Iterable[Bytes], wanted: Wanted | None = None) -> None:
         self._chunks = iter(chunks)
+        self._wanted = wanted or Wanted()
         self._chunk: Bytes = b""
         self._used_bytes = 0
         self._passed_bytes = 0
@@ -33,7 +43,7 @@ class ByteReader:
         """
         while self._used_bytes == len(self._chunk):
             self._passed_bytes += self._used_bytes
-            self._used_bytes, self._chunk = 0, b""
+            self._used_bytes, self._chunk, self._wanted.size_bytes = 0, b"", size_bytes
             chunk = next(self._chunks, None)
             if chunk is None:
                 return b""

@@ -1,6 +1,6 @@
 import random
 
-from hubfs.formats.byte_reader import ByteReader
+from hubfs.formats.byte_reader import ByteReader, Wanted
 from tests.support.archives import Feed, in_chunks
 
 DATA = random.Random(5).randbytes(1000)
@@ -51,3 +51,18 @@ def test_zeros_are_passed_up_to_the_first_other_byte():
         assert (reader.offset_bytes, reader.exactly(10)) == (10_000, b"end")
         reader.pass_zeros()
         assert reader.exactly(1) == b""
+
+
+def test_who_makes_chunks_is_told_what_is_missing_before_each():
+    wanted, told = Wanted(), []
+
+    def chunks():
+        for chunk in (b"abc", b"defg", b"h"):
+            told.append(wanted.size_bytes)
+            yield chunk
+
+    reader = ByteReader(chunks(), wanted)
+    assert reader.exactly(5) == b"abcde"
+    assert reader.at_most(2) == b"fg"
+    assert reader.exactly(9) == b"h"
+    assert told == [5, 2, 9]

@@ -16,11 +16,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from isal.isal_zlib import crc32
 
 from hubfs.errors import Damaged
-from hubfs.formats.byte_reader import Bytes
+from hubfs.formats.byte_reader import Bytes, Wanted
 from hubfs.formats.gzip import stream as gzip
 from hubfs.formats.inflating.feed import WorkerFeed, close
 from hubfs.formats.inflating.process import WorkerLost, WorkerProcess
-from hubfs.formats.inflating.protocol import SLOT_BYTES, Kind, Message, receive, send, window_of
+from hubfs.formats.inflating.protocol import SLOT_BYTES, SLOTS, Kind, Message, receive, send, window_of
 from hubfs.formats.inflating.pump import pumped
 from hubfs.waiting import Cancellation
 
@@ -32,6 +32,9 @@ MIN_SIZE_BYTES = 8 << 20
 
 PLENTY_BYTES = 1 << 30
 """More than an inflating process shares at most."""
+
+_LARGE_BYTES = 256 << 10
+"""Whoever wants as much gets as much in a chunk; others get at most this, so that what follows need not be cut."""
 
 _PUMPED_CHUNKS = 4
 _HEAD_BYTES = 4
@@ -77,14 +80,16 @@ def inflate(
     on_checkpoint: OnCheckpoint,
     on_lost: Callable[[str], None],
     most_shared_bytes: int = PLENTY_BYTES,
+    wanted: Wanted | None = None,
 ) -> Generator[Bytes, None, None]:
     """Yields what an archive of `size_bytes` inflates to, as `gzip.inflate` does, on `workers` cores where possible.
 
     `open_chunks` opens the archive at its start. It is called again when the inflating process was lost, or could not
     verify the archive: then ISA-L inflates from the start, what was yielded before is passed over, and the end is
     reached only if it was the same. Before that `on_lost` is told why: the checkpoints that came are void, and no more
-    will come. `most_shared_bytes` bounds what is shared with the process, where it can work with so little. Raises what
-    `gzip.inflate` does, `Cancelled`, and what the chunks raise.
+    will come. `most_shared_bytes` bounds what is shared with the process, where it can work with so little. Chunks that
+    the process makes are as large as is `wanted`, but for small ones. Raises what `gzip.inflate` does, `Cancelled`, and
+    what the chunks raise.
     """
     head, chunks = _peek(open_chunks())
     if size_bytes is None or not suits(head, size_bytes, workers):
@@ -94,7 +99,7 @@ def inflate(
         size_bytes, workers=workers, cancellation=cancellation, most_shared_bytes=most_shared_bytes
     )
     try:
-        with contextlib.closing(inflater.inflate(chunks, on_checkpoint)) as output:
+        with contextlib.closing(inflater.inflate(chunks, on_checkpoint, wanted)) as output:
             yield from output
         return
     except WorkerLost as lost:
@@ -141,8 +146,12 @@ class ParallelInflater:
         self._window = window_of(size_bytes, workers, most_shared_bytes)
         self._cancellation = cancellation
 
-    def inflate(self, chunks: Iterable[Bytes], on_checkpoint: OnCheckpoint) -> Generator[bytes, None, None]:
+    def inflate(
+        self, chunks: Iterable[Bytes], on_checkpoint: OnCheckpoint, wanted: Wanted | None = None
+    ) -> Generator[bytes, None, None]:
         """Yields what `chunks` inflate to, in order, at most 1 MiB each; the end means that all of it was verified.
+
+        Each is copied once, out of the ring, and is as large as is `wanted`: a block need not be put together.
 
         A checkpoint is told before the chunk of output that contains it is yielded. `chunks` are pulled in another
         thread, which also closes them. Closing the generator ends the process, and so does the end of the thread
@@ -161,32 +170,45 @@ class ParallelInflater:
         forget = self._cancellation.on_cancel(process.kill)
         try:
             feed.start()
-            yield from self._output(process, feed, on_checkpoint)
+            yield from self._output(process, feed, on_checkpoint, wanted or Wanted())
         finally:
             forget()
             process.close()
             feed.join(_JOIN_TIMEOUT_S)
 
-    def _output(self, process: WorkerProcess, feed: WorkerFeed, on_checkpoint: OnCheckpoint) -> Iterator[bytes]:
-        slot, bit = 0, -1
-        while (message := self._next(process, feed)).kind is not Kind.ENDED:
+    def _output(
+        self, process: WorkerProcess, feed: WorkerFeed, on_checkpoint: OnCheckpoint, wanted: Wanted
+    ) -> Iterator[bytes]:
+        filled_bytes, bit, ended = 0, -1, False
+        while not ended or self.yielded_bytes < filled_bytes:
+            if size_bytes := self._next_size(filled_bytes - self.yielded_bytes, wanted, ended=ended):
+                data = process.output_ring.read(self.yielded_bytes, size_bytes)
+                for _ in range((self.yielded_bytes + size_bytes) // SLOT_BYTES - self.yielded_bytes // SLOT_BYTES):
+                    with contextlib.suppress(OSError):  # it died; what it said before that is still to be read
+                        send(process.output, Message(Kind.FREED))
+                self.checksum = crc32(data, self.checksum)
+                self.yielded_bytes += size_bytes
+                yield data
+                continue
+            message = self._next(process, feed)
             if (
                 # Should an archive have taken the process over: checkpoints are kept, so there are no more of them than
-                # places in the file, and none is further ahead than the chunk that contains it.
+                # places in the file, and none is further ahead than the slot that contains it.
                 message.kind is Kind.CHECKPOINT
                 and bit < message.number <= 8 * self._size_bytes
-                and message.other <= self.yielded_bytes + SLOT_BYTES
+                and message.other <= filled_bytes + SLOT_BYTES
             ):
                 bit = message.number
                 on_checkpoint(bit, message.other)
-            elif message.kind is Kind.FILLED and 0 < message.number <= SLOT_BYTES:
-                data = process.output_ring.read(slot * SLOT_BYTES, message.number)
-                slot += 1
-                with contextlib.suppress(OSError):  # it died; what it said before that is still to be read
-                    send(process.output, Message(Kind.FREED))
-                self.checksum = crc32(data, self.checksum)
-                self.yielded_bytes += len(data)
-                yield data
+            elif (
+                message.kind is Kind.FILLED
+                and 0 < message.number <= SLOT_BYTES
+                and not filled_bytes % SLOT_BYTES  # none but the last slot has room left
+                and filled_bytes - self.yielded_bytes <= (SLOTS - 1) * SLOT_BYTES
+            ):
+                filled_bytes += message.number
+            elif message.kind is Kind.ENDED:
+                ended = True
             else:
                 raise WorkerLost(f"the inflating process said something that makes no sense: {message}")
         self._wait_for(feed.finished.wait, feed)
@@ -194,6 +216,14 @@ class ParallelInflater:
         # Without output the trailer is zeros, which prove nothing.
         if not self.yielded_bytes or feed.trailer != _TRAILER.pack(self.checksum, self.yielded_bytes % (1 << 32)):
             raise WorkerLost("rapidgzip did not verify the archive: it is damaged, or has several gzip members")
+
+    def _next_size(self, there_bytes: int, wanted: Wanted, *, ended: bool) -> int:
+        """The size of the next chunk, of the bytes that are there; 0 if more must come first."""
+        if wanted.size_bytes >= _LARGE_BYTES:
+            size_bytes = min(wanted.size_bytes, SLOT_BYTES)
+            return min(size_bytes, there_bytes) if ended or there_bytes >= size_bytes else 0
+        left_bytes = SLOT_BYTES - self.yielded_bytes % SLOT_BYTES
+        return min(there_bytes, left_bytes, _LARGE_BYTES if wanted.size_bytes else SLOT_BYTES)
 
     def _next(self, process: WorkerProcess, feed: WorkerFeed) -> Message:
         poll = select.poll()

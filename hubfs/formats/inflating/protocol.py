@@ -37,7 +37,7 @@ class Kind(Enum):
     ROOM = b"r"
     """Worker, input: bytes before position `number` may be written now."""
     FILLED = b"o"
-    """Worker, output: the next slot holds `number` bytes of output."""
+    """Worker, output: the next slot holds `number` bytes of output; it is full, unless it is the last one."""
     FREED = b"s"
     """Daemon, output: the slot that was filled longest ago may be filled again."""
     CHECKPOINT = b"c"
@@ -169,7 +169,8 @@ class Ring:
         first_bytes = min(size_bytes, self._size_bytes - start)
         if first_bytes == size_bytes:
             return self._memory[start : start + size_bytes]
-        return self._memory[start:] + self._memory[: size_bytes - first_bytes]
+        with memoryview(self._memory) as view:
+            return b"".join((view[start:], view[: size_bytes - first_bytes]))
 
     def slots(self, slot_bytes: int) -> list[memoryview]:
         """The ring in equal parts, to be written in place. `close` fails while they are in use."""

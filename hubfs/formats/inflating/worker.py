@@ -139,7 +139,9 @@ def inflate(file: CompressedFile, window: Window, output: Ring, connection: sock
                 if received(connection) is None:
                     return
                 free += 1
-            filled_bytes = archive.readinto(next(slots))
+            slot, filled_bytes = next(slots), 0
+            while filled_bytes < SLOT_BYTES and (read_bytes := archive.readinto(slot[filled_bytes:])):
+                filled_bytes += read_bytes
             total_bytes += filled_bytes
             for bit, offset_bytes in islice(archive.available_block_offsets().items(), told, None):
                 # That of bytes that are not inflated yet can wait, and the last is no place to start: it is the end.

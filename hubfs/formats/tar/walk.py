@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 from hubfs.blobs.sparse import SparseMap
 from hubfs.errors import Damaged
-from hubfs.formats.byte_reader import ByteReader, Bytes
+from hubfs.formats.byte_reader import ByteReader, Bytes, Wanted
 from hubfs.formats.limits import most_output_bytes, too_large
 from hubfs.formats.names import MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES, Names, decoded, is_nameable
 from hubfs.formats.tar.header import Headers, refused, shown
 
 CHUNK_SIZE_BYTES = 1 << 20
-"""No chunk of a member is larger."""
+"""No chunk of a member is larger, and none crosses a multiple of this."""
 
 MAX_TRAILING_BYTES = 1 << 30
 """What follows the end marker is ignored, but it is read: for ever, where a host sends it for ever."""
@@ -28,7 +28,7 @@ class _Data:
     def __init__(self, reader: ByteReader, path: str, size_bytes: int) -> None:
         self._reader = reader
         self._path = path
-        self._left_bytes = size_bytes
+        self._left_bytes = self._size_bytes = size_bytes
         self._padding_bytes = -size_bytes % tarfile.BLOCKSIZE
         self._passed = False
 
@@ -36,7 +36,8 @@ class _Data:
         while not self._passed:
             if not self._left_bytes:
                 return
-            chunk = self._reader.at_most(min(self._left_bytes, CHUNK_SIZE_BYTES))
+            passed_bytes = self._size_bytes - self._left_bytes
+            chunk = self._reader.at_most(min(self._left_bytes, CHUNK_SIZE_BYTES - passed_bytes % CHUNK_SIZE_BYTES))
             if not chunk:
                 raise Damaged(f"the archive ended early: {self._left_bytes} bytes of member {self._path!r} are missing")
             self._left_bytes -= len(chunk)
@@ -78,7 +79,11 @@ class Member:
 
 
 def members(
-    chunks: Iterable[Bytes], archive_size_bytes: int | None = None, *, is_verified: Callable[[], bool] = lambda: False
+    chunks: Iterable[Bytes],
+    archive_size_bytes: int | None = None,
+    *,
+    is_verified: Callable[[], bool] = lambda: False,
+    wanted: Wanted | None = None,
 ) -> Iterator[Member]:
     """Yields the members of the tar archive in `chunks`, each as soon as its header is there.
 
@@ -88,14 +93,14 @@ def members(
 
     `archive_size_bytes`: of the archive as it is hosted, if that is known: what cannot be in it is refused unread.
     `is_verified` says, once `chunks` have ended, whether something vouches for that end, as gzip's checksum and length
-    do: then an archive without an end marker is whole, too.
+    do: then an archive without an end marker is whole, too. `wanted` tells whoever makes `chunks` how they are cut.
 
     Raises `Damaged` for headers that are corrupt, for an end that comes too early, and for what a model may not hold:
     absolute names, `..`, names that contain NUL or are too long, links, devices, pipes, a name that is both file and
     directory, and hostile sizes and numbers. A file may come twice: which of the two counts is for the caller to say.
     Errors of `chunks` pass through. Messages give the reason; the caller, who knows the URL, adds it.
     """
-    reader = ByteReader(chunks)
+    reader = ByteReader(chunks, wanted)
     headers = Headers(reader, is_verified)
     names = Names()
     while header := headers.read():

@@ -13,6 +13,7 @@ from hubfs.cache.block_cache import BlockCache, CacheKey, cached_block
 from hubfs.cache.block_checksums import BlockChecksums
 from hubfs.cache.turns import Member, Turn, Turns
 from hubfs.errors import Cancelled, Damaged, HubfsError, Stale
+from hubfs.formats.byte_reader import Wanted
 from hubfs.formats.index_file import IndexedMember, IndexFile
 from hubfs.formats.inflating.parallel import PLENTY_BYTES, inflate, shared_memory_bytes
 from hubfs.formats.limits import bounded
@@ -168,6 +169,7 @@ class ArchivePasses:
         archive, settings = self._archive, self._archive.settings
         shared_bytes = shared_memory_bytes(stream.size_bytes, settings.inflate_workers, settings.shared_bytes)
         recording = ArchiveRecording(archive.url, useful=archive.spans is not None and not archive.spans.known)
+        wanted = Wanted()
         inflated = inflate(
             lambda: recording.compressed(stream.chunks()),
             stream.size_bytes,
@@ -176,6 +178,7 @@ class ArchivePasses:
             on_checkpoint=recording.checkpoint,
             on_lost=recording.void,
             most_shared_bytes=settings.shared_bytes,
+            wanted=wanted,
         )
         kept = settings.eager
         came: set[str] = set()
@@ -185,7 +188,7 @@ class ArchivePasses:
                 self.progress,
                 lambda path, index: archive.cache.get(CacheKey(archive.model, path), index) if kept else None,
             )
-            for passed in walk(passing, stream.size_bytes, is_verified=lambda: recording.is_gzip):
+            for passed in walk(passing, stream.size_bytes, is_verified=lambda: recording.is_gzip, wanted=wanted):
                 archive.cancellation.check()
                 self.progress.lives()
                 for seen in self._what_counts(repeats, passed):

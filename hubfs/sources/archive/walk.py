@@ -8,7 +8,7 @@ from typing import Protocol
 
 from hubfs.blobs.checksums import crc32c
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
-from hubfs.formats.byte_reader import Bytes
+from hubfs.formats.byte_reader import Bytes, Wanted
 from hubfs.formats.index_file import IndexedMember
 from hubfs.formats.tar.walk import members
 from hubfs.sources.archive.index import entry_of
@@ -32,14 +32,17 @@ def walk(
     archive_size_bytes: int | None = None,
     *,
     is_verified: Callable[[], bool] = lambda: False,
+    wanted: Wanted | None = None,
 ) -> Iterator[IndexedMember | BlockSeen]:
-    """Unpacks `inflated`, a tar, out of an archive of that size, if it is known. `is_verified`: as for `members`.
+    """Unpacks `inflated`, a tar, out of an archive of that size, if it is known.
+
+    `is_verified` and `wanted`: as for `members`.
 
     A member is yielded when it begins. Ends only once the archive was seen to its end: the tar's end marker, and
     whatever `inflated` verifies at its own. Of files with holes there are blocks of the stored bytes. Raises `Damaged`,
     and raises as `inflated` does.
     """
-    for member in members(inflated, archive_size_bytes, is_verified=is_verified):
+    for member in members(inflated, archive_size_bytes, is_verified=is_verified, wanted=wanted):
         offset_bytes = 0 if member.is_directory else member.offset_bytes
         yield IndexedMember(member.path, member.is_directory, member.size_bytes, offset_bytes, member.sparse)
         for index, block in enumerate(_blocks(member.chunks())):

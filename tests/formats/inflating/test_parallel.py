@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hubfs.errors import Cancelled, Damaged, Stale
+from hubfs.formats.byte_reader import Wanted
 from hubfs.formats.gzip.span import WINDOW_BYTES, inflate_span
 from hubfs.formats.inflating import parallel as parallel_gzip
 from hubfs.formats.inflating.parallel import MIN_SIZE_BYTES, ParallelInflater, inflate, suits
@@ -69,6 +70,18 @@ def test_output_is_what_was_compressed_in_bounded_chunks(workers, sizes):
     chunks = list(parallel(in_chunks(PACKED, *sizes), workers=workers))
     assert b"".join(chunks) == DATA
     assert max(map(len, chunks)) <= 1 << 20
+
+
+def test_chunks_are_as_large_as_is_wanted_across_the_slots_of_the_ring():
+    wanted, sizes, output = Wanted(), [512, *[1 << 20] * 6, 300_001, 700_000, 5, *[1 << 20] * 40], []
+    inflater = ParallelInflater(SIZE, workers=2, cancellation=Cancellation())
+    chunks = inflater.inflate(in_chunks(PACKED, CHUNK), lambda *_: None, wanted)
+    for size in sizes:
+        wanted.size_bytes = size
+        output.append(next(chunks, b""))
+    assert b"".join(output) == DATA
+    small, large = 256 << 10, [1 << 20] * 6
+    assert [len(chunk) for chunk in output[:10]] == [small, *large, 300_001, 700_000, small]
 
 
 def test_views_are_as_good_as_bytes():

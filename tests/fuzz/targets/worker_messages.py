@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from hubfs.errors import HubfsError
+from hubfs.formats.byte_reader import Wanted
 from hubfs.formats.gzip.recorder import IndexRecorder
 from hubfs.formats.inflating.parallel import ParallelInflater
 from hubfs.formats.inflating.process import WorkerLost
@@ -25,7 +26,8 @@ def fuzz(data: bytes) -> None:
     memory = anonymous_memory("output", SLOTS * SLOT_BYTES)
     ring = Ring(memory, SLOTS * SLOT_BYTES)
     recorder = IndexRecorder()
-    told, yielded = [-1], [0]
+    told, yielded, wanted = [-1], [0], Wanted()
+    wanted.size_bytes = SLOT_BYTES * (len(data) % 2)
     process: Any = SimpleNamespace(pid=0, output=ours, output_ring=ring, how_it_ended=lambda: "it was fuzzed")
     feed: Any = SimpleNamespace(
         finished=SimpleNamespace(wait=lambda _: True), is_waiting=False, error=None, trailer=bytes(8)
@@ -38,11 +40,11 @@ def fuzz(data: bytes) -> None:
 
         def on_checkpoint(bit: int, offset_bytes: int) -> None:
             assert told[-1] < bit <= 8 * _SIZE_BYTES
-            assert offset_bytes <= sum(yielded) + SLOT_BYTES
+            assert offset_bytes <= sum(yielded) + SLOTS * SLOT_BYTES
             told.append(bit)
             recorder.checkpoint(bit, offset_bytes)
 
-        for output in inflater._output(process, feed, on_checkpoint):
+        for output in inflater._output(process, feed, on_checkpoint, wanted):
             yielded.append(len(output))
             assert len(output) <= SLOT_BYTES
             recorder.output(output)

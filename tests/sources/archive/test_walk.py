@@ -5,6 +5,7 @@ import pytest
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 from hubfs.errors import Damaged, Unavailable
+from hubfs.formats.byte_reader import Wanted
 from hubfs.formats.gzip.stream import inflate
 from hubfs.formats.index_file import IndexedMember
 from hubfs.sources.archive.index import entry_of
@@ -28,6 +29,24 @@ def gathered(chunks: Iterable[bytes]) -> tuple[dict[str, list[bytes]], list[str]
         else:
             files[seen.path] = []
     return files, directories
+
+
+def test_a_block_that_comes_as_it_is_wanted_is_not_put_together_again() -> None:
+    data = random.Random(5).randbytes(6 * B + 7)
+    tar, wanted, made = memoryview(tar_of({"before": b"x", "file": data})), Wanted(), []
+
+    def chunks() -> Iterable[bytes]:
+        begin = 0
+        while begin < len(tar):
+            size = wanted.size_bytes if wanted.size_bytes > B // 2 else B // 4
+            made.append(bytes(tar[begin : begin + size]))
+            begin += size
+            yield made[-1]
+
+    blocks = [seen.block for seen in walk(chunks(), wanted=wanted) if isinstance(seen, BlockSeen)]
+    assert b"".join(blocks) == b"x" + data
+    given = {id(chunk) for chunk in made}
+    assert [id(block) in given for block in blocks[1:]] == [False, *[True] * 5, False]
 
 
 @pytest.mark.parametrize("size", [0, 1, B - 1, B, B + 1, 3 * B, 3 * B + 7])
