@@ -29,7 +29,6 @@ from hubfs.mounts import table as mount_table
 from hubfs.mounts import taking as unmounting
 from hubfs.settings.config import Config, load, out_of_sight
 from hubfs.settings.values import parse_size
-from hubfs.sources.prefetch.plan import GRAPHS, SPECULATION_BYTES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -162,9 +161,8 @@ def main() -> None:
 @click.option(
     "--prefetch",
     metavar="auto|none",
-    help=f"auto fetches what a loader will want next while it reads the graph: at most {SPECULATION_BYTES >> 20} MiB "
-    f"because {GRAPHS[0]} was opened, the rest once a loader is at work. none waits until it is asked for.  "
-    "[default: auto]",
+    help=f"auto fetches what a loader will want next while it reads the graph: at most 64 MiB because {DEFAULT.graph} "
+    "was opened, the rest once a loader is at work. none waits until it is asked for.  [default: auto]",
 )
 @click.option(
     "--verify",

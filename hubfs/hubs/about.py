@@ -46,6 +46,9 @@ class About:
     examples: str = ""
     """Lines for the help of `hubfs`: a hub of this kind is mounted, read, and unmounted."""
 
+    graph: str = ""
+    """The file of a model that its loader opens first, for the help of `hubfs mount --prefetch`."""
+
     variables: Mapping[str, str] = field(default_factory=dict)
     """Variables of the environment that users have set for the hub's own client, by the setting that takes each."""
 

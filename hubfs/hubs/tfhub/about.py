@@ -14,6 +14,7 @@ hubfs mount /mnt/tfhub
 ls -l /mnt/tfhub/google/spice/2
 python -c "import tensorflow as tf; tf.saved_model.load('/mnt/tfhub/google/spice/2')"
 hubfs unmount /mnt/tfhub""",
+    graph="saved_model.pb",
     variables={
         "format": "TFHUB_MODEL_LOAD_FORMAT",
         "cache_dir": "TFHUB_CACHE_DIR",

@@ -8,11 +8,8 @@ from enum import IntEnum
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
 from hubfs.sources.source import Entry, EntryKind
 
-GRAPHS = ("saved_model.pb", "model.json")
-"""The files that a loader opens first: opening one tells what it will want next."""
-
 SPECULATION_BYTES = 64 << 20
-"""What is fetched because one of `GRAPHS` was opened, before anything tells that a loader follows.
+"""What is fetched because `saved_model.pb` (or `model.json`) was opened, before anything tells that a loader follows.
 
 A reader of that file alone pays at most this. A loader imports the graph for 1 to 2 s before it asks for a variable:
 64 MiB is what one connection of 400 Mbit/s brings meanwhile, and most models whole. TensorFlow 2.21's loaders show
@@ -75,7 +72,7 @@ def begins(path: str) -> bool:
 
     Other files do not: what follows in a file that is read from its start is the read-ahead's business.
     """
-    return _name(path) in GRAPHS
+    return _name(path) in ("saved_model.pb", "model.json")
 
 
 def follows(opened: str, path: str) -> bool:

@@ -1,6 +1,5 @@
 """`hubfs catalog`: makes catalogues and shows them."""
 
-from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
@@ -12,10 +11,7 @@ from hubfs.hubs.about import UserSettings
 from hubfs.hubs.registry import is_default
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
 from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogKind
-from hubfs.hubs.tfhub.names.documentation import read_documentation
-from hubfs.hubs.tfhub.names.file import read_catalog, to_json_lines, to_tsv, write_catalog
-
-_STDOUT = Path("-")
+from hubfs.hubs.tfhub.names.file import read_catalog, to_json_lines, to_tsv
 
 
 @click.group()
@@ -28,6 +24,8 @@ def catalog() -> None:
 @click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="[default: catalog.jsonl]")
 def import_(directory: Path, *, output: Path | None) -> None:
     """Make a catalogue file of DIRECTORY, a checkout of a hub's documentation repository."""
+    from hubfs.hubs.tfhub.names.documentation import import_documentation  # noqa: PLC0415 - no other command reads it
+
     click.echo(import_documentation(directory, output or Path("catalog.jsonl")))
 
 
@@ -72,21 +70,6 @@ def ls(
         if (not kinds or entry.kind.value in kinds) and (not tasks or entry.task in tasks)
     ]
     click.echo((to_json_lines if format_ == "json" else to_tsv)(entries), nl=False)
-
-
-def import_documentation(directory: Path, output: Path) -> str:
-    """Makes the catalogue file `output` of a checkout of a hub's documentation repository.
-
-    Returns what to say of it; for the output `-`, the catalogue itself. Raises `InvalidConfig` when there is no
-    documentation in `directory`, or `output` cannot be written.
-    """
-    entries = Catalog(read_documentation(directory)).entries
-    if output == _STDOUT:
-        return to_json_lines(entries).removesuffix("\n")
-    write_catalog(output, entries)
-    kinds = Counter(entry.kind.value for entry in entries)
-    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    return f"{output} has {len(entries)} entries: {counts}"
 
 
 def _configured(settings: UserSettings) -> Catalog:

@@ -3,16 +3,19 @@
 import logging
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from hubfs.errors import InvalidConfig, InvalidHandle, quoted
-from hubfs.hubs.tfhub.names.catalogue import CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
+from hubfs.hubs.tfhub.names.file import to_json_lines, write_catalog
 from hubfs.hubs.tfhub.names.handle import COLLECTION, is_name, is_version, parse_handle
 
 _log = logging.getLogger(__name__)
 
+_STDOUT = Path("-")
 _FOLDER = Path("assets", "docs")
 _MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 _TITLE = re.compile(rf"#\s+({'|'.join(kind.value for kind in CatalogKind)})\s+(\S+)\s*")
@@ -22,6 +25,21 @@ _CODE = re.compile(r"^ {0,3}(```|~~~).*?(^ {0,3}\1|\Z)", re.MULTILINE | re.DOTAL
 # The target of a Markdown link, or an address in the text: some collections list their models in comments.
 _LINK = re.compile(r"""\]\(\s*<?([^\s()<>]+)|(https?://[^\s()<>\[\]"'`|\\]+)""")
 _HOSTS = ("tfhub.dev", "www.tfhub.dev")
+
+
+def import_documentation(directory: Path, output: Path) -> str:
+    """Makes the catalogue file `output` of a checkout of a hub's documentation repository.
+
+    Returns what to say of it; for the output `-`, the catalogue itself. Raises `InvalidConfig` when there is no
+    documentation in `directory`, or `output` cannot be written.
+    """
+    entries = Catalog(read_documentation(directory)).entries
+    if output == _STDOUT:
+        return to_json_lines(entries).removesuffix("\n")
+    write_catalog(output, entries)
+    kinds = Counter(entry.kind.value for entry in entries)
+    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    return f"{output} has {len(entries)} entries: {counts}"
 
 
 def read_documentation(directory: Path) -> list[CatalogEntry]:

@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 from hubfs.cli import main
 from hubfs.errors import InvalidConfig
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
-from hubfs.hubs.tfhub.names.command import import_documentation
+from hubfs.hubs.tfhub.names.documentation import import_documentation
 from hubfs.hubs.tfhub.names.file import parse_catalog, read_catalog
 
 
