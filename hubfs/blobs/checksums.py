@@ -7,10 +7,11 @@ x^(8 * len(B)), modulo the polynomial, and the contributions of all parts are ad
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from google_crc32c import value
 
@@ -24,21 +25,32 @@ _ONE = 1 << 31
 _X_TO_8 = _ONE >> 8
 
 CRC32C = "crc32c"
-_DIGITS: Mapping[str, int] = {CRC32C: 8, "md5": 32}
-"""How many hexadecimal digits a value has. All but crc32c are algorithms of `hashlib`: they want a file in order."""
+GIT_SHA1 = "git-sha1"
+_DIGITS: Mapping[str, int] = {CRC32C: 8, "md5": 32, "sha256": 64, GIT_SHA1: 40}
+"""How many hexadecimal digits a value has. All but crc32c want a file in order."""
 
 _MOST_SUMMED_AGAIN = 1024
-"""Blocks that a verification reads from the cache. The reader of the last block waits for it: a second or two."""
+"""Blocks that a verification by crc32c reads from the cache: the reader of the last block waits for a second or two."""
+
+_SUMMED_ON = 8
+"""Blocks that a read adds from the cache to a hash that wants them in order: of those that came ahead of their turn,
+few are left when the last one comes."""
+
+_LOOKS, _LOOK_S = 50, 0.01
+"""How often, and how far apart in seconds, a verification looks for blocks that other readers have in hand, and are
+about to put into the cache."""
 
 _MOST_FETCHED_AGAIN = 64
-"""Blocks that a verification fetches anew: those that other readers have fetched, and the cache has not got yet."""
+"""Blocks that a verification fetches anew: those that the cache has lost, or does not get for long."""
 
 
 @dataclass(frozen=True)
 class Checksum:
-    """What a store announces of the bytes of a whole file: `algorithm` (`crc32c`, `md5`), and `value` in hexadecimal.
+    """What is announced of the bytes of a whole file: `algorithm`, and `value` in hexadecimal.
 
-    Raises `ValueError` for an algorithm that hubfs does not know, and for a value that the algorithm cannot give.
+    The algorithms are `crc32c`, `md5`, `sha256`, and `git-sha1`: the SHA-1 by which Git names a blob, with a
+    header before its bytes. Raises `ValueError` for an algorithm that hubfs does not know, and for a value that the
+    algorithm cannot give.
     """
 
     algorithm: str
@@ -89,6 +101,27 @@ class Failure:
             self._on_failure(error)
 
 
+@dataclass(frozen=True)
+class _Hashed:
+    """The hash of the first `blocks` blocks of a file. `summed` is only ever copied."""
+
+    blocks: int
+    summed: Any
+
+    def with_block(self, block: bytes) -> "_Hashed":
+        """The hash that has the next block, too. hashlib gives up the GIL meanwhile."""
+        summed = self.summed.copy()
+        summed.update(block)
+        return _Hashed(self.blocks + 1, summed)
+
+
+def _new_hash(algorithm: str, size_bytes: int) -> Any:
+    """The hash of a file of `size_bytes`, of which no byte came yet."""
+    if algorithm == GIT_SHA1:
+        return hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False)
+    return hashlib.new(algorithm, usedforsecurity=False)
+
+
 class ChecksummedBlob(WrappedBlob):
     """`blob`, a file of a model: once all of it is here, the whole must have the checksum that its store announces.
 
@@ -102,12 +135,13 @@ class ChecksummedBlob(WrappedBlob):
     of one block is therefore verified before any of it is returned. A block that is read again must be the same as the
     first time, so after the whole was right, every later block is verified by itself. Where the store announces
     nothing, that holds if it names no version of the bytes, either (`pinned` False): another block is `Stale`.
-    A crc32c is put together from those of the blocks. Any other checksum costs a pass over the blocks in the cache when
-    the file is whole, and a file of more than 1 GiB is not verified by it. Nor is a file of which an earlier mount has
-    kept more than that.
+    A crc32c is put together from those of the blocks; a file of which an earlier mount has kept more than 1 GiB is not
+    verified by it. Any other checksum is a hash of the blocks in their order: it goes on with each block whose turn it
+    is, and with those in the cache whose turn comes by that. What came much out of order is read from the cache when
+    the file is whole, by the reader of its last block.
 
-    `_lock` guards `_crcs`, `_sum` and `_verified`. It is never held while reading or summing. `_looked`, the first
-    block that was not here when it was looked for, is only ever replaced.
+    `_lock` guards `_crcs`, `_sum`, `_hashed` and `_verified`. It is never held while reading or summing. `_looked`, the
+    first block that was not here when it was looked for, is only ever replaced.
     """
 
     def __init__(
@@ -132,6 +166,7 @@ class ChecksummedBlob(WrappedBlob):
         self._lock = threading.Lock()
         self._crcs: dict[int, int] = {}
         self._sum = 0  # the xor of the shares that the recorded blocks have in the crc32c of the whole
+        self._hashed: _Hashed | None = None
         self._verified = False
         self._looked = 0
 
@@ -151,8 +186,10 @@ class ChecksummedBlob(WrappedBlob):
             if announced is not None or not self._pinned:
                 blocks = dict(self._blocks_in(offset_bytes, data))
                 self._record(blocks, announced)
-                if announced is not None and self._is_whole():
+                if announced is not None and self._is_whole(announced):
                     self._verify(announced, blocks)
+                elif announced is not None and announced.algorithm != CRC32C:
+                    self._hash_on(announced, blocks)
         except (Damaged, Stale) as error:
             self._failure.fail(error)
             raise
@@ -186,11 +223,11 @@ class ChecksummedBlob(WrappedBlob):
             if not same:
                 raise self._damaged(f"block {index} was read twice, and differed")
 
-    def _is_whole(self) -> bool:
+    def _is_whole(self, announced: Checksum) -> bool:
         """Whether each block was read here, or the cache has it, and the whole was not verified yet."""
         with self._lock:
             missing = self._block_count - len(self._crcs)
-            if self._verified or missing > _MOST_SUMMED_AGAIN:
+            if self._verified or (announced.algorithm == CRC32C and missing > _MOST_SUMMED_AGAIN):
                 return False
         index = self._looked if missing else self._block_count
         while index < self._block_count and (index in self._crcs or self._has(index)):
@@ -226,14 +263,36 @@ class ChecksummedBlob(WrappedBlob):
         with self._lock:
             return f"{self._sum:08x}"
 
+    def _hash_on(self, announced: Checksum, in_hand: Mapping[int, bytes]) -> None:
+        """Goes on with the hash as far as blocks are here in their order: some of the cache, and those `in_hand`."""
+        if self._verified:  # an atomic look
+            return
+        begun = hashed = self._hashed_so_far(announced)
+        while hashed.blocks < self._block_count and hashed.blocks - begun.blocks < _SUMMED_ON + len(in_hand):
+            block = in_hand.get(hashed.blocks)
+            if block is None and (hashed.blocks in self._crcs or self._has(hashed.blocks)):
+                block = self._recall(hashed.blocks)
+            if block is None:
+                break
+            hashed = hashed.with_block(block)
+        with self._lock:
+            if self._hashed is None or hashed.blocks > self._hashed.blocks:
+                self._hashed = hashed
+
+    def _hashed_so_far(self, announced: Checksum) -> "_Hashed":
+        with self._lock:
+            return self._hashed or _Hashed(0, _new_hash(announced.algorithm, self.size_bytes))
+
     def _digest(self, announced: Checksum, in_hand: Mapping[int, bytes]) -> str | None:
-        """The checksum of the whole, by its blocks in their order: those `in_hand`, and those of the cache."""
-        if self._block_count > _MOST_SUMMED_AGAIN:
-            _log.info("%s is too large for a verification by its %s", self.key, announced.algorithm)
-            return None
-        summed, fetched = hashlib.new(announced.algorithm, usedforsecurity=False), 0
-        for index in range(self._block_count):
+        """The hash of the whole: what it was so far, with blocks `in_hand`, and with those of the cache."""
+        so_far, fetched, looks = self._hashed_so_far(announced), 0, 0
+        summed = so_far.summed.copy()
+        for index in range(so_far.blocks, self._block_count):
             block = in_hand.get(index) or self._recall(index)
+            while block is None and index in self._crcs and looks < _LOOKS:
+                looks += 1
+                time.sleep(_LOOK_S)
+                block = self._recall(index)
             if block is None and fetched < _MOST_FETCHED_AGAIN:
                 block, fetched = self._blob.read_at(index * self._block_size_bytes, self._block_size_bytes), fetched + 1
                 self._record({index: block}, announced)
@@ -241,7 +300,7 @@ class ChecksummedBlob(WrappedBlob):
                 _log.info("%s is not verified: the cache loses its blocks before it is whole", self.key)
                 return None
             summed.update(block)
-        return summed.hexdigest()
+        return str(summed.hexdigest())
 
     def _damaged(self, reason: str) -> Damaged:
         return Damaged(f"{self.key} is damaged: {reason}; if it stays so, ask who keeps the file to store it anew")

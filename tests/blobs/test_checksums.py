@@ -26,7 +26,16 @@ def md5_of(data: bytes) -> Checksum:
     return Checksum("md5", hashlib.md5(data).hexdigest())
 
 
-CHECKSUMS = pytest.mark.parametrize("of", [crc32c_of, md5_of])
+def sha256_of(data: bytes) -> Checksum:
+    return Checksum("sha256", hashlib.sha256(data).hexdigest())
+
+
+def git_sha1_of(data: bytes) -> Checksum:
+    return Checksum("git-sha1", hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest())
+
+
+CHECKSUMS = pytest.mark.parametrize("of", [crc32c_of, md5_of, sha256_of, git_sha1_of])
+ORDERED = pytest.mark.parametrize("of", [md5_of, sha256_of, git_sha1_of])
 
 
 def checksummed(data: bytes, announced: bytes | None = None) -> ChecksummedBlob:
@@ -215,7 +224,9 @@ def test_blocks_that_were_kept_before_count(of: Callable[[bytes], Checksum]) -> 
     for index in (6, 3, 4):
         assert blob.read_at(index * BLOCK, BLOCK) == DATA[index * BLOCK : (index + 1) * BLOCK]
         kept.blocks[index] = DATA[index * BLOCK : (index + 1) * BLOCK]
-        assert not kept.recalled, "the file is not whole yet: nothing is summed again"
+        if of is crc32c_of:
+            assert not kept.recalled, "the file is not whole yet: nothing is summed again"
+    assert kept.recalled <= 5, "a hash goes over each block once"
     with pytest.raises(Damaged, match=f"its {of(b'').algorithm} is .*, and the store announced {of(DATA).value}"):
         blob.read_at(7 * BLOCK, BLOCK)
 
@@ -249,6 +260,80 @@ def test_an_md5_is_summed_in_order_over_what_was_read_in_another() -> None:
         kept.blocks[index] = blob.read_at(index * BLOCK, BLOCK)
     with pytest.raises(Damaged, match="its md5 is"):
         blob.read_at(5 * BLOCK, BLOCK)
+
+
+@ORDERED
+def test_a_hash_of_blocks_that_come_in_order_reads_none_again(of: Callable[[bytes], Checksum]) -> None:
+    kept = Kept(DATA)
+    blob = kept.around(DATA, of(DATA))
+    for index in range(0, 8, 2):
+        data = blob.read_at(index * BLOCK, 2 * BLOCK)
+        kept.blocks.update({index: data[:BLOCK], index + 1: data[BLOCK:]})
+    assert not kept.recalled
+
+
+@ORDERED
+@given(order=st.permutations(range(8)), position=st.none() | st.integers(0, len(DATA) - 1))
+def test_a_hash_is_of_the_whole_in_whatever_order_blocks_come(
+    of: Callable[[bytes], Checksum], order: list[int], position: int | None
+) -> None:
+    kept = Kept(DATA)
+    sent = DATA if position is None else flipped(DATA, position)
+    blob = kept.around(sent, of(DATA))
+    for index in order[:-1]:
+        kept.blocks[index] = blob.read_at(index * BLOCK, BLOCK)
+    if position is None:
+        assert blob.read_at(order[-1] * BLOCK, BLOCK) == DATA[order[-1] * BLOCK : (order[-1] + 1) * BLOCK]
+    else:
+        with pytest.raises(Damaged, match=f"its {of(b'').algorithm} is"):
+            blob.read_at(order[-1] * BLOCK, BLOCK)
+
+
+@ORDERED
+def test_a_block_that_another_reader_is_about_to_keep_is_not_fetched_again(of: Callable[[bytes], Checksum]) -> None:
+    looked: list[int] = []
+
+    def recall(index: int) -> bytes | None:
+        looked.append(index)
+        return None if len(looked) < 3 else DATA[BLOCK : 2 * BLOCK]
+
+    inner = ScriptedBlob(DATA[: 2 * BLOCK])
+    blob = ChecksummedBlob(inner, of(DATA[: 2 * BLOCK]), BLOCK, recall=recall)
+    blob.read_at(BLOCK, BLOCK)
+    assert blob.read_at(0, BLOCK) == DATA[:BLOCK]
+    assert inner.reads == [(BLOCK, BLOCK), (0, BLOCK)]
+    assert looked == [1, 1, 1]
+
+
+@ORDERED
+def test_no_file_is_too_large_for_a_hash(of: Callable[[bytes], Checksum]) -> None:
+    data = random.Random(6).randbytes(3000 * 10)
+    kept = {index: data[index * 10 : (index + 1) * 10] for index in range(2999)}
+    for sent, right in ((data, True), (flipped(data, 29_999), False)):
+        blob = ChecksummedBlob(MemoryBlob("k", sent), of(data), 10, has=kept.__contains__, recall=kept.get)
+        if right:
+            assert blob.read_at(29_990, 10) == data[29_990:]
+        else:
+            with pytest.raises(Damaged):
+                blob.read_at(29_990, 10)
+
+
+def test_many_readers_at_once_have_one_hash_of_the_whole() -> None:
+    data = random.Random(5).randbytes(300 * BLOCK + 5)
+    for sent, right in ((data, True), (flipped(data, 77), False)):
+        kept: dict[int, bytes] = {}
+        blob = ChecksummedBlob(MemoryBlob("k", sent), sha256_of(data), BLOCK, has=kept.__contains__, recall=kept.get)
+
+        def read(index: int) -> bool:
+            try:
+                kept[index] = blob.read_at(index * BLOCK, BLOCK)  # noqa: B023 - read before the next round
+            except Damaged:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            read_well = [*pool.map(read, range(301))]
+        assert all(read_well) is right
 
 
 def test_a_checksum_that_comes_with_the_first_reply_counts() -> None:
