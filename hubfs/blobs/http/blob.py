@@ -58,7 +58,8 @@ class PinnedObject:
     A URL that says when it expires is replaced before, by one of the readers.
     Another validator for as many bytes need not be a change: replicas may each have their own, and it is asked again
     until the one answers that was seen first. A generation of Google's store has no replicas of another name, and one
-    that is not found is gone. Nobody is asked about an object that is `known`.
+    that is not found is gone. Nobody is asked about an object that is `known`. Of one that is known by its size alone,
+    since a checksum of the whole tells the rest, `locate` is asked where it is by now, and nobody what it is.
 
     `_lock` guards `_seen`, `_lost`, `_renew_at_s` and `_has_replicas`; no I/O is done while it is held.
     """
@@ -77,6 +78,7 @@ class PinnedObject:
         self._locate = locate
         self._lock = threading.Lock()
         self._seen = known or client.probe(url, headers, locate=locate)
+        self._is_known_by_size = known is not None and known.validator is None and known.weak_etag is None
         self._lost = False
         self._renew_at_s = renewal_of(self._seen, time())
         self._has_replicas = False
@@ -180,6 +182,11 @@ class PinnedObject:
             return seen  # another reader was faster
         # Once: the URL of before may be good still, and who reads tries again.
         start = None if self._locate is None else self._locate()
+        if start is not None and self._is_known_by_size:
+            found = replace(expired, final_url=start)
+            with self._lock:
+                self._now_is(found)
+            return found
         locate = None if start is None else partial(str, start)
         for asked in count(1):
             found = self._client.probe(self._url, self._headers, fresh=True, locate=locate)

@@ -108,16 +108,18 @@ def next_hop(url: str, location: str) -> str:
 
 
 def expiry_of(url: str) -> float | None:
-    """Until when a signed URL of Google's store holds, by what it says, as Unix time; None for one that does not say.
+    """Until when a signed URL holds, by what it says, as Unix time; None for one that does not say.
 
-    It says so by `X-Goog-Date` and `X-Goog-Expires` (seconds), or, where it was signed the old way, by `Expires`.
+    Google's store says so by `X-Goog-Date` and `X-Goog-Expires` (seconds), Amazon's by `X-Amz-Date` and
+    `X-Amz-Expires`. CloudFront, and Google where it was signed the old way, say `Expires`, which comes first.
     """
     try:
         said = dict(parse_qsl(urlsplit(url).query))
-        if "X-Goog-Date" not in said:
+        store = "X-Goog" if "X-Goog-Date" in said else "X-Amz"
+        if "Expires" in said or f"{store}-Date" not in said:
             return float(_number(said["Expires"]))
-        signed = datetime.strptime(f"{said['X-Goog-Date']}+0000", "%Y%m%dT%H%M%SZ%z")
-        return signed.timestamp() + _number(said["X-Goog-Expires"])
+        signed = datetime.strptime(f"{said[f'{store}-Date']}+0000", "%Y%m%dT%H%M%SZ%z")
+        return signed.timestamp() + _number(said[f"{store}-Expires"])
     except (KeyError, ValueError):
         return None
 
