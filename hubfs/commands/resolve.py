@@ -37,10 +37,11 @@ def below_a_mount(text: str) -> Path:
     if not asked:
         raise _not_mounted(text, found, untold)
     troubles = []
-    for where, name, version in asked:
+    for where, name, is_link in asked:
         path = where / name
         try:
-            path /= version or (path / "latest").readlink()
+            if is_link:
+                path = Path(os.path.normpath(path.parent / path.readlink()))
             os.getxattr(path, _OF_MODELS)
             os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY))  # a catalogue may name what the hub does not give
         except OSError as error:
@@ -57,21 +58,23 @@ def below_a_mount(text: str) -> Path:
     raise ModelNotFound(f"{below}; see `hubfs status`")
 
 
-def _asked(hubs: Sequence[tuple[Path, str, str]], text: str) -> Sequence[tuple[Path, str, str | None]]:
-    """Where `text` may be: the roots of hubs, and a name and its version (None: the latest) below each.
+def _asked(hubs: Sequence[tuple[Path, str, str]], text: str) -> Sequence[tuple[Path, str, bool]]:
+    """Where `text` may be: the roots of hubs, and a path below each; of a name without a version, of a symlink to it.
 
     `hubs` are mounts, each with the directory and the URL of a hub. Raises `InvalidHandle` if no hub could have it.
     """
     said = [(hub, text.removeprefix(f"{hub[1]}/")) for hub in hubs if hub[1] and text.startswith(f"{hub[1]}/")]
-    asked: list[tuple[Path, str, str | None]] = []
+    asked: list[tuple[Path, str, bool]] = []
     invalid: InvalidHandle | None = None
     for (where, directory, url), name in [*said, *((hub, text) for hub in hubs)]:
         try:
-            found = names_at(url).find(name)
+            names = names_at(url)
+            found = names.find(name)
         except InvalidHandle as error:  # noqa: PERF203 - a mount has a few hubs
             invalid = invalid or error
         else:
-            asked += [(where / directory, *found)] if found else []
+            if found is not None:
+                asked.append((where / directory, names.path(*found), found[1] is None))
     if invalid and not asked:
         raise invalid
     return asked

@@ -75,6 +75,10 @@ class Names(Protocol):
         model = self.parse(text)
         return model.name, model.version
 
+    def path(self, name: str, version: str | None) -> str:
+        """Where a version of `name` is, below the hub's root; of no version, the symlink to the newest."""
+        return f"{name}/{version or 'latest'}"
+
     def place(self, path: str) -> Place:
         """What `path` (absolute, below the hub's root) is. Raises `EntryNotFound`, `NotInCatalogue`."""
         ...

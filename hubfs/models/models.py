@@ -247,10 +247,12 @@ class Models:
             trouble = Trouble("", str(failure), type(failure), now_s, now_s, count=0)
         return replace(trouble, retry_at_s=now_s + failed_at_s + self._settings.failure_ttl_s - self._timer())
 
-    def denied(self, name: str) -> Mapping[str, str]:
-        """Why versions of `name` that were asked for were not found lately, by version. Asks nobody."""
+    def denied(self, folder: str) -> Mapping[str, str]:
+        """Why models directly below `folder` that were asked for were not found lately, by name. Asks nobody."""
         with self._lock:
-            return {model.version: why for model, why in sorted(self._denied.items()) if model.name == name}
+            denied = sorted(self._denied.items())
+        placed = [(*self.hub.names.path(model.name, model.version).rpartition("/"), why) for model, why in denied]
+        return {name: why for above, _, name, why in placed if above == folder}
 
     def census(self, most: int, *, idle: bool = False) -> Census:
         """Tells of at most so many models: of those in trouble first, then of those in use; of others only with `idle`.

@@ -101,11 +101,11 @@ class Troubles:
         with self._lock:
             return set(self._troubles)
 
-    def below(self, folder: str) -> dict[str, Trouble]:
-        """The last trouble of each name directly below `folder`."""
+    def below(self, folder: str, path_of: Callable[[str], str] = str) -> dict[str, Trouble]:
+        """The last trouble of each model directly below `folder`, by its name there; `path_of` gives a model's path."""
         found = {}
         for handle in sorted(self.handles()):
-            above, _, name = handle.rpartition("/")
+            above, _, name = path_of(handle).rpartition("/")
             trouble = self.of(handle) if above == folder else None
             if trouble is not None:
                 found[name] = trouble

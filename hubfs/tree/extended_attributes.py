@@ -46,6 +46,11 @@ class ExtendedAttributes:
         trouble = self._troubles.of(str(source.handle), inner)
         return None if trouble is None else trouble.error
 
+    def _path_of(self, handle: str) -> str:
+        names = self._models.hub.names
+        model = names.parse(handle)
+        return names.path(model.name, model.version)
+
     def of_folder(self, folder: str, name: str) -> str | None:
         """An attribute of a directory above models. Asks nobody.
 
@@ -54,7 +59,7 @@ class ExtendedAttributes:
         """
         match name:
             case "error":
-                troubles = self._troubles.below(folder)
+                troubles = self._troubles.below(folder, self._path_of)
                 return "\n".join(f"{child}: {trouble.error}" for child, trouble in troubles.items()) or None
             case "denied":
                 denied = self._models.denied(folder)

@@ -9,7 +9,7 @@ import pytest
 
 from hubfs.errors import Damaged, EntryNotFound, InvalidHandle, ModelNotFound
 from hubfs.hubs.hub import Hub
-from hubfs.hubs.place import Alias, Ambiguous, Folder, InModel
+from hubfs.hubs.place import Alias, Ambiguous, Folder, InModel, Place
 from hubfs.model_id import ModelId
 from hubfs.sources.source import ROOT, EntryKind
 from tests.support.kits import Workshop, workshop
@@ -40,6 +40,16 @@ class HubContract:
     missing = ModelId("google/nothing", "1")
     alias_path = "/google/spice/latest"
     """Where the symlink to the newest version is."""
+
+    @property
+    def alias(self) -> Place:
+        """What that symlink is."""
+        return Alias(self.new.name)
+
+    @property
+    def folder_path(self) -> str:
+        """A directory that is not in a model, and leads to one."""
+        return f"/{self.new.name}"
 
     def serving(
         self, tmp_path: Path, models: Mapping[ModelId, Mapping[str, bytes]], tools: Workshop
@@ -82,11 +92,11 @@ class HubContract:
     def test_knows_what_a_path_is_without_asking(self, served: Served) -> None:
         hub = served.hub
         assert hub.names.place("/") == Folder(())
-        folder = f"/{self.new.name}"
-        assert isinstance(hub.names.place(folder), Folder)
-        assert hub.names.place(f"/{self.new}") == InModel(self.new, "")
-        assert hub.names.place(f"/{self.new}/variables/1") == InModel(self.new, "variables/1")
-        assert hub.names.place(self.alias_path) == Alias(self.new.name)
+        assert isinstance(hub.names.place(self.folder_path), Folder)
+        root = hub.names.path(self.new.name, self.new.version)
+        assert hub.names.place(f"/{root}") == InModel(self.new, "")
+        assert hub.names.place(f"/{root}/variables/1") == InModel(self.new, "variables/1")
+        assert hub.names.place(self.alias_path) == self.alias
         for path in ("/.git", "/.Trash-0/x", "/a b/c d/1", f"/{'x' * 300}/{'y' * 300}/{'z' * 300}"):
             try:
                 place = hub.names.place(path)
