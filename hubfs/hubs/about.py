@@ -34,11 +34,21 @@ class About:
     names: str = ""
     """The function that returns the `Names` of a hub without the hub itself; else its names are the default hub's."""
 
+    hosts: Sequence[str] = ()
+    """The https URLs of these hosts are of this kind, though another one has that scheme."""
+
     url: str = ""
     """The hub of this kind that is the default hub, if this is the first kind."""
 
     endpoint: str = ""
     """`<endpoint>_endpoint` is the setting that has another host stand for the usual one; `<endpoint>:` is its hub."""
+
+    endpoint_variable: str = ""
+    """The variable of the hub's own client for that setting, if it has one; else it is `HUBFS_<ENDPOINT>_ENDPOINT`."""
+
+    is_endpoint_plain: bool = False
+    """Whether that host may be asked by http on another machine, too, as the hub's own client would. Who is on the way
+    could change what comes: its bytes have another name in the cache, and the hub sends no credentials that way."""
 
     told: str = ""
     """What the help of `hubfs mount --hub` says of the URLs of such hubs."""

@@ -12,7 +12,7 @@ from hubfs.blobs.http.client import HttpClient
 from hubfs.cache.disk.indexes import Index
 from hubfs.errors import InvalidConfig, ModelNotFound
 from hubfs.hubs.names import Names
-from hubfs.hubs.registry import HUBS
+from hubfs.hubs.registry import HUBS, kind_of
 from hubfs.model_id import ModelId
 from hubfs.sources.kit import Kit
 from hubfs.sources.source import Form, Source
@@ -142,7 +142,7 @@ class Means:
 
 def make_hub(url: str, means: Means) -> Hub:
     """The hub at `url`. Asks nobody. Raises `InvalidConfig` for a URL of no kind of hub, and of no hub of its kind."""
-    kind = HUBS.get(urlsplit(url).scheme)
+    kind = kind_of(url)
     if kind is None:
         raise InvalidConfig(f"no kind of hub has such a URL; those of hubs begin with {', '.join(sorted(HUBS))}")
     return cast("Hub", resolve_name(kind.make)(url, means))

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Protocol, cast
-from urllib.parse import urlsplit
 
 from hubfs.hubs.place import Place, Shown
-from hubfs.hubs.registry import DEFAULT, HUBS
+from hubfs.hubs.registry import DEFAULT, kind_of
 from hubfs.model_id import ModelId
 from hubfs.waiting import Cancellation
 
@@ -120,5 +119,5 @@ def names_at(hub_url: str, cancellation: Cancellation | None = None, catalog: Pa
 
     Asks nobody, and imports no hub. Raises `InvalidConfig` for a file that cannot be used.
     """
-    names_of = HUBS.get(urlsplit(hub_url).scheme, DEFAULT).names or DEFAULT.names
+    names_of = (kind_of(hub_url) or DEFAULT).names or DEFAULT.names
     return cast("Names", resolve_name(names_of)(hub_url, cancellation or Cancellation(), catalog))

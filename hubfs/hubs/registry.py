@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from urllib.parse import urlsplit
 
 from hubfs.blobs.http.url import origin_of
 from hubfs.hubs.about import About
 
-KINDS: Sequence[About] = [import_module(f"hubfs.hubs.{room}.about").ABOUT for room in ("tfhub", "bucket", "kaggle")]
+_ROOMS = ("tfhub", "bucket", "kaggle", "huggingface")
+
+KINDS: Sequence[About] = [import_module(f"hubfs.hubs.{room}.about").ABOUT for room in _ROOMS]
 """A new kind of hub is a folder beside this file, and its name here. The first kind has the default hub."""
 
 HUBS: dict[str, About] = {scheme: kind for kind in KINDS for scheme in kind.schemes}
@@ -20,8 +23,8 @@ DEFAULT_HUB = DEFAULT.url
 SHORT = DEFAULT.endpoint
 """The scheme of a short way to write `DEFAULT_HUB`."""
 
-ENDPOINTS = [kind.endpoint for kind in KINDS if kind.endpoint]
-"""The hubs for which another host may stand: the setting `kaggle_endpoint`, and HUBFS_KAGGLE_ENDPOINT."""
+ENDPOINTS = [kind for kind in KINDS if kind.endpoint]
+"""The kinds of hubs for which another host may stand: the setting `kaggle_endpoint`, and HUBFS_KAGGLE_ENDPOINT."""
 
 OF_CLIENTS: Mapping[str, str] = {setting: name for kind in KINDS for setting, name in kind.variables.items()}
 """Variables of the environment that users have set for hubs' own clients, by the setting that hubfs takes from it."""
@@ -38,3 +41,10 @@ def is_default(url: str) -> bool:
         return origin_of(url) == origin_of(DEFAULT_HUB) and not url.partition("://")[2].partition("/")[2].strip("/")
     except ValueError:
         return False
+
+
+def kind_of(url: str) -> About | None:
+    """The kind of the hub at `url`; None for no kind. Raises `ValueError` for a text that is no URL."""
+    parts = urlsplit(url)
+    of_host = (kind for kind in KINDS if parts.scheme == "https" and parts.hostname in kind.hosts)
+    return next(of_host, HUBS.get(parts.scheme))

@@ -10,7 +10,6 @@ import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import platformdirs
 from hubfs.blobs.http.url import without_secrets
 from hubfs.errors import InvalidConfig
 from hubfs.fuse.mounting import FuseLibrary
+from hubfs.hubs.about import About
 from hubfs.hubs.registry import DEFAULT_HUB, ENDPOINTS, OF_CLIENTS
 from hubfs.memory_budget import available_memory_bytes
 from hubfs.settings.values import (
@@ -152,8 +152,14 @@ def _no_certificates(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a
     return not parse_flag(text)
 
 
-def _endpoint(hub: str, text: str) -> Mapping[str, str]:
-    return {hub: parse_endpoint(text)}
+def _endpoint(kind: About) -> Setting:
+    """The setting that has another host stand for that of a kind of hub."""
+    hub, variable = kind.endpoint, kind.endpoint_variable or f"HUBFS_{kind.endpoint.upper()}_ENDPOINT"
+
+    def parse(text: str) -> Mapping[str, str]:
+        return {hub: parse_endpoint(text, plain=kind.is_endpoint_plain)}
+
+    return Setting(f"{hub}_endpoint", "endpoints", parse, (variable,))
 
 
 SETTINGS = (
@@ -186,10 +192,7 @@ SETTINGS = (
     Setting("failure_ttl", "failure_ttl_s", parse_time, ("HUBFS_FAILURE_TTL",)),
     Setting("gcs_token", "gcs_token", str, ("HUBFS_GCS_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS")),
     Setting("gcs_endpoint", "gcs_endpoint_url", str, ("STORAGE_EMULATOR_HOST",)),
-    *(
-        Setting(f"{hub}_endpoint", "endpoints", partial(_endpoint, hub), (f"HUBFS_{hub.upper()}_ENDPOINT",))
-        for hub in ENDPOINTS
-    ),
+    *map(_endpoint, ENDPOINTS),
     Setting("fuse_library", "fuse_library", parse_fuse_library, ("HUBFS_FUSE_LIBRARY",)),
 )
 

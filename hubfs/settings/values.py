@@ -91,11 +91,18 @@ def parse_hub(text: str) -> str:
     return text.rstrip("/")
 
 
-def parse_endpoint(text: str) -> str:
-    """The URL of a host that stands for a hub's own: https, or http on this machine. Raises `ValueError`."""
+def parse_endpoint(text: str, *, plain: bool = False) -> str:
+    """The URL of a host that stands for a hub's own: https, or http on this machine; `plain`: or http anywhere.
+
+    Raises `ValueError`.
+    """
     url = urlsplit(str(text))
     local = url.hostname in ("localhost", "127.0.0.1", "::1")
-    if not (url.hostname and (url.scheme == "https" or (url.scheme == "http" and local))) or url.query or url.username:
+    if (
+        not (url.hostname and (url.scheme == "https" or (url.scheme == "http" and (local or plain))))
+        or url.query
+        or url.username
+    ):
         raise ValueError("it must be the https URL of a host, or an http URL of this machine")
     return str(text).rstrip("/")
 

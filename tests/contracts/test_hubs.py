@@ -10,11 +10,13 @@ from hubfs.blobs.http.client import HttpClient
 from hubfs.hubs import registry
 from hubfs.hubs.about import About
 from hubfs.hubs.hub import Hub, Means, make_hub
+from hubfs.hubs.place import Alias, Place
 from hubfs.hubs.tfhub.ways import PUBLIC_BUCKET
 from hubfs.model_id import ModelId
 from tests.contracts.hub_contract import HubContract, Requests, Served
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.http_clients import QUICK, http_client
+from tests.support.huggingface import HuggingFaceStandIn
 from tests.support.kaggle import KaggleStandIn
 from tests.support.kits import Workshop
 from tests.support.models import pack
@@ -37,15 +39,14 @@ def made(
     kaggle_url: str = "http://127.0.0.1:9",
     kaggle_dialect: str = "rpc",
     tfhub_url: str = "http://127.0.0.1:9",
+    huggingface_url: str = "http://127.0.0.1:9",
 ) -> Iterator[tuple[Hub, HttpClient]]:
     gcs = GcsClient(GcsSettings(endpoint_url=store_url, timeout_s=10, retry=QUICK), tools.cancellation)
     with http_client(tools.cancellation) as http:
         try:
             environ = {"HUBFS_KAGGLE_DIALECT": kaggle_dialect}
-            yield (
-                make_hub(url, Means(http, gcs, endpoints={"kaggle": kaggle_url, "tfhub": tfhub_url}, environ=environ)),
-                http,
-            )
+            endpoints = {"kaggle": kaggle_url, "tfhub": tfhub_url, "hf": huggingface_url}
+            yield make_hub(url, Means(http, gcs, endpoints=endpoints, environ=environ)), http
         finally:
             gcs.close()
 
@@ -147,6 +148,30 @@ class TestKaggle(HubContract):
 
 class TestKaggleByRest(TestKaggle):
     dialect = "rest"
+
+
+class TestHuggingFace(HubContract):
+    """Commits of a repository, of which files of LFS are behind signed URLs."""
+
+    old = ModelId("BAAI/bge-m3", "1" * 40)
+    new = ModelId("BAAI/bge-m3", "2" * 40)
+    missing = ModelId("BAAI/nothing", "1" * 40)
+    alias_path = "/BAAI/bge-m3"
+    folder_path = "/BAAI"
+
+    @property
+    def alias(self) -> Place:
+        return Alias("BAAI/bge-m3@main")
+
+    @contextmanager
+    def serving(
+        self, tmp_path: Path, models: Mapping[ModelId, Mapping[str, bytes]], tools: Workshop
+    ) -> Iterator[Served]:
+        with HuggingFaceStandIn(page_size=2) as stand_in:
+            for model, files in models.items():
+                stand_in.put(model.name, files, commit=model.version, lfs=["saved_model.pb"])
+            with made("hf:BAAI", tools, huggingface_url=stand_in.url) as (hub, http):
+                yield Served(hub, OfClient(http))
 
 
 class TestTfhubDevAtKaggle(HubContract):

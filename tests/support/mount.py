@@ -50,7 +50,7 @@ class Machine:
         """Runs one command to its end. A daemon that kept its output open would make this time out."""
         for directory in (self.home, self.temp):
             directory.mkdir(parents=True, exist_ok=True)
-        foreign = ("HUBFS_", "TFHUB_", "XDG_", "STORAGE_EMULATOR_HOST", "GOOGLE_")
+        foreign = ("HUBFS_", "TFHUB_", "XDG_", "STORAGE_EMULATOR_HOST", "GOOGLE_", "HF_", "HUGGING_FACE_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return subprocess.run(
             [*self.wrapper, HUBFS, *arguments],

@@ -1,0 +1,35 @@
+"""The names of the Hugging Face Hub as the names of a hub. No I/O."""
+
+from hubfs.hubs.huggingface import names
+from hubfs.hubs.names import Known, Names
+from hubfs.hubs.place import Shown
+
+
+def names_of(_hub_url: str, _cancellation: object, _catalog: object) -> Names:
+    """The names of every hub of this kind."""
+    return HuggingFaceNames()
+
+
+class HuggingFaceNames(Names):
+    """NAMESPACE/NAME@COMMIT, and symlinks to these. Nothing is written down."""
+
+    parse, find, place = staticmethod(names.parse), staticmethod(names.find), staticmethod(names.place_of)
+
+    def path(self, name: str, version: str | None) -> str:
+        """`BAAI/bge-m3@COMMIT`; of no version, the symlink."""
+        return name if version is None else f"{name}@{version}"
+
+    def shown(self, folder: tuple[str, ...], known: Known) -> Shown:
+        """Namespaces; the repositories of one, as symlinks, and their commits that are known."""
+        path = "/".join(folder)
+        found = {*known.known_children(path), *(known.children(path) or ())}
+        if not folder or folder == (names.DATASETS,):
+            return Shown(found)
+        if not all(map(names.is_id, folder)):  # "name@refs"
+            return Shown(())
+        commits = [f"{name}@{commit}" for name in found for commit in known.known_versions(f"{path}/{name}")]
+        return Shown(commits, found)
+
+    def age(self, version: str) -> str:
+        """Sorts commits as texts: nothing tells which is older."""
+        return version

@@ -1,0 +1,67 @@
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from hubfs.blobs.gcs.client import GcsClient, GcsSettings
+from hubfs.hubs.hub import Means, make_hub
+from hubfs.hubs.huggingface.credentials import find_credentials
+from hubfs.hubs.huggingface.hub import HuggingFace
+from hubfs.waiting import Cancellation
+from tests.support.http_clients import http_client
+
+FILE = {"Authorization": "Bearer of-file"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "source", "token"),
+    [
+        ({}, "no credentials", None),
+        ({"HF_TOKEN": " a\n", "HUGGING_FACE_HUB_TOKEN": "b"}, "HF_TOKEN", "a"),
+        ({"HUGGING_FACE_HUB_TOKEN": "b"}, "HUGGING_FACE_HUB_TOKEN", "b"),
+        ({"HF_TOKEN": "a\x00"}, "no credentials", None),
+        ({"HF_TOKEN": "a", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}, "HF_HUB_DISABLE_IMPLICIT_TOKEN is set", None),
+    ],
+)
+def test_a_token_of_the_environment_comes_first(environ: Mapping[str, str], source: str, token: str | None) -> None:
+    found = find_credentials({"HOME": "/nowhere", **environ})
+    assert source in found.source
+    assert found.headers == ({} if token is None else {"Authorization": f"Bearer {token}"})
+    assert "Bearer" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "environ"),
+    [
+        (".cache/huggingface/token", {}),
+        ("x/huggingface/token", {"XDG_CACHE_HOME": "{home}/x"}),
+        ("y/token", {"HF_HOME": "{home}/y", "XDG_CACHE_HOME": "{home}/x"}),
+        ("z", {"HF_TOKEN_PATH": "{home}/z", "HF_HOME": "{home}/y"}),
+    ],
+)
+def test_then_comes_the_file_of_the_client(tmp_path: Path, path: str, environ: Mapping[str, str]) -> None:
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_text("of-file\n")
+    placed = {name: text.format(home=tmp_path) for name, text in environ.items()}
+    found = find_credentials({"HOME": str(tmp_path), **placed})
+    assert found.headers == FILE
+    assert str(tmp_path / path) in found.source
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "sent"),
+    [
+        (None, True),
+        ("https://mirror.example", True),
+        ("http://127.0.0.1:8090", True),
+        ("http://10.0.0.5:8090", False),
+    ],
+)
+def test_no_token_is_sent_by_http_to_another_machine(endpoint: str | None, sent: bool) -> None:  # noqa: FBT001 - a case
+    gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9"), Cancellation())
+    endpoints = {} if endpoint is None else {"hf": endpoint}
+    with http_client() as http:
+        hub = make_hub("hf:", Means(http, gcs, endpoints=endpoints, environ={"HF_TOKEN": "a"}))
+    gcs.close()
+    assert isinstance(hub, HuggingFace)
+    assert bool(hub._api.headers) is sent
