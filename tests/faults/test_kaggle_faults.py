@@ -3,18 +3,16 @@
 import errno
 import os
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
+from tests.support.fault_rows import read, reads, table
 from tests.support.figures import Figures
-from tests.support.files import files
 from tests.support.kaggle import KaggleStandIn
 from tests.support.kaggle_replies import (
     Fault,
@@ -27,7 +25,6 @@ from tests.support.kaggle_replies import (
     zipped,
 )
 from tests.support.mount import Machine, Mount, mounted
-from tests.support.paths import ROOT
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
@@ -38,17 +35,6 @@ SLACK_S = 60.0
 LIST, DOWNLOAD, STORE = "ListModelInstanceVersionFiles", "DownloadModelInstanceVersion", "store"
 SMALL, LARGE = "config.json", "model.weights.h5"
 HEAD = "| fault of Kaggle | readers get | within |"
-
-
-def table() -> Mapping[str, tuple[str, float]]:
-    """What readers get, and within how many seconds, by the fault."""
-    text = (ROOT / "docs" / "SEMANTICS.md").read_text(encoding="utf-8")
-    rows = {}
-    for line in text[text.index(HEAD) :].split("\n\n", 1)[0].splitlines()[2:]:
-        fault, cell, within = (each.strip().replace("`", "") for each in line.strip("|").split("|"))
-        (seconds,) = re.fullmatch(r"(\d+) s", within).groups()  # type: ignore[union-attr]
-        rows[fault] = cell, float(seconds)
-    return rows
 
 
 @dataclass
@@ -166,33 +152,13 @@ def mount(kaggle: KaggleStandIn, tmp_path_factory: pytest.TempPathFactory) -> It
         yield mount
 
 
-def read(path: Path, expire: Callable[[], None]) -> bytes | int:
-    """The bytes of a file, read in pieces, or the number of the error."""
-    try:
-        with path.open("rb", buffering=0) as file:
-            pieces = [file.read(300_000)]
-            expire()
-            while pieces[-1]:
-                pieces.append(file.read(300_000))
-            return b"".join(pieces)
-    except OSError as error:
-        return error.errno or 0
-
-
-def reads(model: Path, right: Mapping[str, bytes]) -> bool:
-    try:
-        return files(model) == right
-    except OSError:
-        return False
-
-
 def test_the_table_has_every_fault_once_and_no_other() -> None:
-    assert sorted(table()) == sorted(CASES)
+    assert sorted(table(HEAD)) == sorted(CASES)
 
 
 @pytest.mark.parametrize("fault", CASES)
 def test_a_reader_gets_what_the_table_says(kaggle: KaggleStandIn, mount: Mount, fault: str, figures: Figures) -> None:
-    expected, within_s = table()[fault]
+    expected, within_s = table(HEAD)[fault]
     noise = random.Random(fault)
     right = {SMALL: noise.randbytes(999), LARGE: noise.randbytes(5_200_000)}
     stage = Stage(kaggle, f"noise/row{[*CASES].index(fault)}/keras/row/1", right)

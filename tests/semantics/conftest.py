@@ -11,6 +11,7 @@ from tests.support.archives import gzipped, tar_of
 from tests.support.gcs_server import gcs_server
 from tests.support.hosted import put
 from tests.support.http_origin import HttpOrigin
+from tests.support.huggingface import HuggingFaceStandIn
 from tests.support.kaggle import KaggleStandIn
 from tests.support.models import BASIC_PITCH, basic_pitch, packed
 from tests.support.mount import Machine, mounted
@@ -60,4 +61,19 @@ def kaggle_mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             kaggle.put(f"google/yamnet/tensorFlow2/yamnet/{version}", model)
         machine = Machine(home / "machine").with_environment(HUBFS_KAGGLE_ENDPOINT=kaggle.url)
         with mounted(machine, home / "hub", "kaggle:google") as mount:
+            yield mount.path
+
+
+@pytest.fixture(scope="module")
+def hf_mount(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """`hf:BAAI`, with two commits of a repository, and nothing read."""
+    home = tmp_path_factory.mktemp("hf")
+    first, second = "1" * 40, "2" * 40
+    with HuggingFaceStandIn() as hub:
+        hub.put("BAAI/bge-m3", {"config.json": b"[]"}, commit=second, branch="other")
+        hub.put("BAAI/bge-m3", {"config.json": b"{}", "model.safetensors": bytes(5000)}, commit=first)
+        hub.name_ref("BAAI/bge-m3", "refs/tags/v1", first)
+        hub.name_ref("BAAI/bge-m3", "refs/pr/1", second)
+        machine = Machine(home / "machine").with_environment(HF_ENDPOINT=hub.url)
+        with mounted(machine, home / "hub", "hf:BAAI") as mount:
             yield mount.path

@@ -15,7 +15,12 @@ from tests.support.paths import ROOT
 pytestmark = pytest.mark.mounted
 
 DOCUMENT = ROOT / "docs" / "SEMANTICS.md"
-MOUNTPOINTS = {"/mnt/tfhub": "semantics_mount", "/mnt/hubs": "hubs_mount", "/mnt/kaggle": "kaggle_mount"}
+MOUNTPOINTS = {
+    "/mnt/tfhub": "semantics_mount",
+    "/mnt/hubs": "hubs_mount",
+    "/mnt/kaggle": "kaggle_mount",
+    "/mnt/hf": "hf_mount",
+}
 """Where examples are, and the fixture that mounts there."""
 _FLAGS = doctest.ELLIPSIS
 
