@@ -156,6 +156,42 @@ foreign_archives() {
     mv "$folder.partial" "$folder"
 }
 
+# Passthrough by libfuse is tested with libfuse 3.17.2 or later, which Debian 12 and Ubuntu 24.04 do not have: there it is
+# built from Debian 13's source. Where that is not to be had, those tests are skipped, and say so.
+newer_libfuse() {
+    local keys=/usr/share/keyrings/debian-archive-keyring.gpg folder=$root/.work/libfuse mirror
+    has_library libfuse3.so.4 && return
+    [ -e "$folder/libfuse3.so.4" ] && return
+    has_program apt-get && [ -e "$keys" ] || { say "libfuse 3.17 is not built: apt is not Debian's here"; return; }
+    say "building libfuse 3.17 from Debian 13's source"
+    as_root apt-get update -qq || true
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' || true)
+    rm -rf "$folder" "$folder.partial"
+    mkdir -p "$folder.partial"
+    echo "deb-src [signed-by=$keys] ${mirror%%$'\n'*} trixie main" >"$folder.partial/sources.list"
+    if (cd "$folder.partial" && built_libfuse) >"$root/.work/libfuse.log" 2>&1; then
+        mv "$folder.partial/lib" "$folder"
+    else
+        say "libfuse 3.17 could not be built: see .work/libfuse.log"
+    fi
+    rm -rf "$folder.partial"
+}
+
+# Builds what sources.list here has of libfuse, into lib; the system's own lists and packages stay as they are.
+built_libfuse() {
+    local apart=(-o "Dir::Etc::SourceList=$PWD/sources.list" -o "Dir::Etc::SourceParts=$PWD/none"
+        -o "Dir::State::Lists=$PWD/lists" -o "Dir::Cache=$PWD/cache" -o APT::Sandbox::User=)
+    mkdir -p none lists/partial cache/archives/partial source lib &&
+        apt-get "${apart[@]}" update &&
+        apt-get "${apart[@]}" source --download-only fuse3 &&
+        tar -xf fuse3_*.orig.tar.?z --strip-components=1 -C source &&
+        new_environment tools "$root/.venv/bin/python" &&
+        install_into tools meson ninja &&
+        PATH=$PWD/tools/bin:$PATH meson setup build source --buildtype=release -D{utils,examples,tests}=false &&
+        PATH=$PWD/tools/bin:$PATH ninja -C build &&
+        cp -d build/lib/libfuse3.so.4 "build/lib/$(readlink build/lib/libfuse3.so.4)" lib/
+}
+
 # client_folder NAME PIP-ARGUMENT…
 client_folder() {
     local folder=.work/$1
@@ -180,6 +216,7 @@ setup() {
     system_packages
     foreign_archives
     hubfs_environment
+    newer_libfuse
     client_folders
     tensorflow_environment
 }

@@ -11,7 +11,7 @@ import logging
 import os
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,7 +83,7 @@ class Passthrough:
         self._device = -1
         self._lock = threading.Lock()
         self._off: str | None = refusal or "nothing is mounted yet"
-        self._inodes: dict[int, _Inode] = {}
+        self._inodes: dict[Hashable, _Inode] = {}
 
     @classmethod
     def on_this_machine(cls, cache_dir: Path | None, *, verify_each_read: bool) -> "Passthrough":
@@ -124,8 +124,8 @@ class Passthrough:
             passed = sum(bool(inode.backing_id) for inode in self._inodes.values())
             return {"on": self._off is None, "off_because": self._off, "open_files": passed}
 
-    def opened(self, node: int, file: OpenFile) -> int:
-        """An opener more of the inode `node`: the backing id to answer with, 0 for an ordinary open.
+    def opened(self, node: Hashable, file: OpenFile) -> int:
+        """An opener more of the inode that `node` stands for: the backing id to answer with, 0 for an ordinary open.
 
         Waits for the file's checksums, at most `PATIENCE_S`. Raises `Stale` for an inode that is passed through, and
         whose file is another one now: then there is no opener more.
@@ -156,7 +156,7 @@ class Passthrough:
         finally:
             self._forget(superfluous)
 
-    def released(self, node: int) -> None:
+    def released(self, node: Hashable) -> None:
         """An opener less. The last one of an ordinary file has it verified, so that the next open passes through."""
         with self._lock:
             inode = self._inodes.get(node)
@@ -174,7 +174,7 @@ class Passthrough:
         """Whether it is to be tried: not of control files, which have no pages. Held: `_lock`."""
         return self._off is None and file.pages_of is not None
 
-    def _count_ordinary(self, node: int, file: OpenFile) -> None:
+    def _count_ordinary(self, node: Hashable, file: OpenFile) -> None:
         """Held: `_lock`."""
         inode = self._inodes.setdefault(node, _Inode(0, 0))
         inode.openers += 1

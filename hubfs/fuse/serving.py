@@ -11,6 +11,4 @@ def load(preference: FuseLibrary, passthrough: Passthrough) -> KernelSession | l
     """The way that is asked for. Raises `MountFailed` where it is not to be had on this machine."""
     if preference is FuseLibrary.SESSION or (preference is FuseLibrary.AUTO and device.can_mount()):
         return KernelSession(passthrough)
-    binding = libfuse.load(preference)
-    passthrough.refuse(f"{binding.description} does not have it; --fuse-library session has")
-    return binding
+    return libfuse.load(preference, passthrough)

@@ -4,7 +4,7 @@ import codecs
 import ctypes
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -13,8 +13,10 @@ from typing import Any
 from hubfs.errors import MountFailed
 from hubfs.fuse.answers import Answers
 from hubfs.fuse.bindings.complaints import Complaints
+from hubfs.fuse.bindings.passing import PassingOperations, agree, why_not
 from hubfs.fuse.mounting import FuseLibrary, Timeouts, check_openness
 from hubfs.fuse.operations import Operations
+from hubfs.fuse.passthrough import Passthrough
 
 _log = logging.getLogger(__name__)
 
@@ -30,12 +32,16 @@ _THREADS = 64
 
 
 class Binding:
-    """A loaded binding: mounts `Answers`, as `Operations`."""
+    """A loaded binding: mounts `Answers`, as `Operations`. Refuses `passthrough` where libfuse does not have it."""
 
-    def __init__(self, library: FuseLibrary, module: ModuleType, soname: str) -> None:
+    def __init__(self, library: FuseLibrary, module: ModuleType, soname: str, passthrough: Passthrough) -> None:
         self._library = library
         self._module = module
+        self._passthrough = passthrough
         self.description = f"{module.__name__} on {soname}"
+        reason = passthrough.refusal or why_not(module)
+        if reason is not None:
+            passthrough.refuse(reason)
 
     def _forget_attributes(self, path: str) -> None:
         """Has the kernel ask for the attributes of `path` anew. To be called within an operation, by its thread.
@@ -73,7 +79,11 @@ class Binding:
         complaints = Complaints()
         operations: _Operations
         if self._library is FuseLibrary.LIBFUSE3:
-            operations = _ThreadedOperations(Operations(answers, self._forget_attributes), complaints)
+            operations = _ThreadedOperations(
+                PassingOperations(answers, self._forget_attributes, self._passthrough),
+                complaints,
+                lambda connection: agree(self._module, connection, self._passthrough, options),
+            )
             if self._module.fuse_version_minor >= 12:  # noqa: PLR2004 - the release that brought the option
                 fixed["max_threads"] = fixed["max_idle_threads"] = str(_THREADS)
         else:
@@ -92,7 +102,7 @@ class Binding:
             complaints.release()
 
 
-def load(preference: FuseLibrary) -> Binding:
+def load(preference: FuseLibrary, passthrough: Passthrough) -> Binding:
     """Imports the binding. Raises `MountFailed` when no libfuse that it may use is installed."""
     wanted = [preference] if preference is not FuseLibrary.AUTO else [FuseLibrary.LIBFUSE3, FuseLibrary.LIBFUSE2]
     for library in wanted:
@@ -105,7 +115,7 @@ def load(preference: FuseLibrary) -> Binding:
             # Both modules choose their library while they are imported, and only by this variable: mfusepy takes
             # libfuse 2 where both are installed.
             os.environ["FUSE_LIBRARY_PATH"] = soname
-            return Binding(library, import_module(module_name), soname)
+            return Binding(library, import_module(module_name), soname, passthrough)
     names = " or ".join(name for library in wanted for name in _CANDIDATES[library][1])
     raise MountFailed(f"{names} is not installed; on Debian and Ubuntu: apt-get install fuse3")
 
@@ -139,7 +149,11 @@ class _Operations:
 
 
 class _ThreadedOperations(_Operations):
-    """For mfusepy."""
+    """For mfusepy. `agree` says what else is wanted of the kernel."""
+
+    def __init__(self, operations: object, complaints: Complaints, agree: Callable[[Any], None]) -> None:
+        super().__init__(operations, complaints)
+        self._agree = agree
 
     def init_with_config(self, connection: Any, config: Any) -> None:  # noqa: ARG002 - mfusepy's signature
         """Lets the kernel have more reads under way than its default of 12. The mount is there."""
@@ -147,6 +161,7 @@ class _ThreadedOperations(_Operations):
         if connection is not None:
             connection.max_background = _THREADS
             connection.congestion_threshold = _THREADS * 3 // 4
+            self._agree(connection)
 
 
 class _CallableOperations(_Operations):

@@ -21,7 +21,8 @@ class Files:
 def test_the_bindings_find_the_operations_that_there_are_and_no_others() -> None:
     complaints = Complaints()
     complaints.release()
-    threaded, callable_ = _ThreadedOperations(Files(), complaints), _CallableOperations(Files(), complaints)
+    threaded = _ThreadedOperations(Files(), complaints, lambda _: None)
+    callable_ = _CallableOperations(Files(), complaints)
     operations: Any
     for operations in (threaded, callable_):
         assert operations.use_ns is True
