@@ -13,6 +13,7 @@ from time import time_ns
 
 from cachetools import LRUCache
 
+from hubfs.cache.block_cache import Release
 from hubfs.errors import AccessDenied, NameTooLong, NoAttributes, NotADirectory, NotFound, ReadOnly, Stale
 from hubfs.fuse.attributes import Owner, mode_of
 from hubfs.tree.hub_tree import OpenFile
@@ -242,6 +243,10 @@ class Answers:
     def reopened(self, path: str, handle: int) -> OpenFile:
         """The file of a handle that an earlier process gave out for the path."""
         return self.files.adopt(handle, self._tree.open(path))
+
+    def hold(self, path: str) -> Release | None:
+        """Has the model of a file that an earlier process opened count as in use; None where nothing of it is kept."""
+        return self._tree.hold(path)
 
     def readlink(self, path: str) -> tuple[bytes, bool]:
         """The target of a symlink; and whether the kernel was told another length of it, and is to forget that."""

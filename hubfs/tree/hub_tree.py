@@ -213,7 +213,7 @@ class HubTree:
                     if entry.kind is EntryKind.DIRECTORY:
                         raise IsADirectory(path)
                     blob = self._read_ahead(source.open(entry))
-                held = _both(self._models.uses.begin(handle), self._cache.hold(source.model))
+                held = self._held(handle, source)
                 backing = partial(self._backing, source, entry)
                 if self._completer is not None and isinstance(blob, ReadAheadBlob):
                     hold = partial(self._cache.hold, source.model)
@@ -225,6 +225,16 @@ class HubTree:
                 return OpenFile(watched, source, held, backing)
             case _:
                 raise IsADirectory(path)
+
+    def hold(self, path: str) -> Release | None:
+        """Has the model of the file at `path` count as in use until the release; None where nothing of it is kept."""
+        match self._place(path):
+            case InModel(handle, _) if self._models.has(handle):
+                return self._held(handle, self._models.get(handle))
+        return None
+
+    def _held(self, handle: ModelId, source: Source) -> Release:
+        return _both(self._models.uses.begin(handle), self._cache.hold(source.model))
 
     def _backing(self, source: Source, entry: Entry, patience_s: float) -> int | None:
         """Of a file with holes the cache keeps what is between them; of an archive, nothing is verified before all is.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from hubfs.cache.block_cache import BlockCache, TierStats
+from hubfs.cache.block_cache import BlockCache, Release, TierStats
 from hubfs.errors import EntryNotFound, IsADirectory, NoSuchAttribute, NotASymlink
 from hubfs.tree.control_files import CONTROL, ControlFiles
 from hubfs.tree.hub_tree import HubTree, OpenFile, names_of, text_file
@@ -60,6 +60,11 @@ class VirtualTree:
         if hub is None:
             raise IsADirectory(path)
         return hub.open(inner)
+
+    def hold(self, path: str) -> Release | None:
+        """Has the model of the file at the path count as in use until the release; None where nothing of it is kept."""
+        hub, inner = (None, "") if _control(path) is not None else self._hub_of(path)
+        return None if hub is None else hub.hold(inner)
 
     def readlink(self, path: str) -> str:
         """The target of a symlink, relative. Raises `NotASymlink` for whatever else exists."""

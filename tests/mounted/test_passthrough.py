@@ -104,6 +104,16 @@ def cached(hub: Mount, path: str) -> Path:
     return found[0]
 
 
+def is_held(model: Path) -> bool:
+    """Whether any process keeps the cache's model, a directory, from eviction."""
+    with (model / "in-use").open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def spoil(path: Path, offset_bytes: int) -> None:
     """Flips a bit; the time of the last write stays what it was."""
     before = path.stat()
@@ -257,15 +267,18 @@ def test_a_daemon_that_takes_over_keeps_to_what_is_open(mount: MountHub, bucket:
         path, content = hub.path / SMALL / DATA, (small / DATA).read_bytes()
         assert files(hub.path / SMALL) == files(small)
         assert eventually(lambda: passes(hub, path))
+        model = cached(hub, DATA).parents[2]
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
             for _ in range(2):
                 kill(hub)
                 assert passed_through(hub) == 1
+                assert eventually(lambda: is_held(model)), "the successor would let it be evicted"
                 before = reads(hub)
                 assert bytes(mapped) == os.pread(file.fileno(), len(content), 0) == content
                 assert reads(hub) == before, "the successor was asked"
                 assert by_mmap(path) == by_read(path) == content, "another opener, meanwhile"
         assert eventually(lambda: passed_through(hub) == 0)
+        assert eventually(lambda: not is_held(model))
         assert eventually(lambda: passes(hub, path))
 
 

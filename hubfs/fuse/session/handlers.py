@@ -12,6 +12,7 @@ from hubfs.fuse.mounting import Timeouts
 from hubfs.fuse.passthrough import Passthrough
 from hubfs.fuse.session import protocol
 from hubfs.fuse.session.directories import Directories
+from hubfs.fuse.session.left_open import LeftOpen
 from hubfs.fuse.session.nodes import NodeTable
 from hubfs.fuse.session.protocol import Opcode, Open
 from hubfs.fuse.session.replies import NO_ENTRY, Replies, directory_inode, dirent, dirent_bytes, told_of
@@ -47,6 +48,7 @@ class Handlers:
         self._passthrough = passthrough
         self._forget_attributes = forget_attributes
         self._directories = Directories(answers)
+        self.left_open = LeftOpen(nodes, answers.hold)
         self.table: Mapping[int, Handler] = {
             Opcode.LOOKUP: self._lookup,
             Opcode.FORGET: self._forget,
@@ -106,6 +108,7 @@ class Handlers:
 
     def _forget(self, node_id: int, body: memoryview) -> None:
         self._nodes.forget(node_id, protocol.FORGET_IN.unpack_from(body)[0])
+        self.left_open.closed(node_id)
 
     def _batch_forget(self, _node_id: int, body: memoryview) -> None:
         first, one = protocol.BATCH_FORGET_IN, protocol.FORGET_ONE
@@ -113,6 +116,7 @@ class Handlers:
         end = first.size + min(number, (len(body) - first.size) // one.size) * one.size
         for node_id, lookups in one.iter_unpack(body[first.size : end]):
             self._nodes.forget(node_id, lookups)
+            self.left_open.closed(node_id)
 
     def _getattr(self, node_id: int, _body: memoryview) -> bytes:
         path = self.path_of(node_id)
@@ -178,6 +182,7 @@ class Handlers:
     def _end(self, node_id: int, handle: int) -> None:
         self._answers.files.remove(handle)
         self._nodes.released(node_id)
+        self.left_open.closed(node_id)
         if self._passthrough is not None:
             self._passthrough.released(node_id)
 

@@ -176,6 +176,11 @@ class NodeTable:
         """A file of the node is open; `backing_id` as of `KnownNode`."""
         self._count(node_id, 1, backing_id)
 
+    def is_open(self, node_id: int) -> bool:
+        """Whether a file of the node is open; not of a node that the kernel has forgotten."""
+        node = self._nodes.get(node_id)
+        return node is not None and node.opens > 0
+
     def released(self, node_id: int) -> None:
         """A file of the node is open no longer."""
         self._count(node_id, -1, None)

@@ -6,6 +6,7 @@ import os
 import struct
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from hubfs.fuse.answers import Answers
 from hubfs.fuse.errnos import told
@@ -77,6 +78,8 @@ class Session:
         if self._table.agreed:
             self._on_agreed(Init(self._table.agreed))
             self.resend()
+            with suppress(RuntimeError):  # no thread is left
+                threading.Thread(target=self._handlers.left_open.take_up, name="left open", daemon=True).start()
         self._begin_thread()
         self._over.wait()
         if self._error is not None:
