@@ -5,7 +5,7 @@
 
 import os
 import threading
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -188,6 +188,10 @@ class Answers:
         self.owner = owner
         self._links = LinkSizes()
         self.files = OpenFiles()
+
+    def watch(self, dropped: Callable[[str], None]) -> None:
+        """Has `dropped` told the path of each model of which nothing that was said holds any longer."""
+        self._tree.watch(dropped)
 
     def stat(self, path: str) -> Node:
         """What is at the path."""

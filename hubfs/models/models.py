@@ -108,6 +108,8 @@ class Models:
             timeout_s=settings.timeout_s,
             timer=timer,
         )
+        self.on_dropped: Callable[[ModelId], None] = lambda _: None
+        """Told, under no lock, of a model whose source failed and is given to nobody any more."""
         self._lock = threading.Lock()
         self._sources: dict[ModelId, Source] = {}
         self._failed_at_s: dict[ModelId, float] = {}
@@ -131,8 +133,7 @@ class Models:
 
         Raises `ModelNotFound` when the hub says so, and whatever kept the hub from answering.
         """
-        with self._lock:
-            source = self._current(handle)
+        source = self._kept(handle)
         if source is not None:
             return source
         try:
@@ -155,21 +156,22 @@ class Models:
 
         return self._finding.get(handle, ask)
 
-    def _current(self, handle: ModelId) -> Source | None:
-        """The source, unless its failure is old enough to try again. Held: `_lock`."""
-        source = self._sources.get(handle)
-        if source is None or source.failure is None:
-            return source
-        failed_at_s = self._failed_at_s.setdefault(handle, self._timer())
-        if self._timer() - failed_at_s < self._settings.failure_ttl_s:
-            return source
-        del self._sources[handle], self._failed_at_s[handle]
-        self.known.remove(handle)
+    def _kept(self, handle: ModelId) -> Source | None:
+        """The source, unless its failure is old enough to try again: then it is dropped."""
+        with self._lock:
+            source = self._sources.get(handle)
+            if source is None or source.failure is None:
+                return source
+            failed_at_s = self._failed_at_s.setdefault(handle, self._timer())
+            if self._timer() - failed_at_s < self._settings.failure_ttl_s:
+                return source
+            del self._sources[handle], self._failed_at_s[handle]
+            self.known.remove(handle)
+        self.on_dropped(handle)
         return None
 
     def _find(self, handle: ModelId) -> Source:
-        with self._lock:
-            source = self._current(handle)  # another flight may have landed since the look in `get`
+        source = self._kept(handle)  # another flight may have landed since the look in `get`
         if source is not None:
             return source
         try:

@@ -96,6 +96,10 @@ class HubTree:
         self._ahead = models_ahead(models, self._walked) if look_ahead else None
         self._links_ahead = links_ahead(models, self._walked) if look_ahead else None
 
+    def watch(self, dropped: Callable[[str], None]) -> None:
+        """Has `dropped` told the path of each model that failed, and is found anew."""
+        self._models.on_dropped = lambda model: dropped(f"/{self._names.path(model.name, model.version)}")
+
     def handles(self) -> list[str]:
         """The handles that are known: written down, found since the start, or cached. May ask the hub."""
         self._models.renew_names()

@@ -1,6 +1,7 @@
 """Paths below the mount point → the control files, and the hub that a path belongs to. Knows neither FUSE nor errno."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from hubfs.cache.block_cache import BlockCache, Release, TierStats
 from hubfs.errors import EntryNotFound, IsADirectory, NoSuchAttribute, NotASymlink
@@ -21,6 +22,14 @@ class VirtualTree:
         self._alone = hubs.get("")
         self._controls = controls
         self._cache = cache
+
+    def watch(self, dropped: Callable[[str], None]) -> None:
+        """Has `dropped` told the path of each model that failed, and is found anew: nothing that was said of it holds.
+
+        By the thread that asks for the model, which holds no lock.
+        """
+        for name, hub in self._hubs.items():
+            hub.watch(partial(_told_below, dropped, name))
 
     def stat(self, path: str, *, opens: bool = False) -> Node:
         """The kind, size and time of `path`. `opens`: a directory there is opened, to look inside.
@@ -102,6 +111,10 @@ class VirtualTree:
         if hub is None:
             raise EntryNotFound(f"no hub {name!r} is mounted here, but {', '.join(sorted(self._hubs))}")
         return hub, f"/{inner}"
+
+
+def _told_below(dropped: Callable[[str], None], hub: str, path: str) -> None:
+    dropped(f"/{hub}{path}" if hub else path)
 
 
 def _control(path: str) -> tuple[str, ...] | None:

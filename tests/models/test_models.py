@@ -304,6 +304,8 @@ def test_a_reader_who_joins_a_question_ahead_that_gives_up_asks_again(models: Mo
 
 @pytest.mark.parametrize("failure", [Damaged("wrong CRC"), Stale("changed")])
 def test_a_failed_source_is_given_for_a_while_and_then_made_anew(models: Models, hub: Hub, failure: HubfsError) -> None:
+    dropped: list[ModelId] = []
+    models.on_dropped = dropped.append
     failed = models.get(SPICE)
     assert isinstance(failed, MemorySource)
     failed.fail(failure)
@@ -315,9 +317,11 @@ def test_a_failed_source_is_given_for_a_while_and_then_made_anew(models: Models,
     assert known.trouble.retry_at_s == pytest.approx(time.time() + 30, abs=2)
     hub.now_s += 29
     assert models.get(SPICE) is failed
+    assert not dropped
     hub.now_s += 1
     anew = models.get(SPICE)
     assert anew is not failed
+    assert dropped == [SPICE]
     assert anew.failure is None
     assert error_of(models, SPICE) is None
     assert len(hub.asked) == 2
@@ -326,6 +330,7 @@ def test_a_failed_source_is_given_for_a_while_and_then_made_anew(models: Models,
     assert models.get(SPICE) is anew
     hub.now_s += 31
     assert models.get(SPICE) not in (anew, failed)
+    assert dropped == [SPICE, SPICE]
 
 
 @pytest.mark.parametrize("refusal", [AccessDenied("gs://b: 403"), ModelNotFound("gs://b: empty"), NotFound("gone")])

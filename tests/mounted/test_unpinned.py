@@ -20,6 +20,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.mounted
 
 HANDLE = "noise/large/1"
+NOTES = "assets/notes.txt"
 WEIGHTS = "variables/variables.data-00000-of-00001"
 MIB = 1 << 20
 MODEL_MIB = 14
@@ -32,7 +33,12 @@ _ALIKE = random.Random(1).randbytes(2 * MIB).translate(_FEW_BITS)
 def content(version: int) -> dict[str, bytes]:
     """Two versions begin alike, as two trainings of one graph do."""
     weights = _ALIKE + random.Random(version).randbytes((MODEL_MIB - 2) * MIB).translate(_FEW_BITS)
-    return {"saved_model.pb": b"graph" * 60_000, WEIGHTS: weights, "variables/variables.index": b"index" * 300}
+    return {
+        "saved_model.pb": b"graph" * 60_000,
+        NOTES: b"trained anew, " * version**8,
+        WEIGHTS: weights,
+        "variables/variables.index": b"index" * 300,
+    }
 
 
 def packed(version: int, size_bytes: int) -> bytes:
@@ -132,6 +138,22 @@ def test_a_model_that_is_swapped_is_stale_and_never_mixed(host: Host, machine: M
         assert eventually(lambda: _files_or_none(root) == SECOND)
 
 
+@pytest.mark.parametrize("how", [express])
+def test_the_kernel_is_told_of_the_size_of_a_file_that_nobody_opened_before_the_swap(
+    host: Host, machine: Machine, tmp_path: Path
+) -> None:
+    """It believes for a day what it was told of the size, and ends the reads of the other file there."""
+    user = machine.with_environment(HUBFS_FAILURE_TTL="1s")
+    with mounted(user, tmp_path / "hub", host.origin.url, *LITTLE_MEMORY) as mount:
+        graph, notes = mount.path / HANDLE / "saved_model.pb", mount.path / HANDLE / NOTES
+        assert notes.stat().st_size == len(FIRST[NOTES])
+        host.serve(host.archives[1])
+        assert errno.ESTALE in _read_here_and_there(mount.path / HANDLE), "nobody noticed"
+        assert eventually(lambda: _read_or_none(graph) == SECOND["saved_model.pb"])
+        assert notes.stat().st_size == len(SECOND[NOTES])
+        assert notes.read_bytes() == SECOND[NOTES]
+
+
 @every_host
 def test_a_cached_model_is_kept_and_what_it_lost_is_held_against_it(
     host: Host, machine: Machine, tmp_path: Path
@@ -187,4 +209,10 @@ def _read_here_and_there(root: Path) -> set[int]:
 def _files_or_none(root: Path) -> dict[str, bytes] | None:
     with suppress(OSError):
         return files(root)
+    return None
+
+
+def _read_or_none(path: Path) -> bytes | None:
+    with suppress(OSError):
+        return path.read_bytes()
     return None

@@ -54,6 +54,7 @@ class OneModel:
 
     hub: SimpleNamespace
     """`answers_of` gives it names."""
+    on_dropped: Callable[[ModelId], None]
 
     def __init__(self) -> None:
         self.source = fresh_source()

@@ -17,7 +17,7 @@ from hubfs.fuse.session.nodes import NodeTable
 from hubfs.fuse.session.protocol import Opcode, Open
 from hubfs.fuse.session.replies import NO_ENTRY, Replies, directory_inode, dirent, dirent_bytes, told_of
 from hubfs.tree.hub_tree import OpenFile
-from hubfs.tree.node import NodeKind
+from hubfs.tree.node import Node, NodeKind
 
 Handler = Callable[[int, memoryview], bytes | int | None]
 """Answers a request for a node, with data or an errno; None: there is no reply. Raises `HubfsError`, `Malformed`."""
@@ -104,7 +104,7 @@ class Handlers:
         except NotFound as error:
             told(error, "lookup", path)
             return self._replies.nothing
-        return self._replies.entry(self._nodes.look_up(path), path, node)
+        return self._replies.entry(self._nodes.look_up(path, node.source), path, node)
 
     def _forget(self, node_id: int, body: memoryview) -> None:
         self._nodes.forget(node_id, protocol.FORGET_IN.unpack_from(body)[0])
@@ -119,12 +119,27 @@ class Handlers:
             self.left_open.closed(node_id)
 
     def _getattr(self, node_id: int, _body: memoryview) -> bytes:
-        path = self.path_of(node_id)
-        return self._replies.attributes(path, self._answers.stat(path))
+        return self._replies.attributes(*self._attributes(node_id))
 
     def _statx(self, node_id: int, _body: memoryview) -> bytes:
+        return self._replies.extended(*self._attributes(node_id))
+
+    def _attributes(self, node_id: int) -> tuple[str, Node]:
+        """Raises `Stale` for a file that was replaced: the kernel looks the name up anew, and finds another node."""
         path = self.path_of(node_id)
-        return self._replies.extended(path, self._answers.stat(path))
+        node = self._answers.stat(path)
+        if node.kind is NodeKind.FILE and not self._nodes.is_of(node_id, node.source):
+            raise Stale(f"{path} is another file than it was")
+        return path, node
+
+    def dropped(self, path: str) -> None:
+        """What was found of the model at the path holds no longer: the kernel is to ask for the sizes of its files.
+
+        By any thread: FUSE_NOTIFY_INVAL_INODE takes no lock in the kernel where it leaves pages alone. Files that are
+        open keep what the kernel knows of them, until they are opened again.
+        """
+        for node_id in self._nodes.closed_below(path):
+            self._forget_attributes(node_id)
 
     def _readlink(self, node_id: int, _body: memoryview) -> bytes:
         target, moved = self._answers.readlink(self.path_of(node_id))
@@ -168,11 +183,12 @@ class Handlers:
         return file.blob.read_at(offset_bytes, size_bytes)
 
     def _must_be_the_same(self, node_id: int, file: OpenFile) -> None:
-        """Raises `Stale` for a file whose bytes are others than those that the kernel knows by the node.
+        """Raises `Stale` for a file that is another one than the kernel knows by the node, by its size or its bytes.
 
-        An earlier process may have opened it: then nothing but the table tells of these.
+        An earlier process may have opened it: then nothing but the table tells of the bytes.
         """
-        if not self._nodes.is_of(node_id, _contents_of(file)):
+        told, contents = self._nodes.is_of(node_id, file.pages_of), _contents_of(file)
+        if not (told and self._nodes.has_contents(node_id, contents)):
             raise Stale(f"{self.path_of(node_id)} is another file than it was: open it again")
 
     def _release(self, node_id: int, body: memoryview) -> bytes:
@@ -217,7 +233,7 @@ class Handlers:
             if left_bytes < 0:
                 break
             if with_attributes and node is not None:
-                chunks.append(self._replies.entry(self._nodes.look_up(path), path, node))
+                chunks.append(self._replies.entry(self._nodes.look_up(path, node.source), path, node))
             elif with_attributes:
                 chunks.append(NO_ENTRY)
             chunks.append(dirent(name, number, kind, at + 1))

@@ -31,16 +31,18 @@ class KnownNode:
     """A file, directory or symlink that the kernel knows. `path` is absolute, and empty for the root.
 
     `opens` counts files that are open; `backing_id` is the kernel's number of the file that the kernel reads itself, 0
-    for a file that it reads through us. `contents` stands for the bytes that were opened last, 0 for none.
+    for a file that it reads through us. `contents` stands for the bytes that were opened last, 0 for none. `source` is
+    what the kernel was told of, as of a `Node`; None as long as this process has told nothing, and for what may change.
     """
 
-    __slots__ = ("backing_id", "contents", "lookups", "opens", "path", "place")
+    __slots__ = ("backing_id", "contents", "lookups", "opens", "path", "place", "source")
 
     def __init__(self, path: str, place: int, lookups: int, *held: int) -> None:
         self.path = path
         self.place = place  # of the record, in bytes
         self.lookups = lookups
         self.opens, self.backing_id, self.contents = held or (0, 0, 0)
+        self.source: object | None = None
 
 
 class NodeTable:
@@ -122,21 +124,41 @@ class NodeTable:
         """The id of the node at the path now; None if the kernel knows no node there."""
         return ROOT_ID if not path else self._ids.get(path)
 
-    def look_up(self, path: str) -> int:
-        """The id of the path, for a reply that tells the kernel of it: one more lookup."""
+    def look_up(self, path: str, source: object | None = None) -> int:
+        """The id of the path, for a reply that tells the kernel of it: one more lookup.
+
+        What is of another `source` than the kernel was told of gets an id of its own: the size of the old one stays for
+        those that have it open.
+        """
         with self._lock:
             node_id = self._ids.get(path)
-            if node_id is not None:
+            if node_id is not None and self._is_of(node_id, source):
                 node = self._nodes[node_id]
+                node.source = node.source if source is None else source
                 node.lookups += 1
                 _U64.pack_into(self._map, node.place + _LOOKUPS_AT, node.lookups)
                 return node_id
             node_id = self._next
             self._next += 1
             _U64.pack_into(self._map, _NEXT_AT, self._next)
-            self._nodes[node_id] = KnownNode(path, self._written(node_id, path), 1)
+            self._nodes[node_id] = node = KnownNode(path, self._written(node_id, path), 1)
+            node.source = source
             self._ids[path] = node_id
             return node_id
+
+    def is_of(self, node_id: int, source: object | None) -> bool:
+        """Whether the kernel was told of this source at the node, or of none; so of a node that it does not know."""
+        with self._lock:
+            return node_id not in self._nodes or self._is_of(node_id, source)
+
+    def _is_of(self, node_id: int, source: object | None) -> bool:
+        """Held: `_lock`."""
+        told = self._nodes[node_id].source
+        return told is None or source is None or told is source
+
+    def closed_below(self, path: str) -> list[int]:
+        """The nodes below a path of which no file is open."""
+        return [node_id for node_id, node in self.items() if not node.opens and node.path.startswith(f"{path}/")]
 
     def forget(self, node_id: int, lookups: int) -> None:
         """The kernel gives lookups back. The root stays; an id that is not known is none of ours."""
@@ -160,7 +182,7 @@ class NodeTable:
             if node is not None and self._ids.get(node.path) == node_id:
                 del self._ids[node.path]
 
-    def is_of(self, node_id: int, contents: int) -> bool:
+    def has_contents(self, node_id: int, contents: int) -> bool:
         """Whether the file of the node, if it was opened, had these contents; from now on it has."""
         with self._lock:
             node = self._nodes.get(node_id)

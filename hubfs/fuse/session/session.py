@@ -64,6 +64,7 @@ class Session:
         self._stack_depth = 0 if passthrough is None else passthrough.stack_depth
         self._on_agreed = on_agreed
         self._handlers = Handlers(answers, table, timeouts, passthrough=passthrough, forget_attributes=self.forget)
+        answers.watch(self._handlers.dropped)
         self._waiting: dict[int, int] = {}
         self._interrupts = Interrupts(self._waiting, self._abandon)
         self._lock = threading.Lock()

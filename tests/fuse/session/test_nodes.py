@@ -75,14 +75,14 @@ def test_a_node_is_known_until_every_lookup_is_given_back_and_another_process_fi
 def test_the_contents_of_a_file_are_known_to_another_process_too() -> None:
     table = NodeTable()
     number, other = table.look_up("/a"), table.look_up("/b")
-    assert table.is_of(number, 0), "a control file has none"
-    assert table.is_of(number, 7)
+    assert table.has_contents(number, 0), "a control file has none"
+    assert table.has_contents(number, 7)
     successor = NodeTable(os.dup(table.descriptor))
     for each in (table, successor):
-        assert each.is_of(number, 7)
-        assert not each.is_of(number, 8)
-        assert each.is_of(number, 0)
-    assert successor.is_of(other, 8)
+        assert each.has_contents(number, 7)
+        assert not each.has_contents(number, 8)
+        assert each.has_contents(number, 0)
+    assert successor.has_contents(other, 8)
     table.close()
     successor.close()
 

@@ -221,6 +221,54 @@ def test_a_file_that_was_replaced_gets_a_node_of_its_own(kernel: Kernel, models:
     assert read(kernel, before, handle, 0, 5) == b"graph", "what is open stays as it was"
 
 
+def longer_source(models: OneModel) -> MemorySource:
+    """The same model, found anew, with a longer graph."""
+    return MemorySource({**FILES, "saved_model.pb": b"longer" * 100}, handle=models.source.handle)
+
+
+def size_of(attributes: bytes) -> int:
+    return int(protocol.ATTR_OUT.unpack(attributes)[4])
+
+
+def test_a_file_of_which_the_kernel_knows_another_size_is_opened_by_a_node_of_its_own(
+    kernel: Kernel, models: OneModel
+) -> None:
+    """Nobody had it open: but a reader was told its size, and the kernel would end its reads there."""
+    before = kernel.look_up(GRAPH)
+    models.source = longer_source(models)
+    assert kernel.ask(Opcode.OPEN, before, protocol.OPEN_IN.pack(0, 0))[0] == errno.ESTALE
+    after = kernel.look_up(GRAPH)
+    assert after != before
+    assert size_of(kernel.given(Opcode.GETATTR, after, bytes(16))) == 600
+    assert read(kernel, after, opened(kernel, after)[0], 0, 1000) == b"longer" * 100
+
+
+def test_a_file_that_was_replaced_gets_a_node_of_its_own_from_the_next_look_on(
+    kernel: Kernel, models: OneModel, table: NodeTable
+) -> None:
+    before, folder = kernel.look_up(GRAPH), kernel.look_up(f"{ROOT}/variables")
+    handle, *_ = opened(kernel, before)
+    listed = {name: node for name, _, _, node in listing(kernel, kernel.look_up(ROOT))}
+    assert listed["saved_model.pb"] == before
+    models.source = longer_source(models)
+    listed = {name: node for name, _, _, node in listing(kernel, kernel.look_up(ROOT))}
+    assert listed["saved_model.pb"] == kernel.look_up(GRAPH) != before
+    assert kernel.ask(Opcode.GETATTR, before, bytes(16))[0] == errno.ESTALE
+    assert kernel.ask(Opcode.STATX, before, bytes(24))[0] == errno.ESTALE
+    assert kernel.ask(Opcode.GETATTR, folder, bytes(16))[0] == 0, "a directory is what it was"
+    assert read(kernel, before, handle, 0, 5) == b"graph"
+
+
+def test_the_kernel_is_told_that_a_model_was_dropped(kernel: Kernel, models: OneModel) -> None:
+    file, other = kernel.look_up(GRAPH), kernel.look_up(f"{ROOT}/variables/variables.index")
+    folder = kernel.look_up(f"{ROOT}/variables")
+    opened(kernel, other)
+    models.on_dropped(models.source.handle)
+    kernel.look_up(LINK)  # what comes before its reply has come
+    asked_anew = {protocol.NOTIFY_INVAL_INODE_OUT.unpack(body)[0] for code, body in kernel.notified if code == 2}
+    assert asked_anew == {file, folder}, "what is open stays as it was"
+
+
 @pytest.mark.parametrize("size", [200, 4096])
 def test_a_model_is_listed_with_attributes_and_its_names_may_be_kept(
     kernel: Kernel, table: NodeTable, size: int
