@@ -140,6 +140,17 @@ class TieredCache:
         self._fast.put(key, index, block)
         return self._slow.put(key, index, block)
 
+    def settle(self, key: CacheKey, file_size_bytes: int) -> None:
+        """Has the slow tier keep what the fast one alone has of a file: blocks that came when it had no room."""
+        drops = self._drops_of(key.model)
+        for index in blocks_of(0, file_size_bytes, file_size_bytes):
+            if self._fast.has(key, index) and not self._slow.has(key, index):
+                block = self._fast.get(key, index)
+                if block is not None:
+                    self._slow.put(key, index, block)
+        if self._drops_of(key.model) != drops:
+            self._slow.drop(key.model)
+
     def hold(self, model: str) -> Release:
         """Says that `model` is in use, until the release."""
         return self._slow.hold(model)

@@ -7,7 +7,7 @@ from functools import partial
 from hubfs.blobs.blob import Blob, MemoryBlob
 from hubfs.blobs.stamp import UNDATED
 from hubfs.cache.ahead import ReadAheadBlob
-from hubfs.cache.block_cache import BlockCache, CacheKey, Release
+from hubfs.cache.block_cache import BlockCache, CacheKey, Release, TieredCache
 from hubfs.errors import (
     EntryNotFound,
     HubfsError,
@@ -221,7 +221,8 @@ class HubTree:
                 backing = partial(self._backing, source, entry)
                 if self._completer is not None and isinstance(blob, ReadAheadBlob):
                     hold = partial(self._cache.hold, source.model)
-                    held = _both(partial(self._completer.closed, blob, backing, hold), held)
+                    settle = partial(self._settle, source, entry)
+                    held = _both(partial(self._completer.closed, blob, backing, settle, hold), held)
                 watched = WatchedBlob(blob, self._troubles, str(handle), inner)
                 if self._prefetcher is not None:
                     watched.follow, ended = self._prefetcher.opened(source, entry)
@@ -248,6 +249,10 @@ class HubTree:
         if self._whole is None or entry.sparse is not None or not source.complete or source.failure is not None:
             return None
         return self._whole(CacheKey(source.model, entry.kept_path), entry.size_bytes, patience_s)
+
+    def _settle(self, source: Source, entry: Entry) -> None:
+        if isinstance(self._cache, TieredCache):
+            self._cache.settle(CacheKey(source.model, entry.kept_path), entry.stored_bytes)
 
     def readlink(self, path: str) -> str:
         """The target of a symlink, relative. Raises `NotASymlink` for whatever else exists."""

@@ -1,6 +1,6 @@
 from collections.abc import Callable
 
-from hubfs.cache.block_cache import CacheKey, TieredCache
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, TieredCache, block_size_at
 from hubfs.cache.memory import MemoryTier
 
 KEY = CacheKey("hub/a/b/1@x", "f")
@@ -66,3 +66,33 @@ def test_what_is_read_while_a_drop_is_under_way_does_not_stay_in_the_fast_tier()
     slow.before = lambda: cache.get(KEY, 0)
     cache.drop(KEY.model)
     assert cache.get(KEY, 0) is None
+
+
+class Full(MemoryTier):
+    """Keeps nothing until it has room."""
+
+    has_room = False
+
+    def put(self, key: CacheKey, index: int, block: bytes) -> bool:
+        return super().put(key, index, block) if self.has_room else False
+
+
+def test_what_the_fast_tier_alone_has_is_settled_in_the_slow_one() -> None:
+    size_bytes = 2 * BLOCK_SIZE_BYTES + 5
+    slow = Full(1 << 30)
+    cache = TieredCache(MemoryTier(1 << 30), slow)
+    blocks = [bytes([index]) * block_size_at(index, size_bytes) for index in range(3)]
+    cache.put(KEY, 0, blocks[0])
+    slow.has_room = True
+    cache.put(KEY, 1, blocks[1])
+    cache.settle(KEY, size_bytes)
+    assert [slow.get(KEY, index) for index in range(3)] == [blocks[0], blocks[1], None], "the last one never came"
+
+
+def test_what_is_dropped_while_it_is_settled_does_not_stay() -> None:
+    fast, slow = Interrupted(1000), MemoryTier(1000)
+    cache = TieredCache(fast, slow)
+    fast.put(KEY, 0, b"block")
+    fast.meanwhile = lambda: cache.drop(KEY.model)
+    cache.settle(KEY, 5)
+    assert slow.get(KEY, 0) is None

@@ -22,16 +22,23 @@ _TICK_S = 0.25
 _IN_VAIN_S = 30.0
 """A completion without progress for so long ends: the disk does not keep what comes, or readers need all the memory."""
 
+_SETTLED_S = 1.0
+"""What is not on disk so long after everything was asked for is most likely not on its way there."""
+
 _MOST = 64
 """So many files stand in line at most. The next reader of one that finds no place tries again."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """A file to complete: what fetches it, how it is known to be whole, and the end of the hold on its model."""
+    """A file to complete: what fetches it, how it is known to be whole, and the end of the hold on its model.
+
+    `settle` has the disk keep the blocks that came while it kept nothing, and that memory still has.
+    """
 
     blob: Prefetchable
     is_whole: Callable[[], bool]
+    settle: Callable[[], None]
     release: Release
 
 
@@ -52,10 +59,17 @@ class Completer:
         self._line: deque[Completion] = deque()
         self._running = False
 
-    def closed(self, view: ReadAheadBlob, backing: Callable[[float], int | None], hold: Callable[[], Release]) -> None:
+    def closed(
+        self,
+        view: ReadAheadBlob,
+        backing: Callable[[float], int | None],
+        settle: Callable[[], None],
+        hold: Callable[[], Release],
+    ) -> None:
         """A reader closed the file of `view`: one that was read in order is completed, unless it is whole.
 
         `backing` gives a descriptor of the whole file, if there is one, and waits at most so many seconds to know.
+        `settle` as of a `Completion`.
         """
 
         def is_whole() -> bool:
@@ -65,7 +79,7 @@ class Completer:
             return fd is not None
 
         if self._wanted() and view.was_read_in_order:
-            self.complete(Completion(view.whole, is_whole, hold()))
+            self.complete(Completion(view.whole, is_whole, settle, hold()))
 
     def complete(self, completion: Completion) -> None:
         """Begins, or stands in line; returns at once. The hold ends with it, also after an error."""
@@ -113,7 +127,7 @@ class Completer:
             return None
 
     def _carry_out(self, completion: Completion) -> None:
-        """Asks for everything, and waits until it came. Raises `Cancelled`."""
+        """Asks for everything, and waits until it came and is on disk. Raises `Cancelled`."""
         blob, reached_bytes, since_s = completion.blob, 0, self._timer()
         while not completion.is_whole() and self._timer() - since_s < _IN_VAIN_S:
             self._cancellation.check()
@@ -122,4 +136,6 @@ class Completer:
                 reached_bytes = blob.prefetch(before_bytes, blob.size_bytes - before_bytes)
                 if reached_bytes > before_bytes:
                     since_s = self._timer()
+            elif self._timer() - since_s > _SETTLED_S:
+                completion.settle()
             self._cancellation.sleep(_TICK_S)

@@ -39,20 +39,26 @@ class Held:
     def __init__(self, blob: Remote, *, becomes_whole: bool = True) -> None:
         self.released = threading.Event()
         self.looks = 0
+        self.is_settled = True
         self._blob = blob
         self._becomes_whole = becomes_whole
 
     def is_whole(self) -> bool:
         self.looks += 1
-        return self._becomes_whole and self._blob.reached_bytes == SIZE_BYTES
+        return self._becomes_whole and self.is_settled and self._blob.reached_bytes == SIZE_BYTES
+
+    def settle(self) -> None:
+        assert self._blob.reached_bytes == SIZE_BYTES
+        self.is_settled = True
 
     def completion(self) -> Completion:
-        return Completion(self._blob, self.is_whole, self.released.set)
+        return Completion(self._blob, self.is_whole, self.settle, self.released.set)
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TICK_S", 0.001)
+    monkeypatch.setattr(module, "_SETTLED_S", 0.002)
 
 
 @pytest.fixture
@@ -75,6 +81,15 @@ def test_everything_is_asked_for_as_room_allows_and_held_meanwhile(completer: Co
     assert held.released.wait(60)
     assert blob.reached_bytes == SIZE_BYTES
     assert held.is_whole()
+
+
+def test_blocks_that_memory_alone_has_are_brought_to_disk(completer: Completer) -> None:
+    """They came while the disk kept nothing, and nobody fetches them again as long as they are there."""
+    held = Held(Remote(room_bytes=3 * MIB))
+    held.is_settled = False
+    completer.complete(held.completion())
+    assert held.released.wait(60)
+    assert held.is_settled
 
 
 def test_a_file_that_is_whole_is_asked_for_nothing(completer: Completer) -> None:
