@@ -70,6 +70,9 @@ class Hub(Protocol):
     lists: bool = False
     """Whether `children` has answers. Known without asking."""
 
+    holds_aliases: bool = False
+    """Whether what `alias` says holds for longer while a program loads what it led to."""
+
     names: Names
     """The grammar of its names, and the names that are written down."""
 

@@ -1,6 +1,7 @@
 """What a hub says that may change: the latest version of a name, its versions, the names that it lists."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -12,12 +13,16 @@ from hubfs.blobs.retry import asking_once
 from hubfs.cache.disk.latest import LastAnswer, LatestStore
 from hubfs.errors import Cancelled, HubfsError, InvalidHandle, ModelNotFound, NotCached
 from hubfs.hubs.hub import Hub
+from hubfs.model_id import ModelId
 from hubfs.models.reachability import OutOfReach, Reachability
 from hubfs.waiting import Cancellation, Remembered
 
 _log = logging.getLogger(__name__)
 
 _NAMES_KEPT = 10_000
+_LONGEST_HOLD_S = 600.0
+"""A server that polls for a new version, and reads the old one meanwhile, sees the new one after so long."""
+
 _KEEP_AGAIN_S = 60.0
 """The same answer is written to the disk once a minute, at most."""
 
@@ -62,9 +67,11 @@ class ChangingAnswers:
     """Asks `hub` at most once at a time and once in `latest_ttl_s`: the latest version of a name, versions, listings.
 
     `known` gives the versions of a name that are there without asking, `found` is told of those that the hub has.
+    Where the hub `holds_aliases`, `latest` leads where it led as long as `opened` says that files there were opened
+    lately, at most ten minutes: a program that loads a model opens one file after the other by an alias.
     A caller that can be served without the hub waits for it only as `reachability` says.
 
-    `_lock` guards `_last`, `_written` and `_latest`; nobody is asked under it.
+    `_lock` guards `_last`, `_written`, `_latest` and `_given`; nobody is asked under it.
     """
 
     def __init__(
@@ -75,6 +82,7 @@ class ChangingAnswers:
         store: LatestStore,
         known: Callable[[str], Collection[str]],
         found: Callable[[str, Sequence[str]], None],
+        opened: Callable[[ModelId], bool],
         cancellation: Cancellation,
         settings: ModelsSettings,
         timer: Callable[[], float],
@@ -85,6 +93,8 @@ class ChangingAnswers:
         self._store = store
         self._known = known
         self._found = found
+        self._opened = opened
+        self._timer = timer
         self._settings = settings
         self._clock = clock
         ttl_s, timeout_s = settings.latest_ttl_s, settings.timeout_s
@@ -99,6 +109,7 @@ class ChangingAnswers:
         self._last: LRUCache[str, LastAnswer | None] = LRUCache(_NAMES_KEPT)
         self._written: LRUCache[str, LastAnswer] = LRUCache(_NAMES_KEPT)
         self._latest: LRUCache[str, Latest] = LRUCache(_NAMES_KEPT)
+        self._given: LRUCache[str, tuple[str, float]] = LRUCache(_NAMES_KEPT)  # what the hub said, by `timer`
 
     def latest(self, name: str) -> str:
         """The version that `name` (`google/spice`) stands for.
@@ -107,6 +118,8 @@ class ChangingAnswers:
         those that are written down; one that knows no unversioned names, the newest that it has. Raises
         `ModelNotFound`, and what kept the hub from answering.
         """
+        if (held := self._held(name)) is not None:
+            return held
         last = self._last_answer(name)
         known = self._known(name)
         spare = self._spare(last, known or self._hub.names.written_versions(name))
@@ -123,6 +136,16 @@ class ChangingAnswers:
             return spare
         self._is_fresh(name, version)
         return version
+
+    def _held(self, name: str) -> str | None:
+        """What `latest` gave, if that must not move now."""
+        if not self._hub.holds_aliases:
+            return None
+        with self._lock:
+            version, since_s = self._given.get(name, ("", -math.inf))
+        if self._timer() - since_s >= _LONGEST_HOLD_S:
+            return None
+        return version if self._opened(self._hub.names.parse(f"{name}/{version}")) else None
 
     def expected(self, name: str) -> str | None:
         """The version that `latest` gave last, or would give if the hub were out of reach; None where it would ask.
@@ -217,6 +240,7 @@ class ChangingAnswers:
         with self._lock:
             before, last = self._latest.get(name), self._last.get(name)
             self._latest[name] = Latest(name, version, last.asked_at_s if last else None)
+            self._given[name] = version, self._timer()
         if before is not None and before.error is not None:
             _log.info("%s/latest is what the hub says again: version %s", name, version)
 

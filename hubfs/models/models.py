@@ -123,6 +123,7 @@ class Models:
             store=latest_answers or LatestStore(None, ""),
             known=self.known.versions,
             found=self._exist,
+            opened=self.uses.is_loading,
             cancellation=cancellation,
             settings=settings,
             timer=timer,

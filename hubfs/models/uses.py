@@ -11,6 +11,9 @@ from hubfs.cache.block_cache import Release
 from hubfs.model_id import ModelId
 
 _KEPT = 10_000
+_LOADING_S = 60.0
+"""A loader opens the next file of a model sooner."""
+
 _RECENT_S = 600.0
 """A loader closes what it has read, and its model is still one that somebody wants to hear of."""
 
@@ -24,12 +27,14 @@ class Uses:
     def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
         self._open: Counter[ModelId] = Counter()  # how many files
+        self._opened: TTLCache[ModelId, None] = TTLCache(_KEPT, _LOADING_S, timer)
         self._recent: TTLCache[ModelId, None] = TTLCache(_KEPT, _RECENT_S, timer)
 
     def begin(self, handle: ModelId) -> Release:
         """A file is open until the release, which is called once."""
         with self._lock:
             self._open[handle] += 1
+            self._opened[handle] = None
 
         def release() -> None:
             with self._lock:
@@ -39,6 +44,11 @@ class Uses:
                 self._recent[handle] = None
 
         return release
+
+    def is_loading(self, handle: ModelId) -> bool:
+        """Whether a file of the model was opened within the last minute."""
+        with self._lock:
+            return handle in self._opened
 
     def current(self) -> list[ModelId]:
         """All of them: those of which a file is open, then the others, of either the last one first."""

@@ -497,6 +497,35 @@ class TestWhatMayChange:
         hub.now_s += 15
         assert models.answers.latest("google/nothing") == "1"
 
+    def test_of_a_hub_that_holds_aliases_stays_in_the_middle_of_a_load(self, models: Models, hub: Hub) -> None:
+        hub.holds_aliases = True
+        spice = ModelId("google/spice", "10")
+        assert models.answers.latest("google/spice") == "10"
+        models.uses.begin(spice)()
+        hub.versions_of["google/spice"] = ("1", "10", "11")
+        for _ in range(3):
+            hub.now_s += 59
+            assert models.answers.latest("google/spice") == "10"
+            models.uses.begin(spice)()
+        assert len(hub.questions) == 1
+        hub.now_s += 61
+        assert models.answers.latest("google/spice") == "11", "nobody opens its files any more"
+        for _ in range(10):
+            models.uses.begin(ModelId("google/spice", "11"))()
+            hub.versions_of["google/spice"] = ("1", "12")
+            assert models.answers.latest("google/spice") == "11"
+            hub.now_s += 59
+        models.uses.begin(ModelId("google/spice", "11"))()
+        hub.now_s += 10
+        assert models.answers.latest("google/spice") == "12", "ten minutes at most"
+
+    def test_of_another_hub_moves_though_its_files_are_opened(self, models: Models, hub: Hub) -> None:
+        assert models.answers.latest("google/spice") == "10"
+        models.uses.begin(ModelId("google/spice", "10"))()
+        hub.versions_of["google/spice"] = ("1", "11")
+        hub.now_s += 15
+        assert models.answers.latest("google/spice") == "11"
+
     def test_a_hub_that_knows_no_unversioned_names_has_a_newest_version(self, models: Models, hub: Hub) -> None:
         hub.unversioned = False
         assert models.answers.latest("google/spice") == "10"

@@ -93,9 +93,10 @@ def test_a_symlink_follows_its_branch_and_a_commit_stays(machine: Machine, tmp_p
         with mounted(machine.with_environment(HF_ENDPOINT=stand_in.url), hub := tmp_path / "hf", "hf:BAAI"):
             assert os.listdir(hub) in (["BAAI", ".hubfs"], [".hubfs", "BAAI"])
             model = hub / NAME
-            assert (model / "config.json").read_bytes() == FILES["config.json"]
-            stand_in.put(NAME, {"config.json": b"new"})
-            assert eventually(lambda: (model / "config.json").read_bytes() == b"new", timeout_s=60)
+            assert model.readlink() == Path(f"bge-m3@{old}")
+            new = stand_in.put(NAME, {"config.json": b"new"})
+            assert eventually(lambda: model.readlink() == Path(f"bge-m3@{new}"), timeout_s=60)
+            assert (model / "config.json").read_bytes() == b"new"
             assert files(hub / f"{NAME}@{old}") == FILES
 
 

@@ -62,6 +62,7 @@ class HuggingFace(Hub):
     """
 
     lists = True
+    holds_aliases = True
     names = HuggingFaceNames()
 
     def __init__(self, client: HttpClient, namespace: str, endpoint: str, credentials: Credentials) -> None:
