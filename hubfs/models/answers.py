@@ -23,8 +23,8 @@ _NAMES_KEPT = 10_000
 _LONGEST_HOLD_S = 600.0
 """A server that polls for a new version, and reads the old one meanwhile, sees the new one after so long."""
 
-_KEEP_AGAIN_S = 60.0
-"""The same answer is written to the disk once a minute, at most."""
+_KEEP_AGAIN_S = 3600.0
+"""The same answer is written to the disk once an hour, at most: a walk asks for thousands, each a file."""
 
 
 @dataclass(frozen=True)
@@ -120,16 +120,15 @@ class ChangingAnswers:
         """
         if (held := self._held(name)) is not None:
             return held
-        last = self._last_answer(name)
-        known = self._known(name)
-        spare = self._spare(last, known or self._hub.names.written_versions(name))
         try:
-            version = self._versions.get(name, lambda: self._ask_latest(name, known, spare=spare is not None))
+            version = self._versions.get(name, lambda: self._ask_latest(name))
         except Cancelled:
             raise
         except HubfsError as error:
-            if isinstance(error, ModelNotFound):  # the hub takes back what the catalogue says
-                spare = self._spare(last, known)
+            last, known = self._last_answer(name), self._known(name)
+            # Else the hub takes back what the catalogue says.
+            written = () if isinstance(error, ModelNotFound) else self._hub.names.written_versions(name)
+            spare = self._spare(last, known or written)
             if spare is None:
                 raise
             self._is_stale(name, spare, last, error)
@@ -187,10 +186,10 @@ class ChangingAnswers:
     def _question(self, name: str) -> str:
         return f"the latest version of {self._hub.url}/{name}"
 
-    def _ask_latest(self, name: str, known: Collection[str], *, spare: bool) -> str:
-        question = self._question(name)
+    def _ask_latest(self, name: str) -> str:
+        question, known = self._question(name), self._known(name)
         try:
-            if spare:
+            if self._spare(self._last_answer(name), known or self._hub.names.written_versions(name)) is not None:
                 version = self._reachability.ask(question, lambda: self._hub.alias(name), self._settings.patience_s)
             else:
                 with self._reachability.watching(question):

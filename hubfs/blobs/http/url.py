@@ -4,6 +4,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from urllib.parse import parse_qsl, unquote, urldefrag, urljoin, urlsplit, urlunsplit
 
 from hubfs.blobs.retry import Permanent
@@ -26,6 +27,9 @@ _KAGGLE_TOKEN = re.compile(r"KGAT_\w+", re.ASCII)
 
 Origin = tuple[str, str | None, int | None]
 """Scheme, host and port."""
+
+_REMEMBERED = 64
+"""Of so many URLs the origin is remembered: a request asks for it six times."""
 
 
 def without_secrets(url: str) -> str:
@@ -50,6 +54,7 @@ def redacted_text(text: str) -> str:
     return _KAGGLE_TOKEN.sub("KGAT_...", _QUERY.sub(r"\1", _ADDRESS.sub(r"://\1", text)))
 
 
+@lru_cache(_REMEMBERED)
 def origin_of(url: str) -> Origin:
     """Scheme, host and port: who gets the request. Raises `ValueError` for what is not a URL."""
     parts = urlsplit(url)

@@ -125,13 +125,16 @@ class TfhubResolver:
 
     def _unversioned(self, question: Question, name: str) -> tuple[HttpReply, str | None]:
         """The reply to the unversioned URL, and the version that it or a redirect on the way shows."""
+        shown: str | None = None
 
         def leads_on(reply: HttpReply) -> bool:
-            return shown_in(reply, name) is None and bucket_in(reply) is None
+            nonlocal shown
+            shown = shown_in(reply, name)
+            return shown is None and bucket_in(reply) is None
 
         url = f"{self._hub_url}/{name}{question.suffix}"
         reply = self._client.reply(url, self._headers, max_body_bytes=_HEAD_BYTES, follow=leads_on)
-        return reply, shown_in(reply, name)
+        return reply, shown or shown_in(reply, name)
 
 
 def _is_hub_url(url: str) -> bool:
