@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from hubfs.errors import InvalidHandle
@@ -22,6 +23,10 @@ def names_of(hub_url: str, cancellation: Cancellation, catalog: Path | None) -> 
     return Handles(hub_url, CatalogProvider(cancellation, file=catalog))
 
 
+_PLACES = 10_000
+"""Of so many paths it is remembered what they are: a walk through 2,000 models asks for fewer, for each a few times."""
+
+
 class Handles(Names):
     """The names of the hub at `hub_url`, of which `catalog` knows some; `readme` writes a page of each such name."""
 
@@ -31,6 +36,7 @@ class Handles(Names):
         self, hub_url: str, catalog: CatalogProvider, readme: Callable[[Catalog, str], bytes] | None = None
     ) -> None:
         self._hub_url, self._catalog, self._readme = hub_url, catalog, readme
+        self._place_of = lru_cache(_PLACES)(place_of)
 
     def parse(self, text: str) -> ModelId:
         """Reads `google/spice/2`. Raises `InvalidHandle`."""
@@ -61,7 +67,7 @@ class Handles(Names):
         name, _, last = path.strip("/").rpartition("/")
         if self._readme is not None and last == README and catalog.versions(name):
             return Text(self._readme(catalog, name))
-        return place_of(path, catalog)
+        return place_of(path, catalog) if last == README else self._place_of(path, catalog)  # the texts may be long
 
     def shown(self, folder: tuple[str, ...], known: Known) -> Shown:
         """Publishers, names, versions, `latest` and documentation."""
