@@ -133,7 +133,7 @@ class IndexStore:
             return
         try:
             for model in self._layout.models(hub):
-                if self._layout.index(model).exists():
+                if self._layout.has_index(model):
                     yield _without_identity(model).removeprefix(hub + "/")
         except OSError as error:
             _log.warning("Cannot list the disk cache: %s", error)

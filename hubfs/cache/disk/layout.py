@@ -140,6 +140,10 @@ class CacheLayout:
         """The model's index."""
         return self.model(model) / "index.json"
 
+    def has_index(self, model: str) -> bool:
+        """Whether a model that `models` tells of has an index."""
+        return os.path.exists(f"{self.models_root}/{model}/index.json")  # noqa: PTH110 - see `models`
+
     def archive_index(self, model: str) -> Path:
         """The index file of the model's archive."""
         return self.model(model) / "archive.hubfs-index"
@@ -187,11 +191,12 @@ class CacheLayout:
     def models(self, below: str = "") -> Iterator[str]:
         """All models that have a directory, or those below a `<hub>` or `<hub>/<publisher>/…`."""
         self._check()
-        start = self.models_root / _relative(below) if below else self.models_root
+        root = str(self.models_root)  # texts, and no `Path`: every reader waits for this now and then, and there may be
+        start = f"{root}/{_relative(below)}" if below else root  # thousands
         for folder, names, _ in os.walk(start):
             for name in [name for name in names if "@" in name]:
                 names.remove(name)
-                yield (Path(folder) / name).relative_to(self.models_root).as_posix()
+                yield f"{folder}/{name}"[len(root) + 1 :]
 
 
 def _ours(folder: Path) -> Path:
