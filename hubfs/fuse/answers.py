@@ -16,8 +16,8 @@ from cachetools import LRUCache
 from hubfs.cache.block_cache import Release
 from hubfs.errors import AccessDenied, NameTooLong, NoAttributes, NotADirectory, NotFound, ReadOnly, Stale
 from hubfs.fuse.attributes import Owner, mode_of
-from hubfs.tree.hub_tree import OpenFile
 from hubfs.tree.node import Names, Node, NodeKind
+from hubfs.tree.open_file import OpenFile
 from hubfs.tree.virtual_tree import VirtualTree
 
 _REMEMBERED = 100_000

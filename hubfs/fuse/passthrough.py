@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from hubfs.errors import Stale
 from hubfs.fuse.mounting import linux_version
 from hubfs.mounts import table as mount_table
-from hubfs.tree.hub_tree import Backing, OpenFile
+from hubfs.tree.open_file import Backing, OpenFile
 
 _log = logging.getLogger(__name__)
 

@@ -1,10 +1,9 @@
 """Paths of one hub → directories, files and their bytes. Knows neither FUSE nor errno."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from hubfs.blobs.blob import Blob, MemoryBlob
+from hubfs.blobs.blob import Blob
 from hubfs.blobs.stamp import UNDATED
 from hubfs.cache.ahead import ReadAheadBlob
 from hubfs.cache.block_cache import BlockCache, CacheKey, Release, TieredCache
@@ -28,33 +27,12 @@ from hubfs.sources.source import ROOT, Entry, EntryKind, Source
 from hubfs.tree.extended_attributes import ATTRIBUTES, ExtendedAttributes
 from hubfs.tree.look_ahead import links_ahead, models_ahead
 from hubfs.tree.model_directories import ModelDirectories
-from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind
+from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind, names_of
+from hubfs.tree.open_file import OpenFile, text_file
 from hubfs.tree.times import time_ns
 
-Backing = Callable[[float], int | None]
-"""Opens the local file whose bytes are those of an open file, whole and verified: a descriptor (read-only) for the
-caller to close. None where there is no such file, or if that is not known within so many seconds. Raises nothing."""
-
 Whole = Callable[[CacheKey, int, float], int | None]
-"""The same of any file of the cache: its key, its size in bytes, and the patience in seconds."""
-
-
-def _none(*_: object) -> None:
-    """No backing file."""
-
-
-@dataclass(frozen=True)
-class OpenFile:
-    """An open file; `release` ends the use. `backing` may be called as long as the file is open.
-
-    `pages_of` is the same object for as long as what was read from this path earlier still holds; None if it never
-    does.
-    """
-
-    blob: Blob
-    pages_of: object | None
-    release: Release
-    backing: Backing = _none
+"""As `Backing`, of any file of the cache: its key, its size in bytes, and the patience in seconds."""
 
 
 ReadAhead = Callable[[Blob], Blob]
@@ -320,32 +298,12 @@ class HubTree:
         return names_of(folders=shown.folders, links=shown.links, texts=shown.texts)
 
 
-def names_of(*, folders: Iterable[str] = (), links: Iterable[str] = (), texts: Iterable[str] = ()) -> Names:
-    """The names of a directory, sorted, and what they are."""
-    found = dict.fromkeys(folders, NodeKind.DIRECTORY)
-    found |= dict.fromkeys(links, NodeKind.SYMLINK) | dict.fromkeys(texts, NodeKind.CONTROL)
-    return sorted(found.items(), key=_name)
-
-
-def text_file(path: str, text: bytes) -> OpenFile:
-    """An open file whose content was made for it."""
-    return OpenFile(MemoryBlob(path, text), None, _nothing)
-
-
-def _nothing() -> None:
-    """Nothing to release."""
-
-
 def _both(first: Release, second: Release) -> Release:
     def release() -> None:
         first()
         second()
 
     return release
-
-
-def _name(named: tuple[str, NodeKind]) -> str:
-    return named[0]
 
 
 def _kind_of(entry: Entry) -> NodeKind:

@@ -1,5 +1,6 @@
 """What is at a path, as `stat` and `list` tell it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -41,3 +42,10 @@ DIRECTORY = Node(NodeKind.DIRECTORY)
 
 Names = list[tuple[str, NodeKind]]
 """The names in a directory, sorted, and what they are."""
+
+
+def names_of(*, folders: Iterable[str] = (), links: Iterable[str] = (), texts: Iterable[str] = ()) -> Names:
+    """The names of a directory, sorted, and what they are."""
+    found = dict.fromkeys(folders, NodeKind.DIRECTORY)
+    found |= dict.fromkeys(links, NodeKind.SYMLINK) | dict.fromkeys(texts, NodeKind.CONTROL)
+    return sorted(found.items())

@@ -6,8 +6,9 @@ from functools import partial
 from hubfs.cache.block_cache import BlockCache, Release, TierStats
 from hubfs.errors import EntryNotFound, IsADirectory, NoSuchAttribute, NotASymlink
 from hubfs.tree.control_files import CONTROL, ControlFiles
-from hubfs.tree.hub_tree import HubTree, OpenFile, names_of, text_file
-from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind
+from hubfs.tree.hub_tree import HubTree
+from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind, names_of
+from hubfs.tree.open_file import OpenFile, text_file
 
 
 class VirtualTree:

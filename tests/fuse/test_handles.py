@@ -5,7 +5,7 @@ import pytest
 from hubfs.blobs.blob import MemoryBlob
 from hubfs.errors import Stale
 from hubfs.fuse.answers import OpenFiles
-from hubfs.tree.hub_tree import OpenFile
+from hubfs.tree.open_file import OpenFile
 
 
 class File(OpenFile):

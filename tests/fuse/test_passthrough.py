@@ -20,7 +20,7 @@ from hubfs.blobs.blob import MemoryBlob
 from hubfs.errors import Stale
 from hubfs.fuse import passthrough as module
 from hubfs.fuse.passthrough import Passthrough, stack_depth, why_off
-from hubfs.tree.hub_tree import Backing, OpenFile, text_file
+from hubfs.tree.open_file import Backing, OpenFile, text_file
 from tests.support.paths import ROOT
 
 DEVICE = 77

@@ -16,8 +16,8 @@ from hubfs.fuse.session.left_open import LeftOpen
 from hubfs.fuse.session.nodes import NodeTable
 from hubfs.fuse.session.protocol import Opcode, Open
 from hubfs.fuse.session.replies import NO_ENTRY, Replies, directory_inode, dirent, dirent_bytes, told_of
-from hubfs.tree.hub_tree import OpenFile
 from hubfs.tree.node import Node, NodeKind
+from hubfs.tree.open_file import OpenFile
 
 Handler = Callable[[int, memoryview], bytes | int | None]
 """Answers a request for a node, with data or an errno; None: there is no reply. Raises `HubfsError`, `Malformed`."""

@@ -14,7 +14,7 @@ from hubfs.errors import Stale
 from hubfs.fuse.answers import Answers
 from hubfs.fuse.bindings.passing import PassingOperations, agree, why_not
 from hubfs.fuse.passthrough import Passthrough
-from hubfs.tree.hub_tree import OpenFile
+from hubfs.tree.open_file import OpenFile
 from tests.support.one_model import ROOT, Cache, OneModel, answers_of
 
 GRAPH = f"{ROOT}/saved_model.pb"

@@ -20,7 +20,7 @@ from hubfs.fuse.session.nodes import NodeTable
 from hubfs.fuse.session.protocol import Init, Opcode, Open
 from hubfs.fuse.session.session import Session
 from hubfs.testing import MemorySource
-from hubfs.tree.hub_tree import OpenFile
+from hubfs.tree.open_file import OpenFile
 from tests.support.fuse_kernel import OFFERED, Kernel, served
 from tests.support.one_model import FILES, LINK, ROOT, Cache, OneModel, answers_of, fresh_source
 from tests.support.waiting import eventually
