@@ -18,7 +18,7 @@ from hubfs.blobs.http.url import redacted_text
 from hubfs.cache.block_cache import BlockCache
 from hubfs.errors import cut, printable
 from hubfs.fuse.errnos import errno_for
-from hubfs.hubs.hub import WayTold
+from hubfs.hubs.hub import Budget, WayTold
 from hubfs.models.answers import Latest
 from hubfs.models.models import Census, KnownModel, Models
 from hubfs.models.troubles import Trouble
@@ -105,8 +105,9 @@ class Status:
         """JSON-able: sizes in bytes, times in seconds, or UTC as 2026-01-31T12:00:00Z; null is what is not known yet.
 
         `models` are those in trouble and those in use, `latest` the names whose `latest` was asked for, those first
-        that may be old; of either at most a hundred. `ways` are those to the models of a hub that has several, in their
-        order; `rests` says why one is left alone. `model_counts` and `latest_counts` say of how many.
+        that may be old; of either at most a hundred, and `model_counts` and `latest_counts` say of how many. `ways` are
+        those to the models of a hub that has several, in their order; `rests` says why one is left alone. `budgets` are
+        what a hub lets be asked, by its last answers.
         """
         censuses = [models.census(_SHOWN) for models in self._models.values()]
         shown = self._shown(censuses)[:_SHOWN]
@@ -133,6 +134,7 @@ class Status:
             "models": [self._model(hub, known) for hub, known in shown],
             "model_counts": _counts(censuses, len(shown)),
             "ways": [way for hub, models in self._models.items() for way in _ways(hub, models.hub.ways())],
+            "budgets": [one for hub, models in self._models.items() for one in _budgets(hub, models.hub.budgets())],
             "latest": [_latest(hub, latest) for hub, latest in told],
             "latest_counts": {"asked": len(asked), "stale": len(stale), "shown": len(told)},
             "log_file": None if self._problems.log_file is None else str(self._problems.log_file),
@@ -238,6 +240,17 @@ def _ways(hub: str, ways: Sequence[WayTold]) -> Iterator[dict[str, Any]]:
             "rests": told.rests,
             "answered": told.answered,
             "answered_at": _utc(told.answered_at_s),
+        }
+
+
+def _budgets(hub: str, budgets: Sequence[Budget]) -> Iterator[dict[str, Any]]:
+    for told in budgets:
+        yield {
+            "hub": hub,
+            "budget": told.name,
+            "left": told.left,
+            "quota": told.quota,
+            "ends_at": _utc(told.ends_at_s),
         }
 
 

@@ -15,7 +15,7 @@ from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.memory import MemoryTier
 from hubfs.commands.status_text import as_text
 from hubfs.errors import Unavailable
-from hubfs.hubs.hub import WayTold
+from hubfs.hubs.hub import Budget, WayTold
 from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.models.answers import Latest
 from hubfs.models.models import Census, KnownModel, Models
@@ -29,6 +29,7 @@ NO_ROUTE = "https://hub: no route"
 NOON_S = 1_769_860_800.0
 NOON = "2026-01-31T12:00:00Z"
 TROUBLE = Trouble("", "https://hub: no route", Unavailable, NOON_S, NOON_S + 60, count=5)
+BUDGETS = [Budget("questions", 400, NOON_S, 500)]
 LATEST = Latest("google/spice", "2", NOON_S, "https://hub: no route", NOON_S + 60)
 WAYS = [
     WayTold("the public bucket", "gs://public", rests="403"),
@@ -70,7 +71,7 @@ def problems() -> Iterator[RecentProblems]:
 
 def models_of(url: str, census: Callable[..., Census]) -> Models:
     told = SimpleNamespace(
-        hub=SimpleNamespace(url=url, ways=lambda: WAYS),
+        hub=SimpleNamespace(url=url, ways=lambda: WAYS, budgets=lambda: BUDGETS),
         census=census,
         answers=SimpleNamespace(asked=lambda: [LATEST]),
     )
@@ -144,6 +145,8 @@ def test_describes_the_mount_for_programs(status: Status) -> None:
         {**nothing, "number": 1, "way": "the public bucket", "url": "gs://public", "rests": "403"},
         {**nothing, "number": 2, "way": "Kaggle", "url": "https://kaggle", **spice},
     ]
+    told = {"budget": "questions", "left": 400, "quota": 500, "ends_at": "2026-01-31T12:00:00Z"}
+    assert found["budgets"] == [{"hub": "", **told}]
     assert found["latest"] == [
         {
             "name": "google/spice",
@@ -165,6 +168,7 @@ def test_describes_the_mount_for_people(status: Status) -> None:
         "  passthrough: on, 2 files open",
         "  way 1 to models: the public bucket (gs://public) is left alone: 403",
         f"  way 2 to models: Kaggle (https://kaggle) is asked; last answered of google/spice/2, {NOON}",
+        f"  requests for questions: 400 of 500 are left until {NOON}",
         "  google/gone/1: unreadable",
         "    https://hub: no route",
         "    EHOSTUNREACH since 2026-01-31T12:00:00Z, 5 times, last 2026-01-31T12:01:00Z; " + Unavailable.advice,

@@ -46,7 +46,14 @@ def _as_text(status: Mapping[str, Any]) -> str:
     lines += [f"  {warning}" for warning in _warnings(status)]
     asked = status["http"]
     lines.append(f"  network: {asked['requests']} requests, {_mib(asked['bytes_received'])} MiB received")
-    lines += [*_of_tiers(status), *_of_passthrough(status), *_of_ways(status), *_of_models(status), *_of_latest(status)]
+    lines += [
+        *_of_tiers(status),
+        *_of_passthrough(status),
+        *_of_ways(status),
+        *_of_budgets(status),
+        *_of_models(status),
+        *_of_latest(status),
+    ]
     problems = status["recent_problems"][-_PROBLEMS:]
     if problems:
         lines += ["  the last warnings, of all that --json has:", *(f"    {problem}" for problem in problems)]
@@ -75,6 +82,12 @@ def _of_ways(status: Mapping[str, Any]) -> Iterator[str]:
         state = f"is left alone: {way['rests']}" if way["rests"] else "is asked"
         last = f"; last answered of {way['answered']}, {way['answered_at']}" if way["answered"] else ""
         yield f"  way {way['number']} to models{hub}: {way['way']} ({way['url']}) {state}{last}"
+
+
+def _of_budgets(status: Mapping[str, Any]) -> Iterator[str]:
+    for told in status["budgets"]:
+        hub, quota = f" of {told['hub']}" if told["hub"] else "", f" of {told['quota']}" if told["quota"] else ""
+        yield f"  requests for {told['budget']}{hub}: {told['left']}{quota} are left until {told['ends_at']}"
 
 
 def _of_models(status: Mapping[str, Any]) -> Iterator[str]:

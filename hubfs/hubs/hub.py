@@ -48,6 +48,19 @@ class WayTold:
     answered_at_s: float | None = None
 
 
+@dataclass(frozen=True)
+class Budget:
+    """What a hub lets be asked, by its last answer: `left` requests of the kind `name` until `ends_at_s` (Unix time).
+
+    `quota`: how many there are in all, where the hub tells.
+    """
+
+    name: str
+    left: int
+    ends_at_s: float
+    quota: int | None = None
+
+
 class Hub(Protocol):
     """Where the models of a hub are, and how they are named. Remembers nothing that may change, but in `names`.
 
@@ -117,6 +130,10 @@ class Hub(Protocol):
 
     def ways(self) -> Sequence[WayTold]:
         """The ways by which models are asked for, in their order, of a hub that has several. Asks nobody."""
+        return ()
+
+    def budgets(self) -> Sequence[Budget]:
+        """What is left of its budgets of requests, of a hub that tells. Asks nobody."""
         return ()
 
 

@@ -146,6 +146,8 @@ def test_while_the_hub_wants_to_be_left_alone_a_mount_says_until_when(machine: M
             stand_in.script("tree", too_many("api", 3000))
             with pytest.raises(OSError, match="No route to host"):
                 (hub / f"{NAME}@{commit}/config.json").read_bytes()
+            (budget,) = mount.status()["budgets"]
+            assert (budget["budget"], budget["left"], budget["quota"]) == ("questions", 0, 500)
             assert re.search(r"429: We had to rate limit .* asked again after .* UTC", mount.error_of(hub / "BAAI"))
             assert sum(stand_in.calls.values()) == 1
 

@@ -1,5 +1,6 @@
 """What the hub says of repositories, and where the bytes of their files are."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -12,9 +13,10 @@ from hubfs.blobs.http.transfer import HttpReply
 from hubfs.blobs.http.url import origin_of, redacted
 from hubfs.blobs.retry import Pause, Permanent, retrying
 from hubfs.errors import Damaged, Unavailable
+from hubfs.hubs.hub import Budget
 from hubfs.hubs.huggingface import names
 from hubfs.hubs.huggingface.credentials import Credentials
-from hubfs.hubs.huggingface.limits import Budget, budget_of, wish_s
+from hubfs.hubs.huggingface.limits import budget_of, wish_s
 from hubfs.hubs.huggingface.refusals import meaning_of, reason_of
 from hubfs.hubs.huggingface.trees import LFS, Listed, add_files, next_query
 from hubfs.model_id import ModelId
@@ -35,7 +37,7 @@ _MOST_BEFORE_BYTES = 64 << 20
 
 _ERRORS = 400
 
-API, RESOLVERS = "api", "resolvers"
+API, RESOLVERS = "questions", "files"
 """The budgets of requests that the hub counts apart: questions, and files."""
 
 Json = Mapping[str, Any]
@@ -223,7 +225,7 @@ class HuggingFaceApi:
         pause = self._pauses[bucket]
         pause.check()
         reply = self._client.ask(url, None, {**self.headers, **headers}, most_bytes)
-        budget = budget_of(reply.headers)
+        budget = budget_of(bucket, reply.headers, time.time())
         if budget is not None:
             self.budgets[bucket] = budget
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:

@@ -14,10 +14,10 @@ from hubfs.blobs.lazy import LazyBlob
 from hubfs.blobs.retry import Permanent
 from hubfs.cache.disk.indexes import Index
 from hubfs.errors import InvalidConfig, ModelNotFound, NotFound, quoted
-from hubfs.hubs.hub import Check, Hub, Means, label_of
+from hubfs.hubs.hub import Budget, Check, Hub, Means, label_of
 from hubfs.hubs.huggingface import names
 from hubfs.hubs.huggingface.about import ABOUT
-from hubfs.hubs.huggingface.api import API, HUB, HubBlob, HuggingFaceApi
+from hubfs.hubs.huggingface.api import HUB, HubBlob, HuggingFaceApi
 from hubfs.hubs.huggingface.credentials import Credentials, find_credentials
 from hubfs.hubs.huggingface.named import HuggingFaceNames
 from hubfs.hubs.huggingface.trees import Listed
@@ -119,11 +119,13 @@ class HuggingFace(Hub):
                 found = f"{len(self.children(self._namespace))} repositories of {self._namespace}"
             else:
                 found = f"{_EXAMPLE} is at commit {self._api.revision(_EXAMPLE, names.MAIN).commit}"
-            left = self._api.budgets.get(API)
-            budget = f", {left.left} requests are left for {left.ends_s} s" if left else ""
-            return f"{found} (hubfs signs in by {self._api.signs_in_by}{budget})"
+            return f"{found} (hubfs signs in by {self._api.signs_in_by})"
 
         yield Check("hub", self.host, ask, "see the proxy above; HF_ENDPOINT names another host")
+
+    def budgets(self) -> Sequence[Budget]:
+        """Those of questions and of files, which the hub counts apart."""
+        return [*self._api.budgets.values()]
 
     def _file(self, model: ModelId, path: str, file: Listed) -> RemoteFile:
         pin = _pin(model, path, f"{file.checksum.algorithm}:{file.checksum.value}")

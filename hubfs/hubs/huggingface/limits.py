@@ -6,28 +6,19 @@ documentation, "Rate limits"): `RateLimit: "resolvers";r=0;t=55`, and
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from hubfs.blobs.http.object import retry_after_s
+from hubfs.hubs.hub import Budget
 
 _MOST_DIGITS = 9
 
 
-@dataclass(frozen=True)
-class Budget:
-    """So many requests are `left` of `quota` (None: not told), until a new window begins in `ends_s` seconds."""
-
-    left: int
-    ends_s: int
-    quota: int | None = None
-
-
-def budget_of(headers: Mapping[str, str]) -> Budget | None:
-    """The budget that a reply tells of; None for a reply that tells of none."""
+def budget_of(name: str, headers: Mapping[str, str], now_s: float) -> Budget | None:
+    """The budget of that name that a reply tells of, which came at `now_s` (Unix time); None if it tells of none."""
     said, policy = _numbers(headers.get("RateLimit", "")), _numbers(headers.get("RateLimit-Policy", ""))
     if "r" not in said or "t" not in said:
         return None
-    return Budget(said["r"], said["t"], policy.get("q"))
+    return Budget(name, said["r"], now_s + said["t"], policy.get("q"))
 
 
 def wish_s(headers: Mapping[str, str]) -> float | None:
@@ -35,8 +26,8 @@ def wish_s(headers: Mapping[str, str]) -> float | None:
 
     huggingface_hub waits a second longer than `t`, which is rounded.
     """
-    asked_s, budget = retry_after_s(headers), budget_of(headers)
-    return asked_s if asked_s is not None or budget is None else budget.ends_s + 1.0
+    asked_s, ends_s = retry_after_s(headers), _numbers(headers.get("RateLimit", "")).get("t")
+    return asked_s if asked_s is not None or ends_s is None else ends_s + 1.0
 
 
 def _numbers(text: str) -> Mapping[str, int]:

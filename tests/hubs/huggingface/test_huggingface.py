@@ -321,10 +321,12 @@ class TestBudgets:
             source.open(source.find("config.json")).read_at(0, 2)
         assert blob.read_at(4 << 20, 1 << 20) == LARGE[4 << 20 :]
 
-    def test_the_doctor_tells_what_is_left(self, hub, stand_in, tools) -> None:
-        stand_in.put("openai-community/gpt2", FILES)
-        (check,) = hub.checks()
-        assert "400 requests are left for 200 s" in check.ask()
+    def test_what_is_left_is_told(self, hub, stand_in, tools) -> None:
+        assert hub.budgets() == []
+        contents(hub.open(MODEL, tools.kit))
+        told = {budget.name: (budget.left, budget.quota) for budget in hub.budgets()}
+        assert told == {"questions": (400, 500), "files": (400, 3000)}
+        assert all(0 < budget.ends_at_s - time.time() <= 200 for budget in hub.budgets())
 
 
 def _tree(*entries: Mapping[str, object], link: str = "") -> Fault:
