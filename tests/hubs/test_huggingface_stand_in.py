@@ -140,6 +140,18 @@ def test_names_that_were_given_up_lead_to_the_ones_of_today(hub: HuggingFaceStan
     assert calls(hub, tmp_path, *wanted) == [_sum(WEIGHTS)] * 2
 
 
+@pytest.mark.slow
+def test_the_client_takes_wrong_bytes_of_the_right_length(hub: HuggingFaceStandIn, tmp_path: Path) -> None:
+    _, new = shas(hub)
+    hub.rot(REPO, new, "model.safetensors", 12_345)
+    (found,) = calls(hub, tmp_path, ("snapshot", REPO))
+    assert found == [new, {**sums(FILES), "model.safetensors": _sum(_flipped(WEIGHTS, 12_345))}]
+
+
+def _flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
 def _signed(hub: HuggingFaceStandIn) -> str:
     url = f"{hub.url}/{REPO}/resolve/main/model.safetensors"
     return requests.get(url, allow_redirects=False, timeout=30).headers["Location"]

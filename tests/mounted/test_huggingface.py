@@ -47,7 +47,7 @@ def test_a_repository_is_read_through_a_mount(machine: Machine, tmp_path: Path) 
             assert files(tmp_path / "copy") == FILES
             said = subprocess.check_output(["sha256sum", model / "model.safetensors"], text=True)
             assert hashlib.sha256(FILES["model.safetensors"]).hexdigest() in said
-            assert stand_in.calls["info"] == 1
+            assert 1 <= stand_in.calls["info"] <= 5, "one, and one more for every ten seconds"
             assert stand_in.calls["tree"] == 2, "four files and a directory, three a page"
             assert stand_in.calls["resolve"] == len(FILES) - 1
             assert stand_in.cdn.body_bytes < 2 * len(FILES["model.safetensors"]), "each byte once, as a rule"
