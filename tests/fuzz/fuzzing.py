@@ -38,6 +38,7 @@ TARGETS = (
     "gzip_stream",
     "handle",
     "hub_answer",
+    "huggingface",
     "index_file",
     "kaggle",
     "model_index",

@@ -385,6 +385,46 @@ def kaggle() -> Inputs:
     }
 
 
+def huggingface() -> Inputs:
+    repo, commit = b"BAAI/bge-m3", b"5a" * 20
+
+    def said(*answers: object, headers: bytes = b"") -> bytes:
+        return b"a" + b"\n%%\n".join(b"200 " + headers + b"\n\n" + json.dumps(each).encode() for each in answers)
+
+    def file(path: str, **more: object) -> dict[str, object]:
+        return {"type": "file", "path": path, "size": 5, "oid": "ab" * 20, **more}
+
+    lfs = {"oid": "ab" * 32, "size": 5, "pointerSize": 134}
+    more = b'Link: <https://huggingface.co/api?cursor=%d>; rel="next"'
+    located = b"a302 Location: https://cdn.test/a?Expires=1717243200\nX-Linked-Size: 5\nX-Linked-Etag: "
+    return {
+        "tree": said([file("config.json"), file("model.safetensors", lfs=lfs), {"type": "directory", "path": "a"}]),
+        "pages": said([file("a")], headers=more % 1) + b"\n%%\n" + said([file("b")], headers=more % 2)[1:],
+        "no-paths": said([file("../a"), file("/a"), file("a//b"), file("a/b"), file("a")]),
+        "sizes": said([file("a", size=-1), file("b", size=1 << 70), file("c", size="5")]),
+        "hashes": said([file("a", oid="x")]),
+        "half-a-pair": b'a200 \n\n[{"type": "file", "path": "\\ud800", "size": 1, "oid": "' + b"ab" * 20 + b'"}]',
+        "revision": said({"id": "BAAI/bge-m3", "sha": commit.decode()}),
+        "moved": said({"id": "other/name", "sha": commit.decode()}),
+        "list": said([{"id": "BAAI/bge-m3"}, {"id": "BAAI/../x"}, {"id": 5}]),
+        "gated": b"a403 X-Error-Code: GatedRepo\nX-Error-Message: Access is restricted\n\n{}",
+        "missing": b"a404 X-Error-Code: EntryNotFound\n\n{}",
+        "too-many": b'a429 RateLimit: "api";r=0;t=55\nRateLimit-Policy: "fixed window";"api";q=500;w=300\n\n{}',
+        "located": located + b'"' + b"ab" * 32 + b'"\n\n',
+        "another": located + b'"' + b"cd" * 32 + b'"\n\n',
+        "bytes": b"a206 Content-Range: bytes 0-4/5\n\nhello",
+        "nested": b"a200 \n\n" + NESTED,
+        "handle": b"nhf:" + repo + b"@v1",
+        "url": b"nhttps://huggingface.co/" + repo + b"/blob/" + commit + b"/config.json",
+        "reference": b"nhttps://huggingface.co/datasets/" + repo + b"/resolve/refs/pr/1/a?download=true",
+        "path": b"r" + repo + b"@" + commit + b"/onnx/a@b",
+        "branch": b"r" + repo + b"@feature%2Fx",
+        "folders": b"rdatasets/" + repo + b"@refs/pr/1",
+        "single": b"rgpt2@main",
+        "kept": b"k../other/name@" + commit,
+    }
+
+
 def config() -> Inputs:
     file = b'hub = "https://hub.example/models"\ncache_size = "10GB"\nstall_timeout = "30s"\nformat = "auto"\n'
     environment = b"\n%%\nHUBFS_CACHE_SIZE=512MiB\nHUBFS_HEADERS=X-Token: abc\nHUBFS_PREFETCH=none\n"
@@ -480,6 +520,7 @@ SEEDS = {
     "gzip_stream": gzip_stream,
     "handle": handle,
     "hub_answer": hub_answer,
+    "huggingface": huggingface,
     "index_file": index_file,
     "kaggle": kaggle,
     "model_index": model_index,

@@ -61,6 +61,7 @@ def is_revision(text: str) -> bool:
     return (
         0 < len(text) <= _LONGEST_REVISION
         and text.isprintable()
+        and text != _REFS
         and not {*text} & _NOT_IN_REVISIONS
         and ".." not in text
         and not text.startswith(("-", "/"))

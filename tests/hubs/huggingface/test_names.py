@@ -94,7 +94,7 @@ def test_every_form_of_a_handle_names_the_model(text: str, found: object) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["", "hf:", "hf:spaces/a", "a/b/c", f"{REPO}@a b", "https://huggingface.co/spaces/a/b"]
+    "text", ["", "hf:", "hf:spaces/a", "a/b/c", f"{REPO}@a b", f"{REPO}@refs", "https://huggingface.co/spaces/a/b"]
 )
 def test_what_names_no_repository_is_refused(text: str) -> None:
     with pytest.raises(InvalidHandle):
