@@ -1,7 +1,7 @@
 """Catalogues and documentation, as a hub or a file has them: what is read is written and read again."""
 
 from hubfs.errors import InvalidConfig, InvalidHandle
-from hubfs.hubs.tfhub import documentation
+from hubfs.hubs.tfhub.names import documentation
 from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
 from hubfs.hubs.tfhub.names.file import parse_catalog, to_json_lines, to_tsv
 

@@ -22,8 +22,8 @@ from hubfs.daemon.log_repeats import Repeats
 from hubfs.errors import HubfsError, printable, quoted
 from hubfs.formats.index_file import IndexFile
 from hubfs.formats.tar.walk import members
-from hubfs.hubs.tfhub import documentation
 from hubfs.hubs.tfhub.extracted.protobuf import fields
+from hubfs.hubs.tfhub.names import documentation
 from hubfs.hubs.tfhub.names.catalogue import Catalog
 from hubfs.hubs.tfhub.names.file import parse_catalog
 from hubfs.hubs.tfhub.names.handle import parse_handle, possible_models
