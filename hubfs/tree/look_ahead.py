@@ -27,6 +27,10 @@ SMALL_BYTES = 4 << 20
 _REST_S = 60.0
 """A hub that did not answer, or asked for patience, is asked nothing ahead for so long."""
 
+_LINGER_S = 0.2
+"""A thread waits for so long for more to ask: a walk has a question every millisecond, and a thread for each costs a
+tenth of that."""
+
 _ORDER_S = 60.0
 """A model that is not in the order has the order made anew, after so long."""
 
@@ -39,7 +43,7 @@ class LookAhead(Generic[T]):
     and is told whether the walk lists what is inside. A reader's own question waits for none of these: it has a thread
     of its own, and shares the answer to the same question. Threads run while there is something to ask for.
 
-    `_lock` guards every field below it; nothing that waits is called under it, and no other lock is taken.
+    `_lock` guards every field below it; nobody is asked under it, and no other lock is taken.
     """
 
     def __init__(
@@ -54,14 +58,14 @@ class LookAhead(Generic[T]):
         self._known = known
         self._ask_for = ask
         self._timer = timer
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()  # notified of what is put into the queue
         self._order: Sequence[T] = ()
         self._positions: dict[T, int] = {}
         self._ordered_at_s: float | None = None  # when the order was begun to be made last
         self._walks: tuple[Walk, ...] = ()
         self._queue: deque[tuple[T, bool]] = deque()
         self._asked: set[T] = set()  # those in the queue, and under way
-        self._threads = 0
+        self._threads = self._idle = 0
         self._rests_until_s = 0.0
 
     def looked(self, at: T, *, inside: bool = False) -> None:
@@ -90,8 +94,9 @@ class LookAhead(Generic[T]):
         with self._lock:
             self._queue.extend(one for one in missing if one[0] not in self._asked)
             self._asked.update(one for one, _ in missing)
-            begun = min(len(self._queue), AT_ONCE - self._threads)
+            begun = max(0, min(len(self._queue) - self._idle, AT_ONCE - self._threads))
             self._threads += begun
+            self._lock.notify(len(self._queue))
         for _ in range(begun):
             try:
                 threading.Thread(target=self._work, name="look ahead", daemon=True).start()
@@ -119,6 +124,10 @@ class LookAhead(Generic[T]):
 
     def _next(self) -> tuple[T, bool] | None:
         with self._lock:
+            if not self._queue:
+                self._idle += 1
+                self._lock.wait(_LINGER_S)
+                self._idle -= 1
             if self._queue and self._timer() >= self._rests_until_s:
                 return self._queue.popleft()
             self._asked.difference_update(one for one, _ in self._queue)
