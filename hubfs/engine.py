@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from hubfs import endpoints
-from hubfs.blobs.blob import Blob, Prefetchable
+from hubfs.blobs.blob import Blob, prefetches
 from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.retry import RetryPolicy
@@ -123,7 +123,7 @@ class Engine:
     # `HubTree` puts the first around it, the functions below the next two, `Kit` and `FilesSource` the others.
 
     def _read_ahead(self, blob: Blob) -> Blob:
-        return ReadAheadBlob(blob, self._policy) if isinstance(blob, Prefetchable) else blob
+        return ReadAheadBlob(blob, self._policy) if prefetches(blob) else blob
 
     def _cached(self, key: CacheKey, blob: Blob, failed: Callable[[], bool]) -> CachedBlob:
         return CachedBlob(

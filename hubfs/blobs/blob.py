@@ -1,6 +1,6 @@
 """The one idea: everything readable is a Blob, and behaviour is added by wrapping. The simplest blobs are here, too."""
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 
 @runtime_checkable
@@ -40,6 +40,11 @@ class Prefetchable(Blob, Protocol):
         for more now.
         """
         ...
+
+
+def prefetches(blob: Blob) -> TypeGuard[Prefetchable]:
+    """Whether a blob is `Prefetchable`: isinstance looks for each member of a protocol, at each open of a file."""
+    return hasattr(blob, "prefetch")
 
 
 class WrappedBlob:
