@@ -109,8 +109,8 @@ class TieredCache:
     """Reads from `fast`, then from `slow`, whose hits move up; writes to both.
 
     A model that is dropped may be damaged, and a block of it that is on its way up meanwhile would stay there for good:
-    the drops are counted, and `get` takes back what it moved if there was one. `_lock` guards `_drops`; it is never
-    held while a tier is asked.
+    the drops are counted, and `get` takes back what it moved if there was one. `_lock` guards `_drops` and `_coming`
+    (how often each block is being put just now); it is never held while a tier is asked.
     """
 
     def __init__(self, fast: BlockCache, slow: BlockCache) -> None:
@@ -118,6 +118,7 @@ class TieredCache:
         self._slow = slow
         self._lock = threading.Lock()
         self._drops: Counter[str] = Counter()  # by model
+        self._coming: Counter[tuple[CacheKey, int]] = Counter()
 
     def get(self, key: CacheKey, index: int) -> bytes | None:
         """The block, verified, or None."""
@@ -137,14 +138,23 @@ class TieredCache:
 
     def put(self, key: CacheKey, index: int, block: bytes) -> bool:
         """Keeps the block if there is room; whether it will outlive the process."""
-        self._fast.put(key, index, block)
-        return self._slow.put(key, index, block)
+        with self._lock:
+            self._coming[key, index] += 1
+        try:
+            self._fast.put(key, index, block)
+            return self._slow.put(key, index, block)
+        finally:
+            with self._lock:
+                self._coming[key, index] -= 1
+                if not self._coming[key, index]:
+                    del self._coming[key, index]
 
     def settle(self, key: CacheKey, file_size_bytes: int) -> None:
         """Has the slow tier keep what the fast one alone has of a file: blocks that came when it had no room."""
         drops = self._drops_of(key.model)
         for index in blocks_of(0, file_size_bytes, file_size_bytes):
-            if self._fast.has(key, index) and not self._slow.has(key, index):
+            stays = self._fast.has(key, index) and (key, index) not in self._coming
+            if stays and not self._slow.has(key, index):
                 block = self._fast.get(key, index)
                 if block is not None:
                     self._slow.put(key, index, block)

@@ -1,5 +1,7 @@
 from collections.abc import Callable
 
+import pytest
+
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, TieredCache, block_size_at
 from hubfs.cache.memory import MemoryTier
 
@@ -96,3 +98,22 @@ def test_what_is_dropped_while_it_is_settled_does_not_stay() -> None:
     fast.meanwhile = lambda: cache.drop(KEY.model)
     cache.settle(KEY, 5)
     assert slow.get(KEY, 0) is None
+
+
+class Writing(MemoryTier):
+    """Has something done before it keeps a block."""
+
+    before: Callable[[], object] = staticmethod(lambda: None)
+
+    def put(self, key: CacheKey, index: int, block: bytes) -> bool:
+        before, self.before = self.before, lambda: pytest.fail("it was written twice")
+        before()
+        return super().put(key, index, block)
+
+
+def test_a_block_that_is_being_written_is_not_settled_as_well() -> None:
+    slow = Writing(1000)
+    cache = TieredCache(MemoryTier(1000), slow)
+    slow.before = lambda: cache.settle(KEY, 5)
+    cache.put(KEY, 0, b"block")
+    assert slow.get(KEY, 0) == b"block"

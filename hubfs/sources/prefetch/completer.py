@@ -22,9 +22,6 @@ _TICK_S = 0.25
 _IN_VAIN_S = 30.0
 """A completion without progress for so long ends: the disk does not keep what comes, or readers need all the memory."""
 
-_SETTLED_S = 1.0
-"""What is not on disk so long after everything was asked for is most likely not on its way there."""
-
 _MOST = 64
 """So many files stand in line at most. The next reader of one that finds no place tries again."""
 
@@ -136,6 +133,6 @@ class Completer:
                 reached_bytes = blob.prefetch(before_bytes, blob.size_bytes - before_bytes)
                 if reached_bytes > before_bytes:
                     since_s = self._timer()
-            elif self._timer() - since_s > _SETTLED_S:
+            else:
                 completion.settle()
             self._cancellation.sleep(_TICK_S)

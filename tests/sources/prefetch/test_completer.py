@@ -58,7 +58,6 @@ class Held:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TICK_S", 0.001)
-    monkeypatch.setattr(module, "_SETTLED_S", 0.002)
 
 
 @pytest.fixture
