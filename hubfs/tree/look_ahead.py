@@ -63,6 +63,7 @@ class LookAhead(Generic[T]):
         self._positions: dict[T, int] = {}
         self._ordered_at_s: float | None = None  # when the order was begun to be made last
         self._walks: tuple[Walk, ...] = ()
+        self._last: tuple[T | None, bool] = None, False  # what was looked at last; read without the lock
         self._queue: deque[tuple[T, bool]] = deque()
         self._asked: set[T] = set()  # those in the queue, and under way
         self._threads = self._idle = 0
@@ -70,6 +71,9 @@ class LookAhead(Generic[T]):
 
     def looked(self, at: T, *, inside: bool = False) -> None:
         """A reader was told of it; `inside`: and lists what is in it."""
+        last, was_inside = self._last
+        if at == last and was_inside >= inside:  # another path of the same model: the walk is no further
+            return
         with self._lock:
             now_s = self._timer()
             position = self._positions.get(at)
@@ -82,6 +86,7 @@ class LookAhead(Generic[T]):
             else:
                 *others, walk = follow(self._walks, position, inside=inside)
                 ahead = wanted(walk, len(self._order))
+                self._last = at, inside
                 self._walks = (*others, replace(walk, asked=max(walk.asked, ahead.stop)))
                 new = [self._order[place] for place in ahead]
         if position is None:

@@ -16,6 +16,9 @@ _REMEMBERED = 100_000
 """Directories of whose names it is known what the kernel keeps."""
 
 
+_ANEW, _STILL = int(Open.CACHE_DIR), int(Open.CACHE_DIR | Open.KEEP_CACHE)
+
+
 @dataclass(slots=True)
 class _Opened:
     """A directory that is open. `names`: as they were then, of one whose names may change. `listed`: once asked for."""
@@ -45,7 +48,7 @@ class Directories:
         self._kept: LRUCache[int, object] = LRUCache(_REMEMBERED)
         self._numbers = count(time_ns())
 
-    def open(self, node_id: int, path: str) -> tuple[int, Open]:
+    def open(self, node_id: int, path: str) -> tuple[int, int]:
         """The handle of the directory at `path`, and what the kernel may do with its names.
 
         Waits for the hub as a listing does. Raises as `Answers.open_directory`, and `Stale`.
@@ -59,7 +62,7 @@ class Directories:
             self._kept[node_id] = now if same or not others else None
             handle = next(self._numbers)
             self._add(handle, _Opened(node_id, names))
-        return handle, Open.CACHE_DIR | (Open.KEEP_CACHE if same else Open(0))
+        return handle, _STILL if same else _ANEW
 
     def _add(self, handle: int, opened: _Opened) -> None:
         """Held: `_lock`."""
