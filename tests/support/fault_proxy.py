@@ -19,6 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit
 
+from hubfs.blobs.http.client import HEAD_BYTES, WHOLE_BYTES
 from tests.support.http_origin import Answer, Fault, HttpOrigin, Request, Route
 
 _HOP_BY_HOP = ("connection", "keep-alive", "transfer-encoding", "content-length", "host")
@@ -45,8 +46,9 @@ class Injected:
 
 
 def for_bytes(request: Request) -> bool:
-    """Whether it asks for content: not for the first 512 bytes, by which hubfs looks what is there, nor for a list."""
-    return request.headers.get("range") != "bytes=0-511" and "prefix=" not in request.query
+    """Whether it asks for content: not for the first bytes, by which hubfs looks what is there, nor for a list."""
+    first = (f"bytes=0-{HEAD_BYTES - 1}", f"bytes=0-{WHOLE_BYTES - 1}")
+    return request.headers.get("range") not in first and "prefix=" not in request.query
 
 
 def anything(_: Request) -> bool:

@@ -11,7 +11,7 @@ from itertools import count
 from time import time
 
 from hubfs.blobs.checksums import Checksum
-from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.client import HEAD_BYTES, HttpClient
 from hubfs.blobs.http.object import HttpObject, content_length, key_of, total_bytes
 from hubfs.blobs.http.transfer import Transfer
 from hubfs.blobs.http.url import expiry_of, redacted
@@ -58,8 +58,9 @@ class PinnedObject:
     A URL that says when it expires is replaced before, by one of the readers.
     Another validator for as many bytes need not be a change: replicas may each have their own, and it is asked again
     until the one answers that was seen first. A generation of Google's store has no replicas of another name, and one
-    that is not found is gone. Nobody is asked about an object that is `known`. Of one that is known by its size alone,
-    since a checksum of the whole tells the rest, `locate` is asked where it is by now, and nobody what it is.
+    that is not found is gone. Nobody is asked about an object that is `known`; of another one, `first_bytes` are asked
+    for. Of one that is known by its size alone, since a checksum of the whole tells the rest, `locate` is asked where
+    it is by now, and nobody what it is.
 
     `_lock` guards `_seen`, `_lost`, `_renew_at_s` and `_has_replicas`; no I/O is done while it is held.
     """
@@ -71,13 +72,15 @@ class PinnedObject:
         headers: Mapping[str, str],
         known: HttpObject | None = None,
         locate: Callable[[], str] | None = None,
+        *,
+        first_bytes: int = HEAD_BYTES,
     ) -> None:
         self._client = client
         self._url = url
         self._headers = headers
         self._locate = locate
         self._lock = threading.Lock()
-        self._seen = known or client.probe(url, headers, locate=locate)
+        self._seen = known or client.probe(url, headers, locate=locate, first_bytes=first_bytes)
         self._is_known_by_size = known is not None and known.validator is None and known.weak_etag is None
         self._lost = False
         self._renew_at_s = renewal_of(self._seen, time())

@@ -13,6 +13,7 @@ from typing import Any
 
 import requests
 import urllib3
+from cachetools import LRUCache
 from requests.utils import get_netrc_auth
 
 from hubfs.blobs.http.connections import OpenSockets, Peers, WatchedAdapter
@@ -28,7 +29,11 @@ from hubfs.waiting import Cancellation, Remembered
 
 _log = logging.getLogger(__name__)
 
-_HEAD_BYTES = 512
+HEAD_BYTES = 512
+WHOLE_BYTES = 14 << 10
+"""What a host sends before it waits for an acknowledgement: ten segments (RFC 6928). So much of an archive is asked for
+at once, and one that is no larger costs one request."""
+_WHOLES_KEPT = 64
 _MAX_REDIRECTS = 10
 _PROBE_TTL_S = 60.0
 _PROBE_WAIT_S = 300.0
@@ -64,7 +69,7 @@ class _Probed:
 class HttpClient:
     """Requests to any number of hosts, from any number of threads, over connections that are kept.
 
-    `_lock` guards `_stats`; no I/O is done while it is held. A cancel shuts every socket down, so that
+    `_lock` guards `_stats` and `_wholes`; no I/O is done while it is held. A cancel shuts every socket down, so that
     reads in flight end at once; a connection being made ends within `connect_timeout_s`.
     """
 
@@ -87,6 +92,7 @@ class HttpClient:
         self._probes: Remembered[_Probed, HttpObject] = Remembered(
             cancellation, ttl_s=_PROBE_TTL_S, timeout_s=_PROBE_WAIT_S, most=_PROBES_KEPT, timer=timer
         )
+        self._wholes: LRUCache[_Probed, tuple[HttpObject, bytes]] = LRUCache(_WHOLES_KEPT)
         sockets = OpenSockets(cancellation)
         # Reading the environment takes as long as a small request, and the daemon's does not change.
         self._environment = lru_cache(_HOSTS_KEPT)(partial(environment_of, verify=settings.verify))
@@ -126,23 +132,30 @@ class HttpClient:
         *,
         fresh: bool = False,
         locate: Callable[[], str] | None = None,
+        first_bytes: int = HEAD_BYTES,
     ) -> HttpObject:
         """What is behind `url`, from its first 512 bytes; retried; remembered for a minute unless `fresh`.
 
-        `locate` says where `url` leads by now, instead of `url` itself, and is asked until it says so. Raises
-        `NotFound`, `AccessDenied`, `TimedOut`, `Unavailable`.
+        So many `first_bytes` are asked for, and `take_whole` has an object that is no larger. `locate` says where `url`
+        leads by now, instead of `url` itself, and is asked until it says so. Raises `NotFound`, `AccessDenied`,
+        `TimedOut`, `Unavailable`.
         """
         key = _Probed(url, frozenset(headers.items()))
 
         def ask() -> HttpObject:
             start = [url] if locate is None else []
 
-            def attempt() -> HttpObject:
+            def attempt() -> tuple[HttpObject, bytes]:
                 if locate is not None and not start:
                     start.append(locate())
-                return self._probe(url, headers, start[0])
+                return self._probe(url, headers, start[0], first_bytes)
 
-            return retrying(attempt, self.settings.retry, self.cancellation)
+            found, first = retrying(attempt, self.settings.retry, self.cancellation)
+            with self._lock:
+                self._wholes.pop(key, None)
+                if first_bytes > HEAD_BYTES and len(first) == found.size_bytes:
+                    self._wholes[key] = found, first
+            return found
 
         if not fresh:
             return self._probes.get(key, ask)
@@ -150,21 +163,34 @@ class HttpClient:
         self._probes.keep(key, found)
         return found
 
+    def has_whole(self, found: HttpObject, headers: Mapping[str, str] = _NO_HEADERS) -> bool:
+        """Whether `take_whole` has the object."""
+        with self._lock:
+            kept = self._wholes.get(_Probed(found.url, frozenset(headers.items())))
+        return kept is not None and kept[0] is found
+
+    def take_whole(self, found: HttpObject, headers: Mapping[str, str] = _NO_HEADERS) -> bytes | None:
+        """All bytes of an object that `probe` found a moment ago, if its reply brought them; once."""
+        with self._lock:
+            kept = self._wholes.pop(_Probed(found.url, frozenset(headers.items())), None)
+        return kept[1] if kept is not None and kept[0] is found else None
+
     def forget(self, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> None:
         """The object behind `url` changed: the next probe asks."""
         self._probes.forget(_Probed(url, frozenset(headers.items())))
 
-    def _probe(self, url: str, headers: Mapping[str, str], start: str) -> HttpObject:
-        with self.open(url, headers, extra={"Range": f"bytes=0-{_HEAD_BYTES - 1}"}, start=start) as transfer:
+    def _probe(self, url: str, headers: Mapping[str, str], start: str, first_bytes: int) -> tuple[HttpObject, bytes]:
+        """What is behind `url`, and its first bytes."""
+        with self.open(url, headers, extra={"Range": f"bytes=0-{first_bytes - 1}"}, start=start) as transfer:
             # 416 is how hosts say that an empty object has no first byte; its body is a page about that.
             unsatisfiable = transfer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-            head = b"" if unsatisfiable else transfer.read_up_to(_HEAD_BYTES)
+            first = b"" if unsatisfiable else transfer.read_up_to(first_bytes)
             if transfer.content_range and transfer.content_range.start_bytes != 0:
                 raise Permanent(f"{redacted(url)} answered with another range than the one asked for")
-            found = HttpObject.of(url, transfer.url, transfer.status, transfer.headers, head)
+            found = HttpObject.of(url, transfer.url, transfer.status, transfer.headers, first[:HEAD_BYTES])
         if unsatisfiable and found.size_bytes:
             raise Permanent(f"{redacted(url)} answered 416 though it has {found.size_bytes} bytes")
-        return found
+        return found, first
 
     def reply(
         self,

@@ -8,7 +8,7 @@ from google_crc32c import extend
 
 from hubfs.blobs.checksums import CRC32C
 from hubfs.blobs.http.blob import HttpBlob, PinnedObject, RangesIgnored
-from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.client import WHOLE_BYTES, HttpClient
 from hubfs.blobs.http.object import HttpObject, identity_of
 from hubfs.blobs.http.url import without_secrets
 from hubfs.blobs.retry import Permanent, Retries
@@ -46,7 +46,7 @@ class HttpStream:
         self._url = url
         self._headers = headers
         self._locate = locate
-        self._pinned = PinnedObject(client, url, headers or {}, known, locate)
+        self._pinned = PinnedObject(client, url, headers or {}, known, locate, first_bytes=WHOLE_BYTES)
         self.identity = identity_of(self._pinned.seen)
         self.stamp = self._pinned.seen.stamp  # a replica that is seen later may tell another date
         self.url = self._pinned.seen.name or without_secrets(url)
@@ -62,6 +62,11 @@ class HttpStream:
         """How many bytes there are, if the host says so."""
         return self._pinned.size_bytes
 
+    @property
+    def is_here(self) -> bool:
+        """Whether all bytes came with the first reply, and nobody has read them since."""
+        return self._client.has_whole(self._pinned.seen, self._headers or {})
+
     def ranged(self) -> HttpBlob:
         """The same bytes by ranges. Raises `Permanent` if the host answers none, or does not say the size."""
         seen = self._pinned.seen
@@ -72,7 +77,8 @@ class HttpStream:
     def chunks(self) -> Generator[bytes, None, None]:
         """Yields all bytes once, from the first on: 256 KiB each on a fast line, less on a slow one.
 
-        Each call starts anew. Closing the generator ends the transfer.
+        Each call starts anew; of a small object, the first one has what came with the first reply. Closing the
+        generator ends the transfer.
         A transfer that broke is asked again from where it broke; attempts count anew after every 64 KiB. The last chunk
         is not yielded before the whole was held against the crc32c that the host announced, if it did. Raises
         `Damaged`, `Stale`, `AccessDenied`, `TimedOut`, `Unavailable`, `Cancelled`.
@@ -95,6 +101,10 @@ class HttpStream:
             raise
 
     def _chunks(self) -> Generator[bytes, None, None]:
+        whole = self._client.take_whole(self._pinned.seen, self._headers or {})
+        if whole:
+            yield whole
+            return
         reached_bytes = 0
         if self._ranged is not None:
             try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 
-from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.client import WHOLE_BYTES, HttpClient
 from hubfs.errors import NotFound
 from hubfs.sources.archive.origin import HttpArchive
 from hubfs.sources.source import Form
@@ -34,7 +34,7 @@ def find_archive(client: HttpClient, url: str, locate: Callable[[], str]) -> Htt
     answers, but for `NotFound`.
     """
     try:
-        seen = client.probe(url, locate=locate)
+        seen = client.probe(url, locate=locate, first_bytes=WHOLE_BYTES)
     except NotFound:
         return None
     return HttpArchive(client, url, {}, locate=locate) if seen.head.startswith(_GZIP) and not seen.encoding else None

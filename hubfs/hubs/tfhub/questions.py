@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol
 
-from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.client import HEAD_BYTES, HttpClient
 from hubfs.blobs.http.probing import is_page, looks_like_page
 from hubfs.blobs.http.transfer import HttpReply
 from hubfs.blobs.http.url import redacted
@@ -59,9 +59,10 @@ class Question(Protocol):
         """What follows the model's URL, versioned or not."""
         ...
 
-    def ask(self, client: HttpClient, model_url: str, headers: Mapping[str, str]) -> Location | str:
+    def ask(self, client: HttpClient, model_url: str, headers: Mapping[str, str], first_bytes: int) -> Location | str:
         """Where the model is, or why it is not there; one request and its redirects.
 
+        Of an archive so many `first_bytes` are asked for: `HttpClient.take_whole` has one that is no larger.
         Raises `Damaged` when the host sends something else than the model or a page, `AccessDenied`, `TimedOut`,
         `Unavailable`.
         """
@@ -78,7 +79,13 @@ class InBucket:
     form = Form.UNCOMPRESSED
     suffix = "?tf-hub-format=uncompressed"
 
-    def ask(self, client: HttpClient, model_url: str, headers: Mapping[str, str]) -> Location | str:
+    def ask(
+        self,
+        client: HttpClient,
+        model_url: str,
+        headers: Mapping[str, str],
+        first_bytes: int,  # noqa: ARG002 - the protocol's signature
+    ) -> Location | str:
         """Where the model is, or why it is not there, by one request and its redirects.
 
         Raises `Damaged`, `AccessDenied`, `TimedOut`, `Unavailable`.
@@ -108,7 +115,7 @@ class AsBytes:
     looks_right: Callable[[bytes], bool]
     otherwise: str
 
-    def ask(self, client: HttpClient, model_url: str, headers: Mapping[str, str]) -> Location | str:
+    def ask(self, client: HttpClient, model_url: str, headers: Mapping[str, str], first_bytes: int) -> Location | str:
         """Where the model is, or why it is not there, by one request and its redirects.
 
         Raises `Damaged`, `AccessDenied`, `TimedOut`, `Unavailable`.
@@ -116,7 +123,8 @@ class AsBytes:
         try:
             # Anew: what was damaged a moment ago may be another archive by now. A reader that opens the model
             # finds what is remembered of this.
-            found = client.probe(model_url + self.suffix, headers, fresh=True)
+            first_bytes = first_bytes if self.form is Form.COMPRESSED else HEAD_BYTES
+            found = client.probe(model_url + self.suffix, headers, fresh=True, first_bytes=first_bytes)
         except NotFound as error:
             return str(error)
         if is_page(found) or not self.looks_right(found.head):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.client import HEAD_BYTES, WHOLE_BYTES, HttpClient
 from hubfs.blobs.http.transfer import HttpReply
 from hubfs.blobs.http.url import origin_of, redacted, without_secrets, without_userinfo
 from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound
@@ -51,7 +51,7 @@ class TfhubResolver:
         refused: AccessDenied | None = None
         for question in questions(kind_of(handle.name), form or self._form):
             try:
-                answer = self._ask(question, str(handle))
+                answer = self._ask(question, str(handle), WHOLE_BYTES)
             except AccessDenied as error:
                 # Perhaps of this form alone: some hosts let nothing pass that they do not know.
                 refused = refused or error
@@ -111,15 +111,15 @@ class TfhubResolver:
     def _questions(self, name: str) -> Sequence[Question]:
         return questions(kind_of(parse_handle(f"{name}/1").name), self._form)
 
-    def _ask(self, question: Question, path: str) -> Location | str:
-        return question.ask(self._client, f"{self._hub_url}/{path}", self._headers)
+    def _ask(self, question: Question, path: str, first_bytes: int) -> Location | str:
+        return question.ask(self._client, f"{self._hub_url}/{path}", self._headers, first_bytes)
 
     def _count_up(self, asked: Sequence[Question], name: str, last: str | None) -> Sequence[str]:
         return count_up(lambda version: any(self._has(question, f"{name}/{version}") for question in asked), last)
 
     def _has(self, question: Question, path: str) -> bool:
         try:
-            return isinstance(self._ask(question, path), Location)
+            return isinstance(self._ask(question, path, HEAD_BYTES), Location)
         except (AccessDenied, Damaged):
             return False
 

@@ -6,6 +6,7 @@ from base64 import b64encode
 import google_crc32c
 import pytest
 
+from hubfs.blobs.http.client import WHOLE_BYTES
 from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.errors import AccessDenied, Cancelled, Damaged, Stale, TimedOut, Unavailable
 from hubfs.waiting import Cancellation
@@ -60,6 +61,45 @@ def test_the_origin_sends_each_byte_once(origin, client) -> None:
     origin.reset()
     assert b"".join(stream.chunks()) == PAYLOAD
     assert origin.body_bytes_sent() == len(PAYLOAD)
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_small_object_comes_with_the_first_reply_once(origin, client, *, ranges: bool) -> None:
+    small = PAYLOAD[:WHOLE_BYTES]
+    origin.put("/a", small, etag='"v1"', ranges=ranges)
+    stream = HttpStream(client, origin.url + "/a")
+    assert stream.is_here
+    assert b"".join(stream.chunks()) == small
+    assert len(origin.requests) == 1
+    assert not stream.is_here
+    assert b"".join(stream.chunks()) == small
+    assert len(origin.requests) == 2
+
+
+def test_what_came_with_the_first_reply_is_of_the_object_that_was_found_then(origin, client) -> None:
+    origin.put("/a", PAYLOAD[:1000], etag='"v1"')
+    stream = HttpStream(client, origin.url + "/a")
+    origin.put("/a", PAYLOAD[1000:2000], etag='"v2"')
+    assert client.probe(origin.url + "/a", fresh=True, first_bytes=WHOLE_BYTES).etag == '"v2"'
+    assert not stream.is_here
+    with pytest.raises(Stale):
+        list(stream.chunks())
+
+
+def test_a_small_object_that_is_not_what_its_store_announced_is_damaged(origin, client) -> None:
+    announced = b64encode(google_crc32c.value(PAYLOAD[:1000]).to_bytes(4, "big")).decode()
+    origin.put("/a", PAYLOAD[1000:2000], etag='"v1"', headers={"X-Goog-Hash": f"crc32c={announced}"})
+    with pytest.raises(Damaged, match="crc32c"):
+        list(HttpStream(client, origin.url + "/a").chunks())
+
+
+def test_a_larger_object_is_read_from_its_start(origin, client) -> None:
+    large = PAYLOAD[: WHOLE_BYTES + 1]
+    origin.put("/a", large, etag='"v1"')
+    stream = HttpStream(client, origin.url + "/a")
+    assert not stream.is_here
+    assert b"".join(stream.chunks()) == large
+    assert len(origin.requests) == 2
 
 
 def test_an_empty_stream_has_no_chunks(origin, client) -> None:
@@ -228,7 +268,7 @@ def test_a_host_that_sends_less_than_a_range_is_asked_for_the_rest(origin, clien
 
     origin.route("/a", a_little)
     assert b"".join(HttpStream(client, origin.url + "/a").chunks()) == PAYLOAD
-    assert origin.body_bytes_sent() == len(PAYLOAD) + 512
+    assert origin.body_bytes_sent() == len(PAYLOAD) + WHOLE_BYTES
 
 
 @pytest.mark.slow
@@ -303,7 +343,7 @@ def test_a_body_of_another_length_than_announced_is_damaged(origin, client, size
     body = (PAYLOAD + b"!")[:size]
 
     def lying(request: Request) -> Answer:
-        if request.headers.get("range") == "bytes=0-511":
+        if request.headers.get("range") == f"bytes=0-{WHOLE_BYTES - 1}":
             return Resource(PAYLOAD, etag='"v1"')(request)
         start = int(request.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
         headers = {"ETag": '"v1"'}

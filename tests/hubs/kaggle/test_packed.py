@@ -1,5 +1,6 @@
 """Models of many small files: one archive, and one call for it."""
 
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
+from hubfs.blobs.http.client import WHOLE_BYTES
 from hubfs.errors import Unavailable
 from hubfs.hubs.hub import Hub, Means, make_hub
 from hubfs.hubs.kaggle.packed import MANY_FILES, MOST_BYTES, SMALL_FILE_BYTES, comes_packed
@@ -130,10 +132,12 @@ def test_without_an_archive_the_files_come_one_by_one(kaggle: KaggleStandIn, too
 
 
 def test_an_archive_is_renewed_when_its_url_expires(kaggle: KaggleStandIn, tools: Workshop) -> None:
+    larger = MANY | {"noise": random.Random(1).randbytes(2 * WHOLE_BYTES)}  # than what comes with the first reply
+    kaggle.put(str(MODEL), larger)
     with made(kaggle, tools) as hub:
         source = hub.open(MODEL, tools.kit)
         kaggle.store.forget_urls()
-        assert contents(source) == MANY
+        assert contents(source) == larger
         assert kaggle.calls[DOWNLOAD] == 2
 
 
