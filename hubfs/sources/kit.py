@@ -23,7 +23,7 @@ from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
 from hubfs.memory_budget import MemoryBudget
 from hubfs.model_id import ModelId, model_name
-from hubfs.sources.archive.index import ArchiveIndex
+from hubfs.sources.archive.index import ArchiveIndex, whole_of
 from hubfs.sources.archive.origin import ArchiveOrigin
 from hubfs.sources.archive.passes import Archive, ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource, Wrap
@@ -113,6 +113,8 @@ class Kit:
             return cached(key, OfflineBlob(blob, cache, key), failed)
 
         self._cached: Wrap = out_of_cache if offline else cached
+        self._cached_whole = cached  # of what the index has
+        self._offline = offline
         self._cache = cache
         self._memory = memory
         self._indexes = indexes
@@ -161,7 +163,7 @@ class Kit:
         stream = origin.stream(self._budget)
         seen = ArchiveIndex(model, stream.url, stream.identity, (), stream.stamp)
         checksums = None if stream.pinned else BlockChecksums(stream.url)
-        source = self._archive(hub, seen, checksums, lambda: origin, lambda: stream, size_bytes=stream.size_bytes)
+        source = self._archive(hub, seen, checksums, lambda: origin, lambda: stream, first=stream)
         published = origin.published_index(stream) if stream.pinned else None  # which has no checksums
         if published is not None:
             source.adopt(published)
@@ -174,8 +176,14 @@ class Kit:
         if known.checksums is not None:
             checksums = BlockChecksums(known.url)
             checksums.adopt(known.checksums)
-        source = self._archive(hub, known, checksums, locate, lambda: locate().stream(self._budget))
-        source.know(known.members)
+
+        def open_stream() -> HttpStream:
+            if self._offline:
+                raise NotCached(f"{known.url} is not cached any more, and hubfs is mounted with --offline")
+            return locate().stream(self._budget)
+
+        source = self._archive(hub, known, checksums, locate, open_stream)
+        source.know(known.members, whole=known.whole is not None)
         return source
 
     def _archive(
@@ -186,33 +194,45 @@ class Kit:
         locate: Locate,
         open_stream: Callable[[], HttpStream],
         *,
-        size_bytes: int | None = None,
+        first: HttpStream | None = None,
     ) -> ArchiveSource:
         there = str(known.handle)
         if self._guest is not None:
             hub, known = self._guest.hub, replace(known, handle=self._guest.model)
         name = model_name(hub, known.handle, known.identity)
+
+        def load_whole() -> bytes | None:
+            kept = self._indexes.load(f"{hub}/{known.handle}")
+            try:
+                return whole_of(kept) if kept is not None and kept.get("identity") == known.identity else None
+            except (TypeError, ValueError):
+                return None
+
         archive = Archive(
             handle=known.handle,
             url=known.url,
             model=name,
             identity=known.identity,
             stamp=known.stamp,
-            size_bytes=size_bytes,
+            size_bytes=None if first is None else first.size_bytes,
+            is_here=lambda: first is not None and first.is_here,
+            load_whole=load_whole,
+            keeps_whole=self._indexes.keeps,
             open_stream=open_stream,
             cache=self._cache,
             cancellation=self._cancellation,
             settings=self._archives,
             budget=self._budget,
             turns=self._turns,
-            spans=self._spans(known.handle, name, known.identity, locate, checksums),
+            spans=None if known.whole else self._spans(known.handle, name, known.identity, locate, checksums),
             checksums=checksums,
         )
 
         def keep_index(source: ArchiveSource) -> None:
             self._save(source, {**source.to_index(), "handle": there})
 
-        return ArchiveSource(archive, wrap=self._cached, on_complete=keep_index)
+        wrap = self._cached if known.whole is None else self._cached_whole
+        return ArchiveSource(archive, wrap=wrap, on_complete=keep_index)
 
     def _file(self, key: CacheKey, blob: ChecksummedBlob) -> CachedBlob:
         return self._cached(key, RetryingBlob(blob, self._retry, self._cancellation), blob.failed)

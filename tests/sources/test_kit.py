@@ -174,6 +174,47 @@ def test_a_model_is_read_and_after_a_restart_read_without_the_network(
     assert not bucket.requests
 
 
+@pytest.mark.parametrize("offline", [False, True])
+@pytest.mark.parametrize("etag", ['"v1"', None], ids=["pinned", "unpinned"])
+def test_a_small_archive_that_was_listed_is_read_later_without_the_network(
+    start: Start, origin: HttpOrigin, tmp_path: Path, etag: str | None, *, offline: bool
+) -> None:
+    handle, location, files = located(origin, "archive", etag=etag)
+    with start() as machine:
+        source = machine.opened(handle, location)
+        assert {entry.path for entry in source.entries()} == {*files, "variables"}
+        kept = [path.name for path in (tmp_path / "cache" / "models").rglob("*") if path.is_file()]
+        assert kept == ["index.json"], "a file takes as long to make as a model to read"
+        index = machine.index(handle)
+    assert len(origin.requests) == 1
+    with start(offline=offline) as machine:
+        again = machine.loaded(handle)
+        assert contents(again) == files
+        assert machine.cache.cached_bytes(again.model) == sum(map(len, files.values()))
+        assert contents(machine.loaded(handle, index)) == files
+    assert len(origin.requests) == 1
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_small_archive_that_was_evicted_is_asked_for_again(
+    start: Start, origin: HttpOrigin, *, offline: bool
+) -> None:
+    handle, location, files = located(origin, "archive", etag='"v1"')
+    with start() as machine:
+        machine.opened(handle, location).entries()
+    origin.reset()
+    with start(offline=offline) as machine:
+        source = machine.loaded(handle)
+        machine.cache.drop(source.model)
+        if offline:
+            with pytest.raises(NotCached):
+                contents(source)
+            assert not origin.requests
+        else:
+            assert contents(source) == files
+            assert origin.requests
+
+
 @every_form
 def test_what_a_hub_makes_of_a_guest_is_a_model_of_the_guests_hub(start: Start, origin: HttpOrigin, form: str) -> None:
     handle, location, files = located(origin, form)
@@ -233,7 +274,7 @@ def test_a_model_that_was_cached_before_dates_were_kept_is_undated(start: Start,
 def without_dates(index: Any) -> Any:
     """As it was written before."""
     if isinstance(index, dict):
-        return {key: without_dates(value) for key, value in index.items() if key not in ("made_s", "tag")}
+        return {key: without_dates(value) for key, value in index.items() if key not in ("made_s", "tag", "archive")}
     return [*map(without_dates, index)] if isinstance(index, list) else index
 
 

@@ -26,6 +26,11 @@ Index = Mapping[str, Any]
 class Indexes(Protocol):
     """Keeps indexes by model; see `IndexStore`."""
 
+    @property
+    def keeps(self) -> bool:
+        """Whether indexes are kept on a disk."""
+        ...
+
     def save(self, model: str, index: Index) -> None:
         """Keeps the index of `model`."""
         ...
@@ -52,6 +57,11 @@ class IndexStore:
 
     def __init__(self, layout: CacheLayout | None) -> None:
         self._layout = layout
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a disk."""
+        return self._layout is not None
 
     def save(self, model: str, index: Index) -> None:
         """Keeps the index of `model` (`<hub>/<handle>@<identity>`), at once or not at all; a failure is logged."""

@@ -2,7 +2,8 @@
 
 CACHEDIR.TAG
 models/<hub>/<publisher>/<name…>/<version>@<identity>/
-    index.json          the model's entries; there only when they are known and, for an archive, verified
+    index.json          the model's entries; there only when they are known and, for an archive, verified; of a small
+                        archive, the archive itself, too
     archive.hubfs-index of an archive: where inflating may start (checkpoints)
     in-use              locked (shared) while somebody reads the model; its mtime is the last use
     data/<path>         the file itself, sparse where blocks are missing; of a file with holes, what is between them

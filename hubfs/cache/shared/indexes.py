@@ -118,6 +118,11 @@ class CombinedIndexes:
         self._local = local
         self._shared = shared
 
+    @property
+    def keeps(self) -> bool:
+        """Whether the local one does."""
+        return self._local.keeps
+
     def save(self, model: str, index: Index) -> None:
         """Keeps the index of `model`."""
         self._local.save(model, index)

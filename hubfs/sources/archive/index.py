@@ -1,10 +1,12 @@
 """The index of an archive: what must be known to read it again without asking the network."""
 
 import tarfile
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from hubfs.blobs.http.client import WHOLE_BYTES
 from hubfs.blobs.sparse import SparseMap
 from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.cache.block_cache import blocks_of
@@ -64,7 +66,8 @@ class ArchiveIndex:
 
     This is the one table of members that the cache keeps. `stamp` is the archive's; indexes of before have none.
     `checksums` are those of the blocks of each file, where the host names no version of the archive: they tell whether
-    it is still the same. None where the identity does.
+    it is still the same. None where the identity does. `whole` are the bytes of an archive that is small: with them
+    the index takes the place of the files, of which each would take two more files of the cache.
     """
 
     handle: ModelId
@@ -73,6 +76,7 @@ class ArchiveIndex:
     members: tuple[IndexedMember, ...]
     stamp: Stamp = UNDATED
     checksums: Checksums | None = None
+    whole: bytes | None = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """For `from_json`."""
@@ -83,6 +87,7 @@ class ArchiveIndex:
             "identity": self.identity,
             **self.stamp.to_json(),
             "entries": [to_json(member) | self._checksums_of(member) for member in self.members],
+            **({} if self.whole is None else {"archive": b64encode(self.whole).decode()}),
         }
 
     def _checksums_of(self, member: IndexedMember) -> dict[str, list[int | None]]:
@@ -98,12 +103,23 @@ class ArchiveIndex:
             stamp = Stamp.from_json(json)
             members = members_of(handle, entries)
             checksums = _checksums(entries, members)
+            whole = whole_of(json)
         except _MALFORMED as error:
             raise _malformed(handle, error) from error
-        index = cls(handle, url, identity, members, stamp, checksums)
+        index = cls(handle, url, identity, members, stamp, checksums, whole)
         if any(json.get(key) != value for key, value in index.to_json().items()):
             raise Damaged(f"The cache's index of {handle} contradicts itself")
         return index
+
+
+def whole_of(json: Mapping[str, Any]) -> bytes | None:
+    """The bytes of the archive, if its index has them. Raises `TypeError`, `ValueError`."""
+    if "archive" not in json:
+        return None
+    whole = b64decode(json["archive"], validate=True)
+    if len(whole) > WHOLE_BYTES:
+        raise ValueError(f"it has an archive of {len(whole)} bytes")
+    return whole
 
 
 def _malformed(handle: ModelId, error: Exception) -> Damaged:

@@ -2,11 +2,13 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from hubfs.blobs.http.client import WHOLE_BYTES
 from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.cache.block_cache import BlockCache, CacheKey, cached_block
@@ -54,9 +56,12 @@ class Archive:
     """The archive at `url`, and the collaborators of its source and of its passes.
 
     `model` is its name in the cache, and `identity` says which bytes it has. `size_bytes` is the archive's, where its
-    host has said it. `spans` are None where the origin answers
-    no ranges. `checksums` are given where the host names no version of the archive, so that the identity does not tell
-    whether it is still the same: every block that comes is held against them, and a block that differs is `Stale`.
+    host has said it. `spans` are None where the origin answers no ranges. `checksums` are given where the host names no
+    version of the archive, so that the identity does not tell whether it is still the same: every block that comes is
+    held against them, and a block that differs is `Stale`.
+    `is_here` says whether all of it came already, with the reply that told of it; `load_whole` gives all of it as the
+    cache keeps it with the index, which it does of a small one if it `keeps_whole`. A pass over what is here asks
+    nobody, and waits for nobody.
     A pass is made when it is this daemon's turn among `turns`: blocks that another daemon's pass brings into a cache
     that both share need none.
     """
@@ -73,6 +78,9 @@ class Archive:
     turns: Turns
     stamp: Stamp = UNDATED
     size_bytes: int | None = None
+    is_here: Callable[[], bool] = lambda: False
+    load_whole: Callable[[], bytes | None] = lambda: None
+    keeps_whole: bool = False
     spans: ArchiveSpans | None = None
     checksums: BlockChecksums | None = None
 
@@ -81,15 +89,33 @@ class Archive:
         return CacheKey(self.model, entry_of(file).kept_path)
 
 
+@dataclass(frozen=True)
+class _KeptStream:
+    """A small archive as the cache keeps it."""
+
+    identity: str
+    data: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.data)
+
+    def chunks(self) -> Iterator[bytes]:
+        yield self.data
+
+
 class ArchivePasses:
     """Makes the passes over an archive, and takes over what saves one.
 
-    One pass runs at a time, in a thread of its own, and writes every block into the cache. `progress` begins it, when a
-    reader asks a question that only a pass can answer, and is told what comes by. A whole pass notes down an index for
-    the archive's spans, by which lost blocks are read from then on.
+    One pass runs at a time, and writes every block into the cache: in a thread of its own, or in the reader's if the
+    whole archive is here. `progress` begins it, when a reader asks a question that only a pass can answer, and is told
+    what comes by. A whole pass notes down an index for the archive's spans, by which lost blocks are read from then on;
+    not of an archive that is small.
 
     `on_complete` is called when all of the archive is known and verified, before any reader is told so. It is called
     after every whole pass: what the cache kept of an earlier one may have been evicted.
+
+    The files of a small archive are kept once one of them is read: before that the index has the archive itself.
 
     There is no lock here: `progress` has its own, and sees to it that no two passes run at once.
     """
@@ -97,6 +123,10 @@ class ArchivePasses:
     def __init__(self, archive: Archive, on_complete: Callable[[], None]) -> None:
         self._archive = archive
         self._on_complete = on_complete
+        self._is_kept_whole = False
+        self.whole: bytes | None = None
+        """The bytes of a small archive, while `on_complete` is told of it."""
+
         self.progress = ArchiveProgress(
             archive.handle,
             archive.url,
@@ -115,16 +145,24 @@ class ArchivePasses:
             self._read_by(self._archive.spans, file)
             self._tell_complete()
 
+    def know_whole(self) -> None:
+        """The cache keeps the archive itself."""
+        self._is_kept_whole = True
+
     def fail(self, error: HubfsError) -> None:
         """Nothing of the archive may be served any more, because of `error`, and nothing of it stays in the cache."""
         self.progress.fail(error)
         self._archive.cache.drop(self._archive.model)
 
-    def _begin_pass(self) -> None:
-        threading.Thread(target=self._run_pass, name=f"pass {self._archive.handle}", daemon=True).start()
+    def _begin_pass(self) -> Callable[[], None] | None:
+        if self._is_kept_whole or self._archive.is_here():
+            return partial(self._run_pass, self._pass_at_once)
+        name = f"pass {self._archive.handle}"
+        threading.Thread(target=self._run_pass, args=(self._pass_in_turn,), name=name, daemon=True).start()
+        return None
 
-    def _run_pass(self) -> None:
-        error = self._make_pass()
+    def _run_pass(self, make: Callable[[], None]) -> None:
+        error = self._ended(make)
         if error is not None and not isinstance(error, Cancelled):
             _log.error("%s: %s", self._archive.handle, error)
         try:
@@ -133,18 +171,36 @@ class ArchivePasses:
         finally:
             self.progress.end_pass(error)
 
-    def _make_pass(self) -> HubfsError | None:
+    def _pass_in_turn(self) -> None:
+        release = self._archive.cache.hold(self._archive.model)
+        try:
+            with self._archive.turns.pass_turn(self._archive.model, self._has_arrived) as turn:
+                if turn.mine:
+                    self._pass_by(self._open_pinned_stream(), turn)
+                elif self._archive.spans is not None:
+                    self._archive.spans.look_again()
+        finally:
+            release()
+
+    def _pass_at_once(self) -> None:
+        """Takes no turn, for there is nothing to fetch, and no hold: what is evicted meanwhile is fetched again.
+
+        Waits for no readers either: it would be one of them that waits.
+        """
+        if self._archive.is_here():
+            stream: HttpStream | _KeptStream = self._open_pinned_stream()
+        else:
+            data = self._archive.load_whole()
+            if data is None:  # it was evicted: the pass that follows asks its host
+                self._is_kept_whole = False
+                raise Abandoned
+            stream = _KeptStream(self._archive.identity, data)
+        self._pass_by(stream, Turn(mine=True), at_once=True)
+
+    def _ended(self, make: Callable[[], None]) -> HubfsError | None:
         """Makes one pass, and returns what ended it early, if that is an error. Never raises."""
         try:
-            release = self._archive.cache.hold(self._archive.model)
-            try:
-                with self._archive.turns.pass_turn(self._archive.model, self._has_arrived) as turn:
-                    if turn.mine:
-                        self._pass_by(self._open_pinned_stream(), turn)
-                    elif self._archive.spans is not None:
-                        self._archive.spans.look_again()
-            finally:
-                release()
+            make()
         except Abandoned:
             return None
         except Damaged as damage:
@@ -165,10 +221,14 @@ class ArchivePasses:
             )
         return stream
 
-    def _pass_by(self, stream: HttpStream, turn: Turn) -> None:
+    def _pass_by(self, stream: HttpStream | _KeptStream, turn: Turn, *, at_once: bool = False) -> None:
         archive, settings = self._archive, self._archive.settings
         shared_bytes = shared_memory_bytes(stream.size_bytes, settings.inflate_workers, settings.shared_bytes)
-        recording = ArchiveRecording(archive.url, useful=archive.spans is not None and not archive.spans.known)
+        # One request brings a small archive, and no span of it comes with less.
+        is_small = stream.size_bytes is not None and stream.size_bytes <= WHOLE_BYTES
+        useful = not is_small and archive.spans is not None and not archive.spans.known
+        recording = ArchiveRecording(archive.url, useful=useful, is_small=is_small and archive.keeps_whole)
+        brings = not (at_once and archive.keeps_whole) or self.progress.awaits_blocks
         wanted = Wanted()
         inflated = inflate(
             lambda: recording.compressed(stream.chunks()),
@@ -198,20 +258,22 @@ class ArchivePasses:
                     if archive.checksums is not None:
                         archive.checksums.check(seen.path, seen.index, seen.block)
                         came.add(seen.path)
+                    if not brings:
+                        continue
                     key = CacheKey(archive.model, seen.path)
                     if not kept and not archive.turns.others_wait:  # before it is there for others to push out
                         archive.budget.passed((key, seen.index), len(seen.block))
                     kept &= archive.cache.put(key, seen.index, seen.block)
                     if not kept:
                         turn.let_go()
-                        if not archive.turns.others_wait:
+                        if not at_once and not archive.turns.others_wait:
                             self.progress.pace(seen)
                     self.progress.deliver(seen)
         if archive.checksums is not None and not self._paths_with_blocks() <= came:
             raise Stale(
                 f"{archive.url} lacks some of what it held when {archive.handle} was first read; it is fetched anew"
             )
-        self._tell_complete()
+        self._tell_complete(recording.whole)
         self._keep_spans(recording)
 
     def _what_counts(self, repeats: Repeats, seen: IndexedMember | BlockSeen) -> Iterable[IndexedMember | BlockSeen]:
@@ -297,8 +359,13 @@ class ArchivePasses:
         self._tell_complete()
         return True
 
-    def _tell_complete(self) -> None:
+    def _tell_complete(self, whole: bytes | None = None) -> None:
+        if whole is not None and self._is_kept_whole:  # so was the index
+            return
+        self.whole = whole
         try:
             self._on_complete()
+            self._is_kept_whole = whole is not None
         finally:
+            self.whole = None
             self.progress.mark_complete()

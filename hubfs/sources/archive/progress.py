@@ -53,7 +53,8 @@ class ArchiveProgress:
     Readers wait in `find`, `members` and `expecting`; these raise the failure for good, if there is one, else what
     ended the pass (the next question begins a new one, unless a pass failed to reach the origin less than `shared_s`
     ago), `TimedOut`, `Cancelled`. `begin_pass` is called when something is asked and no pass runs: it begins one in
-    another thread, and raises if it cannot. The pass tells what comes by, and at last `end_pass`.
+    another thread, and raises if it cannot; or it returns one that waits for no host, which the reader makes itself.
+    The pass tells what comes by, and at last `end_pass`.
 
     `ahead_bytes` says how far a pass may be ahead of its readers now; it is asked under the lock, and takes none.
 
@@ -67,7 +68,7 @@ class ArchiveProgress:
         url: str,
         *,
         ahead_bytes: Callable[[], int],
-        begin_pass: Callable[[], None],
+        begin_pass: Callable[[], Callable[[], None] | None],
         cancellation: Cancellation,
         shared_s: float,
     ) -> None:
@@ -123,6 +124,12 @@ class ArchiveProgress:
         """Whether a pass is under way."""
         with self._condition:
             return self._running
+
+    @property
+    def awaits_blocks(self) -> bool:
+        """Whether readers wait for blocks."""
+        with self._condition:
+            return bool(self._waiters)
 
     def known(self) -> tuple[IndexedMember, ...]:
         """The members that came by, in their order, without the root."""
@@ -222,7 +229,13 @@ class ArchiveProgress:
                     waited_for_it = number == self._pass_number
                     if self._pass_error is not None and (waited_for_it or monotonic() < self._shared_until_s):
                         raise self._pass_error.with_traceback(None)  # as in `_check`
-                    self._start_pass()
+                    made_here = self._start_pass()
+                    if made_here is not None:
+                        self._condition.release()
+                        try:
+                            made_here()
+                        finally:
+                            self._condition.acquire()
                 number, steps = self._pass_number, self._steps
                 try:
                     self._cancellation.wait_for(
@@ -237,13 +250,14 @@ class ArchiveProgress:
         finally:
             self._questions.remove(answered)
 
-    def _start_pass(self) -> None:
-        """Held: `_condition`."""
-        self._begin_pass()  # first: if that fails, no pass is under way. The pass cannot end before this does
+    def _start_pass(self) -> Callable[[], None] | None:
+        """Begins a pass, or returns one that the caller makes without the lock. Held: `_condition`."""
+        made_here = self._begin_pass()  # first: if that fails, no pass is under way. It cannot end before this does
         self._running = True
         self._pass_number += 1
         self._pass_error = None
         self._position_bytes = self._read_bytes = 0
+        return made_here
 
     # What a pass tells.
 

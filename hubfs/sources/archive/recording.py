@@ -18,16 +18,17 @@ _log = logging.getLogger(__name__)
 class ArchiveRecording:
     """Watches one pass: the archive as it comes in, and what it inflates to. For one pass.
 
-    `name` is the archive's, for messages. Unless it is `useful`, nothing is noted down. The two sides may be watched by
-    two threads; `index_file` is asked when both have ended.
+    `name` is the archive's, for messages. Unless it is `useful`, nothing is noted down. All of an archive is kept that
+    `is_small`. The two sides may be watched by two threads; `index_file` is asked when both have ended.
     """
 
-    def __init__(self, name: str, *, useful: bool) -> None:
+    def __init__(self, name: str, *, useful: bool, is_small: bool = False) -> None:
         self._name = name
         self._recorder = IndexRecorder() if useful else None
         self.why_none = ""
         """Why there is no index, if there should be one."""
 
+        self._parts: list[bytes] | None = [] if is_small else None
         self._head = self._tail = b""
         self._size_bytes = self._output_bytes = 0
 
@@ -35,6 +36,11 @@ class ArchiveRecording:
     def read_bytes(self) -> int:
         """How much of the archive came in so far."""
         return self._size_bytes
+
+    @property
+    def whole(self) -> bytes | None:
+        """All that came in, if the archive is small."""
+        return None if self._parts is None else b"".join(self._parts)
 
     @property
     def is_gzip(self) -> bool:
@@ -50,6 +56,8 @@ class ArchiveRecording:
                     raise Damaged(
                         f"the archive is hostile: {self._size_bytes} bytes of it inflate to {self._output_bytes}"
                     )
+                if self._parts is not None:
+                    self._parts.append(chunk)
                 if len(self._head) < len(_MAGIC):
                     self._head += chunk[: len(_MAGIC)]
                 self._tail = (self._tail + chunk[-TRAILER_BYTES:])[-TRAILER_BYTES:]

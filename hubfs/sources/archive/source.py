@@ -1,6 +1,7 @@
 """The source of a model that is hosted as an archive: extracted lazily, while it streams."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hubfs.blobs.blob import Blob, Prefetchable, WrappedBlob
@@ -68,10 +69,15 @@ class ArchiveSource:
         self._progress = self._passes.progress
         self._blobs: dict[str, Blob] = {}
 
-    def know(self, members: Sequence[IndexedMember]) -> None:
-        """The archive was verified before, and holds `members`: nobody need be asked for them."""
+    def know(self, members: Sequence[IndexedMember], *, whole: bool = False) -> None:
+        """The archive was verified before, and holds `members`: nobody need be asked for them.
+
+        `whole`: the cache keeps the archive itself.
+        """
         self._progress.adopt(members)
         self._progress.mark_complete()
+        if whole:
+            self._passes.know_whole()
 
     def adopt(self, file: IndexFile) -> None:
         """Becomes complete by an index that was published beside the archive: no pass is needed."""
@@ -83,7 +89,8 @@ class ArchiveSource:
         checksums = None
         if seen is not None:
             checksums = {one.kept_path: seen.of(one.kept_path, one.stored_bytes) for one in map(entry_of, members)}
-        return ArchiveIndex(self.handle, self.url, self.identity, members, self._archive.stamp, checksums).to_json()
+        index = ArchiveIndex(self.handle, self.url, self.identity, members, self._archive.stamp, checksums)
+        return replace(index, whole=self._passes.whole).to_json()
 
     @property
     def complete(self) -> bool:

@@ -1,6 +1,7 @@
 """Entries and bytes of an archive, while it comes by and afterwards."""
 
 import re
+import threading
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -93,6 +94,27 @@ def test_a_reader_waits_only_until_its_bytes_came_by(desk: Desk, pool: ThreadPoo
     assert len(listing.result(60)) == len(FILES) + len(DIRECTORIES)
     assert source.complete
     assert desk.completed == [source]
+
+
+def test_an_archive_that_is_here_is_read_by_who_asks_and_waits_for_no_reader(desk: Desk) -> None:
+    """Though the cache keeps nothing, and the files are larger than a pass may run ahead."""
+    stream = desk.stream(tar_of(FILES))
+    source = desk.source(stream, NoCache(), 1, is_here=lambda: stream.transfers == 0)
+    before = threading.active_count()
+    assert source.find(WEIGHTS).size_bytes == len(FILES[WEIGHTS])
+    assert threading.active_count() == before
+    assert source.complete
+    assert stream.transfers == 1
+    assert read(source, "assets/vocab.txt") == FILES["assets/vocab.txt"]
+    assert stream.transfers == 2
+
+
+def test_what_is_wrong_with_an_archive_that_is_here_is_told_to_who_asks(desk: Desk) -> None:
+    stream = desk.stream(gzipped(tar_of(FILES))[:-1])
+    source = desk.source(stream, is_here=lambda: True)
+    with pytest.raises(Damaged, match="ended early"):
+        source.entries()
+    assert isinstance(source.failure, Damaged)
 
 
 def test_a_first_block_is_there_before_its_file_ended(desk: Desk, pool: ThreadPoolExecutor) -> None:
