@@ -77,9 +77,15 @@ def read_whole(path: str | Path, most_bytes: int) -> bytes:
 def write_whole(path: Path, data: bytes, below: Path) -> None:
     """Replaces the file's content, at once or not at all. Raises OSError."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS
+    attempts = 0
+
+    def opened() -> int:
+        nonlocal attempts
+        attempts += 1
+        return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, _FILE_MODE)
+
     try:
-        fd = _in_its_folder(path, below, lambda: os.open(temporary, flags, _FILE_MODE))
+        fd = _in_its_folder(path, below, opened)
         try:
             pwrite_all(fd, data, 0)
         finally:
@@ -89,7 +95,8 @@ def write_whole(path: Path, data: bytes, below: Path) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    _sweep(path)
+    if attempts == 1:  # nothing was left in a directory that was made just now
+        _sweep(path)
 
 
 def _sweep(path: Path) -> None:
