@@ -44,12 +44,14 @@ class Stream(NamedTuple):
     """A place that somebody reads on from.
 
     `expected_bytes`: where a sequential reader goes on; `read_bytes`: how much was read in sequence;
-    `fetched_bytes`: up to where the fetch was asked for already.
+    `fetched_bytes`: up to where the fetch was asked for already; `left_out_bytes`: how much was left out on the way,
+    and taken off `read_bytes`.
     """
 
     expected_bytes: int = 0
     read_bytes: int = 0
     fetched_bytes: int = 0
+    left_out_bytes: int = 0
 
 
 Streams = tuple[Stream, ...]
@@ -86,13 +88,17 @@ class ReadAheadPolicy:
     def _go_on(
         self, stream: Stream, offset_bytes: int, end_bytes: int, file_size_bytes: int
     ) -> tuple[Stream, range | None]:
-        expected_bytes, read_bytes, fetched_bytes = stream
-        # What is left out counts against the sequence, so that a reader with strides never has a window; the kernel
-        # comes back for what it left out.
-        gap_bytes = max(0, offset_bytes - expected_bytes)
-        read_bytes = max(0, read_bytes - gap_bytes) + max(0, end_bytes - offset_bytes)
-        if end_bytes <= expected_bytes:  # again, or backwards
-            return Stream(expected_bytes, read_bytes, fetched_bytes), None
+        expected_bytes, read_bytes, fetched_bytes, left_out_bytes = stream
+        new_bytes = max(0, end_bytes - offset_bytes)
+        if end_bytes <= expected_bytes:  # again, backwards, or what was left out
+            returned_bytes = min(new_bytes, left_out_bytes)
+            read_bytes += new_bytes + returned_bytes
+            return Stream(expected_bytes, read_bytes, fetched_bytes, left_out_bytes - returned_bytes), None
+        # What is left out counts against the sequence, so that a reader with strides never has a window. The kernel,
+        # whose reads are taken up by several threads, comes back for it: then it counts no longer.
+        gap_bytes = min(read_bytes, max(0, offset_bytes - expected_bytes))
+        read_bytes += new_bytes - gap_bytes
+        left_out_bytes += gap_bytes
         window_bytes = min(GROWTH * read_bytes, self.limit_bytes)
         # Whole blocks, and from the next one on: the one that the read ends in is fetched by the read itself.
         start_bytes = max(fetched_bytes, _block_end(end_bytes))
@@ -103,8 +109,8 @@ class ReadAheadPolicy:
         # Not a block at a time, however small the reads are: many small requests would cost a round trip each.
         step_bytes = min(RUN_BLOCKS * BLOCK_SIZE_BYTES, window_bytes // 2)
         if stop_bytes <= start_bytes or (stop_bytes - start_bytes < step_bytes and stop_bytes < file_size_bytes):
-            return Stream(end_bytes, read_bytes, fetched_bytes), None
-        return Stream(end_bytes, read_bytes, stop_bytes), range(start_bytes, stop_bytes)
+            return Stream(end_bytes, read_bytes, fetched_bytes, left_out_bytes), None
+        return Stream(end_bytes, read_bytes, stop_bytes, left_out_bytes), range(start_bytes, stop_bytes)
 
 
 def refused(streams: Streams, ahead: range, reached_bytes: int) -> Streams:

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import permutations
 
 import pytest
 
@@ -71,3 +72,26 @@ def test_a_reader_that_was_refused_fetches_ahead_once_there_is_room_again(
     budget.give_back(40 * BLOCK_SIZE_BYTES)
     reader.read_at(4 * BLOCK_SIZE_BYTES, READ_BYTES)
     assert eventually(lambda: origin.read_bytes >= 12 * BLOCK_SIZE_BYTES)
+
+
+def test_reads_of_the_kernel_that_come_slightly_out_of_order_are_in_order_at_the_end(
+    origin: ScriptedBlob, pool: ThreadPoolExecutor
+) -> None:
+    """The kernel's read-ahead has three reads under way at once, which as many threads take up in any order."""
+    blob = cached(origin, pool, memory_blocks=1000)
+    first, last = 10, len(PAYLOAD) // BLOCK_SIZE_BYTES
+    for order in permutations(range(3)):
+        reader = ReadAheadBlob(blob, ReadAheadPolicy(0))
+        for group in range(first, last + 1, 3):
+            for number in order:
+                reader.read_at((group + number) * BLOCK_SIZE_BYTES, BLOCK_SIZE_BYTES)
+        assert reader.was_read_in_order, order
+
+
+def test_a_reader_that_leaves_out_every_second_block_has_not_read_in_order(
+    origin: ScriptedBlob, pool: ThreadPoolExecutor
+) -> None:
+    reader = ReadAheadBlob(cached(origin, pool, memory_blocks=1000), ReadAheadPolicy(0))
+    for offset in range(0, len(PAYLOAD), 2 * BLOCK_SIZE_BYTES):
+        reader.read_at(offset, BLOCK_SIZE_BYTES)
+    assert not reader.was_read_in_order
