@@ -61,10 +61,10 @@ def hubfs(form: str, *options: str) -> Peer:
 @contextlib.contextmanager
 def hubfs_published(hosts: Hosts, model: Model, work: Path) -> Iterator[Ready]:
     """As `hubfs`, of a host that has what `hubfs index` makes beside its archive."""
-    index = model.archive.with_name(f"{model.archive.name}.hubfs-index")
-    if not index.exists() or index.stat().st_mtime < model.archive.stat().st_mtime:
-        command: list[str | Path] = [Path(sys.executable).with_name("hubfs"), "index", model.archive, "--output", index]
-        subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    work.mkdir(parents=True, exist_ok=True)
+    index = work / "published.hubfs-index"  # made anew: one that another version made may be refused
+    command: list[str | Path] = [Path(sys.executable).with_name("hubfs"), "index", model.archive, "--output", index]
+    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
     with hosts.published(model, index), hubfs("compressed")(hosts, model, work) as ready:
         yield ready
 
