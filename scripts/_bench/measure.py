@@ -42,7 +42,8 @@ def usage(pids: Iterable[int]) -> Usage:
             cpu_s += sum(map(int, fields[11:15])) / _CLOCK_TICKS
             status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
             lines = dict(line.split(":", 1) for line in status.splitlines())
-            peaks[f"{lines['Name'].strip()} {pid}"] = int(lines["VmHWM"].split()[0]) * 1024
+            if "VmHWM" in lines:  # of a process that has ended, and that nobody waited for yet, it is not known
+                peaks[f"{lines['Name'].strip()} {pid}"] = int(lines["VmHWM"].split()[0]) * 1024
     return Usage(cpu_s, sum(peaks.values()), peaks)
 
 
