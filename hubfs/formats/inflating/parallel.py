@@ -34,7 +34,8 @@ PLENTY_BYTES = 1 << 30
 """More than an inflating process shares at most."""
 
 _LARGE_BYTES = 256 << 10
-"""Whoever wants as much gets as much in a chunk; others get at most this, so that what follows need not be cut."""
+"""A chunk has what is wanted, where that is so much; else a chunk has at most so much, and the next one need not be
+cut."""
 
 _PUMPED_CHUNKS = 4
 _HEAD_BYTES = 4

@@ -93,7 +93,7 @@ def members(
 
     `archive_size_bytes`: of the archive as it is hosted, if that is known: what cannot be in it is refused unread.
     `is_verified` says, once `chunks` have ended, whether something vouches for that end, as gzip's checksum and length
-    do: then an archive without an end marker is whole, too. `wanted` tells whoever makes `chunks` how they are cut.
+    do: then an archive without an end marker is whole, too. `wanted` tells the maker of `chunks` how to cut them.
 
     Raises `Damaged` for headers that are corrupt, for an end that comes too early, and for what a model may not hold:
     absolute names, `..`, names that contain NUL or are too long, links, devices, pipes, a name that is both file and
