@@ -31,6 +31,10 @@ PEEK_S = 15.0
 """For so long after a lookup of `saved_model.pbtxt`, the lookup of the debug information tells nothing. The kernel
 remembers for 5 s that a name is absent, and does not ask again; reading a large graph comes on top."""
 
+_HEAD_START_S = 0.005
+"""The file that was opened is asked for so long before the others, and so has the connection that is open already: its
+reader would wait a round trip longer for another one."""
+
 PIECE_BLOCKS = 64
 """At most this much is asked for at once, so that asking for a piece takes no time worth mentioning."""
 
@@ -230,8 +234,9 @@ class Prefetcher:
 
     def _advance(self, source: Source, readers: ModelReaders) -> None:
         """Asks for as much of a burst as there is room for."""
+        is_first = not readers.planned
         try:
-            if not readers.planned and not self._plan(source, readers):
+            if is_first and not self._plan(source, readers):
                 return
             while True:
                 with self._lock:
@@ -246,6 +251,9 @@ class Prefetcher:
                     readers.asked(want, end_bytes)
                 if end_bytes < want.end_bytes:
                     return
+                if is_first:
+                    is_first = False
+                    self._cancellation.sleep(_HEAD_START_S)
         except Cancelled:
             raise
         except HubfsError as error:
