@@ -21,7 +21,7 @@ class Wanted:
 class ByteReader:
     """Reads `chunks` from the start to the end, and pulls the next one only when a byte of it is asked for.
 
-    `wanted` says how many are missing of what was asked for. Errors of `chunks` pass through. For one thread.
+    `wanted` says how many of the requested bytes are still missing. Errors of `chunks` pass through. For one thread.
     """
 
     def __init__(self, chunks: Iterable[Bytes], wanted: Wanted | None = None) -> None:

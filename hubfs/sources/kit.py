@@ -113,7 +113,7 @@ class Kit:
             return cached(key, OfflineBlob(blob, cache, key), failed)
 
         self._cached: Wrap = out_of_cache if offline else cached
-        self._cached_whole = cached  # of what the index has
+        self._cached_whole = cached  # for an archive that the index holds whole: it needs no network
         self._offline = offline
         self._cache = cache
         self._memory = memory

@@ -58,7 +58,7 @@ class LookAhead(Generic[T]):
         self._known = known
         self._ask_for = ask
         self._timer = timer
-        self._lock = threading.Condition()  # notified of what is put into the queue
+        self._lock = threading.Condition()  # a thread that puts a question into the queue notifies it
         self._order: Sequence[T] = ()
         self._positions: dict[T, int] = {}
         self._ordered_at_s: float | None = None  # when the order was begun to be made last

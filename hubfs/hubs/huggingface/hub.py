@@ -163,7 +163,7 @@ class HuggingFace(Hub):
 
 @contextmanager
 def _listed() -> Iterator[None]:
-    """A file that is listed is not missing: whatever reads a directory would take that for its end."""
+    """A listed file is never `NotFound`: a program that reads the directory would take ENOENT for its end."""
     try:
         yield
     except NotFound as gone:

@@ -13,7 +13,7 @@ _SERVER_ERRORS = 500
 _GATED = "GatedRepo"
 _WRONG_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105 - what the hub says of a token
 _DISABLED = "Access to this resource is disabled."
-"""The hub says so of what was taken down: by DMCA, say."""
+"""The hub answers so for a repository that was taken down, by DMCA for example."""
 
 
 def reason_of(reply: HttpReply) -> str:

@@ -35,7 +35,7 @@ def add_files(page: Iterable[Any], files: dict[str, Listed]) -> None:
     """
     for entry in page:
         if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
-            raise ValueError("an entry has no path")  # noqa: TRY004 - malformed, whatever its type
+            raise ValueError("an entry has no path")  # noqa: TRY004 - callers take ValueError for a malformed page
         if entry.get("type") == "file":
             file = _listed(entry)
             if files.setdefault(entry["path"], file) != file:
