@@ -1,5 +1,6 @@
-"""What bytes mean: gzip, tar, index files, names and limits. Streams and blobs in, bytes and members out.
+"""What bytes mean: gzip, tar, index files, headers of weights, names and limits.
 
-Doors: `tar.walk`, `gzip.stream` and `gzip.blob`, `inflating.parallel`, `index_file`. No network, no cache and no model
+Streams and blobs in, bytes, members and headers out. Doors: `tar.walk`, `gzip.stream` and `gzip.blob`,
+`inflating.parallel`, `index_file`, `safetensors`, `gguf`. No network, no cache and no model
 enters; whatever comes in may be hostile, and is bounded here (`limits`, `names`).
 """

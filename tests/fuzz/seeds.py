@@ -343,6 +343,51 @@ def gcs_listing() -> Inputs:
     }
 
 
+def gguf() -> Inputs:
+    def text(said: bytes, order: str = "<") -> bytes:
+        return struct.pack(f"{order}Q", len(said)) + said
+
+    def head(tensors: int, keys: int, order: str = "<") -> bytes:
+        return b"GGUF" + struct.pack(f"{order}IQQ", 3, tensors, keys)
+
+    alignment = text(b"general.alignment") + struct.pack("<II", 4, 64)
+    tokens = text(b"tokens") + struct.pack("<IIQ", 9, 8, 2) + text(b"a") + text(b"bc")
+    scores = text(b"scores") + struct.pack("<IIQ", 9, 6, 2) + bytes(8)
+    nested = text(b"nested") + struct.pack("<IIQIQ", 9, 9, 1, 9, 0)
+    tensor = text(b"t") + struct.pack("<IQQIQ", 2, 2, 3, 0, 0)
+    return {
+        "keys": head(0, 4) + alignment + tokens + scores + nested + bytes(64),
+        "tensor": head(1, 1) + tokens + tensor + bytes(100),
+        "big-endian": head(0, 1, ">") + text(b"n", ">") + struct.pack(">IQ", 10, 7) + bytes(40),
+        "version-1": b"GGUF" + struct.pack("<IIIIcIH", 1, 0, 1, 1, b"k", 2, 7) + bytes(40),
+        "many-texts": head(0, 1) + text(b"k") + struct.pack("<IIQ", 9, 8, 1 << 60),
+        "no-end": head(1, 0) + text(b"t") + struct.pack("<I", 1 << 31),
+    }
+
+
+def safetensors() -> Inputs:
+    def file(header: object, data: bytes = b"") -> bytes:
+        said = header if isinstance(header, bytes) else json.dumps(header).encode()
+        return b"f" + struct.pack("<Q", len(said)) + said + data
+
+    def tensor(kind: str, shape: list[int], *offsets: int) -> dict[str, object]:
+        return {"dtype": kind, "shape": shape, "data_offsets": offsets}
+
+    two = {"b": tensor("F32", [2, 1], 0, 8), "a": tensor("U8", [3], 8, 11)}
+    return {
+        "two": file({"__metadata__": {"format": "pt"}, **two}, bytes(11)),
+        "padded": file(json.dumps(two).encode() + b"   ", bytes(11)),
+        "empty": file({}),
+        "none-and-scalar": file({"n": tensor("F64", [0, 4], 2, 2), "s": tensor("BF16", [], 0, 2)}, b"12"),
+        "four-bits": file({"f": tensor("F4", [4], 0, 2)}, b"12"),
+        "overlap": file({"a": tensor("U8", [2], 0, 2), "b": tensor("U8", [2], 1, 3)}, b"123"),
+        "too-long": b"f" + struct.pack("<Q", 1 << 40) + b"{}",
+        "nested": file(b'{"a":' + NESTED),
+        "index": b"i" + json.dumps({"weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors"}}).encode(),
+        "index-outside": b"i" + json.dumps({"weight_map": {"a": "../m.safetensors"}}).encode(),
+    }
+
+
 def kaggle() -> Inputs:
     def said(*answers: object) -> bytes:
         return b"a" + b"\n%%\n".join(b"200 " + json.dumps(answer).encode() for answer in answers)
@@ -516,6 +561,7 @@ SEEDS = {
     "cost": cost,
     "fuse_session": fuse_session_,
     "gcs_listing": gcs_listing,
+    "gguf": gguf,
     "gzip_index": gzip_index,
     "gzip_stream": gzip_stream,
     "handle": handle,
@@ -525,6 +571,7 @@ SEEDS = {
     "kaggle": kaggle,
     "model_index": model_index,
     "protobuf": protobuf,
+    "safetensors": safetensors,
     "shared_block": shared_block,
     "span": span,
     "tar": tar,
