@@ -77,7 +77,7 @@ def _views(trees: Mapping[str, HubTree]) -> Mapping[str, list[View]]:
     """The caches of client libraries, by name; several hubs may be read through one."""
     found: dict[str, list[View]] = {}
     for name, tree in trees.items():
-        for view, made in tree.models.hub.names.views(tree.handles, f"../../{name}".rstrip("/")).items():
+        for view, made in tree.models.hub.names.views(tree.known, f"../../{name}".rstrip("/")).items():
             found.setdefault(view, []).append(made)
     return found
 

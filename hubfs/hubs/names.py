@@ -15,8 +15,8 @@ from hubfs.waiting import Cancellation
 class View(Protocol):
     """A directory in `/.hubfs` that looks like the cache of a client library, so that unmodified programs use it.
 
-    Implementations derive from this class. A path is relative to the view's directory, and never empty. Of the three
-    methods at most one has an answer for a path; none of them asks the hub for a model.
+    Implementations derive from this class. A path is relative to the view's directory. Of `target`, `content` and
+    `is_folder` at most one has an answer for a path, which is never empty. Each may ask the hub what `Known` asks.
     """
 
     def target(self, path: str) -> str | None:
@@ -28,23 +28,38 @@ class View(Protocol):
         return None
 
     def is_folder(self, path: str) -> bool:  # noqa: ARG002 - for those that have directories
-        """Whether there is a directory at `path`. It lists nothing."""
+        """Whether there is a directory at `path`."""
         return False
+
+    def shown(self, path: str) -> Shown:  # noqa: ARG002 - for those that list
+        """The names in the directory at `path` ("" for the view itself), that are worth a listing. Asks nobody."""
+        return Shown(())
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a hub's models, for its listings. The last two may ask the hub.
+    """What is known of a hub's models, for its listings and views.
 
-    `known_children` and `known_versions`: the names directly below a folder, and the versions of a name, that lead to
-    models which were found or are cached. `children`: the names directly below a folder that the hub lists, None where
-    it lists nothing. `versions`: those of a name that the hub is known to have.
+    Nobody is asked for `known_children` and `known_versions`: the names directly below a folder, and the versions of a
+    name, that lead to models which were found or are cached; `led`: the names without a version that were asked for;
+    `expected`: where such a name led last, None if it never did.
+
+    The others may ask the hub. `children`: the names directly below a folder that the hub lists, None where it lists
+    nothing. `versions`: those of a name that the hub is known to have. `latest`: the version that a name stands for.
+    `handles`: those of all models that are known. `is_folder`: whether a directory is at a path below the hub's root,
+    None where nothing is. `latest` and `is_folder` raise what kept the hub from answering, and `latest`
+    `ModelNotFound`.
     """
 
     known_children: Callable[[str], Collection[str]]
     known_versions: Callable[[str], Collection[str]]
     children: Callable[[str], Sequence[str] | None]
     versions: Callable[[str], Sequence[str]]
+    led: Callable[[], Iterable[str]]
+    expected: Callable[[str], str | None]
+    latest: Callable[[str], str]
+    handles: Callable[[], Iterable[str]]
+    is_folder: Callable[[str], bool | None]
 
 
 Patience = Callable[[Callable[[], Any]], Any]
@@ -106,10 +121,10 @@ class Names(Protocol):
         """Asks the hub, through `patiently`, for what it wrote down, if that may have changed. Raises `Cancelled`."""
         return
 
-    def views(self, handles: Callable[[], Iterable[str]], root: str) -> Mapping[str, View]:  # noqa: ARG002 - for those that have views
+    def views(self, known: Known, root: str) -> Mapping[str, View]:  # noqa: ARG002 - for those that have views
         """The caches of client libraries that these names can stand for, by their names in `/.hubfs`.
 
-        `handles` gives the handles that are known; `root` leads from the view's directory to the hub's root.
+        `root` leads from the view's directory to the hub's root.
         """
         return {}
 

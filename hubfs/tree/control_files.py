@@ -1,10 +1,11 @@
 """The control directory, `.hubfs`: files about the mount, and directories that look like caches of client libraries."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
 from hubfs.errors import EntryNotFound, NotADirectory
 from hubfs.hubs.names import View
-from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind
+from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind, names_of
 
 CONTROL = ".hubfs"
 """The directory of control files in the root; neither a hub nor a publisher can have this name."""
@@ -46,9 +47,15 @@ class ControlFiles:
         if not segments:
             files = ((name, NodeKind.CONTROL) for name in self._contents)
             return sorted([*files, *((name, NodeKind.DIRECTORY) for name in self._views)], key=lambda named: named[0])
-        if self.stat(segments).kind is NodeKind.DIRECTORY:
-            return []  # 2,800 hashes tell nobody anything; each is there for a program that asks for it
-        raise NotADirectory("/".join(segments))
+        if self.stat(segments).kind is not NodeKind.DIRECTORY:
+            raise NotADirectory("/".join(segments))
+        folder, *inner = segments
+        shown = [view.shown("/".join(inner)) for view in self._views[folder]]
+        return names_of(
+            folders=chain.from_iterable(names.folders for names in shown),
+            links=chain.from_iterable(names.links for names in shown),
+            texts=chain.from_iterable(names.texts for names in shown),
+        )
 
     def content(self, segments: Segments) -> bytes:
         """The bytes of a file, as of now. Raises `EntryNotFound` where no view has one of that name."""

@@ -15,6 +15,7 @@ from hubfs.errors import (
     NoSuchAttribute,
     NotADirectory,
     NotASymlink,
+    NotFound,
 )
 from hubfs.hubs.names import Known
 from hubfs.hubs.place import Alias, Ambiguous, Folder, InModel, Link, Links, NotInCatalogue, Settled, Text
@@ -73,15 +74,33 @@ class HubTree:
         self._attributes = ExtendedAttributes(models, cache, self._troubles)
         self._ahead = models_ahead(models, self._walked) if look_ahead else None
         self._links_ahead = links_ahead(models, self._walked) if look_ahead else None
+        self.known = Known(
+            models.known.children,
+            models.known.versions,
+            models.answers.children,
+            models.answers.versions,
+            lambda: [latest.name for latest in models.answers.asked()],
+            models.answers.expected,
+            models.answers.latest,
+            self._handles,
+            self._is_folder,
+        )
 
     def watch(self, dropped: Callable[[str], None]) -> None:
         """Has `dropped` told the path of each model that failed, and is found anew."""
         self._models.on_dropped = lambda model: dropped(f"/{self._names.path(model.name, model.version)}")
 
-    def handles(self) -> list[str]:
+    def _handles(self) -> list[str]:
         """The handles that are known: written down, found since the start, or cached. May ask the hub."""
         self._models.renew_names()
         return [*self._names.written(), *map(str, self._models.known.in_order())]
+
+    def _is_folder(self, path: str) -> bool | None:
+        """Whether there is a directory at a path; None where nothing is. Raises what kept the hub from answering."""
+        try:
+            return self.stat(path).kind is NodeKind.DIRECTORY
+        except (NotFound, NotADirectory):
+            return None
 
     def _walked(self) -> list[ModelId]:
         """The models that a program finds which walks the hub, as far as they are known without asking."""
@@ -291,10 +310,8 @@ class HubTree:
         return place.otherwise
 
     def _list_folder(self, segments: tuple[str, ...]) -> Names:
-        models = self._models
-        models.renew_names()
-        known = Known(models.known.children, models.known.versions, models.answers.children, models.answers.versions)
-        shown = self._names.shown(segments, known)
+        self._models.renew_names()
+        shown = self._names.shown(segments, self.known)
         return names_of(folders=shown.folders, links=shown.links, texts=shown.texts)
 
 

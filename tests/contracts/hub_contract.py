@@ -13,6 +13,7 @@ from hubfs.hubs.place import Alias, Ambiguous, Folder, InModel, Place
 from hubfs.model_id import ModelId
 from hubfs.sources.source import ROOT, EntryKind
 from tests.support.kits import Workshop, workshop
+from tests.support.known import known
 from tests.support.sources import contents
 
 FILES = {"saved_model.pb": b"graph" * 1000, "variables/variables.index": b"index", "assets/empty": b""}
@@ -177,6 +178,6 @@ class HubContract:
             assert check.ask()
 
     def test_views_know_no_names_but_theirs(self, hub: Hub) -> None:
-        for view in hub.names.views(lambda: [str(self.new)], "../..").values():
+        for view in hub.names.views(known(handles=lambda: [str(self.new)]), "../..").values():
             for path in (".git", "0" * 40, "x.lock", "no/where"):
                 assert (view.target(path), view.content(path), view.is_folder(path)) == (None, None, False)

@@ -104,7 +104,7 @@ class TreeHub(Hub):
         )
         controls = ControlFiles(
             {"status.json": lambda: self.status, "version": lambda: b"0.1.0\n"},
-            {name: [view] for name, view in self.names.views(hub.handles, "../..").items()},
+            {name: [view] for name, view in self.names.views(hub.known, "../..").items()},
         )
         self.tree = VirtualTree({"": hub}, controls, self.cache)
 

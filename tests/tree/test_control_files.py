@@ -4,6 +4,7 @@ import pytest
 
 from hubfs.errors import EntryNotFound, NotADirectory
 from hubfs.hubs.names import View
+from hubfs.hubs.place import Shown
 from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.node import DIRECTORY, Node, NodeKind
 
@@ -24,9 +25,12 @@ class Shelf(View):
     def is_folder(self, path: str) -> bool:
         return path == "books"
 
+    def shown(self, path: str) -> Shown:
+        return Shown((), links=self.books) if path == "books" else Shown(["books"], texts=["index"])
+
 
 class Label(View):
-    """No directories, and no files."""
+    """No directories, and no files. It lists nothing."""
 
     def target(self, path: str) -> str | None:
         return f"../../{path}" if path == "label" else None
@@ -46,8 +50,9 @@ def test_a_view_is_asked_for_paths_at_any_depth(controls: ControlFiles) -> None:
     assert controls.content(("shelf", "index")) == b"one"
 
 
-def test_the_directories_of_a_view_list_nothing(controls: ControlFiles) -> None:
-    assert controls.list(("shelf",)) == controls.list(("shelf", "books")) == []
+def test_the_directories_of_views_list_what_either_shows(controls: ControlFiles) -> None:
+    assert controls.list(("shelf",)) == [("books", NodeKind.DIRECTORY), ("index", NodeKind.CONTROL)]
+    assert controls.list(("shelf", "books")) == [("one", NodeKind.SYMLINK), ("other", NodeKind.SYMLINK)]
     assert controls.list(()) == [("shelf", NodeKind.DIRECTORY), ("version", NodeKind.CONTROL)]
     for file in (("shelf", "index"), ("shelf", "books", "one"), ("version",)):
         with pytest.raises(NotADirectory):

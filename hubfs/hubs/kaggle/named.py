@@ -1,6 +1,6 @@
 """The names of Kaggle Models as the names of a hub. No I/O."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 
 from hubfs.hubs.kaggle import names
 from hubfs.hubs.kaggle.kagglehub_cache import KagglehubCache
@@ -31,6 +31,6 @@ class KaggleNames(Names):
         """Sorts versions as numbers."""
         return int(version)
 
-    def views(self, handles: Callable[[], Iterable[str]], root: str) -> Mapping[str, View]:  # noqa: ARG002 - none is needed
+    def views(self, known: Known, root: str) -> Mapping[str, View]:  # noqa: ARG002 - paths tell all
         """The cache directory of kagglehub."""
         return {"kagglehub": KagglehubCache(root)}

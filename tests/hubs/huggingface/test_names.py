@@ -3,9 +3,10 @@ import pytest
 from hubfs.errors import EntryNotFound, InvalidHandle
 from hubfs.hubs.huggingface import names
 from hubfs.hubs.huggingface.named import HuggingFaceNames
-from hubfs.hubs.names import Known, names_at
+from hubfs.hubs.names import names_at
 from hubfs.hubs.place import Alias, Folder, InModel
 from hubfs.model_id import ModelId
+from tests.support.known import known
 
 REPO, COMMIT, OTHER = "BAAI/bge-m3", "5a" * 20, "0f" * 20
 MODEL = ModelId(REPO, COMMIT)
@@ -124,13 +125,12 @@ def test_an_answer_that_leads_elsewhere_is_none(answer: str) -> None:
 
 
 def test_a_namespace_shows_repositories_as_links_and_commits_as_folders() -> None:
-    known = Known(
-        lambda folder: {"bge-m3"} if folder == "BAAI" else {"BAAI"},
-        lambda name: {COMMIT} if name == REPO else set(),
-        lambda folder: ["bge-m3", "bge-large"] if folder == "BAAI" else None,
-        lambda name: (),
+    told = known(
+        known_children=lambda folder: {"bge-m3"} if folder == "BAAI" else {"BAAI"},
+        known_versions=lambda name: {COMMIT} if name == REPO else set(),
+        children=lambda folder: ["bge-m3", "bge-large"] if folder == "BAAI" else None,
     )
-    shown = HuggingFaceNames().shown(("BAAI",), known)
+    shown = HuggingFaceNames().shown(("BAAI",), told)
     assert (sorted(shown.folders), sorted(shown.links)) == ([f"bge-m3@{COMMIT}"], ["bge-large", "bge-m3"])
-    assert sorted(HuggingFaceNames().shown((), known).folders) == ["BAAI"]
-    assert not HuggingFaceNames().shown(("BAAI", "bge-m3@refs"), known).folders
+    assert sorted(HuggingFaceNames().shown((), told).folders) == ["BAAI"]
+    assert not HuggingFaceNames().shown(("BAAI", "bge-m3@refs"), told).folders

@@ -6,7 +6,6 @@ import pytest
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.hubs.hub import Hub, Means, WayTold, make_hub
-from hubfs.hubs.names import Known
 from hubfs.hubs.place import InModel, Text
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
 from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
@@ -14,6 +13,7 @@ from hubfs.hubs.tfhub.readme import readme
 from hubfs.model_id import ModelId
 from hubfs.waiting import Cancellation
 from tests.support.http_clients import http_client
+from tests.support.known import known
 
 WAYS = [WayTold("the public bucket", "gs://public"), WayTold("Kaggle", "https://kaggle")]
 PAGE = "https://www.kaggle.com/models/google/spice/tensorFlow1/spice"
@@ -54,8 +54,7 @@ def hubs() -> Iterator[dict[str, Hub]]:
 
 def test_every_model_of_the_public_hub_has_one(hubs: dict[str, Hub]) -> None:
     catalog = bundled_catalogue()
-    known = Known(lambda _: (), lambda _: (), lambda _: None, lambda _: ())
-    shown = {url: hub.names.shown(("google", "spice"), known) for url, hub in hubs.items()}
+    shown = {url: hub.names.shown(("google", "spice"), known()) for url, hub in hubs.items()}
     assert {url: [*names.texts] for url, names in shown.items()} == {
         "https://tfhub.dev": ["README.md"],
         "https://hub.example": [],
@@ -66,4 +65,4 @@ def test_every_model_of_the_public_hub_has_one(hubs: dict[str, Hub]) -> None:
         assert isinstance(place, Text)
         assert place.text.startswith(f"# {name}\n".encode())
     assert hub.names.place("/google/spice/2/README.md") == InModel(ModelId("google/spice", "2"), "README.md")
-    assert not hub.names.shown(("google",), known).texts
+    assert not hub.names.shown(("google",), known()).texts

@@ -1,6 +1,6 @@
 """Handles as the names of a hub: PUBLISHER/NAME/VERSION with kinds, as the catalogue has them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -96,6 +96,6 @@ class Handles(Names):
         """Asks for the hub's own catalogue, where it has one."""
         self._catalog.renew(patiently)
 
-    def views(self, handles: Callable[[], Iterable[str]], root: str) -> Mapping[str, View]:
+    def views(self, known: Known, root: str) -> Mapping[str, View]:
         """The cache directory of tensorflow_hub."""
-        return {"tfhub_modules": TfhubModules([DEFAULT_HUB, self._hub_url], handles, root)}
+        return {"tfhub_modules": TfhubModules([DEFAULT_HUB, self._hub_url], known.handles, root)}
