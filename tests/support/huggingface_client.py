@@ -18,6 +18,7 @@ import hashlib, json, sys
 from pathlib import Path
 import huggingface_hub
 from huggingface_hub import HfFileSystem, HfApi, hf_hub_download, snapshot_download
+from huggingface_hub import _CACHED_NO_EXIST, scan_cache_dir, try_to_load_from_cache
 
 def digest(data):
     return hashlib.sha256(data).hexdigest()
@@ -43,6 +44,20 @@ def refs(repo):
     return {kind: {ref.name: ref.target_commit for ref in getattr(found, kind) or ()}
             for kind in ("branches", "tags", "pull_requests")}
 
+def path(repo, path, **more):
+    return hf_hub_download(repo, path, **more)
+
+def cached(repo, path, **more):
+    found = try_to_load_from_cache(repo, path, **more)
+    return "no such file" if found is _CACHED_NO_EXIST else found
+
+def scan():
+    found = scan_cache_dir()
+    def told(revision):
+        return [sorted(revision.refs), sorted(file.file_name for file in revision.files)]
+    repos = {repo.repo_id: {each.commit_hash: told(each) for each in repo.revisions} for repo in found.repos}
+    return [repos, [str(warning) for warning in found.warnings], found.size_on_disk]
+
 def models(author):
     return [model.id for model in HfApi().list_models(author=author)]
 
@@ -56,10 +71,18 @@ print(json.dumps(answers))
 """
 
 
-def calls(hub: HuggingFaceStandIn, home: Path, *wanted: tuple[Any, ...], token: str | None = None) -> list[Any]:
+def calls(
+    hub: HuggingFaceStandIn,
+    home: Path,
+    *wanted: tuple[Any, ...],
+    token: str | None = None,
+    endpoint: str | None = None,
+    **environ: str,
+) -> list[Any]:
     """What each of `wanted` (a function of the program, then its arguments) returned, or `{"error": TYPE}`.
 
-    A last argument that is a dict names arguments. `home` has the cache.
+    A last argument that is a dict names arguments. `home` has the cache, and `environ` is added to the environment.
+    `endpoint`: the URL of a mirror, instead of the hub's.
     """
     if not _CLIENT.is_dir():
         raise AssertionError(f"{_CLIENT} is missing: scripts/test installs it")
@@ -71,10 +94,11 @@ def calls(hub: HuggingFaceStandIn, home: Path, *wanted: tuple[Any, ...], token: 
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "PYTHONPATH": str(_CLIENT),
-        "HF_ENDPOINT": hub.url,
+        "HF_ENDPOINT": endpoint or hub.url,
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         **({} if token is None else {"HF_TOKEN": token}),
+        **environ,
     }
     command = [sys.executable, "-c", _PROGRAM, json.dumps(asked)]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)

@@ -116,6 +116,13 @@ class HuggingFaceApi:
             found += [str(one).partition("/")[2] for one in ids if str(one).startswith(f"{author}/")]
         return [name for name in found if names.is_id(name)]
 
+    def revisions_of(self, repo: str) -> Sequence[str]:
+        """The names of the branches and tags of a repository."""
+        answer = self._object(f"{self._api(repo)}/refs", repo)
+        lists = (answer.get(kind) for kind in ("branches", "tags"))
+        refs = (ref for listed in lists if isinstance(listed, list) for ref in listed if isinstance(ref, dict))
+        return [name for name in (str(ref.get("name")) for ref in refs) if names.is_revision(name)]
+
     def address(self, model: ModelId, path: str) -> str:
         """The URL of a file at the hub."""
         return f"{self._endpoint}/{model.name}/resolve/{model.version}/{quote(path)}"

@@ -101,13 +101,16 @@ class HuggingFace(Hub):
         return names.target(name, found.repo, found.commit) if "@" in name else found.commit
 
     def children(self, folder: str) -> Sequence[str]:
-        """The repositories of a namespace; at the root, the namespace of this hub."""
+        """The repositories of a namespace, and the branches and tags of a repository (`BAAI/bge-m3@`); at the root, the
+        namespace of this hub.
+        """
         if not folder:
             return [self._namespace] if self._namespace else ()
-        if not names.is_repo(f"{folder}/name"):
-            return ()
+        repo = folder.removesuffix(names.revisions_of(""))
         try:
-            return self._api.repos_of(folder)
+            if repo != folder:
+                return self._api.revisions_of(repo) if names.is_repo(repo) else ()
+            return self._api.repos_of(folder) if names.is_repo(f"{folder}/name") else ()
         except NotFound:
             return ()
 

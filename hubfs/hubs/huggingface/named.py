@@ -1,7 +1,10 @@
 """The names of the Hugging Face Hub as the names of a hub. No I/O."""
 
+from collections.abc import Mapping
+
 from hubfs.hubs.huggingface import names
-from hubfs.hubs.names import Known, Names
+from hubfs.hubs.huggingface.huggingface_cache import HuggingFaceCache
+from hubfs.hubs.names import Known, Names, View
 from hubfs.hubs.place import Shown
 
 
@@ -29,6 +32,10 @@ class HuggingFaceNames(Names):
             return Shown(())
         commits = [f"{name}@{commit}" for name in found for commit in known.known_versions(f"{path}/{name}")]
         return Shown(commits, found)
+
+    def views(self, known: Known, root: str) -> Mapping[str, View]:
+        """The cache directory of huggingface_hub."""
+        return {"huggingface": HuggingFaceCache(known, root)}
 
     def age(self, version: str) -> str:
         """Sorts commits as texts: nothing tells which is older."""

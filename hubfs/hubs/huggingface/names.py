@@ -51,6 +51,12 @@ def is_repo(text: str) -> bool:
     return len(parts) == len(("namespace", "name")) and all(map(is_id, parts)) and parts[0] not in _RESERVED
 
 
+def is_single(text: str) -> bool:
+    """Whether `text` could be an id without a namespace: `gpt2`, or `datasets/squad`."""
+    name = text.removeprefix(f"{DATASETS}/")
+    return is_id(name) and name not in _RESERVED
+
+
 def is_commit(text: str) -> bool:
     """Whether `text` is a commit in full: 40 hexadecimal digits."""
     return len(text) == _COMMIT_DIGITS and {*text} <= {*"0123456789abcdef"}
@@ -72,6 +78,11 @@ def is_revision(text: str) -> bool:
 def alias_of(repo: str, revision: str) -> str:
     """The name of the alias of a revision: `BAAI/bge-m3@feature%2Fx`. Slashes of the revision are `%2F`."""
     return f"{repo}@{quote(revision, safe='')}"
+
+
+def revisions_of(repo: str) -> str:
+    """The folder of the aliases of a repository."""
+    return f"{repo}@"
 
 
 def revision_of(alias: str) -> tuple[str, str]:
@@ -133,7 +144,7 @@ def find(text: str) -> tuple[str, str | None] | None:
         if not rest and len(parts) > 1 and is_commit(parts[-1]):  # as str(model) has it
             revision = parts.pop()
     name = "/".join(parts)
-    single = len(parts) == 1 + len(_prefix(parts)) and is_id(parts[-1]) and parts[-1] not in _RESERVED
+    single = is_single(name)
     if not (is_repo(name) or single) or (revision and not is_revision(revision)):
         raise _invalid(text)
     if is_commit(revision) and not single:
