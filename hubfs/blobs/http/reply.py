@@ -34,6 +34,10 @@ _LONGEST_LINE_BYTES = 16 << 10
 
 _FOR_BROWSERS = ("Set-Cookie", "Set-Cookie2")
 
+_PIECE_BYTES = 256 << 10
+"""At most so much of a body is read from the socket at once. `read1` makes room for all that it may return, and gives
+back what nothing came for: with room for 4 MiB each time, the kernel brings fresh pages for most of what is read."""
+
 _stop: ContextVar[Cancellation | None] = ContextVar("stop", default=None)
 _fresh: ContextVar[bool] = ContextVar("fresh", default=False)
 
@@ -150,6 +154,21 @@ class BoundedReply(http.client.HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self._lines = _Lines(self.fp, sock, sock.gettimeout())
+        self.gathering_s = 0.0
+        """For so long `read1` goes on, once it has something. TLS brings 16 KiB at a time, and what urllib3 and this
+        project do around each `read1` takes ten times as long as the reading."""
+
+    def read1(self, size_bytes: int = -1) -> bytes:
+        """At most so many bytes of the body: what is there, or what comes while it gathers; none at the end."""
+        if not self.gathering_s:
+            return super().read1(size_bytes)
+        until_s, parts = time.monotonic() + self.gathering_s, []
+        while size_bytes > 0 and (part := super().read1(min(size_bytes, _PIECE_BYTES))):
+            parts.append(part)
+            size_bytes -= len(part)
+            if time.monotonic() > until_s:
+                break
+        return b"".join(parts)
 
     def begin(self) -> None:
         """As of http.client. Raises `_TooLong`, too."""

@@ -163,6 +163,9 @@ class HttpReply:
 
 _SMALL_BODY_BYTES = 16 * 1024
 
+_GATHERING_S = 0.1
+"""Who asks for so many bytes has no use for fewer, and looks at the pace of the transfer so often meanwhile."""
+
 
 class Transfer:
     """The body of one reply, read once, by one thread.
@@ -218,9 +221,12 @@ class Transfer:
     def read_up_to(self, limit_bytes: int) -> bytes:
         """The next `limit_bytes`, fewer only at the end of the body. Raises as `read` does."""
         parts = []
+        reply = self._response.raw._original_response  # noqa: SLF001 - urllib3 has no other way to it
+        reply.gathering_s = _GATHERING_S
         while limit_bytes > 0 and (part := self.read(limit_bytes)):
             parts.append(part)
             limit_bytes -= len(part)
+        reply.gathering_s = 0.0
         return b"".join(parts)
 
     def reply(self, max_body_bytes: int) -> HttpReply:
