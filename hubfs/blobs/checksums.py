@@ -341,11 +341,11 @@ def _square(exponent: int) -> int:
 
 @lru_cache(maxsize=4096)
 def _zeros(size_bytes: int) -> int:
-    """x^(8 * size_bytes): the operator of so many zero bytes."""
-    operator, exponent = _ONE, 0
-    while size_bytes:
-        if size_bytes & 1:
-            operator = _times(_square(exponent), operator)
-        size_bytes >>= 1
-        exponent += 1
-    return operator
+    """x^(8 * size_bytes): the operator of so many zero bytes.
+
+    One product for each block of a file: without its highest bit, what follows a block is what follows a later one.
+    """
+    if not size_bytes:
+        return _ONE
+    exponent = size_bytes.bit_length() - 1
+    return _times(_square(exponent), _zeros(size_bytes ^ 1 << exponent))
