@@ -9,20 +9,19 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from http import HTTPStatus
 from io import BytesIO
-from typing import Any
 
-import requests
 import urllib3
 from cachetools import LRUCache
-from requests.utils import get_netrc_auth
+from requests.utils import check_header_validity, get_netrc_auth
+from urllib3.exceptions import ProtocolError
 
-from hubfs.blobs.http.connections import OpenSockets, Peers, WatchedAdapter
+from hubfs.blobs.http.connections import OpenSockets, Peers, Target, WatchedAdapter
 from hubfs.blobs.http.object import HttpObject
 from hubfs.blobs.http.reach import Reach
 from hubfs.blobs.http.reply import ended_while_kept, fresh_connections
 from hubfs.blobs.http.settings import Bearer, HttpSettings, environment_of, has_netrc
 from hubfs.blobs.http.transfer import HttpReply, Transfer, translated
-from hubfs.blobs.http.url import host_url, may_have_netrc, next_hop, origin_of, redacted, without_userinfo
+from hubfs.blobs.http.url import basic, host_url, may_have_netrc, next_hop, origin_of, redacted, without_userinfo
 from hubfs.blobs.retry import Busy, Permanent, retrying
 from hubfs.errors import AccessDenied, HubfsError
 from hubfs.waiting import Cancellation, Remembered
@@ -42,6 +41,8 @@ _HOSTS_KEPT = 64
 _DONE = 2
 """The first digit of the status of what was done."""
 _NO_HEADERS: Mapping[str, str] = {}
+_Headers = dict[str, tuple[str, str]]
+"""Names as they are sent, and values, by the names in lower case."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,12 @@ class HttpClient:
         self._wholes: LRUCache[_Probed, tuple[HttpObject, bytes]] = LRUCache(_WHOLES_KEPT)
         sockets = OpenSockets(cancellation)
         # Reading the environment takes as long as a small request, and the daemon's does not change.
-        self._environment = lru_cache(_HOSTS_KEPT)(partial(environment_of, verify=settings.verify))
+        environment = lru_cache(_HOSTS_KEPT)(partial(environment_of, verify=settings.verify))
         self._has_netrc = lru_cache(_HOSTS_KEPT)(has_netrc)
         self._peers = Peers()
-        self._adapters = {limit: WatchedAdapter(sockets, partial(self._peers.meet, limit=limit)) for limit in Reach}
+        self._adapters = {
+            limit: WatchedAdapter(sockets, partial(self._peers.meet, limit=limit), environment) for limit in Reach
+        }
         self._forget_callback = cancellation.on_cancel(sockets.shut_down)
         # urllib3's debug lines print whole URLs, and the query of a signed one is a secret.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
@@ -266,8 +269,7 @@ class HttpClient:
         """The reply of the host of `url`, which the user named."""
         with self._translated(url):
             secret = {**without_userinfo(url)[1], **headers}
-            response = self._send(url, secret, Reach.NOBODY, netrc=True, method=method, body=body, again=again)
-            return Transfer(response, self.settings, self.cancellation, self._received)
+            return self._send(url, secret, Reach.NOBODY, netrc=True, method=method, body=body, again=again)
 
     def _hops(self, url: str, headers: Mapping[str, str], extra: Mapping[str, str], start: str) -> Iterator[Transfer]:
         """The replies from `start` on, along the redirects. The caller closes each, and stops where none leads on."""
@@ -284,8 +286,7 @@ class HttpClient:
                 if self.settings.private_redirects:  # no hub keeps models where a cloud keeps its machines' credentials
                     limit = max(limit, Reach.LOOPBACK)
                 named = self.settings.verify and may_have_netrc(ours, origin_of(hop)) and self._has_netrc(host_url(hop))
-                response = self._send(hop, headers, limit, netrc=at_home or named)
-                transfer = Transfer(response, self.settings, self.cancellation, self._received)
+                transfer = self._send(hop, headers, limit, netrc=at_home or named)
             yield transfer
             hop = next_hop(hop, transfer.redirect or "")
 
@@ -299,62 +300,61 @@ class HttpClient:
         method: str = "GET",
         body: bytes = b"",
         again: bool = True,
-    ) -> requests.Response:
+    ) -> Transfer:
         """One request, and one more if the credential host refused its `Bearer`, which has another by then."""
-        send = partial(self._send_once, url, headers, limit, netrc=netrc, method=method, body=body, again=again)
-        response = send()
-        if self._bearer is None or response.status_code != HTTPStatus.UNAUTHORIZED:
-            return response
-        refused = response.request.headers.get("Authorization", "")
+        target = Target.of(url)
+        asked = self._headers(url, headers, netrc=netrc)
+        transfer = self._send_once(target, asked, limit, method=method, body=body, again=again)
+        if self._bearer is None or transfer.status != HTTPStatus.UNAUTHORIZED:
+            return transfer
+        refused = asked.get("authorization", ("", ""))[1]
         if origin_of(url) != self._credential_origin or not self._bearer.refused(refused):
-            return response
-        response.close()
-        return send()
+            return transfer
+        transfer.close()
+        asked = self._headers(url, headers, netrc=netrc)
+        return self._send_once(target, asked, limit, method=method, body=body, again=again)
 
-    def _send_once(
-        self, url: str, headers: Mapping[str, str], limit: Reach, *, netrc: bool, method: str, body: bytes, again: bool
-    ) -> requests.Response:
-        """To a host no further inside than `limit`; sent `again` if a kept connection proves to have ended.
-
-        Not by a Session of requests: it would follow redirects, or read a redirect's body to prepare for that, and keep
-        cookies.
-        """
-        self.cancellation.check()
+    def _headers(self, url: str, headers: Mapping[str, str], *, netrc: bool) -> _Headers:
+        """What a request for `url` says. Raises `ValueError` for what no header may say."""
         settings = self.settings
         chosen = {"User-Agent": settings.user_agent, "Accept": "*/*", "Connection": "keep-alive", **headers}
+        asked = {name.lower(): (name, value) for name, value in chosen.items()}
         if origin_of(url) == self._credential_origin:
-            chosen.update(settings.headers)
-            chosen.update(self._bearer.headers() if self._bearer else {})
-        chosen["Accept-Encoding"] = headers.get("Accept-Encoding", "identity")
+            more = {**settings.headers, **(self._bearer.headers() if self._bearer else {})}
+            asked.update((name.lower(), (name, value)) for name, value in more.items())
+        asked["accept-encoding"] = "Accept-Encoding", headers.get("Accept-Encoding", "identity")
         # netrc must not replace what the user configured for this very host.
-        configured = any(name.lower() == "authorization" for name in chosen)
-        auth = _as_it_is if configured or not (netrc and settings.netrc) else get_netrc_auth(url)
+        if "authorization" not in asked:
+            login = get_netrc_auth(url) if netrc and settings.netrc else None
+            said = without_userinfo(url)[1] if login is None else basic(*login)
+            asked.update((name.lower(), (name, value)) for name, value in said.items())
+        for header in asked.values():
+            check_header_validity(header)
+        return asked
+
+    def _send_once(
+        self, target: Target, asked: _Headers, limit: Reach, *, method: str, body: bytes, again: bool
+    ) -> Transfer:
+        """To a host no further inside than `limit`; sent `again` if a kept connection proves to have ended."""
+        self.cancellation.check()
+        headers = dict(asked.values())
+        if method != "GET":
+            headers["Content-Length"] = str(len(body))
         # What is not sent again may be long: it is sent in pieces, each within the time-out, and not as a whole.
         data = None if not body else body if again else BytesIO(body)
-        request = _prepared(method, url, chosen, data, auth)
-        if url.isascii() and origin_of(request.url or "") != origin_of(url):
-            raise ValueError("two readings of one URL")  # the headers were chosen for one, and would go to the other
-        environment = self._environment(host_url(url))
-        verify = environment["verify"]
-        send = partial(
-            self._adapters[limit].send,
-            request,
-            stream=True,
-            timeout=(settings.connect_timeout_s, settings.stall_timeout_s),
-            verify=settings.verify if verify is None else verify,
-            cert=environment["cert"],
-            proxies=environment["proxies"],
-        )
+        timeout = urllib3.Timeout(connect=self.settings.connect_timeout_s, read=self.settings.stall_timeout_s)
+        send = partial(self._adapters[limit].ask, method, target, headers, data, timeout)
         self._requested()
         try:
-            return send()
-        except requests.ConnectionError as error:
+            response = send()
+        except ProtocolError as error:
             if not (again and ended_while_kept(error)):
                 raise
-        self.cancellation.check()
-        self._requested()
-        with fresh_connections():
-            return send()
+            self.cancellation.check()
+            self._requested()
+            with fresh_connections():
+                response = send()
+        return Transfer(f"{target.root}{target.path}", response, self.settings, self.cancellation, self._received)
 
     def _translated(self, url: str) -> AbstractContextManager[None]:
         """Foreign exceptions that come of asking `url` are raised as ours."""
@@ -363,21 +363,3 @@ class HttpClient:
 
 def _endless(url: str) -> HubfsError:
     return Permanent(f"{redacted(url)} redirects more than {_MAX_REDIRECTS} times")
-
-
-def _prepared(
-    method: str, url: str, headers: Mapping[str, str], data: bytes | BytesIO | None, auth: Any
-) -> requests.PreparedRequest:
-    """As `requests.Session.prepare_request`, of which half the time is for cookies. Raises `ValueError`."""
-    request = requests.PreparedRequest()
-    request.prepare_method(method)
-    request.prepare_url(url, None)
-    request.prepare_headers(headers)
-    request.prepare_body(data, None)
-    request.prepare_auth(auth, url)
-    return request
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """An `auth` that changes nothing; with it requests consults neither netrc nor the URL."""
-    return request

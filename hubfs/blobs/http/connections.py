@@ -3,21 +3,32 @@
 import socket
 import threading
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from string import ascii_letters, digits
+from typing import Any, cast
 
 import requests.adapters
-from requests.structures import CaseInsensitiveDict
+from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ClosedPoolError
+from urllib3.util import parse_url
 
 from hubfs.blobs.http.connect import Staggered
 from hubfs.blobs.http.reach import Reach, reach_of
 from hubfs.blobs.http.reply import BoundedConnection, KeepingPool, shut_down
+from hubfs.blobs.http.url import origin_of
 from hubfs.blobs.retry import Permanent
 from hubfs.waiting import Cancellation
 
 _POOL_SIZE = 64
+_ONCE = Retry(total=False, redirect=False)
+_SCHEMES = ("http", "https")
+_IN_HOSTS = frozenset(f"{ascii_letters}{digits}-._:[]%")
+"""What names and addresses are written in. IDNA has other letters in these, too."""
 
 Meet = Callable[[str, int, str], None]
 """Told of each connection before a byte goes over it: the host, the port, and the address it led to. May refuse it."""
@@ -78,10 +89,39 @@ class Peers:
             self._met[host, port] = min(reach, self._met.get((host, port), reach))
 
 
-class WatchedAdapter(requests.adapters.HTTPAdapter):
-    """An adapter whose connections tell `sockets` and `meet` about themselves; those to a proxy, `sockets` only."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL as it is asked for: the `root` of the host (`https://tfhub.dev`), and what follows it, which is encoded.
 
-    def __init__(self, sockets: OpenSockets, meet: Meet) -> None:
+    Userinfo and fragment, which no host is asked for, are in neither.
+    """
+
+    root: str
+    path: str
+
+    @classmethod
+    def of(cls, url: str) -> "Target":
+        """Raises `ValueError` for a text that is no http(s) URL, or that two programs may read differently."""
+        parsed = parse_url(url)
+        host = parsed.host
+        if parsed.scheme not in _SCHEMES or not host or host.startswith(".") or not _IN_HOSTS.issuperset(host):
+            raise ValueError("not an http(s) URL")
+        target = cls(f"{parsed.scheme}://{parsed.netloc}", parsed.request_uri)
+        if url.isascii() and origin_of(target.root) != origin_of(url):
+            raise ValueError("two readings of one URL")  # headers were chosen for one, and would go to the other
+        return target
+
+
+class WatchedAdapter(requests.adapters.HTTPAdapter):
+    """Pools of connections that tell `sockets` and `meet` about themselves; those to a proxy, `sockets` only.
+
+    Finds the pool of a host as requests does, by proxies and authorities of the `environment`, once; a request itself
+    is urllib3's alone: what requests adds to it takes as long as the rest.
+    """
+
+    def __init__(self, sockets: OpenSockets, meet: Meet, environment: Callable[[str], Mapping[str, Any]]) -> None:
+        self._environment = environment
+        self._routes = lru_cache(_POOL_SIZE)(self._route)
         self._direct, self._to_proxy = _pool_classes(sockets, meet), _pool_classes(sockets, lambda *_: None)
         super().__init__(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE)
 
@@ -97,13 +137,43 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
             manager.pool_classes_by_scheme = self._to_proxy
         return manager
 
-    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
-        """As in requests, without what no reply of ours is asked for: cookies, and the encoding of a text."""
-        response = requests.Response()
-        response.status_code, response.headers = resp.status, CaseInsensitiveDict(resp.headers)
-        response.raw, response.reason = resp, resp.reason
-        response.url, response.request = req.url or "", req
-        return response
+    def ask(
+        self, method: str, target: Target, headers: dict[str, str], body: bytes | BytesIO | None, timeout: Timeout
+    ) -> BaseHTTPResponse:
+        """The reply to one request, whatever its status, before its body is read.
+
+        Raises exceptions of urllib3 and requests, `OSError`, and `ValueError` for what no request can have.
+        """
+        for again in (True, False):
+            pool, by_whole_urls = self._routes(target.root)
+            try:
+                return pool.urlopen(
+                    method,
+                    f"{target.root}{target.path}" if by_whole_urls else target.path,
+                    body,
+                    headers,
+                    retries=_ONCE,
+                    redirect=False,
+                    assert_same_host=False,
+                    timeout=timeout,
+                    preload_content=False,
+                    decode_content=False,
+                )
+            except ClosedPoolError:  # of more hosts than are kept, it was the one to give way
+                if not again:
+                    raise
+                self._routes.cache_clear()
+        raise AssertionError("unreachable")
+
+    def _route(self, root: str) -> tuple[HTTPConnectionPool, bool]:
+        """Over which connections a host is asked, and whether by whole URLs, as an http proxy is."""
+        found = self._environment(root)
+        request = requests.PreparedRequest()
+        request.prepare_method("GET")
+        request.prepare_url(root, None)
+        pool = self.get_connection_with_tls_context(request, found["verify"], found["proxies"], found["cert"])
+        self.cert_verify(pool, root, found["verify"], found["cert"])  # type: ignore[no-untyped-call]
+        return cast("HTTPConnectionPool", pool), not self.request_url(request, found["proxies"]).startswith("/")
 
     def close(self) -> None:
         """As in requests, which leaves connections open for as long as anybody knows their pool: a kept error does."""

@@ -14,7 +14,6 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import requests
 import urllib3.exceptions
 
 from hubfs.blobs.retry import Permanent
@@ -80,10 +79,9 @@ class _Ended(ConnectionError):
     """A connection that had brought replies before ended without a byte of the next one."""
 
 
-def ended_while_kept(error: requests.ConnectionError) -> bool:
+def ended_while_kept(error: urllib3.exceptions.ProtocolError) -> bool:
     """Whether a request failed for no other reason than that its connection was a kept one, which had ended."""
-    aborted = error.args[0] if error.args else None
-    return isinstance(aborted, urllib3.exceptions.ProtocolError) and isinstance(aborted.args[-1], _Ended)
+    return isinstance(error.args[-1], _Ended)
 
 
 class _Lines:

@@ -10,7 +10,8 @@ from http import HTTPStatus
 from typing import Any
 
 import requests
-import urllib3
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError, ReadTimeoutError
 
 from hubfs.blobs import json_text
 from hubfs.blobs.http.object import ContentRange, content_length, redirect_target, retry_after_s
@@ -111,15 +112,15 @@ def translated(url: str, settings: HttpSettings, cancellation: Cancellation) -> 
         yield
     except HubfsError:
         raise
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError, OSError) as error:
+    except (requests.RequestException, HTTPError, ValueError, OSError) as error:
         cancellation.check()
         raise _error_for(redacted(url), error, settings) from None  # a traceback would show the foreign text
 
 
 def _error_for(url: str, error: Exception, settings: HttpSettings) -> HubfsError:
-    if isinstance(error, requests.ConnectTimeout):
+    if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
         return TimedOut(f"{url} could not be connected to within {settings.connect_timeout_s:g} s")
-    if isinstance(error, requests.Timeout | urllib3.exceptions.ReadTimeoutError):
+    if isinstance(error, ReadTimeoutError):
         return TimedOut(f"{url} sent nothing for {settings.stall_timeout_s:g} s")
     cause, reason = _cause(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
@@ -129,7 +130,7 @@ def _error_for(url: str, error: Exception, settings: HttpSettings) -> HubfsError
         return Permanent(f"{url} offers no version or cipher of TLS that is still safe ({cause.reason}): refused")
     if isinstance(error, ValueError):
         return Permanent(f"{url} cannot be requested: the URL or one of the headers to send is not well-formed")
-    through = " through the proxy" if isinstance(error, requests.exceptions.ProxyError) else ""
+    through = " through the proxy" if isinstance(error, ProxyError) else ""
     return Unavailable(f"{url} could not be read{through}: {reason}")
 
 
@@ -177,7 +178,8 @@ class Transfer:
 
     def __init__(
         self,
-        response: requests.Response,
+        url: str,
+        response: BaseHTTPResponse,
         settings: HttpSettings,
         cancellation: Cancellation,
         received: Callable[[int], None],
@@ -187,9 +189,9 @@ class Transfer:
         self._cancellation = cancellation
         self._received = received
         self._floor = PaceFloor(settings.stall_timeout_s)
-        self.status = response.status_code
+        self.status = response.status
         self.headers: Mapping[str, str] = response.headers
-        self.url = response.url
+        self.url = url
         self.content_range = ContentRange.parse(self.headers) if self.status == HTTPStatus.PARTIAL_CONTENT else None
         self.size_bytes = content_length(self.headers)
         if self.content_range:
@@ -199,7 +201,7 @@ class Transfer:
             elif self.size_bytes != range_bytes:
                 # Where this body ends is not known, and so not where the next reply on the connection would begin: it
                 # goes with the transfer, not back to the pool.
-                response.raw._pool = None  # noqa: SLF001 - urllib3 has no other way to say so
+                response._pool = None  # type: ignore[attr-defined]  # noqa: SLF001 - urllib3 has no other way to say so
         self.redirect = redirect_target(self.headers) if self.status in REDIRECTS else None
         self.refusal = None if self.redirect is not None else self._refusal()
 
@@ -212,7 +214,7 @@ class Transfer:
         with translated(self.url, self._settings, self._cancellation):
             # As they came: decoding is for those who show pages. read1, because read would lose what it has when
             # the connection breaks.
-            data: bytes = self._response.raw.read1(limit_bytes, decode_content=False) or b""
+            data: bytes = self._response.read1(limit_bytes, decode_content=False) or b""
         self._cancellation.check()
         self._received(len(data))
         if data and self._floor.too_slow(time.monotonic() - began_s, len(data)):
@@ -257,6 +259,7 @@ class Transfer:
     def close(self) -> None:
         """Gives up what was not read. The connection lives on if nothing was left."""
         self._response.close()
+        self._response.release_conn()
 
     def __enter__(self) -> "Transfer":  # noqa: PYI034 - Self came with Python 3.11
         return self

@@ -83,8 +83,13 @@ def without_userinfo(url: str) -> tuple[str, Mapping[str, str]]:
     if not userinfo:
         return url, {}
     user, _, password = userinfo.partition(":")
-    token = b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
-    return urlunsplit(parts._replace(netloc=host)), {"Authorization": f"Basic {token}"}
+    return urlunsplit(parts._replace(netloc=host)), basic(unquote(user), unquote(password))
+
+
+def basic(user: str, password: str) -> Mapping[str, str]:
+    """The header that says who asks, by user and password."""
+    token = b64encode(f"{user}:{password}".encode()).decode()
+    return {"Authorization": f"Basic {token}"}
 
 
 def next_hop(url: str, location: str) -> str:

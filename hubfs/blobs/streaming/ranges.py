@@ -80,7 +80,7 @@ class RangeRead:
 
 def _shut_down(transfer: Transfer) -> None:
     """Ends what another thread reads of `transfer`."""
-    connection = transfer._response.raw.connection  # noqa: SLF001 - None once all was read
+    connection = transfer._response.connection  # noqa: SLF001 - None once all was read
     connected = getattr(connection, "sock", None)
     if isinstance(connected, socket.socket):
         shut_down(connected)
