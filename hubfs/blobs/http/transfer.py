@@ -224,7 +224,7 @@ class Transfer:
     def read_up_to(self, limit_bytes: int) -> bytes:
         """The next `limit_bytes`, fewer only at the end of the body. Raises as `read` does."""
         parts = []
-        reply: Any = self._response.raw._original_response  # noqa: SLF001 - urllib3 has no other way to it
+        reply: Any = self._response._original_response  # type: ignore[attr-defined]  # noqa: SLF001 - urllib3 has no other way to it
         reply.gathering_s = _GATHERING_S
         while limit_bytes > 0 and (part := self.read(limit_bytes)):
             parts.append(part)
