@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from hashlib import blake2b
 
+BLOBS = "+blobs"
+"""Stands for the hub in the names of what keeps files by their content. No hub has this label: it would be quoted."""
+
 
 @dataclass(frozen=True, order=True)
 class ModelId:
@@ -22,3 +25,16 @@ class ModelId:
 def model_name(hub: str, model: ModelId, identity: str) -> str:
     """The model's name in the cache, of the hub whose name there is `hub`; another identity gives another name."""
     return f"{hub}/{model}@{blake2b(identity.encode(), digest_size=6).hexdigest()}"
+
+
+def blob_name(model: str, sha256: str, size_bytes: int) -> str:
+    """The name in the cache of what keeps a file by its content, for every version of a model that has the file.
+
+    `model` is the name in the cache of one of them, as `model_name` made it.
+    """
+    return f"{BLOBS}/{name_of(model)}/{sha256}@{size_bytes}"
+
+
+def name_of(model: str) -> str:
+    """`<hub>/<name>` of a model's name in the cache, as `model_name` made it; of a blob's, `blobs/<hub>/<name>`."""
+    return model.rpartition("@")[0].rpartition("/")[0]

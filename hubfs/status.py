@@ -22,6 +22,7 @@ from hubfs.hubs.hub import Budget, WayTold
 from hubfs.models.answers import Latest
 from hubfs.models.models import Census, KnownModel, Models
 from hubfs.models.troubles import Trouble
+from hubfs.sources.source import cached_bytes
 
 _REMEMBERED = 20
 _REMEMBERED_CHARACTERS = 2000
@@ -186,7 +187,7 @@ class Status:
                 "form": source.form.value,
                 "complete": complete,
                 "streaming": source.streams,
-                "cached_bytes": self._cache.cached_bytes(source.model),
+                "cached_bytes": cached_bytes(self._cache, source),
                 "files": extent.files if complete else None,
                 "size_bytes": extent.size_bytes if complete else None,
             }

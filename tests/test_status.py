@@ -51,6 +51,7 @@ def known() -> list[KnownModel]:
         complete=True,
         failure=None,
         model=MODEL,
+        shared=(),
         streams=False,
         extent=Extent(2, 3 << 20),
     )

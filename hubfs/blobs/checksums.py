@@ -25,8 +25,9 @@ _ONE = 1 << 31
 _X_TO_8 = _ONE >> 8
 
 CRC32C = "crc32c"
+SHA256 = "sha256"
 GIT_SHA1 = "git-sha1"
-_DIGITS: Mapping[str, int] = {CRC32C: 8, "md5": 32, "sha256": 64, GIT_SHA1: 40}
+_DIGITS: Mapping[str, int] = {CRC32C: 8, "md5": 32, SHA256: 64, GIT_SHA1: 40}
 """How many hexadecimal digits a value has. All but crc32c want a file in order."""
 
 _MOST_SUMMED_AGAIN = 1024

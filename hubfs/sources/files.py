@@ -4,20 +4,21 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.checksums import Checksum, ChecksummedBlob, Failure
+from hubfs.blobs.checksums import SHA256, Checksum, ChecksummedBlob, Failure
 from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, BlockCache, CacheKey, cached_block
 from hubfs.cache.memory import MemoryTier
 from hubfs.errors import Damaged, EntryNotFound, HubfsError, IsADirectory, quoted
 from hubfs.formats import names
 from hubfs.formats.limits import MAX_FILE_SIZE_BYTES
-from hubfs.model_id import ModelId, model_name
-from hubfs.sources.source import ROOT, Entry, EntryKind, Extent, Form
+from hubfs.model_id import ModelId, blob_name, model_name
+from hubfs.sources.shared_files import SharedFile, SharedFiles
+from hubfs.sources.source import ROOT, Entry, EntryKind, Extent, Form, key_of
 
 _log = logging.getLogger(__name__)
 
@@ -138,9 +139,10 @@ class FilesSource:
     verified, with those blocks that `cache` has already. Where the host names no version of its bytes, a block that is
     fetched again must be what it was.
 
-    Every file has one blob for life, so that all who open it share what `wrap` puts around it. `_lock` guards `_blobs`;
-    `wrap` and `RemoteFile.open` are called under it and fetch nothing. Raises `Damaged` when the files cannot be one
-    tree.
+    Every file has one blob for life, so that all who open it share what `wrap` puts around it. A file whose sha256 the
+    hub lists has one blob in `shared_files` for all versions of the model that are there, and one place in the cache
+    for all that ever are: docs/decisions/shared-blobs.md. `_lock` guards `_blobs` and `_joined`; `wrap` and
+    `RemoteFile.open` are called under it and fetch nothing. Raises `Damaged` when the files cannot be one tree.
     """
 
     complete = True  # the manifest said everything
@@ -156,6 +158,7 @@ class FilesSource:
         on_failure: OnFailure | None = None,
         *,
         cache: BlockCache | None = None,
+        shared_files: SharedFiles | None = None,
     ) -> None:
         self.handle = model
         self.url = manifest.url
@@ -167,32 +170,47 @@ class FilesSource:
         sizes_bytes = {path: file.size_bytes for path, file in self._files.items()}
         self.extent = Extent(len(sizes_bytes), sum(sizes_bytes.values()))
         self._entries = tree_of(self.url, sizes_bytes, manifest.directories)
+        kept_in: dict[str, None] = {}
+        for path, file in self._files.items():
+            if file.checksum is not None and file.checksum.algorithm == SHA256:
+                name = blob_name(self.model, file.checksum.value, file.size_bytes)
+                self._entries[path] = replace(self._entries[path], kept_in=name, kept_as=file.checksum.value)
+                kept_in[name] = None
+        self.shared: Sequence[str] = [*kept_in]
         stamps = (file.stamp for file in self._files.values())
         self._newest = max(stamps, key=lambda stamp: (stamp.made_s or 0, stamp.tag), default=UNDATED)
         self._wrap = wrap
         self._on_failure = on_failure
         self._cache: BlockCache = cache or MemoryTier(0)
+        self._shared_files = shared_files or SharedFiles(self._cache.drop)
         self._lock = threading.Lock()
         self._blobs: dict[str, Blob] = {}
+        self._joined: dict[str, SharedFile] = {}
         self._failure = Failure(self._failed)
 
     def to_index(self) -> dict[str, Any]:
         """What the cache keeps of the model, for `Manifest.from_json`."""
         return self._manifest.to_json(self.handle)
 
-    def _blob(self, path: str) -> Blob:
-        file = self._files[path]
-        key = CacheKey(self.model, path)
-        blob = ChecksummedBlob(
-            file.open(),
-            file.checksum,
-            BLOCK_SIZE_BYTES,
-            failure=self._failure,
-            pinned=self._manifest.lasting,
-            has=partial(self._cache.has, key),
-            recall=lambda index: cached_block(self._cache, key, index, file.size_bytes),
-        )
-        return self._wrap(key, blob)
+    def _blob(self, entry: Entry) -> Blob:
+        file, key = self._files[entry.path], key_of(self, entry)
+
+        def made(failure: Failure) -> Blob:
+            blob = ChecksummedBlob(
+                file.open(),
+                file.checksum,
+                BLOCK_SIZE_BYTES,
+                failure=failure,
+                pinned=self._manifest.lasting,
+                has=partial(self._cache.has, key),
+                recall=lambda index: cached_block(self._cache, key, index, file.size_bytes),
+            )
+            return self._wrap(key, blob)
+
+        if not entry.kept_in:
+            return made(self._failure)
+        self._joined[entry.path] = shared = self._shared_files.join(key, made, self._failure)
+        return shared.blob
 
     @property
     def failure(self) -> HubfsError | None:
@@ -225,7 +243,7 @@ class FilesSource:
             raise IsADirectory(f"{self.url}/{entry.path} is a directory")
         with self._lock:
             if entry.path not in self._blobs:
-                self._blobs[entry.path] = self._blob(entry.path)
+                self._blobs[entry.path] = self._blob(self._entries[entry.path])
             return self._blobs[entry.path]
 
     def _failed(self, failure: HubfsError) -> None:

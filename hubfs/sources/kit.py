@@ -22,13 +22,14 @@ from hubfs.errors import NotCached, Stale
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
 from hubfs.memory_budget import MemoryBudget
-from hubfs.model_id import ModelId, model_name
+from hubfs.model_id import BLOBS, ModelId, model_name
 from hubfs.sources.archive.index import ArchiveIndex, whole_of
 from hubfs.sources.archive.origin import ArchiveOrigin
 from hubfs.sources.archive.passes import Archive, ArchiveSettings
 from hubfs.sources.archive.source import ArchiveSource, Wrap
 from hubfs.sources.archive.spans import ArchiveSpans
 from hubfs.sources.files import FilesSource, Manifest
+from hubfs.sources.shared_files import SharedFiles
 from hubfs.sources.source import Source
 from hubfs.waiting import Cancellation
 
@@ -62,8 +63,10 @@ class OfflineBlob(WrappedBlob):
         missing = [index for index in every if not self._cache.has(self._key, index)]
         missing_bytes = sum(block_size_at(index, self.size_bytes) for index in missing)
         # None is missing where a block was there and turned out to be damaged: it is gone from now on.
+        # The name of a shared file in the cache tells no reader which one it is.
+        name = self.key if self._key.model.startswith(BLOBS) else f"{self._key.model}/{self._key.path}"
         raise NotCached(
-            f"{self._key.model}/{self._key.path}: {missing_bytes} of {self.size_bytes} bytes "
+            f"{name}: {missing_bytes} of {self.size_bytes} bytes "
             f"({max(1, len(missing))} of {len(every)} blocks) are not cached, and hubfs is mounted with --offline: "
             "read the file once on a mount without it"
         )
@@ -126,6 +129,7 @@ class Kit:
         self._budget = budget
         self._guest: Guest | None = None
         self._shows: Sequence[Show] = ()
+        self._shared_files = SharedFiles(cache.drop)
 
     def showing(self, show: Show) -> "Kit":
         """A kit like this one, whose models of files are shown so. The cache keeps what the hub told."""
@@ -156,7 +160,9 @@ class Kit:
             hub, model = self._guest.hub, self._guest.model
         for show in self._shows:
             manifest = show(manifest)
-        return FilesSource(hub, model, manifest, self._file, self._forget, cache=self._cache)
+        return FilesSource(
+            *(hub, model, manifest, self._file, self._forget), cache=self._cache, shared_files=self._shared_files
+        )
 
     def archive(self, hub: str, model: ModelId, origin: ArchiveOrigin) -> ArchiveSource:
         """The model in an archive that its hub has just named. Raises what the host answers."""

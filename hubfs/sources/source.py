@@ -8,6 +8,7 @@ from typing import Protocol
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.sparse import SparseBlob, SparseMap
 from hubfs.blobs.stamp import Stamp
+from hubfs.cache.block_cache import BlockCache, CacheKey
 from hubfs.errors import HubfsError
 from hubfs.model_id import ModelId
 
@@ -34,7 +35,8 @@ class Entry:
 
     Of a file with holes, `sparse` says where its data are: they alone are stored, and cached. `kept_as`: the name that
     the file has in the cache, if that is not its path. `place`: where the file lies in what the host sends, in units of
-    512 bytes, if files that are read in the order of their places cost less; 0 if not.
+    512 bytes, if files that are read in the order of their places cost less; 0 if not. `kept_in`: what keeps the file
+    in the cache, if that is not its model: a file that several versions of a model have is kept once (`blob_name`).
     """
 
     path: str
@@ -43,6 +45,7 @@ class Entry:
     sparse: SparseMap | None = field(default=None, repr=False)
     kept_as: str = ""
     place: int = field(default=0, compare=False)
+    kept_in: str = field(default="", compare=False, repr=False)
 
     @property
     def kept_path(self) -> str:
@@ -104,6 +107,11 @@ class Source(Protocol):
         ...
 
     @property
+    def shared(self) -> Sequence[str]:
+        """What keeps files of the model beside `model` in the cache, and for other versions of it, too."""
+        ...
+
+    @property
     def failure(self) -> HubfsError | None:
         """Why nothing of this source may be served any more, for good; None while all is well."""
         ...
@@ -154,3 +162,25 @@ class Source(Protocol):
     def open(self, entry: Entry) -> Blob:
         """The bytes of a file entry."""
         ...
+
+
+def key_of(source: Source, entry: Entry) -> CacheKey:
+    """By what the cache knows a file of the model."""
+    return CacheKey(entry.kept_in or source.model, entry.kept_path)
+
+
+_MOST_COUNTED = 1000
+"""Files of their own are counted for a status: 10 us each."""
+
+
+def cached_bytes(cache: BlockCache, source: Source) -> int | None:
+    """How much of the model the cache has. None: not counted yet, or not at all since too many files are shared."""
+    if len(source.shared) > _MOST_COUNTED:
+        return None
+    total_bytes = 0
+    for model in (source.model, *source.shared):
+        more_bytes = cache.cached_bytes(model)
+        if more_bytes is None:
+            return None
+        total_bytes += more_bytes
+    return total_bytes

@@ -7,7 +7,7 @@ from hubfs.errors import HubfsError, NotFound
 from hubfs.model_id import ModelId
 from hubfs.models.models import Models
 from hubfs.models.troubles import Troubles
-from hubfs.sources.source import Source
+from hubfs.sources.source import Source, cached_bytes
 
 ATTRIBUTES = "user.hubfs."
 """What the names of all extended attributes begin with. Methods take what follows."""
@@ -34,7 +34,7 @@ class ExtendedAttributes:
             "handle": lambda: str(handle),
             "url": lambda: source.url,
             "form": lambda: source.form.value,
-            "cached_bytes": lambda: _text(self._cache.cached_bytes(source.model)),
+            "cached_bytes": lambda: _text(cached_bytes(self._cache, source)),
             "error": lambda: self._error(source, inner),
         }
         answer = answers.get(name)

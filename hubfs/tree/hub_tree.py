@@ -24,7 +24,7 @@ from hubfs.models.models import Models
 from hubfs.models.troubles import Troubles, WatchedBlob
 from hubfs.sources.prefetch.completer import Completer
 from hubfs.sources.prefetch.prefetcher import Prefetcher
-from hubfs.sources.source import ROOT, Entry, EntryKind, Source
+from hubfs.sources.source import ROOT, Entry, EntryKind, Source, key_of
 from hubfs.tree.extended_attributes import ATTRIBUTES, ExtendedAttributes
 from hubfs.tree.look_ahead import links_ahead, models_ahead
 from hubfs.tree.model_directories import ModelDirectories
@@ -214,10 +214,10 @@ class HubTree:
                     if entry.kind is EntryKind.DIRECTORY:
                         raise IsADirectory(path)
                     blob = self._read_ahead(source.open(entry))
-                held = self._held(handle, source)
+                held = self._held(handle, source, entry)
                 backing = partial(self._backing, source, entry)
                 if self._completer is not None and isinstance(blob, ReadAheadBlob):
-                    hold = partial(self._cache.hold, source.model)
+                    hold = partial(self._cache.hold, entry.kept_in or source.model)
                     settle = partial(self._settle, source, entry)
                     held = _both(partial(self._completer.closed, blob, backing, settle, hold), held)
                 watched = WatchedBlob(blob, self._troubles, str(handle), inner)
@@ -231,12 +231,14 @@ class HubTree:
     def hold(self, path: str) -> Release | None:
         """Has the model of the file at `path` count as in use until the release; None where nothing of it is kept."""
         match self._place(path):
-            case InModel(handle, _) if self._models.has(handle):
-                return self._held(handle, self._models.get(handle))
+            case InModel(handle, inner) if self._models.has(handle):
+                source = self._models.get(handle)
+                return self._held(handle, source, source.find(inner) if source.shared else ROOT)
         return None
 
-    def _held(self, handle: ModelId, source: Source) -> Release:
-        return _both(self._models.uses.begin(handle), self._cache.hold(source.model))
+    def _held(self, handle: ModelId, source: Source, entry: Entry) -> Release:
+        held = _both(self._models.uses.begin(handle), self._cache.hold(source.model))
+        return _both(held, self._cache.hold(entry.kept_in)) if entry.kept_in else held
 
     def _backing(self, source: Source, entry: Entry, patience_s: float) -> int | None:
         """Of a file with holes the cache keeps what is between them; of an archive, nothing is verified before all is.
@@ -245,11 +247,11 @@ class HubTree:
         """
         if self._whole is None or entry.sparse is not None or not source.complete or source.failure is not None:
             return None
-        return self._whole(CacheKey(source.model, entry.kept_path), entry.size_bytes, patience_s)
+        return self._whole(key_of(source, entry), entry.size_bytes, patience_s)
 
     def _settle(self, source: Source, entry: Entry) -> None:
         if isinstance(self._cache, TieredCache):
-            self._cache.settle(CacheKey(source.model, entry.kept_path), entry.stored_bytes)
+            self._cache.settle(key_of(source, entry), entry.stored_bytes)
 
     def readlink(self, path: str) -> str:
         """The target of a symlink, relative. Raises `NotASymlink` for whatever else exists."""

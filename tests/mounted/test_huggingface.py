@@ -63,6 +63,35 @@ def test_a_repository_is_read_through_a_mount(machine: Machine, tmp_path: Path) 
         assert not stand_in.calls
 
 
+def test_a_second_commit_fetches_only_what_differs_and_the_disk_keeps_the_rest_once(
+    machine: Machine, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    with HuggingFaceStandIn() as stand_in:
+        old = stand_in.put(NAME, FILES)
+        new = stand_in.put(NAME, {**FILES, "config.json": b"{}", "more.safetensors": b"more"})
+        there = machine.with_environment(HF_ENDPOINT=stand_in.url)
+        with mounted(there, hub := tmp_path / "hf", "hf:", "--cache-dir", cache) as mount:
+            assert files(hub / f"{NAME}@{old}") == FILES
+            stand_in.reset_counts()
+            shared, weights = hub / f"{NAME}@{new}", FILES["model.safetensors"]
+            assert (shared / "model.safetensors").read_bytes() == weights
+            assert dict(stand_in.calls) == {"tree": 1}, "the commit is in the path, and the bytes are here"
+            assert files(shared) == {**FILES, "config.json": b"{}", "more.safetensors": b"more"}
+            assert stand_in.cdn.body_bytes == len(b"more")
+            assert stand_in.calls["resolve"] == 3, "files of Git, and what is new"
+            kept = [path.stat().st_size for path in (cache / "models").rglob("*") if path.is_file()]
+            assert kept.count(len(weights)) == 1
+            of_model = {model["handle"]: model for model in mount.status()["models"]}
+            assert {one["cached_bytes"] - one["size_bytes"] for one in of_model.values()} == {0}
+            assert len(of_model) == 2
+        stand_in.reset_counts()
+        with mounted(there, hub, "hf:", "--cache-dir", cache, "--offline"):
+            assert files(hub / f"{NAME}@{old}") == FILES
+            assert (hub / f"{NAME}@{new}/model.safetensors").read_bytes() == weights
+        assert not stand_in.calls
+
+
 def test_a_wrong_byte_is_an_error_until_the_hub_is_mended(machine: Machine, tmp_path: Path) -> None:
     with HuggingFaceStandIn() as stand_in:
         commit = stand_in.put(NAME, FILES)

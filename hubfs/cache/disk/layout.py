@@ -10,13 +10,15 @@ models/<hub>/<publisher>/<name…>/<version>@<identity>/
     blocks/<path>       its block map
     seals/<path>        of a file all of whose blocks are there: that they were verified, on this run of the machine
     turns/              leases: what is being fetched just now (see `DiskTurns`)
+models/+blobs/<hub>/<name…>/<sha256>@<size>/
+                        the same, of one file that every version of the model `<name…>` shares which has it
 latest/<hub>/<name…>/@latest.json
                         the last answer of the hub for `latest`
 pins/<hub>/<handle>/@pinned
                         the model is never evicted
 trash/                  what is being deleted
 
-Why the identity is part of a name: docs/decisions/identity.md.
+Why the identity is part of a name: docs/decisions/identity.md. Why files are shared: docs/decisions/shared-blobs.md.
 """
 
 import contextlib

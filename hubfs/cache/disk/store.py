@@ -12,8 +12,10 @@ from hubfs.cache.block_cache import CacheKey, Release
 from hubfs.cache.disk.blocks import Blocks
 from hubfs.cache.disk.files import delete, make_folder, write_whole
 from hubfs.cache.disk.in_use import InUse
+from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import disk_usage_bytes
+from hubfs.model_id import blob_name
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +75,14 @@ class DiskStore(Blocks):
             return sum(path.stat().st_blocks * 512 for path in paths)
         except FileNotFoundError:
             return 0  # one without the other is of no use
+
+    def shared_by(self, model: str) -> Iterator[str]:
+        """What keeps files of a model by their content, beside the model, as far as its index tells."""
+        index = IndexStore(self.layout).of(model) or {}
+        for entry in index.get("entries", ()):
+            match entry:
+                case {"checksum": ["sha256", str(sha256)], "size_bytes": int(size_bytes)}:
+                    yield blob_name(model, sha256, size_bytes)
 
     def cached_bytes(self, model: str) -> int | None:
         """The sum of the model's blocks; None if that is not counted yet. Asking never reads more than a few files."""

@@ -3,8 +3,8 @@
 import errno
 import logging
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from cachetools import TTLCache
 
@@ -13,6 +13,7 @@ from hubfs.cache.disk.files import NO_FILE
 from hubfs.cache.disk.page_cache import DataPages
 from hubfs.cache.disk.room import DiskSettings, Room
 from hubfs.cache.disk.store import CachedModel, DiskStore
+from hubfs.model_id import BLOBS, name_of
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +52,22 @@ def plan_eviction(models: Iterable[CachedModel], free_bytes: int) -> list[Evicti
                 plan[model.model] = eviction
                 freed_bytes += gained_bytes
     return list(plan.values())
+
+
+def protect(models: Sequence[CachedModel], shared_by: Callable[[str], Iterable[str]]) -> list[CachedModel]:
+    """The models, of which those that keep files of others are in use, or pinned, when one of the others is.
+
+    `shared_by` tells which ones keep files of a model. It is asked only where that may matter.
+    """
+    sharing = {name_of(one.model).removeprefix(f"{BLOBS}/") for one in models if one.model.startswith(f"{BLOBS}/")}
+    kept = [one for one in models if (one.in_use or one.pinned) and name_of(one.model) in sharing]
+    shared = {one.model: {*shared_by(one.model)} for one in kept}
+    in_use = set[str]().union(*(shared[one.model] for one in kept if one.in_use))
+    pinned = set[str]().union(*(shared[one.model] for one in kept if one.pinned))
+    return [
+        replace(one, in_use=one.in_use or one.model in in_use, pinned=one.pinned or one.model in pinned)
+        for one in models
+    ]
 
 
 _TOUCH_S = 60.0
@@ -243,8 +260,8 @@ class DiskTier:
         if not self._evicting.acquire(blocking=False):
             return False
         try:
-            found = filter(None, map(self._store.facts, self._store.models()))
-            for eviction in plan_eviction(found, wanted_bytes):
+            found = [*filter(None, map(self._store.facts, self._store.models()))]
+            for eviction in plan_eviction(protect(found, self._store.shared_by), wanted_bytes):
                 model = eviction.model.model
                 if self._store.remove(model, blocks_only=not eviction.whole):
                     _log.info("Evicted %s (%d bytes) from the disk cache", model, eviction.freed_bytes)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from hubfs.blobs.checksums import GIT_SHA1, Checksum
+from hubfs.blobs.checksums import GIT_SHA1, SHA256, Checksum
 from hubfs.errors import quoted
 
-LFS, GIT = "sha256", GIT_SHA1
+LFS, GIT = SHA256, GIT_SHA1
 """By which checksum a file of LFS is known, and one of Git."""
 
 _LONGEST_QUERY = 8192

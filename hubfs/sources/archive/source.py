@@ -57,6 +57,8 @@ class ArchiveSource:
     There is no lock here: `_progress` has its own, and `_blobs` is changed by `dict.setdefault` only, which is atomic.
     """
 
+    shared: Sequence[str] = ()
+
     def __init__(self, archive: Archive, *, wrap: Wrap, on_complete: Callable[["ArchiveSource"], None]) -> None:
         self.handle = archive.handle
         self.url = archive.url

@@ -2,7 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubfs.cache.disk.store import CachedModel
-from hubfs.cache.disk.tier import Eviction, plan_eviction
+from hubfs.cache.disk.tier import Eviction, plan_eviction, protect
+from hubfs.model_id import blob_name
 
 MODELS = st.lists(
     st.builds(CachedModel, st.text(max_size=3), st.integers(0, 1000), st.floats(0, 1e10)),
@@ -43,3 +44,33 @@ def test_what_is_an_index_and_nothing_else_goes_last() -> None:
     rest, model = CachedModel("rest", 10, 1.0, index_bytes=10), CachedModel("model", 100, 2.0)
     assert plan_eviction([rest, model], 50) == [Eviction(model, whole=True)]
     assert plan_eviction([rest, model], 101) == [Eviction(model, whole=True), Eviction(rest, whole=True)]
+
+
+COMMITS = [f"huggingface/BAAI/bge-m3/{digit * 40}@{digit * 12}" for digit in "12"]
+BLOBS = [blob_name(COMMITS[0], digit * 64, 10) for digit in "abc"]
+LISTED = {COMMITS[0]: BLOBS[:2], COMMITS[1]: BLOBS[1:]}
+
+
+def _protected(*models: CachedModel) -> dict[str, tuple[bool, bool]]:
+    found = protect(models, lambda model: LISTED[model])
+    return {one.model: (one.in_use, one.pinned) for one in found if one.model in BLOBS}
+
+
+def test_files_that_are_kept_apart_are_in_use_and_pinned_as_a_model_is_that_lists_them() -> None:
+    apart = [CachedModel(blob, 10, 1.0) for blob in BLOBS]
+    idle = [CachedModel(commit, 10, 1.0) for commit in COMMITS]
+    in_use, pinned = CachedModel(COMMITS[0], 10, 1.0, in_use=True), CachedModel(COMMITS[1], 10, 1.0, pinned=True)
+    assert _protected(*apart, *idle) == dict.fromkeys(BLOBS, (False, False))
+    assert _protected(*apart, in_use, idle[1]) == dict(zip(BLOBS, [(True, False)] * 2 + [(False, False)], strict=True))
+    assert _protected(*apart, in_use, pinned) == dict(
+        zip(BLOBS, [(True, False), (True, True), (False, True)], strict=True)
+    )
+
+
+def test_no_index_is_read_of_models_that_have_nothing_kept_apart() -> None:
+    def read(model: str) -> list[str]:
+        raise AssertionError(model)
+
+    other = CachedModel("huggingface/BAAI/other/1@x", 10, 1.0, in_use=True)
+    apart = CachedModel(BLOBS[0], 10, 1.0, in_use=True)
+    assert protect([other, apart], read) == [other, apart]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hubfs.blobs.blob import MemoryBlob
+from hubfs.blobs.checksums import Checksum
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.disk import in_use
 from hubfs.cache.disk import store as disk
@@ -14,6 +16,9 @@ from hubfs.cache.disk import tier as disk_tier
 from hubfs.cache.disk.in_use import InUse
 from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
+from hubfs.model_id import ModelId
+from hubfs.sources.files import FilesSource, Manifest, RemoteFile
+from hubfs.sources.source import Form, key_of
 from tests.support.disk_cache import MODEL, another_process, block_of, file_system, tier
 
 BLOCK = block_of(1)
@@ -115,6 +120,30 @@ def test_a_held_model_is_not_evicted(tmp_path: Path) -> None:
     used_at(tmp_path, 1, 1)
     cache.put(key(4), 0, BLOCK)
     assert cache.get(key(1), 0) is None
+
+
+def test_a_held_model_keeps_the_files_that_it_shares_with_others(tmp_path: Path) -> None:
+    cache = tier(tmp_path, 3 * BLOCK_SIZE_BYTES + SLACK_BYTES)
+    checksum = Checksum("sha256", "ab" * 32)
+    file = RemoteFile(BLOCK_SIZE_BYTES, "pin", lambda: MemoryBlob("pin", BLOCK), checksum)
+    source = FilesSource("hub", ModelId("a/b", "1"), Manifest("url", Form.FILES, {"f": file}), lambda _, blob: blob)
+    IndexStore(CacheLayout(tmp_path)).save(source.model, source.to_index())
+    shared = key_of(source, source.find("f"))
+    cache.put(shared, 0, BLOCK)
+    release = cache.hold(source.model)
+    cache.hold(shared.model)()
+    os.utime(CacheLayout(tmp_path).in_use(shared.model), (1, 1))
+    for number in (1, 2, 3):
+        cache.hold(model(number))()
+        cache.put(key(number), 0, BLOCK)
+        used_at(tmp_path, number, 10 + number)
+    assert cache.has(shared, 0)
+    assert not cache.has(key(1), 0)
+    release()
+    os.utime(CacheLayout(tmp_path).in_use(shared.model), (1, 1))
+    for number in (4, 5, 6):
+        cache.put(key(number), 0, BLOCK)
+    assert not cache.has(shared, 0)
 
 
 def test_a_hold_that_began_after_a_drop_protects_what_was_fetched_anew(tmp_path: Path) -> None:

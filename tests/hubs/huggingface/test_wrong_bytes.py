@@ -12,6 +12,7 @@ from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.errors import Damaged, HubfsError
 from hubfs.hubs.hub import Hub, Means, make_hub
 from hubfs.model_id import ModelId
+from hubfs.sources.source import key_of
 from tests.support.http_clients import QUICK, http_client
 from tests.support.huggingface import HuggingFaceStandIn
 from tests.support.kaggle_replies import Fault, Reply
@@ -31,9 +32,9 @@ def _cut(at: float) -> Fault:
 def _read(hub: Hub, tools: Workshop, path: str) -> bytes | HubfsError:
     """The file, as a reader with an empty cache gets it: the bytes, or the error."""
     source = hub.open(MODEL, tools.kit)
-    tools.cache.drop(source.model)
+    entry = source.find(path)
+    tools.cache.drop(key_of(source, entry).model)
     try:
-        entry = source.find(path)
         return source.open(entry).read_at(0, entry.size_bytes)
     except HubfsError as error:
         return error
