@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from hubfs.blobs.blob import Blob
+from hubfs.blobs.blob import Blob, Prefetchable
 from hubfs.blobs.stamp import UNDATED
 from hubfs.cache.ahead import ReadAheadBlob
 from hubfs.cache.block_cache import BlockCache, CacheKey, Release, TieredCache
@@ -216,13 +216,11 @@ class HubTree:
                     blob = self._read_ahead(source.open(entry))
                 held = self._held(handle, source, entry)
                 backing = partial(self._backing, source, entry)
-                if self._completer is not None and isinstance(blob, ReadAheadBlob):
-                    hold = partial(self._cache.hold, entry.kept_in or source.model)
-                    settle = partial(self._settle, source, entry)
-                    held = _both(partial(self._completer.closed, blob, backing, settle, hold), held)
+                if isinstance(blob, ReadAheadBlob):
+                    held = _both(partial(self._closed, source, entry, blob), held)
                 watched = WatchedBlob(blob, self._troubles, str(handle), inner)
                 if self._prefetcher is not None:
-                    watched.follow, ended = self._prefetcher.opened(source, entry)
+                    watched.follow, ended = self._prefetcher.opened(source, entry, self._complete)
                     held = _both(ended, held)
                 return OpenFile(watched, source, held, backing)
             case _:
@@ -248,6 +246,16 @@ class HubTree:
         if self._whole is None or entry.sparse is not None or not source.complete or source.failure is not None:
             return None
         return self._whole(key_of(source, entry), entry.size_bytes, patience_s)
+
+    def _closed(self, source: Source, entry: Entry, view: ReadAheadBlob) -> None:
+        if view.was_read_in_order:
+            self._complete(source, entry, view.whole)
+
+    def _complete(self, source: Source, entry: Entry, blob: Prefetchable) -> None:
+        """Has all of a file fetched and verified, so that the kernel reads it itself from the next opening on."""
+        if self._completer is not None:
+            backing, settle = partial(self._backing, source, entry), partial(self._settle, source, entry)
+            self._completer.file(blob, backing, settle, partial(self._cache.hold, entry.kept_in or source.model))
 
     def _settle(self, source: Source, entry: Entry) -> None:
         if isinstance(self._cache, TieredCache):

@@ -1,4 +1,4 @@
-"""Fetches what the cache lacks of a file that was read in order, so that the next opener has it whole."""
+"""Fetches what the cache lacks of a file, and has it verified, so that its next opener has it whole."""
 
 import logging
 import os
@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hubfs.blobs.blob import Prefetchable
-from hubfs.cache.ahead import ReadAheadBlob
 from hubfs.cache.block_cache import Release
 from hubfs.errors import Cancelled, HubfsError
 from hubfs.waiting import Cancellation
@@ -56,14 +55,14 @@ class Completer:
         self._line: deque[Completion] = deque()
         self._running = False
 
-    def closed(
+    def file(
         self,
-        view: ReadAheadBlob,
+        blob: Prefetchable,
         backing: Callable[[float], int | None],
         settle: Callable[[], None],
         hold: Callable[[], Release],
     ) -> None:
-        """A reader closed the file of `view`: one that was read in order is completed, unless it is whole.
+        """The file of `blob` is completed and verified, unless it is whole, or nobody asks which files are.
 
         `backing` gives a descriptor of the whole file, if there is one, and waits at most so many seconds to know.
         `settle` as of a `Completion`.
@@ -75,8 +74,8 @@ class Completer:
                 os.close(fd)
             return fd is not None
 
-        if self._wanted() and view.was_read_in_order:
-            self.complete(Completion(view.whole, is_whole, settle, hold()))
+        if self._wanted():
+            self.complete(Completion(blob, is_whole, settle, hold()))
 
     def complete(self, completion: Completion) -> None:
         """Begins, or stands in line; returns at once. The hold ends with it, also after an error."""

@@ -10,7 +10,7 @@ from hubfs.errors import Damaged
 from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.models.troubles import Troubles, WatchedBlob
 from hubfs.sources.prefetch.prefetcher import FOLLOW_S, Prefetcher
-from hubfs.sources.source import Source
+from hubfs.sources.source import Entry, Source
 from hubfs.testing import Clock, MemorySource
 from hubfs.waiting import Cancellation
 from tests.support.waiting import eventually
@@ -257,3 +257,28 @@ def test_a_release_that_comes_twice_counts_once(
     clock.now_s = 10 * FOLLOW_S
     asked.room_bytes = 1 << 40
     assert settled(asked) == TOTAL_BYTES  # the graph is open still
+
+
+def test_a_large_file_is_completed_once_all_of_it_was_asked_for(
+    prefetcher: Prefetcher, source: MemorySource, asked: Asked
+) -> None:
+    completed: list[tuple[str, int]] = []
+
+    def complete(_source: Source, entry: Entry, _blob: Prefetchable) -> None:
+        completed.append((entry.path, asked.bytes_of(entry.path)))
+
+    asked.room_bytes = 70 * BLOCK
+    prefetcher.opened(source, source.find(GRAPH), complete)
+    prefetcher.looked_up(source, "debug")
+    assert eventually(lambda: asked.room_bytes < BLOCK)
+    assert completed == []
+    asked.room_bytes = 1 << 40
+    assert settled(asked) == TOTAL_BYTES
+    assert completed == [(DATA, 90 * BLOCK)]
+
+
+def test_nothing_is_completed_of_which_a_part_waits_for_a_loader(
+    prefetcher: Prefetcher, source: MemorySource, asked: Asked
+) -> None:
+    prefetcher.opened(source, source.find(GRAPH), lambda *_: pytest.fail("not all of it was asked for"))
+    assert settled(asked) < TOTAL_BYTES
