@@ -260,16 +260,7 @@ class Prefetcher:
                     want = readers.next()
                 if want is None:
                     return
-                entry = source.find(want.path)
-                blob = source.open(entry)
-                end_bytes = want.end_bytes
-                if isinstance(blob, Prefetchable):
-                    end_bytes = blob.prefetch(want.offset_bytes, want.size_bytes)
-                with self._lock:
-                    ended = readers.asked(want, end_bytes)
-                if ended and isinstance(blob, Prefetchable) and entry.size_bytes > VERIFIED_AHEAD_BYTES:
-                    readers.complete(source, entry, blob)
-                if end_bytes < want.end_bytes:
+                if not self._ask(source, readers, want):
                     return
                 if is_first:
                     is_first = False
@@ -282,6 +273,19 @@ class Prefetcher:
             _log.exception("%s: the prefetch ends", source.handle)
         with self._lock:
             readers.end()
+
+    def _ask(self, source: Source, readers: ModelReaders, want: Want) -> bool:
+        """Whether there was room for all of it. Raises what the source does."""
+        entry = source.find(want.path)
+        blob = source.open(entry)
+        end_bytes = want.end_bytes
+        if isinstance(blob, Prefetchable):
+            end_bytes = blob.prefetch(want.offset_bytes, want.size_bytes)
+        with self._lock:
+            ended = readers.asked(want, end_bytes)
+        if ended and isinstance(blob, Prefetchable) and entry.size_bytes > VERIFIED_AHEAD_BYTES:
+            readers.complete(source, entry, blob)
+        return end_bytes >= want.end_bytes
 
     def _plan(self, source: Source, readers: ModelReaders) -> bool:
         """Makes the plan of a burst, unless the model's entries are not all known yet: nobody waits for them here."""
