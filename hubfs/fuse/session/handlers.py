@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 
 from hubfs.errors import NotFound, ReadOnly, Stale
-from hubfs.fuse.answers import NAME_MAX_BYTES, STATFS_BYTES, Answers
+from hubfs.fuse.answers import NAME_MAX_BYTES, STATFS_BYTES, Answers, Opened
 from hubfs.fuse.attributes import BLOCK_BYTES, inode
 from hubfs.fuse.errnos import told
 from hubfs.fuse.mounting import Timeouts
@@ -166,8 +166,16 @@ class Handlers:
         self._nodes.opened(node_id, backing_id)
         if backing_id:
             return protocol.OPEN_OUT.pack(opened.handle, Open.PASSTHROUGH | Open.NOFLUSH, backing_id)
-        how = Open.DIRECT_IO if opened.direct else Open.KEEP_CACHE if opened.same_pages else 0
-        return protocol.OPEN_OUT.pack(opened.handle, how | Open.NOFLUSH, 0)
+        return protocol.OPEN_OUT.pack(opened.handle, self._how(node_id, opened) | Open.NOFLUSH, 0)
+
+    def _how(self, node_id: int, opened: Opened) -> int:
+        """Pages are kept at the first open, too, though there are none: else the kernel would drop them, and wait for
+        every page that other openers are reading meanwhile. No signal ends that wait.
+        """
+        if opened.direct:
+            return Open.DIRECT_IO
+        same = opened.same_pages or self._nodes.has_pages_of(node_id, opened.file.pages_of)
+        return Open.KEEP_CACHE if same else 0
 
     def _read(self, node_id: int, body: memoryview) -> bytes:
         handle, offset_bytes, size_bytes, *_ = protocol.READ_IN.unpack_from(body)

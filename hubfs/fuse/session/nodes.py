@@ -33,15 +33,17 @@ class KnownNode:
     `opens` counts files that are open; `backing_id` is the kernel's number of the file that the kernel reads itself, 0
     for a file that it reads through us. `contents` stands for the bytes that were opened last, 0 for none. `source` is
     what the kernel was told of, as of a `Node`; None as long as this process has told nothing, and for what may change.
+    `inherited`: an earlier process made the node.
     """
 
-    __slots__ = ("backing_id", "contents", "lookups", "opens", "path", "place", "source")
+    __slots__ = ("backing_id", "contents", "inherited", "lookups", "opens", "path", "place", "source")
 
     def __init__(self, path: str, place: int, lookups: int, *held: int) -> None:
         self.path = path
         self.place = place  # of the record, in bytes
         self.lookups = lookups
         self.opens, self.backing_id, self.contents = held or (0, 0, 0)
+        self.inherited = bool(held)
         self.source: object | None = None
 
 
@@ -155,6 +157,12 @@ class NodeTable:
         """Held: `_lock`."""
         told = self._nodes[node_id].source
         return told is None or source is None or told is source
+
+    def has_pages_of(self, node_id: int, source: object) -> bool:
+        """Whether every page that the kernel has of the node is of this source: this process told of no other."""
+        with self._lock:
+            node = self._nodes.get(node_id)
+            return node is not None and node.source is source and not node.inherited
 
     def closed_below(self, path: str) -> list[int]:
         """The nodes below a path of which no file is open."""

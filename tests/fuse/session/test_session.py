@@ -186,7 +186,7 @@ def test_attributes_of_a_node(kernel: Kernel) -> None:
 def test_a_file_is_opened_read_and_released(kernel: Kernel, cache: Cache, table: NodeTable) -> None:
     node_id = kernel.look_up(GRAPH)
     handle, how, backing_id = opened(kernel, node_id)
-    assert (how & ~Open.NOFLUSH, backing_id) == (0, 0)
+    assert (how & ~Open.NOFLUSH, backing_id) == (Open.KEEP_CACHE, 0), "who else opens it may be reading already"
     assert read(kernel, node_id, handle, 495, 100) == b"graph"
     assert read(kernel, node_id, handle, 500, 100) == b""
     assert read(kernel, node_id, handle, 0, 1 << 20) == FILES["saved_model.pb"]
@@ -217,7 +217,7 @@ def test_a_file_that_was_replaced_gets_a_node_of_its_own(kernel: Kernel, models:
     after = entry(kernel, model, "saved_model.pb")[0]
     assert after != before
     _, how, _ = opened(kernel, after)
-    assert not how & Open.KEEP_CACHE
+    assert how & Open.KEEP_CACHE, "it has no pages but its own"
     assert read(kernel, before, handle, 0, 5) == b"graph", "what is open stays as it was"
 
 
@@ -474,6 +474,21 @@ def test_a_handle_of_an_earlier_process_is_opened_again(answers: Answers, cache:
         assert b"saved_model.pb" in data
         resent = kernel.send(Opcode.GETATTR, node_id, bytes(16), unique=protocol.UNIQUE_RESEND | 8)
         assert kernel.reply(resent)[0] == 0
+    successor.close()
+
+
+def test_pages_of_an_earlier_process_are_dropped_at_the_first_open(
+    answers: Answers, models: OneModel, table: NodeTable
+) -> None:
+    with served(answers, table) as (kernel, _):
+        kernel.initialize()
+        node_id = kernel.look_up(GRAPH)
+    successor = NodeTable(os.dup(table.descriptor))
+    models.source = fresh_source()
+    with served(answers, successor) as (kernel, _):
+        assert kernel.look_up(GRAPH) == node_id
+        kept = [bool(opened(kernel, node_id)[1] & Open.KEEP_CACHE) for _ in range(2)]
+        assert kept == [False, True]
     successor.close()
 
 
