@@ -30,6 +30,9 @@ _CANDIDATES = {
 _THREADS = 64
 """Enough that readers who wait for an archive do not keep others from the cache (libfuse 3's default: 10)."""
 
+_BACKGROUND = 48
+"""Background reads, which no signal ends, leave threads for other questions."""
+
 
 class Binding:
     """A loaded binding: mounts `Answers`, as `Operations`. Refuses `passthrough` where libfuse does not have it."""
@@ -159,8 +162,8 @@ class _ThreadedOperations(_Operations):
         """Lets the kernel have more reads under way than its default of 12. The mount is there."""
         self._complaints.release()
         if connection is not None:
-            connection.max_background = _THREADS
-            connection.congestion_threshold = _THREADS * 3 // 4
+            connection.max_background = _BACKGROUND
+            connection.congestion_threshold = _BACKGROUND * 3 // 4
             self._agree(connection)
 
 

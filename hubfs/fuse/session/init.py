@@ -7,8 +7,9 @@ from hubfs.fuse.session.protocol import INIT_IN, INIT_IN_EXT, INIT_OUT, MAJOR, M
 MAX_PAGES = 256
 """Requests of 1 MiB: blocks are as large, and larger requests gained nothing."""
 
-_BACKGROUND = 64
-"""So many reads ahead of the readers may be under way; the kernel's own limit is 12."""
+BACKGROUND = 128
+"""So many background reads may be under way (the kernel's own limit: 12): faults of mapped files, and reads ahead. One
+more waits until one of these ends, and each may wait for its own connection. 64 threads fault side by side."""
 
 _MAX_WRITE_BYTES = 4096
 """The kernel's least: nothing is written, and this is what buffers are to have room for."""
@@ -56,7 +57,7 @@ def agree(request: bytes | memoryview, *, stack_depth: int = 0) -> Agreement:
     flags = int(offered & (_USED | (Init.PASSTHROUGH if stack_depth else 0)))
     reply = INIT_OUT.pack(
         *(MAJOR, min(minor, MINOR), readahead_bytes, flags & 0xFFFF_FFFF),
-        *(_BACKGROUND, _BACKGROUND * 3 // 4, _MAX_WRITE_BYTES, 1, MAX_PAGES, 0),
+        *(BACKGROUND, BACKGROUND * 3 // 4, _MAX_WRITE_BYTES, 1, MAX_PAGES, 0),
         *(flags >> 32, stack_depth if flags & Init.PASSTHROUGH else 0, 0),
     )
     return Agreement(reply, flags)

@@ -20,8 +20,10 @@ from hubfs.fuse.session.protocol import Init, Notify, Opcode
 
 _log = logging.getLogger(__name__)
 
-THREADS = 64
-"""Enough that readers who wait for an archive do not keep others from the cache (libfuse 3's default: 10)."""
+THREADS = init.BACKGROUND + 32
+"""Enough that readers who wait for an archive do not keep others from the cache (libfuse 3's default: 10), and more
+than there are background reads: no signal ends one of those, and a mount whose threads all wait does not even tell its
+status."""
 
 _MOST_IDLE = 10
 """A thread that is done while so many wait for a request ends (libfuse 3's default): a burst of readers leaves none."""
