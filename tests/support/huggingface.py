@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode
 from aiohttp import web
 
 from tests.support.huggingface_cdn import Cdn, ranged
-from tests.support.huggingface_repo import Commit, Repo, entries_of
+from tests.support.huggingface_repo import Commit, Content, Repo, entries_of
 from tests.support.kaggle_replies import Fault, Reply, json_reply, well
 
 _MOST_ON_A_PAGE = 1000
@@ -92,7 +92,7 @@ class HuggingFaceStandIn:
     def put(
         self,
         name: str,
-        files: Mapping[str, bytes],
+        files: Mapping[str, Content],
         *,
         branch: str = "main",
         commit: str | None = None,
@@ -177,6 +177,7 @@ class HuggingFaceStandIn:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
         if self.cdn.url == f"http://{headers.get('host')}":
+            await self.cdn.gate.pass_by(request.url.raw_path, headers)
             reply = self._scripted("cdn", self.cdn.answer(request.url.raw_path, request.url.raw_query_string, headers))
             self.cdn.asked.append((request.url.raw_path, headers, reply.status, len(reply.body)))
         else:

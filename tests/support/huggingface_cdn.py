@@ -1,21 +1,52 @@
 """The CDN behind the stand-in for the Hugging Face Hub: files of LFS behind signed URLs that expire, by ranges."""
 
+import asyncio
 import hashlib
 import hmac
 import re
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from urllib.parse import parse_qs, quote, urlencode
 
-from tests.support.huggingface_repo import Blob
+from tests.support.huggingface_repo import Blob, Content
 from tests.support.kaggle_replies import Reply
+
+
+class Gate:
+    """Holds some requests back until `open`: those of which `stops` says so, by the file's sha256 and the range."""
+
+    def __init__(self, stops: Callable[[str, range], bool]) -> None:
+        self._stops = stops
+        self._opened: Future[None] = Future()
+        self._held = threading.Semaphore(0)
+
+    def wait(self, count: int = 1) -> bool:
+        """Whether so many requests more came to be held within two minutes."""
+        return all(self._held.acquire(timeout=120) for _ in range(count))
+
+    def open(self) -> None:
+        if not self._opened.done():
+            self._opened.set_result(None)
+
+    async def pass_by(self, path: str, headers: Mapping[str, str]) -> None:
+        asked = _RANGE.fullmatch(headers.get("range", ""))
+        part = range(int(asked[1]), int(asked[2] or _NO_END) + 1) if asked else range(_NO_END)
+        if not self._opened.done() and self._stops(path.rpartition("/")[2], part):
+            self._held.release()
+            await asyncio.shield(asyncio.wrap_future(self._opened))
+
+
+_NO_END = 1 << 62
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
 class Cdn:
     """Files by their sha256, for URLs that it signed itself. It knows nothing of accounts.
 
     `most_without_range_bytes`: a larger file is refused to who asks for all of it at once, as the CDN of the hub does.
-    `asked` are its requests: path, headers, status, and the length of what it sent.
+    `asked` are its requests: path, headers, status, and the length of what it sent. `gate` may hold some back.
     """
 
     def __init__(self, url_lives_s: int) -> None:
@@ -23,6 +54,7 @@ class Cdn:
         self.url_lives_s = url_lives_s
         self.most_without_range_bytes = 1 << 40
         self.asked: list[tuple[str, Mapping[str, str], int, int]] = []
+        self.gate = Gate(lambda *_: False)
         self._blobs: dict[str, Blob] = {}
         self._rotten: dict[str, int] = {}
         self._key = 1
@@ -74,11 +106,11 @@ class Cdn:
         return hmac.new(str(self._key).encode(), f"{path}\n{expires}".encode(), hashlib.sha256).hexdigest()
 
 
-def ranged(content: bytes, headers: Mapping[str, str], wanted: str | None) -> Reply:
+def ranged(content: Content, headers: Mapping[str, str], wanted: str | None) -> Reply:
     """The whole of `content`, or the range that was asked for."""
-    asked = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "")
+    asked = _RANGE.fullmatch(wanted or "")
     if asked is None:
-        return Reply(200, headers, content)
+        return Reply(200, headers, content[:])
     start, size = int(asked[1]), len(content)
     end = min(int(asked[2]) + 1, size) if asked[2] else size
     if start >= size:

@@ -1,7 +1,7 @@
 """What the stand-in for the Hugging Face Hub has: repositories, commits, files; and how its answers name them."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,28 +12,52 @@ _DATE = "2024-06-01T12:00:00.000Z"
 _SHORTEST_COMMIT = 7
 
 
+class Made:
+    """The content of a large file, made when it is asked for: `block` has the bytes of each MiB by its number.
+
+    Nobody knows the sha256 of all of it: the tree names one that is made up.
+    """
+
+    def __init__(self, size_bytes: int, block: Callable[[int], bytes]) -> None:
+        self._size_bytes = size_bytes
+        self._block = block
+
+    def __len__(self) -> int:
+        return self._size_bytes
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._size_bytes)
+        first = start >> 20
+        blocks = b"".join(map(self._block, range(first, (stop - 1 >> 20) + 1)))
+        return blocks[start - (first << 20) : stop - (first << 20)]
+
+
+Content = bytes | Made
+
+
 @dataclass(frozen=True)
 class Blob:
     """A file's bytes, in Git or in LFS."""
 
-    content: bytes
+    content: Content
     lfs: bool
 
     @cached_property
     def git_sha1(self) -> str:
         """Of the file, or of the pointer to it that Git has."""
-        return _git_sha1(self._pointer if self.lfs else self.content)
+        return _git_sha1(self._pointer if self.lfs else self.content[:])
 
     @cached_property
     def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
+        content = self.content
+        return hashlib.sha256(f"{len(content)} made".encode() if isinstance(content, Made) else content).hexdigest()
 
     @property
     def _pointer(self) -> bytes:
         version = "version https://git-lfs.github.com/spec/v1"
         return f"{version}\noid sha256:{self.sha256}\nsize {len(self.content)}\n".encode()
 
-    def sent(self, rotten_at: int | None) -> bytes:
+    def sent(self, rotten_at: int | None) -> Content:
         """The bytes, of which perhaps one is wrong."""
         if rotten_at is None:
             return self.content
@@ -69,7 +93,7 @@ class Repo:
     refs: dict[str, str] = field(default_factory=dict)
     rotten: dict[str, int] = field(default_factory=dict)
 
-    def commit(self, files: Mapping[str, bytes], branch: str, sha: str | None, lfs: Collection[str] | None) -> Commit:
+    def commit(self, files: Mapping[str, Content], branch: str, sha: str | None, lfs: Collection[str] | None) -> Commit:
         in_lfs = lfs if lfs is not None else [path for path, content in files.items() if _is_large(path, content)]
         blobs = {path: Blob(content, path in in_lfs) for path, content in files.items()}
         said = f"{self.name} {len(self.commits)} {sorted((path, blob.git_sha1) for path, blob in blobs.items())}"
@@ -122,7 +146,7 @@ class Repo:
         return {"branches": of("refs/heads/"), "tags": of("refs/tags/"), "converts": [], "pullRequests": of("refs/pr/")}
 
 
-def _is_large(path: str, content: bytes) -> bool:
+def _is_large(path: str, content: Content) -> bool:
     return len(content) > _LARGE_BYTES or path.endswith(_WEIGHTS)
 
 
