@@ -4,18 +4,18 @@ A crc is a remainder of polynomials over GF(2). The share of the part A in crc(A
 x^(8 * len(B)), modulo the polynomial, and the contributions of all parts are added (xor) in any order.
 """
 
-import hashlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from google_crc32c import value
 
 from hubfs.blobs.blob import Blob, WrappedBlob
+from hubfs.blobs.running_hash import GIT_SHA1, RunningHash, new_hash
 from hubfs.errors import Damaged, HubfsError, Stale
 
 _log = logging.getLogger(__name__)
@@ -26,16 +26,11 @@ _X_TO_8 = _ONE >> 8
 
 CRC32C = "crc32c"
 SHA256 = "sha256"
-GIT_SHA1 = "git-sha1"
 _DIGITS: Mapping[str, int] = {CRC32C: 8, "md5": 32, SHA256: 64, GIT_SHA1: 40}
 """How many hexadecimal digits a value has. All but crc32c want a file in order."""
 
 _MOST_SUMMED_AGAIN = 1024
 """Blocks that a verification by crc32c reads from the cache: the reader of the last block waits for a second or two."""
-
-_SUMMED_ON = 8
-"""Blocks that a read adds from the cache to a hash that wants them in order: of those that came ahead of their turn,
-few are left when the last one comes."""
 
 _LOOKS, _LOOK_S = 50, 0.01
 """How often, and how far apart in seconds, a verification looks for blocks that other readers have in hand, and are
@@ -102,27 +97,6 @@ class Failure:
             self._on_failure(error)
 
 
-@dataclass(frozen=True)
-class _Hashed:
-    """The hash of the first `blocks` blocks of a file. `summed` is only ever copied."""
-
-    blocks: int
-    summed: Any
-
-    def with_block(self, block: bytes) -> "_Hashed":
-        """The hash that has the next block, too. hashlib gives up the GIL meanwhile."""
-        summed = self.summed.copy()
-        summed.update(block)
-        return _Hashed(self.blocks + 1, summed)
-
-
-def _new_hash(algorithm: str, size_bytes: int) -> Any:
-    """The hash of a file of `size_bytes`, of which no byte came yet."""
-    if algorithm == GIT_SHA1:
-        return hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False)
-    return hashlib.new(algorithm, usedforsecurity=False)
-
-
 class ChecksummedBlob(WrappedBlob):
     """`blob`, a file of a model: once all of it is here, the whole must have the checksum that its store announces.
 
@@ -137,12 +111,12 @@ class ChecksummedBlob(WrappedBlob):
     first time, so after the whole was right, every later block is verified by itself. Where the store announces
     nothing, that holds if it names no version of the bytes, either (`pinned` False): another block is `Stale`.
     A crc32c is put together from those of the blocks; a file of which an earlier mount has kept more than 1 GiB is not
-    verified by it. Any other checksum is a hash of the blocks in their order: it goes on with each block whose turn it
-    is, and with those in the cache whose turn comes by that. What came much out of order is read from the cache when
-    the file is whole, by the reader of its last block.
+    verified by it. Any other checksum is a hash of the blocks in their order (`RunningHash`): it goes on with each
+    block whose turn it is, and with those in the cache whose turn comes by that, by tasks that `behind` carries out
+    later. What is left then, the reader of the last block adds.
 
-    `_lock` guards `_crcs`, `_sum`, `_hashed` and `_verified`. It is never held while reading or summing. `_looked`, the
-    first block that was not here when it was looked for, is only ever replaced.
+    `_lock` guards `_crcs`, `_sum`, `_running` and `_verified`. It is never held while reading or summing. `_looked`,
+    the first block that was not here when it was looked for, is only ever replaced.
     """
 
     def __init__(
@@ -155,6 +129,7 @@ class ChecksummedBlob(WrappedBlob):
         pinned: bool = True,
         has: Callable[[int], bool] = lambda _: False,
         recall: Callable[[int], bytes | None] = lambda _: None,
+        behind: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         super().__init__(blob)
         self._announced = announced
@@ -164,10 +139,11 @@ class ChecksummedBlob(WrappedBlob):
         self._pinned = pinned
         self._has = has
         self._recall = recall
+        self._behind = behind
         self._lock = threading.Lock()
         self._crcs: dict[int, int] = {}
         self._sum = 0  # the xor of the shares that the recorded blocks have in the crc32c of the whole
-        self._hashed: _Hashed | None = None
+        self._running: RunningHash | None = None
         self._verified = False
         self._looked = 0
 
@@ -190,7 +166,7 @@ class ChecksummedBlob(WrappedBlob):
                 if announced is not None and self._is_whole(announced):
                     self._verify(announced, blocks)
                 elif announced is not None and announced.algorithm != CRC32C:
-                    self._hash_on(announced, blocks)
+                    self._hash_of(announced).go_on(blocks)
         except (Damaged, Stale) as error:
             self._failure.fail(error)
             raise
@@ -264,29 +240,23 @@ class ChecksummedBlob(WrappedBlob):
         with self._lock:
             return f"{self._sum:08x}"
 
-    def _hash_on(self, announced: Checksum, in_hand: Mapping[int, bytes]) -> None:
-        """Goes on with the hash as far as blocks are here in their order: some of the cache, and those `in_hand`."""
-        if self._verified:  # an atomic look
-            return
-        begun = hashed = self._hashed_so_far(announced)
-        while hashed.blocks < self._block_count and hashed.blocks - begun.blocks < _SUMMED_ON + len(in_hand):
-            block = in_hand.get(hashed.blocks)
-            if block is None and (hashed.blocks in self._crcs or self._has(hashed.blocks)):
-                block = self._recall(hashed.blocks)
-            if block is None:
-                break
-            hashed = hashed.with_block(block)
+    def _hash_of(self, announced: Checksum) -> RunningHash:
         with self._lock:
-            if self._hashed is None or hashed.blocks > self._hashed.blocks:
-                self._hashed = hashed
+            if self._running is None:
+                begun = new_hash(announced.algorithm, self.size_bytes)
+                self._running = RunningHash(begun, self._here, self._behind)
+            return self._running
 
-    def _hashed_so_far(self, announced: Checksum) -> "_Hashed":
-        with self._lock:
-            return self._hashed or _Hashed(0, _new_hash(announced.algorithm, self.size_bytes))
+    def _here(self, index: int) -> bytes | None:
+        """A block that came before; one that another reader has in hand may not be in the cache yet."""
+        there = index < self._block_count and (index in self._crcs or self._has(index))
+        return self._recall(index) if there else None
 
     def _digest(self, announced: Checksum, in_hand: Mapping[int, bytes]) -> str | None:
         """The hash of the whole: what it was so far, with blocks `in_hand`, and with those of the cache."""
-        so_far, fetched, looks = self._hashed_so_far(announced), 0, 0
+        running, fetched, looks = self._hash_of(announced), 0, 0
+        running.is_over = True
+        so_far = running.so_far
         summed = so_far.summed.copy()
         for index in range(so_far.blocks, self._block_count):
             block = in_hand.get(index) or self._recall(index)
@@ -299,6 +269,7 @@ class ChecksummedBlob(WrappedBlob):
                 self._record({index: block}, announced)
             if block is None:
                 _log.info("%s is not verified: the cache loses its blocks before it is whole", self.key)
+                running.is_over = False
                 return None
             summed.update(block)
         return str(summed.hexdigest())

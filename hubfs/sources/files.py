@@ -136,8 +136,8 @@ class FilesSource:
 
     A file that is damaged, or no longer the one that was listed, is a failure of the whole model for good:
     `on_failure` is called once, when it is noticed, and should drop what the cache keeps of `model`. Checksums are
-    verified, with those blocks that `cache` has already. Where the host names no version of its bytes, a block that is
-    fetched again must be what it was.
+    verified, with those blocks that `cache` has already; `behind` carries out later what need not be done by a reader.
+    Where the host names no version of its bytes, a block that is fetched again must be what it was.
 
     Every file has one blob for life, so that all who open it share what `wrap` puts around it. A file whose sha256 the
     hub lists has one blob in `shared_files` for all versions of the model that are there, and one place in the cache
@@ -159,6 +159,7 @@ class FilesSource:
         *,
         cache: BlockCache | None = None,
         shared_files: SharedFiles | None = None,
+        behind: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         self.handle = model
         self.url = manifest.url
@@ -182,6 +183,7 @@ class FilesSource:
         self._wrap = wrap
         self._on_failure = on_failure
         self._cache: BlockCache = cache or MemoryTier(0)
+        self._behind = behind
         self._shared_files = shared_files or SharedFiles(self._cache.drop)
         self._lock = threading.Lock()
         self._blobs: dict[str, Blob] = {}
@@ -204,6 +206,7 @@ class FilesSource:
                 pinned=self._manifest.lasting,
                 has=partial(self._cache.has, key),
                 recall=lambda index: cached_block(self._cache, key, index, file.size_bytes),
+                behind=self._behind,
             )
             return self._wrap(key, blob)
 

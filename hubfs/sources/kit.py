@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -161,7 +162,10 @@ class Kit:
         for show in self._shows:
             manifest = show(manifest)
         return FilesSource(
-            *(hub, model, manifest, self._file, self._forget), cache=self._cache, shared_files=self._shared_files
+            *(hub, model, manifest, self._file, self._forget),
+            cache=self._cache,
+            shared_files=self._shared_files,
+            behind=self._later,
         )
 
     def archive(self, hub: str, model: ModelId, origin: ArchiveOrigin) -> ArchiveSource:
@@ -242,6 +246,10 @@ class Kit:
 
     def _file(self, key: CacheKey, blob: ChecksummedBlob) -> CachedBlob:
         return self._cached(key, RetryingBlob(blob, self._retry, self._cancellation), blob.failed)
+
+    def _later(self, task: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the mount goes away, and nobody waits for the task
+            self._pool.submit(task)
 
     def _forget(self, source: Source) -> None:
         self._cache.drop(source.model)

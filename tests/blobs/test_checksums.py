@@ -212,9 +212,12 @@ class Kept:
         self.recalled += 1
         return self.blocks.get(index)
 
-    def around(self, data: bytes, announced: Checksum) -> ChecksummedBlob:
+    def around(
+        self, data: bytes, announced: Checksum, behind: Callable[[Callable[[], None]], None] | None = None
+    ) -> ChecksummedBlob:
         blob = MemoryBlob("k", data)
-        return ChecksummedBlob(blob, announced, BLOCK, has=self.blocks.__contains__, recall=self.recall)
+        has, recall = self.blocks.__contains__, self.recall
+        return ChecksummedBlob(blob, announced, BLOCK, has=has, recall=recall, behind=behind)
 
 
 @CHECKSUMS
@@ -378,3 +381,81 @@ def test_contributions_add_up_in_any_order(data: bytes, size: int, order: random
 @given(st.integers(0, (1 << 32) - 1), st.integers(0, 1 << 40), st.integers(0, 1 << 40))
 def test_what_follows_may_be_followed_further(crc: int, near_bytes: int, far_bytes: int) -> None:
     assert contribution(contribution(crc, near_bytes), far_bytes) == contribution(crc, near_bytes + far_bytes)
+
+
+LONG = random.Random(9).randbytes(200 * BLOCK)
+
+
+class Later:
+    """Tasks that are carried out when a test says so, each by somebody who is no reader."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Callable[[], None]] = []
+
+    def carry_out(self) -> None:
+        while self.tasks:
+            self.tasks.pop(0)()
+
+
+def _read(blob: ChecksummedBlob, kept: Kept, index: int) -> int:
+    """Reads a block, and keeps it; how many blocks the reader took from the cache for the hash."""
+    before = kept.recalled
+    kept.blocks[index] = blob.read_at(index * BLOCK, BLOCK)
+    return kept.recalled - before
+
+
+@ORDERED
+def test_the_reader_of_the_last_block_adds_what_is_left_behind_the_last_gap(of: Callable[[bytes], Checksum]) -> None:
+    kept, later = Kept(LONG), Later()
+    blob = kept.around(LONG, of(LONG), later.tasks.append)
+    others = [*range(100, 199), *range(1, 100)]
+    random.Random(1).shuffle(others)
+    assert {_read(blob, kept, index) for index in others} == {0}, "nothing can be added before the first block is here"
+    assert not later.tasks
+    assert _read(blob, kept, 0) <= 8, "a reader adds few blocks of others, though all of them can be added"
+    assert kept.recalled < 100
+    later.carry_out()
+    assert kept.recalled == 198
+    assert _read(blob, kept, 199) == 0
+
+
+@ORDERED
+@given(seed=st.integers(0, 1000))
+def test_no_read_but_the_last_adds_many_blocks_and_each_block_is_added_once(
+    of: Callable[[bytes], Checksum], seed: int
+) -> None:
+    kept, later = Kept(LONG), Later()
+    blob = kept.around(LONG, of(LONG), later.tasks.append)
+    noise = random.Random(seed)
+    order = [*range(200)]
+    noise.shuffle(order)
+    for index in order[:-1]:
+        assert _read(blob, kept, index) <= 8
+        if noise.random() < 0.2:
+            later.carry_out()
+    later.carry_out()
+    _read(blob, kept, order[-1])
+    assert kept.recalled < 200
+
+
+@ORDERED
+def test_a_wrong_bit_is_found_in_what_was_added_behind_the_readers_backs(of: Callable[[bytes], Checksum]) -> None:
+    kept, later = Kept(LONG), Later()
+    blob = kept.around(flipped(LONG, 50 * BLOCK + 7), of(LONG), later.tasks.append)
+    for index in [*range(1, 199), 0]:
+        _read(blob, kept, index)
+    later.carry_out()
+    with pytest.raises(Damaged, match=f"its {of(b'').algorithm} is"):
+        blob.read_at(199 * BLOCK, BLOCK)
+
+
+@ORDERED
+def test_one_thread_at_a_time_goes_on_with_the_hash(of: Callable[[bytes], Checksum]) -> None:
+    kept, later = Kept(LONG), Later()
+    blob = kept.around(LONG, of(LONG), later.tasks.append)
+    for index in range(1, 100):
+        _read(blob, kept, index)
+    _read(blob, kept, 0)
+    (task,) = later.tasks
+    assert _read(blob, kept, 100) == 0, "a task goes on already"
+    assert later.tasks == [task]

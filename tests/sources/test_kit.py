@@ -1,5 +1,7 @@
 """Sources as a mount has them made: of real servers, over a real cache directory, before and after a restart."""
 
+import hashlib
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from hubfs.blobs.blob import MemoryBlob
+from hubfs.blobs.checksums import Checksum
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.stamp import Stamp
-from hubfs.cache.block_cache import CacheKey, TieredCache
+from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, TieredCache
 from hubfs.cache.disk.indexes import Index, IndexStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.room import DiskSettings
@@ -28,7 +32,7 @@ from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.hubs.tfhub.names.tfhub_modules import module_name
 from hubfs.hubs.tfhub.questions import Location
 from hubfs.model_id import ModelId
-from hubfs.sources.files import FilesSource
+from hubfs.sources.files import FilesSource, Manifest, RemoteFile
 from hubfs.sources.kit import Guest, Kit
 from hubfs.sources.source import Form, Source
 from hubfs.waiting import Cancellation
@@ -408,3 +412,29 @@ def test_what_was_on_its_way_when_a_model_turned_out_damaged_does_not_stay_in_th
         monkeypatch.setattr(machine.cache, "put", put_late)
         blob.read_at(0, 10)
         assert not machine.cache.has(CacheKey(source.model, "variables/variables.index"), 0)
+
+
+class Counting(ThreadPoolExecutor):
+    """A pool that says which tasks it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.tasks: list[str] = []
+
+    def submit(self, task: Any, /, *arguments: Any, **more: Any) -> Any:
+        self.tasks.append(task.__qualname__)
+        return super().submit(task, *arguments, **more)
+
+
+def test_what_readers_need_not_hash_themselves_the_pool_does() -> None:
+    data = random.Random(3).randbytes(12 * BLOCK_SIZE_BYTES)
+    checksum = Checksum("sha256", hashlib.sha256(data).hexdigest())
+    listed = Manifest("u", Form.FILES, {"f": RemoteFile(len(data), "p", lambda: MemoryBlob("p", data), checksum)})
+    memory = MemoryTier(64 << 20)
+    with Counting() as pool:
+        source = kit_of(pool, Cancellation(), cache=memory, memory=memory).files("h", ModelId("a", "1"), listed)
+        blob = source.open(source.find("f"))
+        for index in (*range(1, 11), 0, 11):
+            start = index * BLOCK_SIZE_BYTES
+            assert blob.read_at(start, BLOCK_SIZE_BYTES) == data[start : start + BLOCK_SIZE_BYTES]
+    assert pool.tasks == ["RunningHash._catch_up"]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from hubfs.blobs.checksums import GIT_SHA1, SHA256, Checksum
+from hubfs.blobs.checksums import SHA256, Checksum
+from hubfs.blobs.running_hash import GIT_SHA1
 from hubfs.errors import quoted
 
 LFS, GIT = SHA256, GIT_SHA1
