@@ -67,7 +67,15 @@ class Ambiguous:
     otherwise: Settled | None
 
 
-Place = Settled | Ambiguous
+@dataclass(frozen=True)
+class FolderOrAlias:
+    """A path of which the names alone do not tell whether it is an alias: else it is a directory above models."""
+
+    folder: Folder
+    alias: Alias
+
+
+Place = Settled | Ambiguous | FolderOrAlias
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,24 @@ class ChangingAnswers:
             return given.version
         return self._spare(self._last_answer(name), {*self._known(name), *self._hub.names.written_versions(name)})
 
+    def leads(self, name: str) -> bool:
+        """Whether `name` stands for a version. False where the hub does not say so within the patience of a reader."""
+
+        def ask() -> str:
+            question, patience_s = self._question(name), self._settings.patience_s
+            version = self._reachability.ask(question, lambda: self._hub.alias(name), patience_s)
+            self._told(name, version)
+            return version
+
+        if self.expected(name) is None:
+            try:
+                self._versions.get(name, ask)
+            except Cancelled:
+                raise
+            except HubfsError:
+                return False
+        return True
+
     def _spare(self, last: LastAnswer | None, known: Collection[str]) -> str | None:
         """Where `latest` leads without the hub. Its last answer is of use only if it is here, or if nothing else is."""
         if last is not None and (last.version in known or not known):

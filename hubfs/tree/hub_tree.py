@@ -8,17 +8,24 @@ from hubfs.blobs.stamp import UNDATED
 from hubfs.cache.ahead import ReadAheadBlob
 from hubfs.cache.block_cache import BlockCache, CacheKey, Release, TieredCache
 from hubfs.errors import (
-    EntryNotFound,
     HubfsError,
     IsADirectory,
-    ModelNotFound,
     NoSuchAttribute,
     NotADirectory,
     NotASymlink,
     NotFound,
 )
 from hubfs.hubs.names import Known
-from hubfs.hubs.place import Alias, Ambiguous, Folder, InModel, Link, Links, NotInCatalogue, Settled, Text
+from hubfs.hubs.place import (
+    Alias,
+    Ambiguous,
+    Folder,
+    FolderOrAlias,
+    InModel,
+    Link,
+    Links,
+    Text,
+)
 from hubfs.model_id import ModelId
 from hubfs.models.models import Models
 from hubfs.models.troubles import Troubles, WatchedBlob
@@ -30,6 +37,7 @@ from hubfs.tree.look_ahead import links_ahead, models_ahead
 from hubfs.tree.model_directories import ModelDirectories
 from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind, names_of
 from hubfs.tree.open_file import OpenFile, text_file
+from hubfs.tree.places import either, place_at
 from hubfs.tree.times import time_ns
 
 Whole = Callable[[CacheKey, int, float], int | None]
@@ -121,7 +129,7 @@ class HubTree:
 
         Raises `NotFound`, `NotADirectory` for a path below a file, and what kept the hub from answering.
         """
-        match self._place(path):
+        match place_at(self._models, path):
             case Folder() | Links():
                 return DIRECTORY
             case Alias(name, prefix):
@@ -147,7 +155,7 @@ class HubTree:
 
     def list(self, path: str) -> Names:
         """The names in a directory, sorted, and what they are. In a model, waits until all entries are known."""
-        match self._place(path):
+        match place_at(self._models, path):
             case Folder(segments):
                 return self._list_folder(segments)
             case Links(links, folders):
@@ -167,7 +175,7 @@ class HubTree:
 
         Of a folder, these are the folders in it, links, and the models that were found since the start.
         """
-        match self._place(path):
+        match place_at(self._models, path):
             case InModel(handle, inner):
                 source = self._models.get(handle)
                 entries = self._directories.list(source, inner)
@@ -183,6 +191,8 @@ class HubTree:
             place = self._names.place(path)
         except HubfsError:  # the lookup tells it
             return None
+        if isinstance(place, FolderOrAlias):
+            place = either(self._models, place, lambda name: self._models.answers.expected(name) is not None)
         match place:
             case Folder() | Links():
                 return DIRECTORY
@@ -204,7 +214,7 @@ class HubTree:
 
     def open(self, path: str) -> OpenFile:
         """Opens a file for reading. The caller calls `release` when done."""
-        match self._place(path):
+        match place_at(self._models, path):
             case Text(text):
                 return text_file(path, text)
             case InModel(handle, inner) if inner:
@@ -228,7 +238,7 @@ class HubTree:
 
     def hold(self, path: str) -> Release | None:
         """Has the model of the file at `path` count as in use until the release; None where nothing of it is kept."""
-        match self._place(path):
+        match place_at(self._models, path):
             case InModel(handle, inner) if self._models.has(handle):
                 source = self._models.get(handle)
                 return self._held(handle, source, source.find(inner) if source.shared else ROOT)
@@ -263,7 +273,7 @@ class HubTree:
 
     def readlink(self, path: str) -> str:
         """The target of a symlink, relative. Raises `NotASymlink` for whatever else exists."""
-        match self._place(path):
+        match place_at(self._models, path):
             case Alias(name, prefix):
                 version = self._models.answers.latest(name)
                 if self._links_ahead is not None:
@@ -287,37 +297,12 @@ class HubTree:
         return value
 
     def _attribute(self, path: str, name: str) -> str | None:
-        match self._place(path):
+        match place_at(self._models, path):
             case Folder(segments):
                 return self._attributes.of_folder("/".join(segments), name)
             case InModel(handle, inner):
                 return self._attributes.of_model(handle, inner, name)
         return None
-
-    def _place(self, path: str) -> Settled:
-        """What the path is; which of several candidates is the model, the hub is asked if nothing known tells."""
-        try:
-            place = self._names.place(path)
-        except NotInCatalogue:  # which may be for want of having asked for the hub's
-            self._models.renew_names()
-            place = self._names.place(path)
-        if not isinstance(place, Ambiguous):
-            return place
-        for is_known in (self._models.found, self._models.has):  # what is in memory before what is on disk
-            for candidate in place.candidates:
-                if is_known(candidate.handle):
-                    return candidate
-        if self._models.known.children("/".join(place.segments)):
-            return Folder(place.segments)
-        for candidate in place.candidates:
-            try:
-                self._models.get(candidate.handle)
-            except ModelNotFound:
-                continue
-            return candidate
-        if place.otherwise is None:
-            raise EntryNotFound(f"{self._models.hub.url} has no model at {path}")
-        return place.otherwise
 
     def _list_folder(self, segments: tuple[str, ...]) -> Names:
         self._models.renew_names()

@@ -497,6 +497,23 @@ class TestWhatMayChange:
         hub.now_s += 15
         assert models.answers.latest("google/nothing") == "1"
 
+    def test_a_name_leads_somewhere_if_the_hub_says_so(self, models: Models, hub: Hub) -> None:
+        leads = models.answers.leads
+        for _ in range(2):
+            assert (leads("google/spice"), leads("google/never")) == (True, False)
+        assert hub.questions == ["latest google/spice", "latest google/never"]
+        hub.now_s += 15
+        assert (leads("google/spice"), leads("google/never")) == (True, False)
+        assert hub.questions[2:] == ["latest google/never"], "it led there once"
+
+    def test_a_name_leads_nowhere_new_while_the_hub_cannot_be_asked(self, models: Models, hub: Hub) -> None:
+        leads = models.answers.leads
+        assert leads("google/spice")
+        hub.trouble = [Unavailable("down")]
+        hub.now_s += 15
+        assert (leads("google/spice"), leads("google/yamnet"), leads("google/other")) == (True, False, False)
+        assert len(hub.questions) == 2, "a hub that does not answer is left alone for a while"
+
     def test_of_a_hub_that_holds_aliases_stays_in_the_middle_of_a_load(self, models: Models, hub: Hub) -> None:
         hub.holds_aliases = True
         spice = ModelId("google/spice", "10")

@@ -171,7 +171,7 @@ def test_the_token_opens_a_gated_repository_and_goes_to_the_hub_alone(machine: M
 def test_while_the_hub_wants_to_be_left_alone_a_mount_says_until_when(machine: Machine, tmp_path: Path) -> None:
     with HuggingFaceStandIn() as stand_in:
         commit = stand_in.put(NAME, FILES)
-        with mounted(machine.with_environment(HF_ENDPOINT=stand_in.url), hub := tmp_path / "hf", "hf:") as mount:
+        with mounted(machine.with_environment(HF_ENDPOINT=stand_in.url), hub := tmp_path / "hf", "hf:BAAI") as mount:
             stand_in.script("tree", too_many("api", 3000))
             with pytest.raises(OSError, match="No route to host"):
                 (hub / f"{NAME}@{commit}/config.json").read_bytes()
@@ -179,6 +179,45 @@ def test_while_the_hub_wants_to_be_left_alone_a_mount_says_until_when(machine: M
             assert (budget["budget"], budget["left"], budget["quota"]) == ("questions", 0, 500)
             assert re.search(r"429: We had to rate limit .* asked again after .* UTC", mount.error_of(hub / "BAAI"))
             assert sum(stand_in.calls.values()) == 1
+
+
+def test_an_id_without_a_namespace_leads_to_the_repository_of_today(machine: Machine, tmp_path: Path) -> None:
+    with HuggingFaceStandIn() as stand_in:
+        stand_in.moved |= {"bge": NAME, "datasets/squad": "datasets/rajpurkar/squad"}
+        commit = stand_in.put(NAME, FILES)
+        data = stand_in.put("datasets/rajpurkar/squad", {"a.json": b"[]"})
+        there = machine.with_environment(HF_ENDPOINT=stand_in.url)
+        with mounted(there, hub := tmp_path / "hf", "hf:"):
+            assert (hub / "bge/config.json").read_bytes() == FILES["config.json"]
+            assert (hub / "bge").readlink() == Path(f"{NAME}@{commit}")
+            assert (hub / "datasets/squad").readlink() == Path(f"rajpurkar/squad@{data}")
+            assert (hub / "datasets/squad/a.json").read_bytes() == b"[]"
+            assert files(hub / "bge/") == FILES
+        stand_in.reset_counts()
+        with mounted(there, hub, "hf:"):
+            subprocess.run(["ls", "-l", hub, hub / "datasets"], check=True, stdout=subprocess.DEVNULL)
+            assert sorted(os.listdir(hub)) == [".hubfs", "BAAI", "datasets"]
+            assert not stand_in.asked
+        with mounted(there, hub, "hf:", "--offline"):
+            assert files(hub / "bge/") == FILES
+            assert (hub / "bge").readlink() == Path(f"{NAME}@{commit}")
+
+
+def test_what_is_no_repository_may_be_a_namespace(machine: Machine, tmp_path: Path) -> None:
+    with HuggingFaceStandIn() as stand_in:
+        commit = stand_in.put(NAME, FILES)
+        stand_in.moved["former/bge"] = NAME
+        there = machine.with_environment(HF_ENDPOINT=stand_in.url)
+        with mounted(there, hub := tmp_path / "hf", "hf:"):
+            assert (hub / "former/bge").readlink() == Path(f"../{NAME}@{commit}"), "a renamed namespace lists nothing"
+            assert os.listdir(hub / "nobody") == []
+            assert (hub / NAME / "config.json").read_bytes() == FILES["config.json"]
+            stand_in.reset_counts()
+            assert (hub / NAME / "config.json").read_bytes() == FILES["config.json"]
+            assert not [path for _, path, _ in stand_in.asked if "models/BAAI/rev" in path], "the namespace is known"
+    with mounted(there, hub, "hf:"):
+        assert (hub / f"{NAME}@{commit}/config.json").read_bytes() == FILES["config.json"]
+        assert (hub / "elsewhere").is_dir(), "what lies below says that the hub is out of reach"
 
 
 def test_each_form_of_a_handle_is_resolved_below_the_mount(machine: Machine, tmp_path: Path) -> None:

@@ -63,11 +63,10 @@ class HuggingFace(Hub):
 
     lists = True
     holds_aliases = True
-    names = HuggingFaceNames()
 
     def __init__(self, client: HttpClient, namespace: str, endpoint: str, credentials: Credentials) -> None:
         self.url, self.host, self.vouched = f"{_SCHEME}:{namespace}", endpoint, client.settings.verify
-        self._client, self._namespace = client, namespace
+        self._client, self._namespace, self.names = client, namespace, HuggingFaceNames(namespace)
         self._api = HuggingFaceApi(client, endpoint, credentials)
         place = "huggingface" if endpoint == HUB else f"huggingface+{label_of(endpoint)}"
         self.label = place if self.vouched else f"unverified+{place}"

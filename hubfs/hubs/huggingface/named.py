@@ -1,22 +1,30 @@
 """The names of the Hugging Face Hub as the names of a hub. No I/O."""
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from hubfs.hubs.huggingface import names
 from hubfs.hubs.huggingface.huggingface_cache import HuggingFaceCache
 from hubfs.hubs.names import Known, Names, View
-from hubfs.hubs.place import Shown
+from hubfs.hubs.place import Place, Shown
 
 
-def names_of(_hub_url: str, _cancellation: object, _catalog: object) -> Names:
-    """The names of every hub of this kind."""
-    return HuggingFaceNames()
+def names_of(hub_url: str, _cancellation: object, _catalog: object) -> Names:
+    """The names of the hub at `hf:NAMESPACE`, or https://huggingface.co/NAMESPACE."""
+    return HuggingFaceNames(urlsplit(hub_url).path.strip("/"))
 
 
 class HuggingFaceNames(Names):
-    """NAMESPACE/NAME@COMMIT, and symlinks to these. Nothing is written down."""
+    """NAMESPACE/NAME@COMMIT, and symlinks to these. Nothing is written down, but perhaps that there is `namespace`."""
 
-    parse, find, place = staticmethod(names.parse), staticmethod(names.find), staticmethod(names.place_of)
+    parse, find = staticmethod(names.parse), staticmethod(names.find)
+
+    def __init__(self, namespace: str = "") -> None:
+        self._namespace = namespace
+
+    def place(self, path: str) -> Place:
+        """What `path` is, by the grammar of ids and revisions."""
+        return names.place_of(path, self._namespace)
 
     def path(self, name: str, version: str | None) -> str:
         """`BAAI/bge-m3@COMMIT`; of no version, the symlink."""

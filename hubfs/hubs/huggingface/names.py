@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from hubfs.errors import EntryNotFound, InvalidHandle, quoted
 from hubfs.hubs.huggingface.about import ABOUT
-from hubfs.hubs.place import Alias, Folder, InModel, Place
+from hubfs.hubs.place import Alias, Folder, FolderOrAlias, InModel, Place
 from hubfs.model_id import ModelId
 
 MAIN = "main"
@@ -170,12 +170,12 @@ def _prefix(segments: Sequence[str]) -> tuple[str, ...]:
     return (DATASETS,) if tuple(segments[:1]) == (DATASETS,) else ()
 
 
-def place_of(path: str) -> Place:
+def place_of(path: str, known_namespace: str = "") -> Place:
     """What `path` (absolute, below the hub's root) is. Raises `EntryNotFound` for what cannot exist.
 
     A commit in full is a directory, every other revision a symlink. A reference is spelled in one segment
-    (`name@refs%2Fpr%2F1`), or as folders (`name@refs/pr/1`). An id without a namespace has a revision, or it could not
-    be told from a namespace: `gpt2@main`.
+    (`name@refs%2Fpr%2F1`), or as folders (`name@refs/pr/1`). An id without a namespace cannot be told from a namespace
+    (`gpt2`), but for the one that is known, and where it has a revision (`gpt2@main`).
     """
     segments = tuple(segment for segment in path.split("/") if segment)
     prefix = _prefix(segments)
@@ -188,7 +188,10 @@ def place_of(path: str) -> Place:
     if at:
         return _at_revision("/".join((*prefix, namespace)), revision, rest[1:], segments)
     if len(rest) == 1:
-        return Folder(segments)
+        folder = Folder(segments)
+        return (
+            folder if namespace == known_namespace else FolderOrAlias(folder, Alias(alias_of("/".join(segments), MAIN)))
+        )
     name, at, revision = rest[1].partition("@")
     if not is_id(name):
         raise _nowhere(path)

@@ -4,7 +4,7 @@ from hubfs.errors import EntryNotFound, InvalidHandle
 from hubfs.hubs.huggingface import names
 from hubfs.hubs.huggingface.named import HuggingFaceNames
 from hubfs.hubs.names import names_at
-from hubfs.hubs.place import Alias, Folder, InModel
+from hubfs.hubs.place import Alias, Folder, FolderOrAlias, InModel
 from hubfs.model_id import ModelId
 from tests.support.known import known
 
@@ -16,10 +16,11 @@ MODEL = ModelId(REPO, COMMIT)
     ("path", "place"),
     [
         ("/", Folder(())),
-        ("/BAAI", Folder(("BAAI",))),
+        ("/BAAI", FolderOrAlias(Folder(("BAAI",)), Alias("BAAI@main"))),
         ("/01-ai", Folder(("01-ai",))),
         ("/datasets", Folder(("datasets",))),
-        ("/datasets/allenai", Folder(("datasets", "allenai"))),
+        ("/datasets/squad", FolderOrAlias(Folder(("datasets", "squad")), Alias("datasets/squad@main"))),
+        ("/datasets/01-ai", Folder(("datasets", "01-ai"))),
         (f"/{REPO}", Alias(f"{REPO}@main")),
         (f"/{REPO}@v1.0", Alias(f"{REPO}@v1.0")),
         (f"/{REPO}@5a5a5a5", Alias(f"{REPO}@5a5a5a5")),
@@ -37,7 +38,8 @@ MODEL = ModelId(REPO, COMMIT)
     ],
 )
 def test_a_path_is_a_place_by_its_grammar(path: str, place: object) -> None:
-    assert names.place_of(path) == place
+    assert names.place_of(path, "01-ai") == place
+    assert names_at("hf:01-ai").place(path) == place
 
 
 @pytest.mark.parametrize(
