@@ -138,7 +138,7 @@ def test_revisions_are_found_as_they_are_named(
         *len(missing) * [None],
         *len(lacking) * [{"error": "LocalEntryNotFoundError"}],
     ]
-    assert stand_in.calls["refs"] == 1, "for what is no revision, but could lead to one"
+    assert stand_in.calls["refs"] >= 1, "for what is no revision, but could lead to one"
     repo = cache / "models--BAAI--bge-m3"
     assert sorted(files(repo / "refs")) == [old[:9], "feature/a/x", "refs/pr/1", "v1"]
     assert os.listdir(repo / "snapshots") == [old]
@@ -195,7 +195,8 @@ def test_what_the_hub_does_not_have_is_not_there_and_nothing_is_written(
     wanted = (("download", "BAAI/other", "config.json"), ("cached", "BAAI/other", "config.json"), ("cached", "x", "y"))
     missing = {"error": "LocalEntryNotFoundError"}
     assert _told(*wanted, asked=asked, cache=cache, home=tmp_path, **OFFLINE) == [missing, None, None]
-    refused = _told(wanted[0], ("snapshot", "BAAI/other"), asked=asked, cache=cache, home=tmp_path)
+    one = {"allow_patterns": "config.json"}  # of several at a time, any may be the first to fail
+    refused = _told(wanted[0], ("snapshot", "BAAI/other", one), asked=asked, cache=cache, home=tmp_path)
     assert refused == [{"error": "FileExistsError"}, {"error": "FileExistsError"}], "read-only"
     assert not (cache / f"models--BAAI--other/snapshots/{other}").exists()
     for path in ("spaces--a--b", "models--a--b--c", "models--", "models--a--b/other", "models--a--b/snapshots/main"):
