@@ -14,7 +14,9 @@ from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, block_size_at, blocks_of, 
 from hubfs.cache.disk.store import CachedModel
 from hubfs.cache.disk.tier import plan_eviction
 from hubfs.formats.limits import DEFLATE_RATIO, FREE_BYTES, MAX_FILE_SIZE_BYTES, MAX_RATIO, most_output_bytes
-from hubfs.sources.prefetch.plan import SPECULATION_BYTES, Stage, plan
+from hubfs.sources.prefetch.plan import SPECULATION_BYTES, Stage
+from hubfs.sources.prefetch.saved_model import SavedModel
+from hubfs.sources.prefetch.tfjs import Tfjs
 from hubfs.sources.source import Entry, EntryKind
 from tests.properties.kit import examples
 
@@ -89,10 +91,14 @@ FILES = st.dictionaries(
 
 
 @examples(3)
-@given(files=FILES, opened=st.sampled_from(["saved_model.pb", "model.json", "other", "nothing"]))
-def test_what_a_loader_wants_is_there_once_and_the_speculation_is_bounded(files: dict[str, int], opened: str) -> None:
-    wants = plan([Entry(path, EntryKind.FILE, size_bytes) for path, size_bytes in files.items()], opened)
-    assert not wants or opened in files
+@given(files=FILES, opened=st.sampled_from(["saved_model.pb", "model.json"]), size_bytes=st.integers(0, 1 << 40))
+def test_what_a_loader_wants_is_there_once_and_the_speculation_is_bounded(
+    files: dict[str, int], opened: str, size_bytes: int
+) -> None:
+    files.setdefault(opened, size_bytes)
+    plan = (SavedModel if opened == "saved_model.pb" else Tfjs)(opened)
+    plan.learn([Entry(path, EntryKind.FILE, size_bytes) for path, size_bytes in files.items()])
+    wants = plan.wants.left
     certain = [want for want in wants if want.stage is Stage.CERTAIN]
     assert wants[: len(certain)] == tuple(certain)
     assert sum(want.size_bytes for want in certain) <= SPECULATION_BYTES
@@ -100,11 +106,11 @@ def test_what_a_loader_wants_is_there_once_and_the_speculation_is_bounded(files:
         assert 0 < want.size_bytes <= files[want.path] - want.offset_bytes
         assert want.offset_bytes % BLOCK_SIZE_BYTES == 0
         assert want.end_bytes % BLOCK_SIZE_BYTES == 0 or want.end_bytes == files[want.path]
-    for path, size_bytes in files.items():
+    for path, whole_bytes in files.items():
         mine = sorted((want.offset_bytes, want.end_bytes) for want in wants if want.path == path)
         assert all(end_bytes <= start_bytes for (_, end_bytes), (start_bytes, _) in pairwise(mine)), "no overlap"
         if path == opened and wants:
-            assert sum(end_bytes - start_bytes for start_bytes, end_bytes in mine) == size_bytes
+            assert sum(end_bytes - start_bytes for start_bytes, end_bytes in mine) == whole_bytes
 
 
 MODELS = st.lists(

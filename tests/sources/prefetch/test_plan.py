@@ -1,22 +1,14 @@
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES as BLOCK
-from hubfs.sources.prefetch.plan import (
-    SPECULATION_BYTES,
-    TAIL_BYTES,
-    Sign,
-    Stage,
-    Want,
-    begins,
-    follows,
-    plan,
-    sign_of,
-)
+from hubfs.sources.prefetch.plan import SPECULATION_BYTES, TAIL_BYTES, Plan, Stage, Want
+from hubfs.sources.prefetch.saved_model import SavedModel, Sign, sign_of
+from hubfs.sources.prefetch.tfjs import Tfjs
 from hubfs.sources.source import Entry, EntryKind
 
 DATA = "variables/variables.data-00000-of-00001"
@@ -24,6 +16,18 @@ DATA = "variables/variables.data-00000-of-00001"
 
 def entries_of(**sizes_bytes: int) -> list[Entry]:
     return [Entry(path, EntryKind.FILE, size_bytes) for path, size_bytes in sizes_bytes.items()]
+
+
+def planned(entries: Sequence[Entry], opened: str) -> Plan:
+    """What the reader wants that opened the file."""
+    (kind,) = [kind for kind in (SavedModel, Tfjs) if kind.begins(opened, read=False)]
+    plan = kind(opened)
+    plan.learn(entries)
+    return plan
+
+
+def plan(entries: Sequence[Entry], opened: str) -> tuple[Want, ...]:
+    return planned(entries, opened).wants.left
 
 
 def saved_model(data_bytes: int, **others: int) -> list[Entry]:
@@ -118,11 +122,6 @@ def test_the_shards_of_a_tfjs_model_are_wanted_in_the_order_of_their_numbers() -
     assert [want.path for want in plan(entries, "model.json")] == ["model.json", *shards]
 
 
-@pytest.mark.parametrize("opened", ["fingerprint.pb", DATA, "model.json", "assets", "nothing/saved_model.pb"])
-def test_a_file_that_tells_nothing_or_is_not_there_has_no_plan(opened: str) -> None:
-    assert plan(saved_model(5, **{"fingerprint.pb": 98}), opened) == ()
-
-
 def test_an_empty_file_is_not_wanted() -> None:
     assert {want.path for want in plan(saved_model(0, **{"assets/empty": 0}), "saved_model.pb")} == {
         "saved_model.pb",
@@ -155,9 +154,12 @@ def test_every_byte_is_wanted_once_in_whole_blocks_and_stages_never_alternate(
 
 
 def test_only_the_files_that_loaders_open_first_begin_anything() -> None:
-    assert begins("saved_model.pb")
-    assert begins("inner/model.json")
-    assert not any(map(begins, ("tfhub_module.pb", "fingerprint.pb", DATA, "model.tflite", "saved_model.pbtxt")))
+    assert SavedModel.begins("saved_model.pb", read=False)
+    assert Tfjs.begins("inner/model.json", read=False)
+    for path in ("tfhub_module.pb", "fingerprint.pb", DATA, "model.tflite", "saved_model.pbtxt", "assets"):
+        assert not SavedModel.begins(path, read=False)
+        assert not Tfjs.begins(path, read=False)
+    assert not SavedModel.begins("saved_model.pb", read=True)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,10 @@ def test_only_the_files_that_loaders_open_first_begin_anything() -> None:
     ],
 )
 def test_an_open_of_what_only_loaders_read_shows_one(opened: str, path: str, *, is_loader: bool) -> None:
-    assert follows(opened, path) is is_loader
+    entries = entries_of(**{opened: 5, path: 6})
+    one = planned(entries, opened)
+    one.opened(path)
+    assert (one.stage is Stage.FOLLOWED) is is_loader
 
 
 @pytest.mark.parametrize(

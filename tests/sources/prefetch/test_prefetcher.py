@@ -9,7 +9,8 @@ from hubfs.cache.block_cache import CacheKey
 from hubfs.errors import Damaged
 from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.models.troubles import Troubles, WatchedBlob
-from hubfs.sources.prefetch.prefetcher import FOLLOW_S, Prefetcher
+from hubfs.sources.prefetch.prefetcher import Prefetcher
+from hubfs.sources.prefetch.readers import FOLLOW_S
 from hubfs.sources.source import Entry, Source
 from hubfs.testing import Clock, MemorySource
 from hubfs.waiting import Cancellation

@@ -1,8 +1,8 @@
 import pytest
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES as BLOCK
-from hubfs.sources.prefetch.plan import Stage, Want
-from hubfs.sources.prefetch.prefetcher import FOLLOW_S, PEEK_S, PIECE_BLOCKS, ModelReaders
+from hubfs.sources.prefetch.plan import PIECE_BLOCKS, Stage, Want, Wants
+from hubfs.sources.prefetch.readers import FOLLOW_S, PEEK_S, ModelReaders
 
 GRAPH, INDEX, DATA = "saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"
 SIZE_BYTES = 8 * BLOCK
@@ -23,9 +23,13 @@ def readers() -> ModelReaders:
 def begin(readers: ModelReaders, now_s: float = 0.0) -> None:
     """A process reads the graph, and closes it."""
     readers.opened(GRAPH, now_s)
-    if not readers.planned:
-        readers.plan(WANTS)
+    plan_with(readers, WANTS)
     readers.released(now_s)
+
+
+def plan_with(readers: ModelReaders, wants: list[Want]) -> None:
+    for plan in readers.unlearned():
+        plan.learned, plan.wants = True, Wants(wants)
 
 
 def drain(readers: ModelReaders) -> list[tuple[str, int, int]]:
@@ -45,7 +49,7 @@ def test_nothing_is_wanted_before_the_graph_is_opened() -> None:
     readers = ModelReaders()
     readers.opened(INDEX, 0.0)
     readers.looked_up("debug", 0.0)
-    assert readers.begun_by is None
+    assert not readers.plans
     assert not readers.works
     assert not readers.followed(0.0)
 
@@ -76,7 +80,7 @@ def test_whoever_looked_for_the_text_form_before_is_no_loader(later_s: float, *,
 def test_a_sign_of_a_loader_that_comes_after_everybody_left_is_of_somebody_else(readers: ModelReaders) -> None:
     readers.looked_up("debug", FOLLOW_S + 1)
     readers.opened(INDEX, FOLLOW_S + 1)
-    assert readers.begun_by is None
+    assert not readers.plans
 
 
 def test_a_burst_is_followed_while_a_file_is_open_and_for_a_while_after_the_last_read(readers: ModelReaders) -> None:
@@ -141,7 +145,7 @@ def test_a_refused_piece_is_asked_for_again_from_where_it_was_refused(readers: M
 def test_a_piece_is_never_larger_than_can_be_asked_for_in_no_time() -> None:
     readers = ModelReaders()
     readers.opened(GRAPH, 0.0)
-    readers.plan([Want(DATA, 0, 1000 * BLOCK, Stage.CERTAIN)])
+    plan_with(readers, [Want(DATA, 0, 1000 * BLOCK, Stage.CERTAIN)])
     pieces = drain(readers)
     assert pieces[0] == (DATA, 0, PIECE_BLOCKS * BLOCK)
     assert pieces[-1][2] == 1000 * BLOCK
