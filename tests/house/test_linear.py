@@ -75,6 +75,11 @@ WORST: dict[str, tuple[tuple[str, str, str], ...]] = {
         *(("", ';rel="', ""), ("", ";", ""), (";rel=", "a", "")),
     ),
     "sources.prefetch.plan._DIGITS": (("", "1", ""), ("", "1a", "")),
+    "sources.prefetch.gguf._SPLIT": (("", "-", ""), ("a", "-00001", ""), ("", "-00001-of-00002", "x")),
+    "sources.prefetch.safetensors._INDEX": (
+        *(("", "a", ""), ("a", ".safetensors", ""), ("a.safetensors.index.", "a", "")),
+        *(("a", ".safetensors.index", ""), ("a", ".safetensors.index.a", ".json/")),
+    ),
     "sources.prefetch.saved_model._SHARD": (("variables.data-", "1", "x"), ("variables.data-1-of-", "1", "x")),
     "sources.prefetch.tfjs._SHARD": (("", "a", ""), ("", ".bin", "x"), ("group", "1", "x"), ("", "group1-", "")),
     "settings.values._SIZE": (("", "1", "x"), ("1.", "1", "x"), ("1", " ", "x")),

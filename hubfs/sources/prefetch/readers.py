@@ -5,9 +5,13 @@ from collections.abc import Callable, Sequence
 
 from hubfs.blobs.blob import Prefetchable
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, blocks_of
+from hubfs.sources.prefetch.gguf import Gguf
 from hubfs.sources.prefetch.plan import Look, Place, Plan, Stage, Want
+from hubfs.sources.prefetch.safetensors import Safetensors
 from hubfs.sources.prefetch.saved_model import SavedModel, Sign, sign_of
+from hubfs.sources.prefetch.small_files import SmallFiles
 from hubfs.sources.prefetch.tfjs import Tfjs
+from hubfs.sources.prefetch.zips import Zip
 from hubfs.sources.source import Entry, Source
 
 FOLLOW_S = 20.0
@@ -24,7 +28,7 @@ Complete = Callable[[Source, Entry, Prefetchable], None]
 MOST_PLANS = 32
 """So many plans of one model are followed at once. A pipeline of diffusers has about ten."""
 
-_KINDS: Sequence[type[Plan]] = (SavedModel, Tfjs)
+_KINDS: Sequence[type[Plan]] = (SavedModel, Tfjs, Safetensors, Gguf, Zip, SmallFiles)
 
 
 class ModelReaders:
