@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from http import HTTPStatus
@@ -70,8 +70,8 @@ class _Probed:
 class HttpClient:
     """Requests to any number of hosts, from any number of threads, over connections that are kept.
 
-    `_lock` guards `_stats` and `_wholes`; no I/O is done while it is held. A cancel shuts every socket down, so that
-    reads in flight end at once; a connection being made ends within `connect_timeout_s`.
+    `_lock` guards `_stats`, `_wholes` and `_connected_ahead`; no I/O is done while it is held. A cancel shuts every
+    socket down, so that reads in flight end at once; a connection being made ends within `connect_timeout_s`.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class HttpClient:
         )
         self._lock = threading.Lock()
         self._stats = HttpStats(0, 0)
+        self._connected_ahead: set[str] = set()
         self._probes: Remembered[_Probed, HttpObject] = Remembered(
             cancellation, ttl_s=_PROBE_TTL_S, timeout_s=_PROBE_WAIT_S, most=_PROBES_KEPT, timer=timer
         )
@@ -177,6 +178,26 @@ class HttpClient:
         with self._lock:
             kept = self._wholes.pop(_Probed(found.url, frozenset(headers.items())), None)
         return kept[1] if kept is not None and kept[0] is found else None
+
+    def connect_ahead(self, url: str) -> None:
+        """Begins to connect with the host of `url`, the first time, and returns at once. Raises nothing.
+
+        The first request to the host finds the connection, and TLS, made.
+        """
+        with self._lock:
+            if url in self._connected_ahead:
+                return
+            self._connected_ahead.add(url)
+
+        def connect() -> None:
+            try:
+                with self._translated(url):
+                    self._adapters[Reach.NOBODY].connect(Target.of(url).root, self.settings.connect_timeout_s)
+            except HubfsError as error:  # who asks for something is told
+                _log.debug("%s", error)
+
+        with suppress(RuntimeError):  # no thread is left
+            threading.Thread(target=connect, name="connect", daemon=True).start()
 
     def forget(self, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> None:
         """The object behind `url` changed: the next probe asks."""

@@ -165,6 +165,21 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
                 self._routes.cache_clear()
         raise AssertionError("unreachable")
 
+    def connect(self, root: str, timeout_s: float) -> None:
+        """Makes a connection to a host, for the next request. None where a proxy is asked instead.
+
+        Raises as `ask` does.
+        """
+        pool, _ = self._routes(root)
+        if pool.proxy is None:
+            connection = pool._get_conn()  # noqa: SLF001 - urllib3 connects when it asks, and in no other way
+            connection.timeout = timeout_s
+            try:
+                connection.connect()
+                connection.is_kept()
+            finally:
+                pool._put_conn(connection)  # noqa: SLF001 - one that failed connects anew when it is used
+
     def _route(self, root: str) -> tuple[HTTPConnectionPool, bool]:
         """Over which connections a host is asked, and whether by whole URLs, as an http proxy is."""
         found = self._environment(root)

@@ -211,6 +211,10 @@ class BoundedConnection(_Connection):
         self.response_class = BoundedReply
         super().connect()
 
+    def is_kept(self) -> None:
+        """No request was made yet; the first one may be long in coming, and find that the server has hung up."""
+        self.response_class = _LaterReply
+
     def request(self, *args: Any, **kwargs: Any) -> None:
         """As in urllib3. Raises `_Ended` where TLS was ended: without it, the end shows when the reply is read."""
         try:

@@ -40,6 +40,8 @@ class Redirect:
 
     def open(self, model: ModelId, kit: Kit) -> Source:
         """The model in the form that the hub has. Where a bucket does not let anybody in, the archive may be there."""
+        if self._form is Form.UNCOMPRESSED:  # the hub will name the store, or nothing
+            self._gcs.http.connect_ahead(self._gcs.endpoint_url)
         location = self._resolver.resolve(model)
         try:
             return self.at(model, location, kit)

@@ -11,7 +11,8 @@ from hubfs.errors import Cancelled, TimedOut, Unavailable
 from hubfs.waiting import Cancellation
 from tests.support.certificates import self_signed
 from tests.support.http_clients import http_client
-from tests.support.http_origin import Answer, HttpOrigin, Request, hang_up, stall_first, wire
+from tests.support.http_origin import Answer, DeadPort, HttpOrigin, Request, hang_up, stall_first, wire
+from tests.support.waiting import eventually
 
 ONCE = RetryPolicy(attempts=1)
 ENDS = pytest.mark.parametrize("reset", [False, True], ids=["fin", "rst"])
@@ -153,3 +154,36 @@ def test_a_server_that_was_started_again_costs_no_attempt(client) -> None:
         again.put("/a", b"bytes")
         assert body(client, again) == b"bytes"
         assert len(again.requests) == 1
+
+
+def test_a_connection_that_was_made_ahead_serves_the_first_request(origin: HttpOrigin, client: HttpClient) -> None:
+    for _ in range(3):
+        client.connect_ahead(origin.url)
+    assert eventually(lambda: connected(origin) == 1)
+    assert origin.requests == []
+    assert body(client, origin) == b"bytes"
+    assert origin.connections == 1
+
+
+@ENDS
+def test_a_connection_that_was_made_ahead_may_have_ended_unused(origin, client, reset) -> None:
+    client.connect_ahead(origin.url)
+    assert eventually(lambda: connected(origin) == 1)
+    origin.script("/a", hang_up(reset=reset))
+    assert body(client, origin) == b"bytes"
+    assert (len(origin.requests), origin.connections) == (2, 2)
+
+
+def test_nobody_is_told_of_a_connection_ahead_that_failed(client: HttpClient) -> None:
+    with DeadPort() as dead:
+        client.connect_ahead(dead.url)
+        assert eventually(lambda: not is_connecting())
+
+
+def is_connecting() -> bool:
+    return any(thread.name == "connect" for thread in threading.enumerate())
+
+
+def connected(origin: HttpOrigin) -> int:
+    """How many connections there were, once nobody makes one any more."""
+    return -1 if is_connecting() else origin.connections
