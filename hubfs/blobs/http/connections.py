@@ -172,7 +172,7 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
         """
         pool, _ = self._routes(root)
         if pool.proxy is None:
-            connection = pool._get_conn()  # noqa: SLF001 - urllib3 connects when it asks, and in no other way
+            connection: Any = pool._get_conn()  # noqa: SLF001 - urllib3 connects when it asks, and in no other way
             connection.timeout = timeout_s
             try:
                 connection.connect()
