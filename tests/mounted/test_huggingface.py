@@ -158,8 +158,11 @@ def test_the_token_opens_a_gated_repository_and_goes_to_the_hub_alone(machine: M
             with pytest.raises(PermissionError):
                 (model / "config.json").read_bytes()
             assert f"ask for access at {stand_in.url}/{NAME}" in mount.error_of(model / "config.json")
-        (machine.home / ".cache/huggingface").mkdir(parents=True, exist_ok=True)
-        (machine.home / ".cache/huggingface/token").write_text(TOKEN)
+            token = machine.home / ".cache/huggingface/token"
+            token.parent.mkdir(parents=True, exist_ok=True)
+            token.write_text(TOKEN)  # as `hf auth login` does
+            assert (model / "config.json").read_bytes() == FILES["config.json"]
+            assert TOKEN not in mount.log_file.read_text()
         with mounted(there, hub := tmp_path / "hf", "hf:") as mount:
             assert files(hub / f"{NAME}@{commit}") == FILES
             assert TOKEN not in mount.log_file.read_text()

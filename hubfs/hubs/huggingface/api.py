@@ -68,7 +68,7 @@ class HuggingFaceApi:
     @property
     def headers(self) -> Mapping[str, str]:
         """What signs in at the endpoint."""
-        return self._credentials.headers
+        return self._credentials
 
     @property
     def signs_in_by(self) -> str:

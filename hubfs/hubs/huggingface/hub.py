@@ -47,11 +47,10 @@ def _credentials(means: Means, endpoint: str) -> Credentials:
     """What signs in at the endpoint: what the user said of this hub, else what huggingface_hub would."""
     host = urlsplit(endpoint)
     if host.scheme != "https" and host.hostname not in _THIS_MACHINE:
-        return Credentials("no credentials, which are not sent by http to another machine")
+        return Credentials("no credentials, which are not sent by http to another machine", {})
     if any(name.lower() == "authorization" for name in means.headers):
         return Credentials("the token or the headers of this hub", means.headers)
-    found = find_credentials(means.environ)
-    return Credentials(found.source, {**means.headers, **found.headers})
+    return find_credentials(means.environ, means.headers)
 
 
 class HuggingFace(Hub):
