@@ -5,21 +5,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from http import HTTPStatus
 from io import BytesIO
 
 import urllib3
 from cachetools import LRUCache
-from requests.utils import check_header_validity, get_netrc_auth
+from requests.utils import check_header_validity
 from urllib3.exceptions import ProtocolError
 
 from hubfs.blobs.http.connections import OpenSockets, Peers, Target, WatchedAdapter
 from hubfs.blobs.http.object import HttpObject
 from hubfs.blobs.http.reach import Reach
 from hubfs.blobs.http.reply import ended_while_kept, fresh_connections
-from hubfs.blobs.http.settings import Bearer, HttpSettings, environment_of, has_netrc
+from hubfs.blobs.http.settings import Bearer, HttpSettings, Netrc, environment_of
 from hubfs.blobs.http.transfer import HttpReply, Transfer, translated
 from hubfs.blobs.http.url import basic, host_url, may_have_netrc, next_hop, origin_of, redacted, without_userinfo
 from hubfs.blobs.retry import Busy, Permanent, retrying
@@ -41,6 +41,9 @@ _HOSTS_KEPT = 64
 _DONE = 2
 """The first digit of the status of what was done."""
 _NO_HEADERS: Mapping[str, str] = {}
+_timeout = lru_cache(_HOSTS_KEPT)(urllib3.Timeout)
+_check = lru_cache(_HOSTS_KEPT)(check_header_validity)
+
 _Headers = dict[str, tuple[str, str]]
 """Names as they are sent, and values, by the names in lower case."""
 
@@ -70,8 +73,9 @@ class _Probed:
 class HttpClient:
     """Requests to any number of hosts, from any number of threads, over connections that are kept.
 
-    `_lock` guards `_stats`, `_wholes` and `_connected_ahead`; no I/O is done while it is held. A cancel shuts every
-    socket down, so that reads in flight end at once; a connection being made ends within `connect_timeout_s`.
+    `_lock` guards `_requests`, `_received_bytes`, `_wholes` and `_connected_ahead`; no I/O is done while it is held.
+    A cancel shuts every socket down, so that reads in flight end at once; a connection being made ends within
+    `connect_timeout_s`.
     """
 
     def __init__(
@@ -89,7 +93,7 @@ class HttpClient:
             f"{settings.credential_scheme}://{settings.credential_host}"
         )
         self._lock = threading.Lock()
-        self._stats = HttpStats(0, 0)
+        self._requests = self._received_bytes = 0
         self._connected_ahead: set[str] = set()
         self._probes: Remembered[_Probed, HttpObject] = Remembered(
             cancellation, ttl_s=_PROBE_TTL_S, timeout_s=_PROBE_WAIT_S, most=_PROBES_KEPT, timer=timer
@@ -98,7 +102,8 @@ class HttpClient:
         sockets = OpenSockets(cancellation)
         # Reading the environment takes as long as a small request, and the daemon's does not change.
         environment = lru_cache(_HOSTS_KEPT)(partial(environment_of, verify=settings.verify))
-        self._has_netrc = lru_cache(_HOSTS_KEPT)(has_netrc)
+        self._netrc = Netrc()
+        self._has_netrc = lru_cache(_HOSTS_KEPT)(self._netrc.names)
         self._peers = Peers()
         self._adapters = {
             limit: WatchedAdapter(sockets, partial(self._peers.meet, limit=limit), environment) for limit in Reach
@@ -119,15 +124,15 @@ class HttpClient:
     def stats(self) -> HttpStats:
         """What was asked and received since the start."""
         with self._lock:
-            return self._stats
+            return HttpStats(self._requests, self._received_bytes)
 
     def _requested(self) -> None:
         with self._lock:
-            self._stats = replace(self._stats, requests=self._stats.requests + 1)
+            self._requests += 1
 
     def _received(self, size_bytes: int) -> None:
         with self._lock:
-            self._stats = replace(self._stats, bytes_received=self._stats.bytes_received + size_bytes)
+            self._received_bytes += size_bytes
 
     def probe(
         self,
@@ -346,11 +351,11 @@ class HttpClient:
         asked["accept-encoding"] = "Accept-Encoding", headers.get("Accept-Encoding", "identity")
         # netrc must not replace what the user configured for this very host.
         if "authorization" not in asked:
-            login = get_netrc_auth(url) if netrc and settings.netrc else None
+            login = self._netrc.login(url) if netrc and settings.netrc else None
             said = without_userinfo(url)[1] if login is None else basic(*login)
             asked.update((name.lower(), (name, value)) for name, value in said.items())
         for header in asked.values():
-            check_header_validity(header)
+            _check(header)
         return asked
 
     def _send_once(
@@ -363,7 +368,7 @@ class HttpClient:
             headers["Content-Length"] = str(len(body))
         # What is not sent again may be long: it is sent in pieces, each within the time-out, and not as a whole.
         data = None if not body else body if again else BytesIO(body)
-        timeout = urllib3.Timeout(connect=self.settings.connect_timeout_s, read=self.settings.stall_timeout_s)
+        timeout = _timeout(connect=self.settings.connect_timeout_s, read=self.settings.stall_timeout_s)
         send = partial(self._adapters[limit].ask, method, target, headers, data, timeout)
         self._requested()
         try:

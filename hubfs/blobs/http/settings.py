@@ -1,13 +1,14 @@
 """How HTTP hosts are reached: what the user said, and what the environment says."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import requests
-from requests.utils import get_netrc_auth
+from requests.utils import NETRC_FILES, get_netrc_auth
 
 from hubfs import __version__
 from hubfs.blobs.retry import Permanent, RetryPolicy
@@ -66,6 +67,19 @@ def environment_of(host_url: str, *, verify: bool) -> Mapping[str, Any]:
     return found
 
 
-def has_netrc(host_url: str) -> bool:
-    """Whether netrc has an entry for this host, by its name."""
-    return get_netrc_auth(host_url) != get_netrc_auth("https://nobody.invalid/")
+class Netrc:
+    """The user's netrc, which is read for each request: it may be written while a mount is there."""
+
+    @cached_property
+    def _places(self) -> Sequence[Path]:
+        """Where it may be, as requests has it; the daemon's environment does not change."""
+        named = os.environ.get("NETRC")
+        return [Path(place).expanduser() for place in ([named] if named else map("~/{}".format, NETRC_FILES))]
+
+    def login(self, url: str) -> tuple[str, str] | None:
+        """User and password for the host of `url`. What requests does to find no file takes 20 us."""
+        return get_netrc_auth(url) if any(map(os.path.exists, self._places)) else None
+
+    def names(self, host_url: str) -> bool:
+        """Whether there is an entry for this host, by its name."""
+        return self.login(host_url) != self.login("https://nobody.invalid/")

@@ -3,8 +3,8 @@
 import http.client
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -102,19 +102,27 @@ _NO_COMMON_TLS = frozenset(
 )
 
 
-@contextmanager
-def translated(url: str, settings: HttpSettings, cancellation: Cancellation) -> Iterator[None]:
+_FOREIGN = (requests.RequestException, HTTPError, ValueError, OSError)
+
+
+class translated:  # noqa: N801 - it is called like a function; made of a generator, it takes twice as long
     """An error inside, while `url` is asked, comes out as `HubfsError`; as `Cancelled` after a cancel.
 
     Texts of foreign exceptions hold whole URLs and are never shown.
     """
-    try:
-        yield
-    except HubfsError:
-        raise
-    except (requests.RequestException, HTTPError, ValueError, OSError) as error:
-        cancellation.check()
-        raise _error_for(redacted(url), error, settings) from None  # a traceback would show the foreign text
+
+    __slots__ = ("_cancellation", "_settings", "_url")
+
+    def __init__(self, url: str, settings: HttpSettings, cancellation: Cancellation) -> None:
+        self._url, self._settings, self._cancellation = url, settings, cancellation
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, _FOREIGN) and not isinstance(error, HubfsError):
+            self._cancellation.check()
+            raise _error_for(redacted(self._url), error, self._settings) from None  # else its text would be shown
 
 
 def _error_for(url: str, error: Exception, settings: HttpSettings) -> HubfsError:

@@ -78,6 +78,8 @@ def host_url(url: str) -> str:
 
 def without_userinfo(url: str) -> tuple[str, Mapping[str, str]]:
     """`url` without `user:password@`, and the header that says the same."""
+    if "@" not in url:
+        return url, {}
     parts = urlsplit(url)
     userinfo, _, host = parts.netloc.rpartition("@")
     if not userinfo:

@@ -46,6 +46,7 @@ def count_up(exists: Callable[[str], bool], last: str | None = None) -> list[str
 
 
 def _paths_of(reply: HttpReply) -> Iterator[str]:
-    for url in (reply.url, reply.headers.get("Location"), bucket_in(reply)):
+    yield unquote(urlsplit(reply.url).path)
+    for url in filter(None, (reply.headers.get("Location"), bucket_in(reply))):
         with suppress(ValueError):  # a text that is no URL shows nothing
-            yield unquote(urlsplit(urljoin(reply.url, url or "")).path)
+            yield unquote(urlsplit(urljoin(reply.url, url)).path)

@@ -16,8 +16,8 @@ from hubfs.blobs.retry import Permanent
 from tests.support.http_clients import http_client
 from tests.support.http_origin import HttpOrigin, Request
 
-MOST_CALLS = 480
-"""Of functions in Python, for a question: it takes 436, and took 596 under requests."""
+MOST_CALLS = 420
+"""Of functions in Python, for a question: it takes 381, and took 596 under requests."""
 
 
 @pytest.fixture
