@@ -15,7 +15,7 @@ import click
 from hubfs import __version__
 from hubfs.commands import resolve as locate
 from hubfs.commands.doctor.command import doctor
-from hubfs.commands.fetch.command import fetch
+from hubfs.commands.fetch.command import fetch, prefetch
 from hubfs.commands.status import status
 from hubfs.commands.status_text import UNVERIFIED
 from hubfs.daemon import keeper, log_file
@@ -319,5 +319,11 @@ def index(archive: Path, *, output: Path | None) -> None:
     click.echo(write_index(archive, output, workers=os.cpu_count() or 1))
 
 
-for command in (status, doctor, fetch, *map(click.Command, _OF_HUBS)):  # `get_command` has the latter themselves
+for command in (
+    status,
+    doctor,
+    fetch,
+    prefetch,
+    *map(click.Command, _OF_HUBS),
+):  # `get_command` has the latter themselves
     main.add_command(command)

@@ -1,4 +1,5 @@
-"""`hubfs fetch`: models as plain directories, without a mount. Door: `command.fetch`.
+"""`hubfs fetch` and `hubfs prefetch`: whole models, by an engine without a mount. Door: `command`.
 
-`handles` finds the hub of a handle, `plan` (pure) says what is to be done, `copying` does it, `progress` tells of it.
+`handles` finds the hub of a handle, `session` the model there; `plan` (pure) says what `copying` writes, `filling` what the
+cache lacks, `progress` (pure) and `telling` how far it is.
 """

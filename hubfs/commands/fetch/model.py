@@ -36,6 +36,17 @@ class Model:
         """The sizes of all its files together."""
         return sum(thing.size_bytes or 0 for thing in self.things.values())
 
+    @property
+    def stored_bytes(self) -> int:
+        """The same without holes: so many bytes the cache keeps."""
+        return self.source.extent.size_bytes
+
+    @property
+    def files(self) -> Sequence[str]:
+        """Its files, in the order in which reading them costs least."""
+        files = {path: thing for path, thing in self.things.items() if thing.size_bytes is not None}
+        return sorted(files, key=lambda path: (files[path].place, path))
+
     def pieces(self, path: str, cancellation: Cancellation) -> Iterator[bytes]:
         """The bytes of a file, verified: the last piece comes once all are. Raises why they do not come."""
         opened = self.tree.open(f"{self.path}/{path}")

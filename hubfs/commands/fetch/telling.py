@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -57,14 +56,24 @@ class Teller:
                 self._width = len(text)
             click.echo(text, err=True, nl=not self._terminal)
 
-    def done(self, what: str, where: Path, size_bytes: int, written_bytes: int, took_s: float) -> None:
+    def checked(self, what: str, known: tuple[int, int] | None) -> None:
+        """Tells how many bytes of a model are cached, and of how many; None where the cache knows nothing of it."""
+        cached_bytes, size_bytes = known or (0, None)
+        self.end()
+        if self._as_json:
+            self._json(event="checked", handle=what, cached_bytes=cached_bytes, size_bytes=size_bytes)
+        elif not self._quiet:
+            of_all = "nothing" if size_bytes is None else f"{size(cached_bytes)} of {size(size_bytes)}"
+            click.echo(f"{what}: {of_all} is cached")
+
+    def done(self, what: str, where: str, size_bytes: int, written_bytes: int, took_s: float) -> None:
         """Tells that a model is there."""
         self.end()
         if self._as_json:
             self._json(
                 event="done",
                 handle=what,
-                path=str(where),
+                path=where,
                 size_bytes=size_bytes,
                 written_bytes=written_bytes,
                 took_s=round(took_s, 3),
