@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hubfs.commands.fetch.model import Model, side_by_side
-from hubfs.commands.fetch.plan import Plan, Thing, plan
+from hubfs.commands.fetch.plan import Plan, plan
 from hubfs.errors import InvalidConfig, quoted
+from hubfs.library.model import Model, Thing, side_by_side
 from hubfs.waiting import Cancellation
 
 _STAGE = ".hubfs-fetch-"

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from hubfs.commands.fetch.copying import Copying
-from hubfs.commands.fetch.handles import asked_for
 from hubfs.commands.fetch.session import session
 from hubfs.commands.fetch.telling import Teller
+from hubfs.library.handles import asked_for
 from hubfs.settings.config import Config
 
 

@@ -1,25 +1,10 @@
 """What is to be done so that a directory is a model: pure functions of both."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hubfs.errors import InvalidConfig, quoted
-
-
-@dataclass(frozen=True)
-class Thing:
-    """A file, or a directory (`size_bytes` is None), by its path: of a model, or of this machine.
-
-    `time_ns` counts for files. `place`: files that are read in the order of their places cost less.
-    """
-
-    size_bytes: int | None
-    time_ns: int = 0
-    place: int = field(default=0, compare=False)
-
-    def is_like(self, other: "Thing | None") -> bool:
-        """Whether `other` is of the same kind and size."""
-        return other is not None and other.size_bytes == self.size_bytes
+from hubfs.library.model import Thing
 
 
 @dataclass(frozen=True)

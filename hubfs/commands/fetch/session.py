@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from hubfs.commands.fetch.handles import Asked
-from hubfs.commands.fetch.model import Model, model_at, source_at
 from hubfs.commands.fetch.progress import Meter
 from hubfs.commands.fetch.telling import Teller
 from hubfs.engine import Engine
+from hubfs.library.handles import Asked
+from hubfs.library.model import Model, model_at, source_at
 from hubfs.settings.config import Config
 
 T = TypeVar("T")

@@ -1,7 +1,8 @@
 import pytest
 
-from hubfs.commands.fetch.plan import Thing, plan
+from hubfs.commands.fetch.plan import plan
 from hubfs.errors import InvalidConfig
+from hubfs.library.model import Thing
 
 MODEL = {"a": Thing(3, 7, place=2), "b": Thing(4, 7, place=1), "sub": Thing(None), "sub/c": Thing(0, 7)}
 FILES = {path: thing for path, thing in MODEL.items() if thing.size_bytes is not None}

@@ -4,9 +4,8 @@ import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from hubfs.commands.fetch.plan import Thing
 from hubfs.errors import Damaged, InvalidConfig, NoSuchAttribute, NotASymlink, quoted
 from hubfs.sources.source import Source
 from hubfs.tree.extended_attributes import ATTRIBUTES
@@ -20,6 +19,22 @@ _FILES_AT_ONCE = 4
 """Small files cost a round trip each; a large one is read over several connections by itself."""
 
 _MOST_LINKS = 8
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A file, or a directory (`size_bytes` is None), by its path: of a model, or of this machine.
+
+    `time_ns` counts for files. `place`: files that are read in the order of their places cost less.
+    """
+
+    size_bytes: int | None
+    time_ns: int = 0
+    place: int = field(default=0, compare=False)
+
+    def is_like(self, other: "Thing | None") -> bool:
+        """Whether `other` is of the same kind and size."""
+        return other is not None and other.size_bytes == self.size_bytes
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,29 @@ def asked_for(config: Config, texts: Sequence[str]) -> tuple[Config, Sequence[As
     return replace(config, hubs={str(at): _differs(own, config) for at, own in enumerate(hubs)}), asked
 
 
+def with_every_kind(config: Config) -> Config:
+    """A config that has, besides the hubs of `config`, one of each kind that a scheme alone names."""
+    hubs = {name: _differs(own, config) for name, own in config.each_hub().items()}
+    return replace(config, hubs={**{own.hub: _differs(own, config) for own in _strangers(config)}, **hubs})
+
+
+def hub_in(config: Config, path: str) -> tuple[str, str]:
+    """Which hub of `with_every_kind`, and the absolute path there, `path` names: it begins with a handle.
+
+    `hf:BAAI/bge-m3/config.json` is at the hub of that scheme. Without a scheme, the first segment may be the name of
+    one of several hubs; else the path is at the first hub.
+    """
+    hubs = config.each_hub()
+    own = [name for name in hubs if ":" not in name]
+    scheme, colon, rest = path.partition(":")
+    if colon and "/" not in scheme:
+        of_scheme = [name for name, one in hubs.items() if one.hub.partition(":")[0] == scheme]
+        for name in sorted(of_scheme, key=own.__contains__, reverse=True):
+            return name, f"/{rest.lstrip('/')}"
+    first, _, inner = path.strip("/").partition("/")
+    return (first, f"/{inner}") if first in own else (own[0], f"/{path.lstrip('/')}")
+
+
 def _differs(own: Config, config: Config) -> dict[str, Any]:
     """The fields in which the config of one hub differs from that of all."""
     said = {one.name: getattr(own, one.name) for one in fields(own) if one.name != "hubs"}
@@ -66,15 +89,21 @@ def _candidates(config: Config, text: str) -> Iterator[tuple[Config, str]]:
     for name, own in hubs.items():
         if name and text.startswith(f"{name}/"):
             yield own, text.removeprefix(f"{name}/")
-    kinds = [kind for kind in KINDS if kind is not DEFAULT and kind.names]
-    of_kind = {scheme: kind for kind in kinds for scheme in kind.schemes}
     for own in hubs.values():
         if not colon or "://" in text or own.hub.partition(":")[0] == scheme:
             yield own, text
-    stranger = replace(config, hubs={}, token=None, headers={}, catalog=None)
-    if "://" in text:
-        yield from ((replace(stranger, hub=f"{kind.schemes[0]}:"), text) for kind in kinds)
-    elif scheme in of_kind:
-        yield replace(stranger, hub=f"{scheme}:"), text
+    for stranger in _strangers(config):
+        if "://" in text or stranger.hub == f"{scheme}:":
+            yield stranger, text
     if scheme in DEFAULT.schemes and "://" in text:
-        yield replace(stranger, hub=f"{scheme}://{urlsplit(text).netloc}"), text
+        yield _stranger(config, f"{scheme}://{urlsplit(text).netloc}"), text
+
+
+def _strangers(config: Config) -> Sequence[Config]:
+    """The hubs that a scheme alone names."""
+    return [_stranger(config, f"{kind.schemes[0]}:") for kind in KINDS if kind is not DEFAULT and kind.names]
+
+
+def _stranger(config: Config, hub: str) -> Config:
+    """A hub that the user did not set up: what was said of another one is not said of it."""
+    return replace(config, hub=hub, hubs={}, token=None, headers={}, catalog=None)

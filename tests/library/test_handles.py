@@ -1,7 +1,7 @@
 import pytest
 
-from hubfs.commands.fetch.handles import asked_for
 from hubfs.errors import InvalidHandle
+from hubfs.library.handles import asked_for
 from hubfs.settings.config import load
 
 COMMIT = "5617a9f61b028005a4858fdac845db406aefb181"

@@ -1,0 +1,4 @@
+"""hubfs in a Python program, without a mount: models by handle, and as a file system of fsspec. No command enters.
+
+`handles` finds the hub of a handle, `model` what is in a model there.
+"""
