@@ -14,6 +14,7 @@ import click
 
 from hubfs import __version__
 from hubfs.commands import resolve as locate
+from hubfs.commands.cache.command import cache
 from hubfs.commands.doctor.command import doctor
 from hubfs.commands.fetch.command import fetch, prefetch
 from hubfs.commands.status import status
@@ -319,11 +320,7 @@ def index(archive: Path, *, output: Path | None) -> None:
     click.echo(write_index(archive, output, workers=os.cpu_count() or 1))
 
 
-for command in (
-    status,
-    doctor,
-    fetch,
-    prefetch,
-    *map(click.Command, _OF_HUBS),
-):  # `get_command` has the latter themselves
+_OWN = (status, doctor, cache, fetch, prefetch)
+
+for command in (*_OWN, *map(click.Command, _OF_HUBS)):  # `get_command` has the latter themselves
     main.add_command(command)

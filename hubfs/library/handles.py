@@ -30,7 +30,8 @@ def asked_for(config: Config, texts: Sequence[str]) -> tuple[Config, Sequence[As
     hubs: list[Config] = []
     asked = []
     for text in texts:
-        own, path = _found(config, text)
+        own, name, version = handle_in(config, text)
+        path = f"/{names_at(own.hub, catalog=own.catalog).path(name, version)}"
         if own not in hubs:
             hubs.append(own)
         asked.append(Asked(text, str(hubs.index(own)), path))
@@ -66,17 +67,17 @@ def _differs(own: Config, config: Config) -> dict[str, Any]:
     return {name: value for name, value in said.items() if name == "hub" or value != getattr(config, name)}
 
 
-def _found(config: Config, text: str) -> tuple[Config, str]:
+def handle_in(config: Config, text: str) -> tuple[Config, str, str | None]:
+    """The config of the hub that has a handle, the name and the version (None: the latest). Raises `InvalidHandle`."""
     invalid: InvalidHandle | None = None
     for own, handle in _candidates(config, spelled_out(text)):
         try:
-            names = names_at(own.hub, catalog=own.catalog)
-            found = names.find(handle)
+            found = names_at(own.hub, catalog=own.catalog).find(handle)
         except InvalidHandle as error:  # noqa: PERF203 - a config has a few hubs
             invalid = invalid or error
         else:
             if found is not None:
-                return own, f"/{names.path(*found)}"
+                return own, *found
     raise invalid or InvalidHandle(
         f"'{quoted(text)}' is no handle of a hub that is known here; --hub names another hub"
     )

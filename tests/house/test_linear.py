@@ -57,6 +57,7 @@ WORST: dict[str, tuple[tuple[str, str, str], ...]] = {
     "hubs.kaggle.names._VERSION": (("", "1", "!"),),
     "hubs.tfhub.names.handle._VERSION": (("", "1", "!"),),
     "hubs.tfhub.versions._VERSION": (("", "1", "x"), ("1", "/", "x"), ("1", ".tar", "x")),
+    "commands.cache.selecting._TERM": (("", "a", "!"), ("a", " ", "!"), ("a=", "b", "")),
     "hubs.bucket.hub._BUCKET": (("", "a", "!"), ("a", ".", "!")),
     "hubs.tfhub.questions._GS_URL": (("", "gs://", ""), ("", "gs:/", ""), ("gs://", "a", "")),
     "hubs.tfhub.questions._GS_FOLDER": (

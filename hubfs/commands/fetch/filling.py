@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from hubfs.commands.fetch.mounted import MountedPath, is_below_a_mount
-from hubfs.commands.fetch.progress import size
 from hubfs.commands.fetch.session import Session, session
 from hubfs.commands.fetch.telling import Teller
+from hubfs.commands.units import size
 from hubfs.errors import InvalidConfig, NoSuchAttribute, NotCached, quoted
 from hubfs.library.handles import asked_for
 from hubfs.library.model import Model, side_by_side

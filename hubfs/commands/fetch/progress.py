@@ -1,11 +1,11 @@
-"""How far a fetch is: the rate, the time that is left, and how both are told."""
+"""How far a fetch is: the rate, the time that is left, and the line that tells both."""
 
 from collections import deque
 
+from hubfs.commands.units import duration, size
+
 _WINDOW_S = 10.0
 """The rate is that of the last seconds: a link changes."""
-
-_MINUTE_S = 60
 
 
 class Meter:
@@ -35,26 +35,6 @@ class Meter:
         """How long the rest takes at this rate; None while nothing comes."""
         rate = self.rate_bytes_per_s
         return (self.total_bytes - self.done_bytes) / rate if rate else None
-
-
-def size(size_bytes: float) -> str:
-    """A number of bytes for people: `12 kB`, `3.4 MB`."""
-    for unit, digits in (("B", 0), ("kB", 0), ("MB", 1), ("GB", 2)):
-        if size_bytes < 1000 or unit == "GB":  # noqa: PLR2004 - as the units have it
-            return f"{size_bytes:.{digits}f} {unit}"
-        size_bytes /= 1000
-    raise AssertionError
-
-
-def duration(seconds: float) -> str:
-    """A time for people: `7 s`, `2:05 min`, `1:02:05 h`."""
-    whole = round(seconds)
-    if whole < _MINUTE_S:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, _MINUTE_S)
-    if minutes < _MINUTE_S:
-        return f"{minutes}:{rest:02} min"
-    return f"{minutes // _MINUTE_S}:{minutes % _MINUTE_S:02}:{rest:02} h"
 
 
 def line(what: str, meter: Meter) -> str:

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from hubfs.commands.fetch.progress import Meter, duration, line, size
+from hubfs.commands.fetch.progress import Meter, line
+from hubfs.commands.units import duration, size
 
 T = TypeVar("T")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from hubfs.commands.fetch.progress import Meter, duration, line, size
+from hubfs.commands.fetch.progress import Meter, line
 
 
 def test_the_rate_is_that_of_the_last_ten_seconds() -> None:
@@ -19,17 +19,3 @@ def test_the_rate_is_that_of_the_last_ten_seconds() -> None:
 
 def test_nothing_is_all_of_nothing() -> None:
     assert line("x", Meter(0, 0.0)) == "x: 0 B of 0 B (100%), 0 B/s"
-
-
-@pytest.mark.parametrize(
-    ("size_bytes", "said"), [(0, "0 B"), (999, "999 B"), (1500, "2 kB"), (3_440_000, "3.4 MB"), (5e12, "5000.00 GB")]
-)
-def test_sizes_are_told_in_units(size_bytes: float, said: str) -> None:
-    assert size(size_bytes) == said
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1:00 min"), (125, "2:05 min"), (3725, "1:02:05 h")]
-)
-def test_times_are_told_in_units(seconds: float, said: str) -> None:
-    assert duration(seconds) == said

@@ -1,0 +1,4 @@
+"""`hubfs cache`: what a cache directory keeps, for people. Door: `command.cache`.
+
+`kept` reads the directory and takes models away, by `DiskStore` alone; `selecting` (pure) filters and sorts.
+"""
