@@ -16,10 +16,11 @@ from typing import Any, NoReturn
 
 from scripts._bench import report
 from scripts._bench.hosts import hosts
+from scripts._bench.huggingface import LARGE_BYTES, QUICK_BYTES, huggingface_scenarios
 from scripts._bench.many import many_scenarios
 from scripts._bench.measure import Failed
 from scripts._bench.models import BERT, RESNET50, Model
-from scripts._bench.peers import KAGGLEHUB, hubfs_options
+from scripts._bench.peers import HUGGINGFACE_HUB, KAGGLEHUB, hubfs_options
 from scripts._bench.report import Result, Sample
 from scripts._bench.scenarios import HUBFS, PEERS, Scenario, Series, cold_scenarios, peer_of
 from scripts._bench.warm import warm_scenarios
@@ -142,8 +143,9 @@ def about(chosen: argparse.Namespace) -> dict[str, Any]:
     for name in ("rclone", "ratarmount"):
         said = subprocess.run([tools / name, "--version"], capture_output=True, text=True, check=False).stdout.split()
         versions[name] = next((word.lstrip("v") for word in said if word.lstrip("v")[:1].isdigit()), "unknown")
-    (installed,) = metadata.distributions(name="kagglehub", path=[str(KAGGLEHUB)])
-    versions["kagglehub"] = installed.version
+    for name, folder in (("kagglehub", KAGGLEHUB), ("huggingface_hub", HUGGINGFACE_HUB)):
+        (installed,) = metadata.distributions(name=name, path=[str(folder)])
+        versions[name] = installed.version
     return {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "runs": chosen.runs,
@@ -165,7 +167,7 @@ def sentence(facts: Mapping[str, Any]) -> str:
     machine, versions = facts["machine"], facts["versions"]
     size = f"{machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB"
     where = f"{size}, {machine['system']}, kernel {machine['kernel']}"
-    named = ("tensorflow-cpu", "tensorflow_hub", "kagglehub", "rclone", "ratarmount")
+    named = ("tensorflow-cpu", "tensorflow_hub", "kagglehub", "huggingface_hub", "rclone", "ratarmount")
     who = ", ".join(f"{name} {versions[name]}" for name in named)
     runs = "one run each" if facts["runs"] == 1 else f"medians of {facts['runs']} runs, taken by turns"
     return f"`scripts/bench` on {where}, clients and servers on the same machine; {runs}; {who}."
@@ -210,7 +212,12 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     models, options = (RESNET50,) if chosen.quick else (BERT, RESNET50), hubfs_options()
-    known = [*cold_scenarios(models), *warm_scenarios(models[0], options), *many_scenarios(models[0])]
+    known = [
+        *cold_scenarios(models),
+        *huggingface_scenarios(QUICK_BYTES if chosen.quick else LARGE_BYTES),
+        *warm_scenarios(models[0], options),
+        *many_scenarios(models[0]),
+    ]
     to_run = selected(known, chosen.only)
     if chosen.list:
         say("\n".join(f"{scenario.name:32} {scenario.title}" for scenario in to_run))

@@ -24,6 +24,8 @@ from tests.support.nginx import NginxHub, nginx_hub, nginx_store
 
 BUCKET = "models"
 _HUB, _STORE, _KAGGLE = "hub", "store", "kaggle"
+HUGGINGFACE, HUGGINGFACE_CDN = "huggingface", "huggingface-cdn"
+"""Of the link: what serves there is up for its scenarios alone."""
 _START_S = 30
 
 
@@ -72,7 +74,7 @@ def hosts(home: Path, models: Iterable[Model]) -> Iterator[Hosts]:
         # Links: the store reads everything into its memory when it starts.
         shutil.copytree(model.directory, store / BUCKET / model.handle, copy_function=os.link)
     with (
-        shaping([_HUB, _STORE, _KAGGLE]) as link,
+        shaping([_HUB, _STORE, _KAGGLE, HUGGINGFACE, HUGGINGFACE_CDN]) as link,
         nginx_hub(home / "nginx", versions=2) as nginx,
         _gcs(store, link.url(_STORE)) as port,
         kaggle(home / "kaggle", models, link.url(_KAGGLE)) as kaggle_port,

@@ -149,6 +149,11 @@ def loader(how: str = "saved_model") -> list[str | Path]:
     return [tensorflow.python(), "-I", _PROGRAMS / "load.py", how]
 
 
-def downloader() -> list[str | Path]:
-    """Downloads a model of Kaggle."""
-    return [sys.executable, _PROGRAMS / "download.py"]
+def safetensors_loader() -> list[str | Path]:
+    """Loads shards of safetensors."""
+    return [sys.executable, _PROGRAMS / "load_safetensors.py"]
+
+
+def downloader(client: str) -> list[str | Path]:
+    """Downloads a model by the client of its hub."""
+    return [sys.executable, _PROGRAMS / "download.py", client]

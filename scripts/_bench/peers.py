@@ -23,6 +23,9 @@ from tests.support.paths import WORK
 KAGGLEHUB = WORK / "kagglehub" / "newest"
 """A folder for PYTHONPATH; scripts/bench installs the package there."""
 
+HUGGINGFACE_HUB = WORK / "huggingface_hub"
+"""Likewise."""
+
 _MOUNT_TIMEOUT_S = 120
 
 
@@ -90,7 +93,7 @@ def kagglehub(hosts: Hosts, model: Model, work: Path) -> Iterator[Ready]:
     folders = {"PYTHONPATH": str(KAGGLEHUB), "KAGGLEHUB_CACHE": str(work / "kagglehub"), "HOME": str(work)}
     server = {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "HTTP_PROXY": hosts.kaggle_url, "NO_PROXY": "", "no_proxy": ""}
     quiet = {"KAGGLEHUB_VERBOSITY": "error"}  # it reports to stdout
-    with program(work, downloader(), environment=folders | server | quiet, name="kagglehub") as started:
+    with program(work, downloader("kagglehub"), environment=folders | server | quiet, name="kagglehub") as started:
         started.wait_until_ready()
         yield Ready(lambda: str(started.run(handle=model.kaggle)["path"]))
 

@@ -15,10 +15,11 @@ _SHORTEST_COMMIT = 7
 class Made:
     """The content of a large file, made when it is asked for: `block` has the bytes of each MiB by its number.
 
-    Nobody knows the sha256 of all of it: the tree names one that is made up.
+    Without a `sha256` the tree names one that is made up.
     """
 
-    def __init__(self, size_bytes: int, block: Callable[[int], bytes]) -> None:
+    def __init__(self, size_bytes: int, block: Callable[[int], bytes], sha256: str | None = None) -> None:
+        self.sha256 = sha256 or hashlib.sha256(f"{size_bytes} made".encode()).hexdigest()
         self._size_bytes = size_bytes
         self._block = block
 
@@ -49,8 +50,7 @@ class Blob:
 
     @cached_property
     def sha256(self) -> str:
-        content = self.content
-        return hashlib.sha256(f"{len(content)} made".encode() if isinstance(content, Made) else content).hexdigest()
+        return self.content.sha256 if isinstance(self.content, Made) else hashlib.sha256(self.content).hexdigest()
 
     @property
     def _pointer(self) -> bytes:

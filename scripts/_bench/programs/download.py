@@ -1,18 +1,23 @@
-"""Downloads a model by kagglehub, which is on PYTHONPATH, into its cache, and says where it is.
+"""Downloads a model into the cache of its hub's own client, which is on PYTHONPATH, and says where it is.
 
-Says `{}` once kagglehub is imported, waits for `{"handle": …}`, and then downloads.
+    download.py kagglehub | huggingface_hub
+
+Says `{}` once the client is imported, waits for `{"handle": …}`, and then downloads.
 """
 
 import json
 import sys
+from importlib import import_module
 
-import kagglehub
+DOWNLOADS = {"kagglehub": "model_download", "huggingface_hub": "snapshot_download"}
 
 
 def main() -> None:
+    client = sys.argv[1]
+    download = getattr(import_module(client), DOWNLOADS[client])
     print("{}", flush=True)
     handle = json.loads(sys.stdin.readline())["handle"]
-    print(json.dumps({"path": kagglehub.model_download(handle)}), flush=True)
+    print(json.dumps({"path": download(handle)}), flush=True)
 
 
 if __name__ == "__main__":
