@@ -90,8 +90,10 @@ class Safetensors(Plan):
     def saw(self, look: Look, seen: object) -> None:
         """The tensors of a file, or the files of an index."""
         if look.understand is _tensors_of:
-            self._tensors[look.path] = seen if isinstance(seen, Tensors) else None
-            if seen is None and look.path == self.begun_by:
+            if isinstance(seen, Tensors):
+                self._tensors[look.path] = seen
+                self._fronts[look.path].came_before(seen)
+            elif look.path == self.begun_by:
                 self._know([])  # this is no file of safetensors
         else:
             self._indexes_left = (self._indexes_left or 1) - 1
@@ -132,18 +134,16 @@ class Safetensors(Plan):
             return
         if in_order_bytes >= OVERRUN_BYTES and end_bytes > tensors.data_bytes + OVERRUN_BYTES:
             self.stage = Stage.FOLLOWED
-        for index in tensors.begun_in(offset_bytes, end_bytes):
-            if not tensors.was_begun(index):
-                self._skips.come(tensors, index)
+        self._skips.read(tensors, offset_bytes, end_bytes)
         if self._skips.many and not self._by_tensor:
             self._by_tensor = True
             self.wants.clear()
-        index_here = tensors.at(offset_bytes)
-        start_bytes = offset_bytes if index_here is None else tensors.starts_bytes[index_here]
+        index = tensors.at(offset_bytes)
+        start_bytes = offset_bytes if index is None else tensors.starts_bytes[index]
         if not self._by_tensor:
             self.wants.come(path, start_bytes) or self.wants.come(path, offset_bytes)
-        elif index_here is not None and offset_bytes > start_bytes and tensors.was_begun(index_here):
-            self._want(path, start_bytes, tensors.ends_bytes[index_here])
+        elif index is not None and offset_bytes > start_bytes and tensors.was_begun(index):
+            self._want(path, start_bytes, tensors.ends_bytes[index])
 
     def _want(self, path: str, start_bytes: int, end_bytes: int) -> None:
         """One tensor, once its reader goes on behind its first bytes: the kernel's read-ahead reaches these, too."""

@@ -19,9 +19,8 @@ _MOST_TENSORS = 16_384
 _FRONTS = 8
 """So many places at which readers go forward at once: loaders have 4 to 8 threads."""
 
-_PATIENCE = 8
-"""A reader is back at each of its places after so many tensors at each of them."""
-
+_PATIENCE = 16
+"""Of 8 readers each reads on at its own place before the others came to two tensors each."""
 
 _NEAR_BYTES = 1 << 20
 """A read that begins this near to where another ended goes on with it: the kernel's come slightly out of order."""
@@ -105,8 +104,8 @@ class Skips:
     """Counts the tensors that readers left behind, over all files of a model.
 
     A reader that jumps leaves a gap. It may be the first of several, each of which goes forward at a place of its own:
-    a gap counts as skipped when nobody went on in it while the readers came to `_PATIENCE` tensors for each gap that
-    there is, or when there are more gaps than readers.
+    a gap counts as skipped when nobody read at its start, or in it, while readers came to `_PATIENCE` tensors
+    elsewhere, or when there are more gaps than readers.
     """
 
     def __init__(self) -> None:
@@ -119,8 +118,17 @@ class Skips:
         """Whether the readers read only a part of the model."""
         return self._skipped > MANY
 
-    def come(self, tensors: Tensors, index: int) -> None:
-        """A reader comes to a tensor for the first time."""
+    def read(self, tensors: Tensors, offset_bytes: int, end_bytes: int) -> None:
+        """A reader reads in a tensor, behind which it may go on later, and may come to others."""
+        here = tensors.at(offset_bytes)
+        for gap in self._gaps:
+            if here is not None and gap.tensors is tensors and gap.low == tensors.rank(gap.order, here):
+                gap.since = self._came
+        for index in tensors.begun_in(offset_bytes, end_bytes):
+            if not tensors.was_begun(index):
+                self._come(tensors, index)
+
+    def _come(self, tensors: Tensors, index: int) -> None:
         self._came += 1
         for gap in self._gaps:
             if gap.tensors is tensors and gap.low < (rank := tensors.rank(gap.order, index)) < gap.high:
@@ -130,7 +138,7 @@ class Skips:
         self._gaps = [gap for gap in (*self._gaps, new) if gap.size]
         while self._gaps:
             oldest = min(self._gaps, key=lambda gap: gap.since)
-            if len(self._gaps) <= _FRONTS and self._came - oldest.since <= _PATIENCE * (1 + len(self._gaps)):
+            if len(self._gaps) <= _FRONTS and self._came - oldest.since <= _PATIENCE:
                 break
             self._gaps.remove(oldest)
             self._skipped += oldest.size
@@ -153,3 +161,10 @@ class Fronts:
         read_bytes += end_bytes - offset_bytes
         self._fronts = [(end_bytes, read_bytes), *self._fronts[: _FRONTS - 1]]
         return read_bytes
+
+    def came_before(self, tensors: Tensors) -> None:
+        """Has all tensors count as come to that readers went over before these were known."""
+        for end_bytes, read_bytes in self._fronts:
+            for index in tensors.begun_in(end_bytes - read_bytes, end_bytes):
+                if not tensors.was_begun(index):
+                    tensors.come(index)

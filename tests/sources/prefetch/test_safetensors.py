@@ -259,6 +259,21 @@ def test_skipped_experts_end_the_fetch_of_whole_shards_and_leave_that_of_tensors
         )
 
 
+def test_what_was_read_before_the_header_was_known_was_not_skipped() -> None:
+    loader = four_shards()
+    loader.plan.read(SHARDS[0], 0, BLOCK)
+    names_read = names()
+    for name in names_read[:15]:
+        for offset_bytes in range(PLAIN[name].start_bytes, PLAIN[name].end_bytes, BLOCK):
+            loader.plan.read(SHARDS[0], offset_bytes, offset_bytes + BLOCK)
+    loader.look()
+    for name in names_read[15:]:
+        loader.tensor(SHARDS[0], name)
+    loader.drain()
+    assert {path for path, _ in loader.asked_blocks()} == {*SHARDS}
+    assert loader.whole == SHARDS
+
+
 @pytest.mark.parametrize("size_bytes", [4096, 128 << 10, BLOCK])
 def test_random_touches_cost_no_more_than_the_speculation(size_bytes: int) -> None:
     tensors = laid_out([f"layers.{number}" for number in range(400)], 10 * BLOCK)
