@@ -197,9 +197,9 @@ class FilesSource:
     def _blob(self, entry: Entry) -> Blob:
         file, key = self._files[entry.path], key_of(self, entry)
 
-        def made(failure: Failure) -> Blob:
-            blob = ChecksummedBlob(
-                file.open(),
+        def wrapped(blob: Blob, failure: Failure) -> Blob:
+            checksummed = ChecksummedBlob(
+                blob,
                 file.checksum,
                 BLOCK_SIZE_BYTES,
                 failure=failure,
@@ -208,11 +208,12 @@ class FilesSource:
                 recall=lambda index: cached_block(self._cache, key, index, file.size_bytes),
                 behind=self._behind,
             )
-            return self._wrap(key, blob)
+            return self._wrap(key, checksummed)
 
         if not entry.kept_in:
-            return made(self._failure)
-        self._joined[entry.path] = shared = self._shared_files.join(key, made, self._failure)
+            return wrapped(file.open(), self._failure)
+        shared = self._shared_files.join(key, file.pin, file.open, wrapped, self._failure)
+        self._joined[entry.path] = shared
         return shared.blob
 
     @property

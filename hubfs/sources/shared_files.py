@@ -5,18 +5,57 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakSet, WeakValueDictionary
 
-from hubfs.blobs.blob import Blob
+from hubfs.blobs.blob import Blob, WrappedBlob
 from hubfs.blobs.checksums import Failure
+from hubfs.blobs.retry import Permanent
 from hubfs.cache.block_cache import CacheKey
-from hubfs.errors import HubfsError
+from hubfs.errors import HubfsError, Stale
+
+Open = Callable[[], Blob]
+
+
+class _FromAny(WrappedBlob):
+    """A file by the address of one version of a model; once that has gone from its hub, by the address of another.
+
+    `openers` are all that are known, by the pin of the file there. `_lock` guards `_blob` and `_tried`; blobs are
+    opened under it, and never read.
+    """
+
+    def __init__(self, pin: str, openers: dict[str, Open]) -> None:
+        super().__init__(openers[pin]())
+        self._openers = openers
+        self._lock = threading.Lock()
+        self._tried = {pin}
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """The bytes at an offset. Raises as the blob of the last address does."""
+        blob = self._blob
+        try:
+            return blob.read_at(offset_bytes, size_bytes)
+        except (Permanent, Stale):
+            if not self._is_elsewhere(blob):
+                raise
+        return self.read_at(offset_bytes, size_bytes)
+
+    def _is_elsewhere(self, gone: Blob) -> bool:
+        """Whether there is another address than the one of the blob `gone`, which is gone."""
+        with self._lock:
+            if self._blob is gone:
+                left = [pin for pin in [*self._openers] if pin not in self._tried]
+                if not left:
+                    return False
+                self._tried.add(left[0])
+                self._blob = self._openers[left[0]]()
+            return True
 
 
 @dataclass(frozen=True, eq=False)
 class SharedFile:
-    """A file by its content: its `blob`, and the failures of the `models` that have it."""
+    """A file by its content: its `blob`, and who has it: the failures of `models`, and the `openers` of the file."""
 
     blob: Blob
     models: WeakSet[Failure]
+    openers: dict[str, Open]
 
 
 class SharedFiles:
@@ -25,7 +64,7 @@ class SharedFiles:
     A file that turns out to be damaged fails every model that has it, and `drop` takes what the cache keeps of the file
     alone: it is told the `model` of the file's key.
 
-    `_lock` guards `_files`, and the `models` of each; it is taken after the lock of a `FilesSource`.
+    `_lock` guards `_files`, and who has each of them; it is taken after the lock of a `FilesSource`.
     """
 
     def __init__(self, drop: Callable[[str], None]) -> None:
@@ -33,10 +72,12 @@ class SharedFiles:
         self._lock = threading.Lock()
         self._files: WeakValueDictionary[CacheKey, SharedFile] = WeakValueDictionary()
 
-    def join(self, key: CacheKey, make: Callable[[Failure], Blob], model: Failure) -> SharedFile:
-        """The file that the cache knows by `key`; the first that asks makes its blob, which fetches nothing.
+    def join(
+        self, key: CacheKey, pin: str, opener: Open, wrap: Callable[[Blob, Failure], Blob], model: Failure
+    ) -> SharedFile:
+        """The file that the cache knows by `key`, and that `opener` opens where its bytes are named `pin`.
 
-        `model` fails with the file.
+        The first who asks has its blob wrapped, which fetches nothing. `model` fails with the file.
         """
         models: WeakSet[Failure] = WeakSet()
 
@@ -53,6 +94,8 @@ class SharedFiles:
         with self._lock:
             file = self._files.get(key)
             if file is None:
-                self._files[key] = file = SharedFile(make(Failure(failed)), models)
+                openers = {pin: opener}
+                self._files[key] = file = SharedFile(wrap(_FromAny(pin, openers), Failure(failed)), models, openers)
             file.models.add(model)
+            file.openers[pin] = opener
             return file

@@ -110,6 +110,11 @@ class HuggingFaceStandIn:
                     self.cdn.put(blob)
         return made.sha
 
+    def forget(self, name: str, commit: str) -> None:
+        """A commit is there no longer, as after its branch was squashed."""
+        with self._lock:
+            del self._repos[name].commits[commit]
+
     def name_ref(self, name: str, ref: str, commit: str) -> None:
         """A tag, a branch, or a pull request (`refs/tags/v1`, `refs/heads/x`, `refs/pr/1`) of a commit."""
         with self._lock:

@@ -9,7 +9,7 @@ import pytest
 
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.cache.block_cache import CacheKey
-from hubfs.errors import Damaged, NotCached
+from hubfs.errors import Damaged, NotCached, Stale, Unavailable
 from hubfs.hubs.hub import Hub, Means, make_hub
 from hubfs.model_id import ModelId
 from hubfs.sources.source import Source, cached_bytes, key_of
@@ -100,6 +100,29 @@ def test_what_one_commit_has_of_a_file_the_other_goes_on_with(
     before_bytes = stand_in.cdn.body_bytes
     assert read(hub.open(NEW, tools.kit), "again/renamed.safetensors") == WEIGHTS
     assert 0 < before_bytes < stand_in.cdn.body_bytes == len(WEIGHTS)
+
+
+@pytest.mark.parametrize("is_under_way", [False, True])
+def test_where_one_commit_has_gone_the_file_comes_by_another(
+    hub: Hub,
+    stand_in: HuggingFaceStandIn,
+    tools: Workshop,
+    is_under_way: bool,  # noqa: FBT001 - a case
+) -> None:
+    old, new = hub.open(OLD, tools.kit), hub.open(NEW, tools.kit)
+    if is_under_way:
+        assert read(old, "model.safetensors", 0, 1) == WEIGHTS[:1]
+        stand_in.cdn.forget_urls()
+    blobs = [old.open(old.find("model.safetensors")), new.open(new.find("again/renamed.safetensors"))]
+    stand_in.forget(NAME, OLD.version)
+    assert [blob.read_at(0, len(WEIGHTS)) == WEIGHTS for blob in blobs] == [True, True]
+    with pytest.raises(Unavailable, match="though it was listed"):
+        read(old, "config.json")
+    stand_in.forget(NAME, NEW.version)
+    stand_in.cdn.forget_urls()
+    tools.cache.drop(weights_of(new).model)
+    with pytest.raises((Unavailable, Stale)):
+        blobs[1].read_at(0, 1)
 
 
 def test_a_wrong_byte_fails_every_commit_that_has_the_file_and_takes_nothing_else(
