@@ -17,6 +17,7 @@ from hubfs.commands import resolve as locate
 from hubfs.commands.cache.command import cache
 from hubfs.commands.doctor.command import doctor
 from hubfs.commands.fetch.command import fetch, prefetch
+from hubfs.commands.search import search
 from hubfs.commands.status import status
 from hubfs.commands.status_text import UNVERIFIED
 from hubfs.daemon import keeper, log_file
@@ -320,7 +321,7 @@ def index(archive: Path, *, output: Path | None) -> None:
     click.echo(write_index(archive, output, workers=os.cpu_count() or 1))
 
 
-_OWN = (status, doctor, cache, fetch, prefetch)
+_OWN = (status, doctor, search, cache, fetch, prefetch)
 
 for command in (*_OWN, *map(click.Command, _OF_HUBS)):  # `get_command` has the latter themselves
     main.add_command(command)

@@ -117,6 +117,19 @@ class Hub(Protocol):
         """The names of all models below `folder`, of a hub that lists them by one question; of another one, none."""
         return ()
 
+    def search(self, words: Sequence[str], most: int) -> Sequence[str]:
+        """The handles or names of at most so many models that the hub finds for these words, the best first.
+
+        Of a hub that finds nothing itself, these are names that are written down and have all of the words in them.
+        """
+        found: dict[str, str] = {}
+        for handle in self.names.written():
+            if all(word.lower() in handle.lower() for word in words):
+                model = self.names.parse(handle)
+                newest = max(model.version, found.get(model.name, model.version), key=self.names.age)
+                found[model.name] = newest
+        return [str(ModelId(*one)) for one in sorted(found.items())][:most]
+
     def folder(self, model: ModelId) -> str:
         """The `gs://` folder that holds the model's files, for programs which no mount reaches.
 

@@ -275,7 +275,9 @@ class HuggingFaceStandIn:
             name.removeprefix(prefix) for name in self._repos if (prefix in name if prefix else name.count("/") == 1)
         ]
         mine = [one for one in ids if one.partition("/")[0] == want.get("author", one.partition("/")[0])]
-        shown = [one for one in mine if prefix + one not in self.private or user in self.readers]
+        words = want.get("search", "").lower()
+        found = [one for one in mine if words in one.lower()]
+        shown = [one for one in found if prefix + one not in self.private or user in self.readers]
         return self._page([{"id": one, "modelId": one, "likes": 1} for one in shown], want, f"/api/{kind}")
 
     def _resolve(self, path: str, segments: Sequence[str], user: str | None, headers: Mapping[str, str]) -> Reply:

@@ -116,6 +116,14 @@ class HuggingFaceApi:
             found += [str(one).partition("/")[2] for one in ids if str(one).startswith(f"{author}/")]
         return [name for name in found if names.is_id(name)]
 
+    def repos_for(self, words: str, namespace: str, most: int) -> Sequence[str]:
+        """The repositories that a search finds, those first that are fetched most; of a namespace, if one is given."""
+        query = {"search": words, "sort": "downloads", "direction": "-1", "limit": str(most)}
+        url, asked = f"{self._endpoint}/api/models", {**query, **({"author": namespace} if namespace else {})}
+        page = next(self._pages(url, asked, "", _LONGEST_LIST_BYTES, whole=False))
+        found = (str(entry.get("id")) for entry in page if isinstance(entry, dict))
+        return [one for one in found if names.is_repo(one)][:most]
+
     def revisions_of(self, repo: str) -> Sequence[str]:
         """The names of the branches and tags of a repository."""
         answer = self._object(f"{self._api(repo)}/refs", repo)

@@ -112,6 +112,10 @@ class HuggingFace(Hub):
         except NotFound:
             return ()
 
+    def search(self, words: Sequence[str], most: int) -> Sequence[str]:
+        """The repositories of models that the hub finds, those first that are fetched most."""
+        return self._api.repos_for(" ".join(words), self._namespace, most)
+
     def checks(self) -> Iterator[Check]:
         """The API, asked for a repository that everybody may read, or for those of the namespace."""
 

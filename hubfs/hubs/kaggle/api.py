@@ -43,6 +43,10 @@ class KaggleApi:
         """The models of `owner`, each with its `slug` and its `instances`."""
         return [*self._pages("ListModels", {"owner": owner}, "models")]
 
+    def models_for(self, words: str) -> Iterator[Mapping[str, Any]]:
+        """The models that a search finds, the best first, each with its `ref`, its `slug` and its `instances`."""
+        return self._pages("ListModels", {"search": words}, "models")
+
     def latest(self, name: str) -> str:
         """The newest version of a variation."""
         answer, _ = self._answer(question := self._question("GetModelInstance", fields_of(name)))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,6 +138,19 @@ class Kaggle(Hub):
         owner = folder.partition("/")[0]
         found = ("/".join((owner, *path)) for path in self._paths(owner) if len(path) == names.NAME_SEGMENTS - 1)
         return [name for name in found if name.startswith(f"{folder}/")]
+
+    def search(self, words: Sequence[str], most: int) -> Sequence[str]:
+        """The newest versions of the variations of what Kaggle finds, of the owner of this hub if it has one."""
+        return [*islice(self._handles_for(" ".join(words)), most)]
+
+    def _handles_for(self, words: str) -> Iterator[str]:
+        for model in self._api.models_for(words):
+            owner = str(model.get("ref")).partition("/")[0]
+            if not names.is_slug(owner) or owner != (self._owner or owner):
+                continue
+            for found in _listed([model]):
+                if found.newest is not None:
+                    yield "/".join((owner, *found.path, str(found.newest)))
 
     def checks(self) -> Iterator[Check]:
         """The API, asked for a model that everybody may read, or for those of the owner."""
