@@ -50,7 +50,7 @@ def test_the_manual_has_every_setting_with_its_flag_and_its_variables() -> None:
 def test_every_command_and_option_that_a_document_names_is_there(document: str) -> None:
     known = commands(main)
     text = (ROOT / document).read_text(encoding="utf-8")
-    for words in re.findall(r"hubfs ((?:catalog )?[a-z]+)((?: [^`\n]*)?)", text):
+    for words in re.findall(r"hubfs ((?:(?:catalog|cache) )?[a-z]+)((?: [^`\n]*)?)", text):
         command, rest = words
         if command not in known:
             continue  # "hubfs takes the bucket"

@@ -91,7 +91,7 @@ class Peers:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL as it is asked for: the `root` of the host (`https://tfhub.dev`), and what follows it, which is encoded.
+    """A URL as it is asked for: the `root` of the host (`https://example.com`), and what follows it, which is encoded.
 
     Userinfo and fragment, which no host is asked for, are in neither.
     """
