@@ -170,6 +170,13 @@ class Passthrough:
         if inode.backing is not None:
             _close(inode.backing(0.0))
 
+    def forgotten(self, node: Hashable) -> None:
+        """The kernel has forgotten the inode: of openers that an earlier process counted, and died, none is there."""
+        with self._lock:
+            inode = self._inodes.pop(node, None)
+        if inode is not None:
+            self._forget(inode.backing_id)
+
     def _passes(self, file: OpenFile) -> bool:
         """Whether it is to be tried: not of control files, which have no pages. Held: `_lock`."""
         return self._off is None and file.pages_of is not None

@@ -245,6 +245,19 @@ def test_a_successor_keeps_to_the_modes_that_it_finds(kernel: Kernel, tmp_path: 
     assert left not in kernel.backing
 
 
+def test_what_an_earlier_process_counted_twice_is_closed_with_its_inode(kernel: Kernel, tmp_path: Path) -> None:
+    passthrough, file = begun(), whole(tmp_path / "f")
+    backing_id = passthrough.opened(NODE, file)
+    successor = Passthrough(None)
+    successor.begin(DEVICE, {NODE: (2, backing_id)})  # one opener, and one whose reply was lost
+    successor.released(NODE)
+    assert kernel.backing
+    successor.forgotten(NODE)
+    assert not kernel.backing
+    assert successor.describe()["open_files"] == 0
+    successor.forgotten(NODE)
+
+
 def test_openers_at_the_same_time_agree(kernel: Kernel, passthrough: Passthrough, tmp_path: Path) -> None:
     """One finds the file whole a moment before another one does not, or the reverse."""
     path = tmp_path / "f"

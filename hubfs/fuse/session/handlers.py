@@ -1,6 +1,7 @@
 """Every request but INIT and INTERRUPT, answered out of the tree."""
 
 import errno
+import threading
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 
@@ -16,6 +17,7 @@ from hubfs.fuse.session.left_open import LeftOpen
 from hubfs.fuse.session.nodes import NodeTable
 from hubfs.fuse.session.protocol import Opcode, Open
 from hubfs.fuse.session.replies import NO_ENTRY, Replies, directory_inode, dirent, dirent_bytes, told_of
+from hubfs.fuse.session.untold import Untold
 from hubfs.tree.node import Node, NodeKind
 from hubfs.tree.open_file import OpenFile
 
@@ -41,7 +43,10 @@ class Handlers:
         *,
         passthrough: Passthrough | None,
         forget_attributes: Callable[[int], None],
+        knows: Callable[[int], bool],
+        over: threading.Event,
     ) -> None:
+        """`knows` asks the kernel whether it knows a node; `over` is set at the end of the session."""
         self._answers = answers
         self._nodes = nodes
         self._replies = Replies(answers.owner, timeouts)
@@ -49,6 +54,7 @@ class Handlers:
         self._forget_attributes = forget_attributes
         self._directories = Directories(answers)
         self.left_open = LeftOpen(nodes, answers.hold)
+        self.untold = Untold(nodes, knows, self._may_be_gone, over)
         self.table: Mapping[int, Handler] = {
             Opcode.LOOKUP: self._lookup,
             Opcode.FORGET: self._forget,
@@ -107,16 +113,24 @@ class Handlers:
         return self._replies.entry(self._nodes.look_up(path, node.source), path, node)
 
     def _forget(self, node_id: int, body: memoryview) -> None:
-        self._nodes.forget(node_id, protocol.FORGET_IN.unpack_from(body)[0])
-        self.left_open.closed(node_id)
+        self._given_back(node_id, protocol.FORGET_IN.unpack_from(body)[0])
 
     def _batch_forget(self, _node_id: int, body: memoryview) -> None:
         first, one = protocol.BATCH_FORGET_IN, protocol.FORGET_ONE
         number, _ = first.unpack_from(body)
         end = first.size + min(number, (len(body) - first.size) // one.size) * one.size
         for node_id, lookups in one.iter_unpack(body[first.size : end]):
-            self._nodes.forget(node_id, lookups)
-            self.left_open.closed(node_id)
+            self._given_back(node_id, lookups)
+
+    def _given_back(self, node_id: int, lookups: int) -> None:
+        self._nodes.forget(node_id, lookups)
+        self.untold.given_back(node_id)
+        self._may_be_gone(node_id)
+
+    def _may_be_gone(self, node_id: int) -> None:
+        self.left_open.closed(node_id)
+        if self._passthrough is not None and node_id not in self._nodes:
+            self._passthrough.forgotten(node_id)
 
     def _getattr(self, node_id: int, _body: memoryview) -> bytes:
         return self._replies.attributes(*self._attributes(node_id))

@@ -110,6 +110,9 @@ class NodeTable:
     def __len__(self) -> int:
         return len(self._nodes)
 
+    def __contains__(self, node_id: int) -> bool:
+        return node_id in self._nodes
+
     def __getitem__(self, node_id: int) -> KnownNode:
         """The node. Raises `Stale` for an id that the kernel was not told of."""
         node = self._nodes.get(node_id)
@@ -182,6 +185,11 @@ class NodeTable:
             if self._ids.get(node.path) == node_id:
                 del self._ids[node.path]
             self._free.setdefault(_RECORD.unpack_from(self._map, node.place)[0], []).append(node.place)
+
+    def inherited_lookups(self, node_id: int) -> int:
+        """The lookups of a node that an earlier process made; 0 of any other, and of one that is forgotten."""
+        node = self._nodes.get(node_id)
+        return node.lookups if node is not None and node.inherited else 0
 
     def replace(self, node_id: int) -> None:
         """What is at the node's path is something else from now on: the next lookup gives it an id of its own."""

@@ -82,6 +82,7 @@ class Notify(IntEnum):
     """enum fuse_notify_code."""
 
     INVAL_INODE = 2
+    STORE = 4
     RESEND = 7  # 7.40
 
 
@@ -171,3 +172,5 @@ DIRENT = Struct("=QQII")
 """ino, off, namelen, type; the name follows, with zeros up to a multiple of eight bytes"""
 NOTIFY_INVAL_INODE_OUT = Struct("=Qqq")
 """ino, off, len. A negative offset leaves pages alone"""
+NOTIFY_STORE_OUT = Struct("=QQI4x")
+"""nodeid, offset, size"""

@@ -65,13 +65,19 @@ class Session:
         self._table = table
         self._stack_depth = 0 if passthrough is None else passthrough.stack_depth
         self._on_agreed = on_agreed
-        self._handlers = Handlers(answers, table, timeouts, passthrough=passthrough, forget_attributes=self.forget)
+        self._over = threading.Event()
+        self._handlers = Handlers(
+            *(answers, table, timeouts),
+            passthrough=passthrough,
+            forget_attributes=self.forget,
+            knows=self._is_known,
+            over=self._over,
+        )
         answers.watch(self._handlers.dropped)
         self._waiting: dict[int, int] = {}
         self._interrupts = Interrupts(self._waiting, self._abandon)
         self._lock = threading.Lock()
         self._threads = self._idle = self._abandoned = 0
-        self._over = threading.Event()
         self._error: Exception | None = None
         self.handled = 0
         """How many requests, about: threads count without a lock, for the one that looks whether it changes."""
@@ -81,16 +87,28 @@ class Session:
         if self._table.agreed:
             self._on_agreed(Init(self._table.agreed))
             self.resend()
+            self._handlers.untold.take_up()
             with suppress(RuntimeError):  # no thread is left
                 threading.Thread(target=self._handlers.left_open.take_up, name="left open", daemon=True).start()
         self._begin_thread()
         self._over.wait()
+        self._handlers.untold.end()
         if self._error is not None:
             raise self._error
 
     def forget(self, node_id: int) -> None:
         """Has the kernel ask for the attributes of a node anew. Its pages stay."""
         self._notify(Notify.INVAL_INODE, protocol.NOTIFY_INVAL_INODE_OUT.pack(node_id, -1, 0))
+
+    def _is_known(self, node_id: int) -> bool:
+        """Whether the kernel knows a node. It is asked to store no bytes there, and says ENOENT if it does not."""
+        body = protocol.NOTIFY_STORE_OUT.pack(node_id, 0, 0)
+        header = protocol.OUT_HEADER.pack(protocol.OUT_HEADER.size + len(body), Notify.STORE, 0)
+        try:
+            os.writev(self._descriptor, (header, body))
+        except OSError as error:
+            return error.errno != errno.ENOENT
+        return True
 
     def resend(self) -> None:
         """Has the kernel send every request again that has no reply."""
