@@ -82,6 +82,12 @@ def test_a_second_commit_fetches_only_what_differs_and_the_disk_keeps_the_rest_o
             assert stand_in.calls["resolve"] == 3, "files of Git, and what is new"
             kept = [path.stat().st_size for path in (cache / "models").rglob("*") if path.is_file()]
             assert kept.count(len(weights)) == 1
+            if mount.status()["passthrough"]["on"]:
+                fds = [os.open(hub / f"{NAME}@{commit}/model.safetensors", os.O_RDONLY) for commit in (old, new)]
+                assert mount.status()["passthrough"]["open_files"] == 2, "both, from the one file that the cache has"
+                assert [os.pread(fd, 100, 5 << 20) for fd in fds] == [weights[5 << 20 :][:100]] * 2
+                for fd in fds:
+                    os.close(fd)
             of_model = {model["handle"]: model for model in mount.status()["models"]}
             assert {one["cached_bytes"] - one["size_bytes"] for one in of_model.values()} == {0}
             assert len(of_model) == 2

@@ -32,8 +32,8 @@ NEXT = {**FILES, "config.json": b"{}", "model-00004-of-00004.safetensors": _shar
 
 
 @contextmanager
-def engine(stand_in: HuggingFaceStandIn, tmp_path: Path) -> Iterator[Engine]:
-    settings = {"hub": ("hf:",), "cache_dir": str(tmp_path / "cache")}
+def engine(stand_in: HuggingFaceStandIn, tmp_path: Path, cache: str = "") -> Iterator[Engine]:
+    settings = {"hub": ("hf:",), "cache_dir": cache or str(tmp_path / "cache"), "no_disk_cache": bool(cache)}
     running = Engine(load(settings, {"HF_ENDPOINT": stand_in.url, "HOME": str(tmp_path)}))
     try:
         yield running
@@ -69,6 +69,16 @@ def test_a_load_costs_one_info_one_tree_and_one_resolve_a_file(tmp_path: Path) -
             assert stand_in.cdn.body_bytes == len(SHARDS["model-00001-of-00004.safetensors"]), "what differs"
             git = len(FILES) - len(SHARDS)
             assert asked(stand_in) == {"tree": 1, "resolve": git + 1}
+
+
+def test_what_one_daemon_of_a_fleet_has_of_a_commit_another_reads_in_the_next_commit(tmp_path: Path) -> None:
+    with HuggingFaceStandIn() as stand_in:
+        before, after = stand_in.put(NAME, FILES), stand_in.put(NAME, NEXT)
+        for commit, files in ((before, FILES), (after, NEXT)):
+            stand_in.reset_counts()
+            with engine(stand_in, tmp_path, f"file://{tmp_path}/shared") as running:  # memory alone in front of it
+                assert loaded(running, f"{NAME}@{commit}", files)
+        assert stand_in.cdn.body_bytes == len(SHARDS["model-00001-of-00004.safetensors"])
 
 
 def asked(stand_in: HuggingFaceStandIn) -> Counter[str]:
