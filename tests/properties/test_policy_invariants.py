@@ -14,7 +14,7 @@ from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, block_size_at, blocks_of, 
 from hubfs.cache.disk.store import CachedModel
 from hubfs.cache.disk.tier import plan_eviction
 from hubfs.formats.limits import DEFLATE_RATIO, FREE_BYTES, MAX_FILE_SIZE_BYTES, MAX_RATIO, most_output_bytes
-from hubfs.sources.prefetch.plan import SPECULATION_BYTES, Stage
+from hubfs.sources.prefetch.plan import SPECULATION_BYTES, Stage, Want, Wants
 from hubfs.sources.prefetch.saved_model import SavedModel
 from hubfs.sources.prefetch.tfjs import Tfjs
 from hubfs.sources.source import Entry, EntryKind
@@ -209,3 +209,46 @@ def test_what_an_archive_may_inflate_to_grows_with_it_and_is_bounded(size_bytes:
     most_bytes = most_output_bytes(size_bytes)
     assert most_bytes <= most_output_bytes(size_bytes + more_bytes)
     assert size_bytes <= most_bytes <= min(size_bytes * DEFLATE_RATIO, FREE_BYTES + size_bytes * MAX_RATIO)
+
+
+FILE_BLOCKS = st.lists(st.integers(1, 40), min_size=1, max_size=5)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("come"), st.integers(0, 4), st.integers(0, 40)),
+        st.tuples(st.just("ask"), st.integers(0, 20), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+@examples(3)
+@given(blocks=FILE_BLOCKS, steps=STEPS, rest_bytes=st.integers(0, BLOCK_SIZE_BYTES - 1))
+def test_readers_that_jump_and_blobs_that_refuse_leave_each_block_to_be_asked_for_once(
+    blocks: list[int], steps: list[tuple[str, int, int]], rest_bytes: int
+) -> None:
+    files = {f"{number}": count * BLOCK_SIZE_BYTES + rest_bytes for number, count in enumerate(blocks)}
+    wants = Wants((), (Want(path, 0, size_bytes, Stage.FOLLOWED) for path, size_bytes in files.items()))
+    asked: list[tuple[str, int]] = []
+    ended: list[str] = []
+
+    def ask(most_blocks: int) -> bool:
+        want = wants.next(Stage.FOLLOWED, ())
+        if want is None:
+            return False
+        end_bytes = min(want.end_bytes, want.offset_bytes + most_blocks * BLOCK_SIZE_BYTES)
+        asked.extend((want.path, start) for start in range(want.offset_bytes, end_bytes, BLOCK_SIZE_BYTES))
+        if wants.asked(want, end_bytes):
+            ended.append(want.path)
+        return True
+
+    for what, first, second in steps:
+        if what == "ask":
+            ask(first)
+        else:
+            wants.come(str(first), second * BLOCK_SIZE_BYTES)
+    while ask(1 << 20):
+        pass
+    everything = [(path, at) for path, size in files.items() for at in range(0, size, BLOCK_SIZE_BYTES)]
+    assert sorted(asked) == sorted(everything)
+    assert sorted(ended) == sorted(files)
+    assert wants.over

@@ -171,8 +171,8 @@ class Wants:
             if lane[0].stage <= stage:
                 return lane
             self._turns.rotate(-1)
-        lane = next(iter(self._lanes.values()), None)
-        return lane if lane is not None and lane[0].stage <= stage else None
+        first = next(iter(self._lanes.values()), None)
+        return first if first is not None and first[0].stage <= stage else None
 
     def _shorten(self, lane: Lane, end_bytes: int) -> None:
         want = lane[0]
