@@ -1,7 +1,10 @@
 """What the hub says of repositories, and where the bytes of their files are."""
 
 import time
+import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -12,13 +15,13 @@ from hubfs.blobs.http.object import ContentRange, content_encoding, content_type
 from hubfs.blobs.http.transfer import HttpReply
 from hubfs.blobs.http.url import origin_of, redacted
 from hubfs.blobs.retry import Pause, Permanent, retrying
-from hubfs.errors import Damaged, Unavailable
+from hubfs.errors import Damaged, NotFound, Unavailable
 from hubfs.hubs.hub import Budget
 from hubfs.hubs.huggingface import names
 from hubfs.hubs.huggingface.credentials import Credentials
 from hubfs.hubs.huggingface.limits import budget_of, wish_s
 from hubfs.hubs.huggingface.refusals import meaning_of, reason_of
-from hubfs.hubs.huggingface.trees import LFS, Listed, add_files, next_query
+from hubfs.hubs.huggingface.trees import LFS, Listed, add_files, folders_in, next_query
 from hubfs.model_id import ModelId
 
 HUB = "https://huggingface.co"
@@ -36,6 +39,7 @@ _MOST_BEFORE_BYTES = 64 << 20
 """Where the hub does not send the range that it was asked for, so much of a file may come before it."""
 
 _ERRORS = 400
+_GZIP = 16 + zlib.MAX_WBITS
 
 API, RESOLVERS = "questions", "files"
 """The budgets of requests that the hub counts apart: questions, and files."""
@@ -48,6 +52,17 @@ class Revision(NamedTuple):
 
     repo: str
     commit: str
+
+
+@dataclass
+class _Room:
+    """How many bytes of answers may still come."""
+
+    left_bytes: int
+
+
+class _SamePage(Damaged):
+    """A list leads from its pages to one that was read before: a mirror of it may know the first page alone."""
 
 
 class HuggingFaceApi:
@@ -82,7 +97,13 @@ class HuggingFaceApi:
     def revision(self, repo: str, revision: str) -> Revision:
         """The commit of a branch, a tag, a reference, or of the start of a commit; and the repository's own name."""
         url = f"{self._api(repo)}/revision/{quote(revision, safe='')}"
-        answer = self._object(url, repo)
+        try:
+            answer = self._object(url, repo)
+        except NotFound:  # a mirror may take the slashes of a revision for those of a path
+            commit = self.revisions_of(repo).get(revision) if "/" in revision else None
+            if commit is None:
+                raise
+            return Revision(repo, commit)
         name, commit = answer.get("id"), answer.get("sha")
         prefix = f"{names.DATASETS}/" if repo.startswith(f"{names.DATASETS}/") else ""
         if not isinstance(name, str) or not isinstance(commit, str) or not names.is_commit(commit):
@@ -94,16 +115,35 @@ class HuggingFaceApi:
         return Revision(named, commit)
 
     def tree(self, model: ModelId) -> Mapping[str, Listed]:
-        """All files of a commit, by path."""
-        url = f"{self._api(model.name)}/tree/{model.version}"
-        query = {"recursive": "true", "expand": "false", "limit": str(_PAGE_ENTRIES)}
+        """All files of a commit, by path. Of a mirror that knows the first page alone, folder by folder."""
         files: dict[str, Listed] = {}
+        room = _Room(_LONGEST_ANSWER_BYTES)
         try:
-            for page in self._pages(url, query, model.name, _LONGEST_ANSWER_BYTES):
+            self._add_files(model, "", files, room, recursive=True)
+        except _SamePage:
+            folders = deque([""])
+            for _ in range(_MOST_PAGES):
+                folders += self._add_files(model, folders.popleft(), files, room, recursive=False)
+                if not folders:
+                    return files
+            raise
+        return files
+
+    def _add_files(
+        self, model: ModelId, folder: str, files: dict[str, Listed], room: _Room, *, recursive: bool
+    ) -> Sequence[str]:
+        """Adds to `files` those in a folder. Returns the folders in it."""
+        url = f"{self._api(model.name)}/tree/{model.version}"
+        url += f"/{quote(folder, safe='')}" if folder else ""
+        query = {"recursive": str(recursive).lower(), "expand": "false", "limit": str(_PAGE_ENTRIES)}
+        folders: list[str] = []
+        try:
+            for page in self._pages(url, query, model.name, room):
                 add_files(page, files)
+                folders += folders_in(page, folder)
         except ValueError as error:
             raise Damaged(f"{redacted(url)} is no list of files: {error}") from None
-        return files
+        return folders
 
     def repos_of(self, namespace: str) -> Sequence[str]:
         """The names of the repositories in a namespace (`BAAI`, `datasets/BAAI`), as far as they are listed."""
@@ -111,7 +151,7 @@ class HuggingFaceApi:
         url = f"{self._endpoint}/api/{prefix or 'models'}"
         query = {"author": author, "limit": str(_PAGE_ENTRIES)}
         found = []
-        for page in self._pages(url, query, namespace, _LONGEST_LIST_BYTES, whole=False):
+        for page in self._pages(url, query, namespace, _Room(_LONGEST_LIST_BYTES), whole=False):
             ids = (entry.get("id") for entry in page if isinstance(entry, dict))
             found += [str(one).partition("/")[2] for one in ids if str(one).startswith(f"{author}/")]
         return [name for name in found if names.is_id(name)]
@@ -120,16 +160,18 @@ class HuggingFaceApi:
         """The repositories that a search finds, those first that are fetched most; of a namespace, if one is given."""
         query = {"search": words, "sort": "downloads", "direction": "-1", "limit": str(most)}
         url, asked = f"{self._endpoint}/api/models", {**query, **({"author": namespace} if namespace else {})}
-        page = next(self._pages(url, asked, "", _LONGEST_LIST_BYTES, whole=False))
+        page = next(self._pages(url, asked, "", _Room(_LONGEST_LIST_BYTES), whole=False))
         found = (str(entry.get("id")) for entry in page if isinstance(entry, dict))
         return [one for one in found if names.is_repo(one)][:most]
 
-    def revisions_of(self, repo: str) -> Sequence[str]:
-        """The names of the branches and tags of a repository."""
-        answer = self._object(f"{self._api(repo)}/refs", repo)
-        lists = (answer.get(kind) for kind in ("branches", "tags"))
-        refs = (ref for listed in lists if isinstance(listed, list) for ref in listed if isinstance(ref, dict))
-        return [name for name in (str(ref.get("name")) for ref in refs) if names.is_revision(name)]
+    def revisions_of(self, repo: str) -> Mapping[str, str]:
+        """The branches, tags and references of a repository by name, and the commit of each."""
+        answer = self._object(f"{self._api(repo)}/refs?include_prs=1", repo)
+        called = {"pullRequests": "ref", "converts": "ref", "tags": "name", "branches": "name"}
+        lists = ((answer.get(kind), key) for kind, key in called.items())
+        refs = ((ref, key) for listed, key in lists if isinstance(listed, list) for ref in listed)
+        found = ((str(ref.get(key)), str(ref.get("targetCommit"))) for ref, key in refs if isinstance(ref, dict))
+        return {name: commit for name, commit in found if names.is_revision(name) and names.is_commit(commit)}
 
     def address(self, model: ModelId, path: str) -> str:
         """The URL of a file at the hub."""
@@ -179,26 +221,26 @@ class HuggingFaceApi:
         return f"{self._endpoint}/api/{kind}{repo}"
 
     def _pages(
-        self, url: str, query: Mapping[str, str], repo: str, most_bytes: int, *, whole: bool = True
+        self, url: str, query: Mapping[str, str], repo: str, room: _Room, *, whole: bool = True
     ) -> Iterator[Sequence[Any]]:
-        """The pages of a list. Of one that need not be `whole`, as many as are within `most_bytes`."""
+        """The pages of a list. Of one that need not be `whole`, as many as there is `room` for."""
         asked, seen = urlencode(query), set[str]()
         for _ in range(_MOST_PAGES):
             seen.add(asked)
-            reply = self._answer(f"{url}?{asked}", repo, most_bytes)
+            reply = self._answer(f"{url}?{asked}", repo, room.left_bytes)
             page = _json(reply)
             if not isinstance(page, list):
                 raise Damaged(f"{redacted(url)} answered {reply.status} with something that is no list in JSON")
             yield page
-            most_bytes -= len(reply.body)
+            room.left_bytes -= len(reply.body)
             try:
                 more = next_query(reply.headers.get("Link", ""))
             except ValueError as error:
                 raise Damaged(f"{redacted(url)}: {error}") from None
-            if more is None or (most_bytes <= 0 and not whole):
+            if more is None or (room.left_bytes <= 0 and not whole):
                 return
             if more in seen:
-                raise Damaged(f"{redacted(url)} leads from its pages to one that was read before")
+                raise _SamePage(f"{redacted(url)} leads from its pages to one that was read before")
             asked = more
         raise Damaged(f"{redacted(url)} has more than {_MOST_PAGES} pages")
 
@@ -217,10 +259,11 @@ class HuggingFaceApi:
             return reply
 
         reply = retrying(attempt, self._client.settings.retry, self._client.cancellation)
-        if len(reply.body) > most_bytes:
-            raise Damaged(f"{redacted(url)} sent more than {_LONGEST_ANSWER_BYTES} bytes in all")
         if reply.leads_to is not None:
             raise Damaged(f"{redacted(url)} leads to {redacted(reply.leads_to)}, another host")
+        reply = replace(reply, body=_decoded(reply, most_bytes + 1))
+        if len(reply.body) > most_bytes:
+            raise Damaged(f"{redacted(url)} sent more than {_LONGEST_ANSWER_BYTES} bytes in all")
         return reply
 
     def _replies(
@@ -251,6 +294,24 @@ class HuggingFaceApi:
         if reply.status >= _ERRORS and reply.status != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise meaning_of(reply, redacted(url), self.page(repo), self.signs_in_by)
         return reply
+
+
+def _decoded(reply: HttpReply, most_bytes: int) -> bytes:
+    """At most so many bytes of a body, which a mirror may pass on as the hub compressed it for the mirror.
+
+    Raises `Damaged` for a body that is not whole, and for one that is encoded otherwise.
+    """
+    encoding = content_encoding(reply.headers)
+    if not encoding:
+        return reply.body
+    unzipped = zlib.decompressobj(_GZIP)
+    try:
+        body = unzipped.decompress(reply.body, most_bytes) if encoding == "gzip" else b""
+    except zlib.error:
+        body = b""
+    if not unzipped.eof and len(body) < most_bytes:
+        raise Damaged(f"{redacted(reply.url)} sent something encoded as {encoding} that cannot be read")
+    return body
 
 
 def _json(reply: HttpReply) -> object:

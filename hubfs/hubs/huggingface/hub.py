@@ -107,7 +107,7 @@ class HuggingFace(Hub):
         repo = folder.removesuffix(names.revisions_of(""))
         try:
             if repo != folder:
-                return self._api.revisions_of(repo) if names.is_repo(repo) else ()
+                return [*self._api.revisions_of(repo)] if names.is_repo(repo) else ()
             return self._api.repos_of(folder) if names.is_repo(f"{folder}/name") else ()
         except NotFound:
             return ()

@@ -43,6 +43,15 @@ def add_files(page: Iterable[Any], files: dict[str, Listed]) -> None:
                 raise ValueError(f"'{quoted(entry['path'])}' is two files")
 
 
+def folders_in(page: Iterable[Any], above: str) -> list[str]:
+    """The folders that a page of the list of the folder `above` has. Raises `ValueError` for one that is not in it."""
+    start = f"{above}/" if above else ""
+    found = [str(entry.get("path")) for entry in page if isinstance(entry, dict) and entry.get("type") == "directory"]
+    if any(not path.startswith(start) or {"", ".", ".."} & {*path.split("/")} for path in found):
+        raise ValueError(f"'{quoted(above)}' has a folder that is elsewhere")
+    return found
+
+
 def _listed(entry: Mapping[str, Any]) -> Listed:
     size_bytes, oid, lfs = entry.get("size"), entry.get("oid"), entry.get("lfs")
     algorithm = GIT

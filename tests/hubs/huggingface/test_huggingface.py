@@ -1,3 +1,5 @@
+import gzip
+import json
 import random
 import time
 from collections.abc import Iterator, Mapping
@@ -364,7 +366,6 @@ class TestHostileTrees:
             _tree(_git("a", lfs={"oid": "ab" * 20, "size": 1})),
             _tree(_git("a", lfs="yes")),
             instead(Reply(200, {}, b'[{"type": "file", "path": "a\\ud800", "size": 1, "oid": "%s"}]' % (b"ab" * 20))),
-            _tree(_git("a"), link='<https://x/?recursive=true&expand=false&limit=1000>; rel="next"'),
             _tree(_git("a"), link='<https://x/>; rel="next"'),
             _tree(_git("a"), link=f'<https://x/?{"a" * 9000}>; rel="next"'),
         ],
@@ -373,6 +374,55 @@ class TestHostileTrees:
         stand_in.script("tree", fault)
         with pytest.raises(Damaged):
             hub.open(MODEL, tools.kit)
+
+    def test_where_pages_lead_in_a_circle_folders_are_asked_for(self, hub, stand_in, tools) -> None:
+        circle = '<https://x/?recursive=true&expand=false&limit=1000>; rel="next"'
+        again = '<https://x/?recursive=false&expand=false&limit=1000>; rel="next"'
+        folder = {"type": "directory", "path": "a", "oid": "ab" * 20}
+        stand_in.script("tree", _tree(_git("1"), link=circle), _tree(folder, _git("1")), _tree(_git("a/2")))
+        assert [entry.path for entry in hub.open(MODEL, tools.kit).entries()] == ["1", "a", "a/2"]
+        asked = [path.partition(COMMIT)[2] for _, path, _ in stand_in.asked]
+        assert [path.partition("&")[0] for path in asked] == [
+            "?recursive=true",
+            "?recursive=false",
+            "/a?recursive=false",
+        ]
+        for listed in (_tree(_git("1"), link=again), _tree({**folder, "path": "../a"})):
+            stand_in.script("tree", _tree(_git("1"), link=circle), listed)
+            with pytest.raises(Damaged):
+                hub.open(ModelId(NAME, "6b" * 20), tools.kit)
+        deeper = ["/".join(["a"] * depth) for depth in range(1, 1002)]
+        stand_in.script("tree", _tree(link=circle), *(_tree({**folder, "path": path}) for path in deeper))
+        stand_in.reset_counts()
+        with pytest.raises(Damaged, match="read before"):
+            hub.open(ModelId(NAME, "6b" * 20), tools.kit)
+        assert stand_in.calls["tree"] == 1001
+
+    def test_an_answer_that_was_compressed_for_a_mirror_is_read(self, hub, stand_in, tools) -> None:
+        def zipped(body: bytes, encoding: str = "gzip") -> Fault:
+            return instead(Reply(200, {"Content-Encoding": encoding}, body))
+
+        good = gzip.compress(json.dumps([_git("a")]).encode())
+        stand_in.script("tree", zipped(good))
+        assert [entry.path for entry in hub.open(MODEL, tools.kit).entries()] == ["a"]
+        bomb = gzip.compress(b" " * (65 << 20))
+        for fault in (zipped(good[:-9]), zipped(b"x"), zipped(good, "br"), zipped(bomb)):
+            stand_in.script("tree", fault)
+            with pytest.raises(Damaged):
+                hub.open(ModelId(NAME, "6b" * 20), tools.kit)
+
+    def test_a_mirror_that_takes_the_slashes_of_a_revision_for_a_path_is_asked_for_references(
+        self, hub, stand_in
+    ) -> None:
+        for ref in ("refs/heads/feature/x", "refs/pr/1"):
+            stand_in.name_ref(NAME, ref, COMMIT)
+        for revision in ("feature%2Fx", "refs%2Fpr%2F1"):
+            stand_in.script("info", instead(refusal(404, "", "Not found")))
+            assert hub.alias(f"{NAME}@{revision}") == f"bge-m3@{COMMIT}"
+        for revision in ("no%2Fwhere", "nowhere"):
+            with pytest.raises(ModelNotFound):
+                hub.alias(f"{NAME}@{revision}")
+        assert stand_in.calls["refs"] == 3, "none for a revision without slashes"
 
     def test_pages_that_never_end_are_refused_by_their_length(self, hub, stand_in, tools) -> None:
         def page(number: int) -> Fault:
