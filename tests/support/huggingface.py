@@ -11,6 +11,7 @@ file of LFS is a redirect to `cdn.url`, which knows signed URLs and ranges, and 
 """
 
 import asyncio
+import gzip
 import json
 import threading
 from collections import Counter, defaultdict, deque
@@ -64,12 +65,13 @@ class HuggingFaceStandIn:
     page of a tree or a list. `tokens` (token → user) are the credentials that count; `gated` and `private` are ids,
     `readers` the users that see either. `moved` leads from an id to another: names that were given up, and ids without
     a namespace. Knobs: `moves_small` has a file of Git come from another path of the hub, by a redirect (307);
-    `serves_lfs` has the hub send files of LFS itself, as a mirror does; `links` leads the pages of a tree to that host.
+    `serves_lfs` has the hub send files of LFS itself, as a mirror does; `links` leads the pages of a tree to that host;
+    `compresses` has answers come in gzip to those who take it.
     """
 
     def __init__(self, *, page_size: int = _MOST_ON_A_PAGE, url_lives_s: int = _URL_LIVES_S) -> None:
         self.page_size = page_size
-        self.moves_small, self.serves_lfs, self.links = False, False, ""
+        self.moves_small, self.serves_lfs, self.compresses, self.links = False, False, False, ""
         self.tokens: dict[str, str] = {}
         self.gated: set[str] = set()
         self.private: set[str] = set()
@@ -187,6 +189,9 @@ class HuggingFaceStandIn:
             self.cdn.asked.append((request.url.raw_path, headers, reply.status, len(reply.body)))
         else:
             reply = self._from_hub(request, body, headers)
+        takes_gzip = "gzip" in headers.get("accept-encoding", "") and "json" in reply.headers.get("Content-Type", "")
+        if self.compresses and takes_gzip:
+            reply = Reply(reply.status, {**reply.headers, "Content-Encoding": "gzip"}, gzip.compress(reply.body))
         sent = {**reply.headers, "Content-Length": str(len(reply.body))}
         return web.Response(status=reply.status, headers=sent, body=b"" if request.method == "HEAD" else reply.body)
 
