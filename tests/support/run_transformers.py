@@ -1,6 +1,7 @@
 """Runs in the interpreter that has PyTorch and transformers: loads models on the CPU, by one thread.
 
     run_transformers.py vectors MODEL     MODEL is a directory, or an id: what it makes of some sentences
+    run_transformers.py sentences MODEL   the same by sentence-transformers
     run_transformers.py bin FILE          tensors of a file of torch.save, which is mapped
     run_transformers.py jit FILE          what the voice detector, as TorchScript, says of seeded noise
     run_transformers.py save FROM TO      writes the tensors of a safetensors file by torch.save
@@ -42,6 +43,12 @@ def vectors(model: str) -> dict[str, Any]:
     return {**weights, "sentences": _tensor(torch.nn.functional.normalize(mean))}
 
 
+def sentences(model: str) -> dict[str, Any]:
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds, and only here
+
+    return {"sentences": _tensor(SentenceTransformer(model, device="cpu").encode(SENTENCES, convert_to_tensor=True))}
+
+
 def load_bin(file: str) -> dict[str, Any]:
     tensors = torch.load(file, mmap=True, weights_only=True)
     _must_be_mapped(Path(file))
@@ -63,7 +70,13 @@ def save(source: str, target: str) -> dict[str, Any]:
     return {}
 
 
-ACTIONS: dict[str, Callable[..., dict[str, Any]]] = {"vectors": vectors, "bin": load_bin, "jit": jit, "save": save}
+ACTIONS: dict[str, Callable[..., dict[str, Any]]] = {
+    "vectors": vectors,
+    "sentences": sentences,
+    "bin": load_bin,
+    "jit": jit,
+    "save": save,
+}
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

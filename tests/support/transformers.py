@@ -1,4 +1,4 @@
-"""PyTorch and transformers, in an interpreter of their own: together they are 5.6 GB."""
+"""PyTorch and transformers, in an interpreter of their own: together they are 5.8 GB."""
 
 import json
 import os

@@ -57,11 +57,14 @@ def test_from_pretrained_loads_by_path(
     assert not hub.cdn.asked
 
 
-def test_from_pretrained_loads_by_id_through_the_view(
+def test_libraries_load_by_id_through_the_view(
     hub: HuggingFaceStandIn, mount: Mount, home: Path, expected: Mapping[str, Any]
 ) -> None:
     view = {"HF_HUB_CACHE": str(mount.path / ".hubfs/huggingface"), "HF_HUB_OFFLINE": "1"}
     assert transformers.run(home, "vectors", NAME, **view) == expected
+    locally = transformers.run(home, "sentences", MINILM)
+    for model in (NAME, mount.path / NAME):
+        assert transformers.run(home, "sentences", model, **view) == locally, "sentence-transformers"
     assert hub.cdn.body_bytes == WEIGHTS_BYTES, "each byte once"
 
 
