@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3.exceptions
 
+from hubfs.blobs.http.head import read_head
 from hubfs.blobs.retry import Permanent
 from hubfs.waiting import Cancellation
 
@@ -31,7 +32,7 @@ to come; the largest heads of the hosts of models have 4 KiB."""
 
 _LONGEST_LINE_BYTES = 16 << 10
 
-_FOR_BROWSERS = ("Set-Cookie", "Set-Cookie2")
+_WITHOUT_BODY = (http.client.NO_CONTENT, http.client.NOT_MODIFIED)
 
 _PIECE_BYTES = 256 << 10
 """At most so much of a body is read from the socket at once. `read1` makes room for all that it may return, and gives
@@ -171,14 +172,36 @@ class BoundedReply(http.client.HTTPResponse):
     def begin(self) -> None:
         """As of http.client. Raises `_TooLong`, too."""
         if getattr(self, "headers", None) is None:  # else it has begun
-            file = self.fp
-            self.fp = self._lines  # type: ignore[assignment] # it is used as one
-            super().begin()
-            self._lines.end()
-            if self.fp is not None and not self.chunked:
+            file, lines = self.fp, self._lines
+            self.fp = lines  # type: ignore[assignment] # it is used as one
+            status = http.client.CONTINUE
+            while status == http.client.CONTINUE:  # that reply is an interim one
+                version, status, reason = self._read_status()  # type: ignore[attr-defined]
+                head = read_head(lines)
+            if not version.startswith("HTTP/1.") and version != "HTTP/0.9":
+                raise http.client.UnknownProtocol(version)
+            self.headers = self.msg = head
+            self.code, self.status, self.reason = status, status, reason.strip()
+            self.version = 10 if version in ("HTTP/1.0", "HTTP/0.9") else 11
+            self._find_end()
+            lines.end()
+            if not self.chunked:
                 self.fp = file
-            for name in _FOR_BROWSERS:
-                del self.headers[name]
+
+    def _find_end(self) -> None:
+        """Where the body ends, and whether the connection does then, as http.client has it."""
+        self.chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
+        self.chunk_left = None
+        self.length = None
+        if not self.chunked:
+            with suppress(ValueError):
+                length_bytes = int(self.headers.get("content-length", ""))
+                self.length = length_bytes if length_bytes >= 0 else None
+        without_body = self.status < http.client.OK or self.status in _WITHOUT_BODY
+        if without_body or self._method == "HEAD":  # type: ignore[attr-defined]
+            self.length = 0
+        closes: bool = self._check_close()  # type: ignore[attr-defined]
+        self.will_close = closes or (self.length is None and not self.chunked)
 
 
 class _LaterReply(BoundedReply):
