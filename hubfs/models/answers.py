@@ -158,21 +158,17 @@ class ChangingAnswers:
         return self._spare(self._last_answer(name), {*self._known(name), *self._hub.names.written_versions(name)})
 
     def leads(self, name: str) -> bool:
-        """Whether `name` stands for a version. False where the hub does not say so within the patience of a reader."""
-
-        def ask() -> str:
-            question, patience_s = self._question(name), self._settings.patience_s
-            version = self._reachability.ask(question, lambda: self._hub.alias(name), patience_s)
-            self._told(name, version)
-            return version
-
-        if self.expected(name) is None:
-            try:
-                self._versions.get(name, ask)
-            except Cancelled:
-                raise
-            except HubfsError:
-                return False
+        """Whether `name` stands for a version. False where the hub cannot be asked, which is not tried in an outage."""
+        if self.expected(name) is not None:
+            return True
+        if self._reachability.outage is not None:
+            return False
+        try:
+            self.latest(name)
+        except Cancelled:
+            raise
+        except HubfsError:
+            return False
         return True
 
     def _spare(self, last: LastAnswer | None, known: Collection[str]) -> str | None:

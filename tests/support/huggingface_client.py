@@ -97,6 +97,8 @@ def calls(
         "HF_ENDPOINT": endpoint or hub.url,
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_ETAG_TIMEOUT": "120",  # a machine that stands still for 20 s is no hub that is out of reach
+        "HF_HUB_DOWNLOAD_TIMEOUT": "120",
         **({} if token is None else {"HF_TOKEN": token}),
         **environ,
     }

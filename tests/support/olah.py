@@ -15,6 +15,13 @@ from tests.support.huggingface import HuggingFaceStandIn
 from tests.support.servers import started
 
 _FOLDERS = [Path(__file__).parents[2] / ".work" / name for name in ("olah", "huggingface_hub")]
+_PROGRAM = """
+from olah import constants
+constants.WORKER_API_TIMEOUT = constants.HEADER_HOLD_TIMEOUT = 120
+from olah.server import cli
+cli()
+"""
+"""A machine that stands still for 20 s is no hub that is out of reach: olah waits for 15 s, and for 5 s."""
 
 
 @contextmanager
@@ -47,7 +54,7 @@ def olah(hub: HuggingFaceStandIn, folder: Path) -> Iterator[str]:
         }
         with (folder / "output").open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "olah.server", *said],
+                [sys.executable, "-c", _PROGRAM, *said],
                 env=environment,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
