@@ -1,19 +1,19 @@
 """`hubfs index`: writes the index of an archive beside it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hubfs.blobs.file import FileBlob
 from hubfs.errors import Damaged, InvalidConfig, Unavailable
 from hubfs.formats.gzip.blob import GzipBlob
-from hubfs.formats.index_file import SUFFIX, IndexFile
+from hubfs.formats.index_file import SUFFIX, IndexedMember, IndexFile
 from hubfs.formats.inflating.parallel import inflate
 from hubfs.formats.limits import bounded
 from hubfs.sources.archive.contents import ArchiveContents
 from hubfs.sources.archive.recording import ArchiveRecording
-from hubfs.sources.archive.walk import Repeats, walk
+from hubfs.sources.archive.walk import BlockSeen, Repeats, walk
 from hubfs.waiting import Cancellation
 
 _CHUNK_BYTES = 256 << 10
@@ -55,6 +55,17 @@ def index_of(archive: Path, *, workers: int) -> IndexFile | None:
 
     Raises `Damaged` for an archive that is, and `OSError` for a file that cannot be read.
     """
+    return unpacked(archive, lambda _: None, lambda _path, _index: None, workers=workers)[1]
+
+
+def unpacked(
+    archive: Path, take: Callable[[BlockSeen], None], recall: Callable[[str, int], bytes | None], *, workers: int
+) -> tuple[tuple[IndexedMember, ...], IndexFile | None]:
+    """The members of a local archive, and its index as `index_of` has it, once all of it was verified.
+
+    `take` is given every block that counts; `recall` gives back what it took, as far as it was kept. Raises `Damaged`,
+    `OSError` for a file that cannot be read, and what `take` raises.
+    """
     recording = ArchiveRecording(str(archive), useful=True)
     size_bytes = archive.stat().st_size
     inflated = inflate(
@@ -67,10 +78,12 @@ def index_of(archive: Path, *, workers: int) -> IndexFile | None:
     )
     passing = bounded(recording.inflated(inflated), lambda: size_bytes)
     contents = ArchiveContents()
-    repeats = Repeats(contents)
+    repeats = Repeats(contents, recall)
     for seen in walk(passing, size_bytes, is_verified=lambda: recording.is_gzip):
-        repeats.of(seen)
-    return recording.index_file(contents.all())
+        for counts in repeats.of(seen):
+            if isinstance(counts, BlockSeen):
+                take(counts)
+    return contents.all(), recording.index_file(contents.all())
 
 
 def _verify(index: IndexFile, archive: FileBlob, workers: int) -> None:

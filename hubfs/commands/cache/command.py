@@ -4,6 +4,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -130,17 +132,20 @@ def prune(
     if (to_size is None) == (older_than is None):
         raise click.UsageError("give either --to-size or --older-than")
     found = _cache(load(flags))
+    # What goes, the bytes that become free, and how.
+    plan: list[tuple[str, int, Callable[[], bool]]]
     if to_size is not None:
-        plan = found.to_size(_meant("--to-size", to_size, parse_size))
+        evictions = found.to_size(_meant("--to-size", to_size, parse_size))
+        plan = [(one.model.model, one.freed_bytes, partial(found.evict, one)) for one in evictions]
     else:
-        plan = found.older_than(_meant("--older-than", str(older_than), parse_age))
+        old = found.older_than(_meant("--older-than", str(older_than), parse_age))
+        plan = [(one.name, one.size_bytes, partial(found.remove, one)) for one in old]
     gone: list[str] = []
     stay: list[str] = []
-    names = [one.model.model for one in plan]
-    if _agreed(names, sum(one.freed_bytes for one in plan), dry_run=dry_run, yes=yes or as_json):
-        for one in plan:
-            went = found.store.remove(one.model.model, blocks_only=not one.whole)
-            (gone if went else stay).append(one.model.model)
+    names, sizes_bytes = [name for name, *_ in plan], [freed_bytes for _, freed_bytes, _ in plan]
+    if _agreed(names, sum(sizes_bytes), dry_run=dry_run, yes=yes or as_json):
+        for name, _, take in plan:
+            (gone if take() else stay).append(name)
     _say_gone(gone, stay, as_json=as_json)
 
 
@@ -158,6 +163,43 @@ def pin(handles: Sequence[str], *, as_json: bool, **flags: Any) -> None:
 def unpin(handles: Sequence[str], *, as_json: bool, **flags: Any) -> None:
     """Let models be evicted again."""
     _pins(handles, as_json=as_json, pinned=False, **flags)
+
+
+@cache.command()
+@click.argument("handles", metavar="HANDLE…", nargs=-1, required=True)
+@click.option(
+    "--to", metavar="FILE", required=True, type=click.Path(path_type=Path), help="A tar, which must not exist."
+)
+@_options
+def export(handles: Sequence[str], to: Path, *, as_json: bool, **flags: Any) -> None:
+    """Write models that are whole in the cache to one file, for a machine that is offline."""
+    from hubfs.commands.cache.moving import exported  # noqa: PLC0415 - the engine takes 0.3 s to import
+
+    models, size_bytes = exported(load(flags), handles, to)
+    if as_json:
+        click.echo(json.dumps({"file": str(to), "models": models, "size_bytes": size_bytes}))
+    else:
+        click.echo(f"{to} has {', '.join(handles)} ({size(size_bytes)})")
+
+
+@cache.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--as", "handle", metavar="HANDLE", help="FILE is the archive of this model (.tar.gz or .tar).")
+@click.option("--cache-size", metavar="SIZE", help="As for mount.")
+@_options
+def import_(file: Path, *, handle: str | None, as_json: bool, **flags: Any) -> None:
+    """Bring models into the cache: of a file that `hubfs cache export` wrote, or an archive that was fetched by hand.
+
+    All of FILE is verified before anything of it is served. Take it from those alone that you would run models of.
+    """
+    from hubfs.commands.cache.moving import imported  # noqa: PLC0415 - the engine takes 0.3 s to import
+
+    models = imported(load(flags), file, handle)
+    if as_json:
+        click.echo(json.dumps({"models": models}))
+    else:
+        for model in models:
+            click.echo(f"{model} is cached")
 
 
 def _pins(handles: Sequence[str], *, as_json: bool, pinned: bool, **flags: Any) -> None:

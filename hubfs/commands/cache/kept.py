@@ -62,11 +62,15 @@ class Cache:
         """What goes so that no more than `size_bytes` stay, as far as nothing is pinned or in use."""
         return plan_eviction(self._protected(), self.size_bytes - size_bytes)
 
-    def older_than(self, seconds_s: float) -> Sequence[Eviction]:
+    def evict(self, eviction: Eviction) -> bool:
+        """Carries a step of `to_size` out. False where a process uses the model."""
+        return self.store.remove(eviction.model.model, blocks_only=not eviction.whole)
+
+    def older_than(self, seconds_s: float) -> Sequence[Kept]:
         """What goes that nobody used for so long, and that is neither pinned nor in use."""
         before_s = time.time() - seconds_s
-        old = (one for one in self._protected() if one.used_at_s < before_s and not (one.pinned or one.in_use))
-        return [Eviction(one, whole=True) for one in sorted(old, key=lambda one: one.used_at_s)]
+        old = (one for one in self.models if one.used_at_s < before_s and not (one.pinned or one.in_use))
+        return sorted(old, key=lambda one: one.used_at_s)
 
     def _protected(self) -> Sequence[CachedModel]:
         return protect(self._found, self.store.shared_by)

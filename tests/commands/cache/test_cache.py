@@ -74,8 +74,9 @@ def hubfs(hub: HuggingFaceStandIn, commits: list[str], tmp_path: Path) -> Iterat
         hubfs = Commands(environment, tmp_path / "cache")
         hubfs("prefetch", *(f"hf:{NAME}@{commit}" for commit in commits), "google/spice/2")
         hub.reset_counts()
-        for at, model in enumerate(sorted(hubfs.store.models(), key=lambda one: "spice" in one)):
-            used_at_s = time.time() - 86400 * (10 - at)
+        ages_d = {"+blobs/": 10, commits[0]: 9, commits[1]: 3, "spice": 1}
+        for model in hubfs.store.models():
+            used_at_s = time.time() - 86400 * next(age for part, age in ages_d.items() if part in model)
             os.utime(CacheLayout(hubfs.root).in_use(model), (used_at_s, used_at_s))
         yield hubfs
         assert not hub.asked, "nobody is asked about what is here"
@@ -124,7 +125,8 @@ def test_what_is_in_use_stays(hubfs: Commands) -> None:
 def test_pruning_takes_the_least_recently_used_and_nothing_that_is_pinned(hubfs: Commands, commits: list[str]) -> None:
     assert "is pinned" in hubfs("cache", "pin", f"hf:{NAME}@{commits[0]}").stdout
     assert len(hubfs.names("--filter", "pinned=true")) == 1
-    assert "1 models" in hubfs("cache", "prune", "--older-than", "8d", "--dry-run").stdout
+    assert "0 models" in hubfs("cache", "prune", "--older-than", "8d", "--dry-run").stdout, "one is pinned"
+    assert "1 models" in hubfs("cache", "prune", "--older-than", "2d", "--dry-run").stdout
     hubfs.told("prune", "--to-size", "0B")
     (left,) = hubfs.names()
     assert left.endswith(commits[0])
