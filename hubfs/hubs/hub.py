@@ -1,6 +1,7 @@
 """A hub: a kind of place where models live, and one such place. One folder of this room implements it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pkgutil import resolve_name
@@ -10,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.http.client import HttpClient
 from hubfs.cache.disk.indexes import Index
-from hubfs.errors import InvalidConfig, ModelNotFound
+from hubfs.errors import InvalidConfig, ModelNotFound, NotFound
 from hubfs.hubs.names import Names
 from hubfs.hubs.registry import HUBS, kind_of
 from hubfs.model_id import ModelId
@@ -179,6 +180,15 @@ def make_hub(url: str, means: Means) -> Hub:
     if kind is None:
         raise InvalidConfig(f"no kind of hub has such a URL; those of hubs begin with {', '.join(sorted(HUBS))}")
     return cast("Hub", resolve_name(kind.make)(url, means))
+
+
+@contextmanager
+def missing(what: str) -> Iterator[None]:
+    """Raises `ModelNotFound`, which says `what`, for whatever is `NotFound`."""
+    try:
+        yield
+    except NotFound as error:
+        raise ModelNotFound(f"{what} ({error})") from error
 
 
 def label_of(url: str) -> str:

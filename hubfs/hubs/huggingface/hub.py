@@ -13,8 +13,8 @@ from hubfs.blobs.http.object import HttpObject
 from hubfs.blobs.lazy import LazyBlob
 from hubfs.blobs.retry import Permanent
 from hubfs.cache.disk.indexes import Index
-from hubfs.errors import InvalidConfig, ModelNotFound, NotFound, quoted
-from hubfs.hubs.hub import Budget, Check, Hub, Means, label_of
+from hubfs.errors import InvalidConfig, NotFound, quoted
+from hubfs.hubs.hub import Budget, Check, Hub, Means, label_of, missing
 from hubfs.hubs.huggingface import names
 from hubfs.hubs.huggingface.about import ABOUT
 from hubfs.hubs.huggingface.api import HUB, HubBlob, HuggingFaceApi
@@ -72,7 +72,7 @@ class HuggingFace(Hub):
 
     def open(self, model: ModelId, kit: Kit) -> Source:
         """The files of a commit, by one list of them, of as many pages as it takes."""
-        with self._missing(f"{self.url} has no {model}"):
+        with missing(f"{self.url} has no {model}"):
             listed = self._api.tree(model)
         files = {path: self._file(model, path, file) for path, file in listed.items()}
         return kit.files(
@@ -94,7 +94,7 @@ class HuggingFace(Hub):
     def alias(self, name: str) -> str:
         """The commit of the main branch of a repository. Of an alias (`BAAI/bge-m3@v1`), where its symlink leads."""
         repo, revision = names.revision_of(name)
-        with self._missing(f"{self.url} has no {revision} of {repo}"):
+        with missing(f"{self.url} has no {revision} of {repo}"):
             found = self._api.revision(repo, revision)
         return names.target(name, found.repo, found.commit) if "@" in name else found.commit
 
@@ -157,13 +157,6 @@ class HuggingFace(Hub):
             address, located, file.size_bytes, None, None, accepts_ranges=True, content_type=page, head=b""
         )
         return HttpBlob(self._client, address, self._api.headers, known=known, locate=locate)
-
-    @contextmanager
-    def _missing(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except NotFound as error:
-            raise ModelNotFound(f"{what} ({error})") from error
 
 
 @contextmanager

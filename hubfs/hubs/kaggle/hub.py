@@ -15,7 +15,7 @@ from hubfs.blobs.retry import Permanent
 from hubfs.blobs.stamp import UNDATED, Stamp
 from hubfs.cache.disk.indexes import Index
 from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, InvalidConfig, ModelNotFound, NotFound, quoted
-from hubfs.hubs.hub import Check, Hub, Means, label_of
+from hubfs.hubs.hub import Check, Hub, Means, label_of, missing
 from hubfs.hubs.kaggle import names
 from hubfs.hubs.kaggle.account import Account
 from hubfs.hubs.kaggle.api import KaggleApi
@@ -80,7 +80,7 @@ class Kaggle(Hub):
 
     def open(self, model: ModelId, kit: Kit) -> Source:
         """The model's files, by one list of them, of as many pages as it takes; many small ones by its archive."""
-        with self._refused(model.name, model.version), self._missing(f"{self.url} has no model {model}"):
+        with self._refused(model.name, model.version), missing(f"{self.url} has no model {model}"):
             listed = self._api.files(model)
             if not listed:
                 raise ModelNotFound("it lists no file")
@@ -108,7 +108,7 @@ class Kaggle(Hub):
 
     def alias(self, name: str) -> str:
         """The newest version of a variation, as Kaggle says."""
-        with self._refused(name), self._missing(f"{self.url} has no version of {name}"):
+        with self._refused(name), missing(f"{self.url} has no version of {name}"):
             return self._api.latest(name)
 
     def versions(self, name: str) -> Sequence[str]:
@@ -222,13 +222,6 @@ class Kaggle(Hub):
         except HubfsError:
             return None
         return any(version is None or found.newest is None or int(version) <= found.newest for found in listed)
-
-    @contextmanager
-    def _missing(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except NotFound as error:
-            raise ModelNotFound(f"{what} ({error})") from error
 
     @staticmethod
     def _page(name: str) -> str:
