@@ -10,13 +10,10 @@ with HuggingFaceStandIn() as hub:
 file of LFS is a redirect to `cdn.url`, which knows signed URLs and ranges, and nothing of accounts.
 """
 
-import asyncio
 import gzip
 import json
-import threading
-from collections import Counter, defaultdict, deque
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode
 
@@ -24,7 +21,8 @@ from aiohttp import web
 
 from tests.support.huggingface_cdn import Cdn, ranged
 from tests.support.huggingface_repo import Commit, Content, Repo, entries_of
-from tests.support.kaggle_replies import Fault, Reply, json_reply, well
+from tests.support.kaggle_replies import Fault, Reply, json_reply
+from tests.support.two_origins import TwoOrigins
 
 _MOST_ON_A_PAGE = 1000
 _URL_LIVES_S = 3600
@@ -57,7 +55,7 @@ def limits_of(bucket: str, left: int, left_s: int) -> dict[str, str]:
     return {"RateLimit": f'"{bucket}";r={left};t={left_s}', "RateLimit-Policy": policy}
 
 
-class HuggingFaceStandIn:
+class HuggingFaceStandIn(TwoOrigins):
     """Both origins. `_lock` guards every table; answers are sent outside it.
 
     `calls` counts the hub's requests by what they ask (`info`, `tree`, `refs`, `list`, `resolve`, `paths`) and the
@@ -80,14 +78,9 @@ class HuggingFaceStandIn:
         self.moved: dict[str, str] = {}
         self.calls: Counter[str] = Counter()
         self.asked: list[tuple[str, str, Mapping[str, str]]] = []
-        self.url = ""
         self.cdn = Cdn(url_lives_s)
-        self._lock = threading.Lock()
+        super().__init__("huggingface", self.cdn)
         self._repos: dict[str, Repo] = {}
-        self._scripts: defaultdict[str, deque[Fault]] = defaultdict(deque)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="huggingface", daemon=True)
-        self._runner: web.ServerRunner | None = None
 
     # What a test says
 
@@ -127,11 +120,6 @@ class HuggingFaceStandIn:
         with self._lock:
             self._repos[name].commits[commit].lies[path] = said
 
-    def script(self, what: str, *faults: Fault) -> None:
-        """One fault for each of the next requests of a kind, as in `calls`."""
-        with self._lock:
-            self._scripts[what].extend(faults)
-
     def mend(self) -> None:
         """No fault that was scripted happens any more, nothing lies, and nothing is sent wrong."""
         with self._lock:
@@ -158,34 +146,12 @@ class HuggingFaceStandIn:
 
     # Two origins
 
-    def __enter__(self) -> "HuggingFaceStandIn":  # noqa: PYI034 - Self came with Python 3.11
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(60)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        runner = self._runner
-        if runner is not None:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), self._loop).result(60)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(60)
-        self._loop.close()
-
-    async def _start(self) -> None:
-        self._runner = web.ServerRunner(web.Server(self._serve), handle_signals=False, shutdown_timeout=0.1)
-        await self._runner.setup()
-        for _ in range(2):
-            await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url, self.cdn.url = (f"http://127.0.0.1:{address[1]}" for address in self._runner.addresses)
-
     async def _serve(self, request: web.BaseRequest) -> web.Response:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
         if self.cdn.url == f"http://{headers.get('host')}":
             await self.cdn.gate.pass_by(request.url.raw_path, headers)
-            reply = self._scripted("cdn", self.cdn.answer(request.url.raw_path, request.url.raw_query_string, headers))
+            reply = self._counted("cdn", self.cdn.answer(request.url.raw_path, request.url.raw_query_string, headers))
             self.cdn.asked.append((request.url.raw_path, headers, reply.status, len(reply.body)))
         else:
             reply = self._from_hub(request, body, headers)
@@ -194,13 +160,6 @@ class HuggingFaceStandIn:
             reply = Reply(reply.status, {**reply.headers, "Content-Encoding": "gzip"}, gzip.compress(reply.body))
         sent = {**reply.headers, "Content-Length": str(len(reply.body))}
         return web.Response(status=reply.status, headers=sent, body=b"" if request.method == "HEAD" else reply.body)
-
-    def _scripted(self, what: str, reply: Reply) -> Reply:
-        with self._lock:
-            self.calls[what] += 1
-            faults = self._scripts[what]
-            fault = faults.popleft() if faults else well()
-        return fault(reply)
 
     def _from_hub(self, request: web.BaseRequest, body: bytes, headers: Mapping[str, str]) -> Reply:
         path, query = request.url.raw_path, request.url.raw_query_string
@@ -217,6 +176,11 @@ class HuggingFaceStandIn:
             what, reply = _kind_of(path), refused.reply
         bucket = "resolvers" if what == "resolve" else "api"
         reply = Reply(reply.status, {**limits_of(bucket, 400, 200), **reply.headers}, reply.body)
+        return self._counted(what, reply)
+
+    def _counted(self, what: str, reply: Reply) -> Reply:
+        with self._lock:
+            self.calls[what] += 1
         return self._scripted(what, reply)
 
     def _answer(self, path: str, want: Mapping[str, str], headers: Mapping[str, str]) -> tuple[str, Reply]:

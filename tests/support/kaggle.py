@@ -11,14 +11,11 @@ signed URLs and ranges, and nothing of accounts. The API's origin passes request
 HTTP proxy of clients that know no other endpoint than http://localhost.
 """
 
-import asyncio
 import json
 import re
-import threading
 from base64 import b64decode, b64encode
-from collections import Counter, defaultdict, deque
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from types import TracebackType
 from typing import Any
 
 from aiohttp import web
@@ -35,8 +32,9 @@ from tests.support.kaggle_models import (
     tar_gz,
     version_of,
 )
-from tests.support.kaggle_replies import Fault, Reply, json_reply, refusal, well
+from tests.support.kaggle_replies import Reply, json_reply, refusal
 from tests.support.kaggle_store import KaggleStore, Stored
+from tests.support.two_origins import TwoOrigins
 
 _MOST_MODELS = 50  # ListModels honours no larger page
 _MOST_ON_A_PAGE = 200
@@ -78,7 +76,7 @@ class _Refused(Exception):
         self.reply = reply
 
 
-class KaggleStandIn:
+class KaggleStandIn(TwoOrigins):
     """Both origins. `_lock` guards every table; answers are sent outside it.
 
     `calls` counts the API's requests by the RPC's method, in both dialects; `dialects` are those that were spoken,
@@ -105,15 +103,10 @@ class KaggleStandIn:
         self.dialects: set[str] = set()
         self.users: set[str] = set()
         self.stored: list[Stored] = []
-        self.url = ""
         self.store = KaggleStore(url_lives_s)
-        self._lock = threading.Lock()
+        super().__init__("kaggle", self.store)
         self._variations: dict[tuple[str, str, str, str], Variation] = {}
-        self._scripts: defaultdict[str, deque[Fault]] = defaultdict(deque)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="kaggle", daemon=True)
         self._put = 0  # versions
-        self._runner: web.ServerRunner | None = None
 
     # What a test says
 
@@ -148,11 +141,6 @@ class KaggleStandIn:
         variation = self._variations[owner.lower(), model.lower(), squashed(framework), slug.lower()]
         return object_of(variation.versions[int(number)], path)
 
-    def script(self, method: str, *faults: Fault) -> None:
-        """One fault for each of the next calls of an RPC's method; `store` is a request for bytes."""
-        with self._lock:
-            self._scripts[method].extend(faults)
-
     def mend(self) -> None:
         """No fault that was scripted happens any more, and the store sends what it should."""
         with self._lock:
@@ -173,40 +161,12 @@ class KaggleStandIn:
 
     # Two origins
 
-    def __enter__(self) -> "KaggleStandIn":  # noqa: PYI034 - Self came with Python 3.11
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(60)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        runner = self._runner
-        if runner is not None:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), self._loop).result(60)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(60)
-        self._loop.close()
-
-    async def _start(self) -> None:
-        self._runner = web.ServerRunner(web.Server(self._serve), handle_signals=False, shutdown_timeout=0.1)
-        await self._runner.setup()
-        for _ in range(2):
-            await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url, self.store.url = (f"http://127.0.0.1:{address[1]}" for address in self._runner.addresses)
-
     async def _serve(self, request: web.BaseRequest) -> web.Response:
         body = await request.read()
         port = request.transport.get_extra_info("sockname")[1] if request.transport else 0
         to_store = self.store.url in {f"http://{request.headers.get('Host')}", f"http://127.0.0.1:{port}"}
         reply = self._from_store(request) if to_store else self._from_api(request, body)
         return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
-
-    def _scripted(self, method: str, reply: Reply) -> Reply:
-        with self._lock:
-            faults = self._scripts[method]
-            fault = faults.popleft() if faults else well()
-        return fault(reply)
 
     def _from_store(self, request: web.BaseRequest) -> Reply:
         reply = self._scripted("store", self.store.answer(request))

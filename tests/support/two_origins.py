@@ -1,0 +1,73 @@
+"""What the stand-ins for Kaggle and for the Hugging Face Hub have in common: two origins in a thread, and scripts."""
+
+import asyncio
+import threading
+from abc import abstractmethod
+from collections import defaultdict, deque
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+from aiohttp import web
+
+from tests.support.kaggle_replies import Fault, Reply, well
+
+_Own = TypeVar("_Own", bound="TwoOrigins")
+
+
+class Behind(Protocol):
+    """The second origin, where the bytes are; it learns its URL."""
+
+    url: str
+
+
+class TwoOrigins:
+    """Serves `url`, and the origin `behind` it, from a thread of the test's process, within a `with`.
+
+    `_lock` guards `_scripts`, and every table of a subclass; answers are sent outside it.
+    """
+
+    def __init__(self, name: str, behind: Behind) -> None:
+        self.url = ""
+        self._behind = behind
+        self._lock = threading.Lock()
+        self._scripts: defaultdict[str, deque[Fault]] = defaultdict(deque)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._runner: web.ServerRunner | None = None
+
+    def script(self, what: str, *faults: Fault) -> None:
+        """One fault for each of the next requests of a kind."""
+        with self._lock:
+            self._scripts[what].extend(faults)
+
+    def _scripted(self, what: str, reply: Reply) -> Reply:
+        with self._lock:
+            faults = self._scripts[what]
+            fault = faults.popleft() if faults else well()
+        return fault(reply)
+
+    def __enter__(self: _Own) -> _Own:  # noqa: PYI019 - Self came with Python 3.11
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(60)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        runner = self._runner
+        if runner is not None:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), self._loop).result(60)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(60)
+        self._loop.close()
+
+    async def _start(self) -> None:
+        self._runner = web.ServerRunner(web.Server(self._serve), handle_signals=False, shutdown_timeout=0.1)
+        await self._runner.setup()
+        for _ in range(2):
+            await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url, self._behind.url = (f"http://127.0.0.1:{address[1]}" for address in self._runner.addresses)
+
+    @abstractmethod
+    async def _serve(self, request: web.BaseRequest) -> web.Response:
+        """Answers a request to either origin."""
