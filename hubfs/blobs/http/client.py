@@ -184,10 +184,10 @@ class HttpClient:
             kept = self._wholes.pop(_Probed(found.url, frozenset(headers.items())), None)
         return kept[1] if kept is not None and kept[0] is found else None
 
-    def connect_ahead(self, url: str) -> None:
-        """Begins to connect with the host of `url`, the first time, and returns at once. Raises nothing.
+    def connect_ahead(self, url: str, connections: int = 1) -> None:
+        """Begins to make so many connections to the host of `url`, the first time, and returns at once. Raises nothing.
 
-        The first request to the host finds the connection, and TLS, made.
+        Requests that come side by side find a connection each, and TLS, made.
         """
         with self._lock:
             if url in self._connected_ahead:
@@ -202,7 +202,8 @@ class HttpClient:
                 _log.debug("%s", error)
 
         with suppress(RuntimeError):  # no thread is left
-            threading.Thread(target=connect, name="connect", daemon=True).start()
+            for _ in range(connections):
+                threading.Thread(target=connect, name="connect", daemon=True).start()
 
     def forget(self, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> None:
         """The object behind `url` changed: the next probe asks."""

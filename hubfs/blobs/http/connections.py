@@ -166,13 +166,19 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
         raise AssertionError("unreachable")
 
     def connect(self, root: str, timeout_s: float) -> None:
-        """Makes a connection to a host, for the next request. None where a proxy is asked instead.
+        """Makes one more connection to a host, for a request to come. None where a proxy is asked instead.
 
         Raises as `ask` does.
         """
         pool, _ = self._routes(root)
         if pool.proxy is None:
+            idle: list[Any] = []
             connection: Any = pool._get_conn()  # noqa: SLF001 - urllib3 connects when it asks, and in no other way
+            while connection.sock is not None:
+                idle.append(connection)
+                connection = pool._get_conn()  # noqa: SLF001 - those that are not connected come after those that are
+            for each in idle:
+                pool._put_conn(each)  # noqa: SLF001 - likewise
             connection.timeout = timeout_s
             try:
                 connection.connect()

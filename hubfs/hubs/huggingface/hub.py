@@ -29,6 +29,9 @@ from hubfs.sources.source import Form, Source
 _SCHEME = "hf"
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _EXAMPLE = "openai-community/gpt2"
+_CONNECTIONS = 4
+"""Made with the first question. A program's first model takes three questions, one after the other, and then small
+files side by side: each would wait for a connection of its own."""
 
 
 def make(url: str, means: Means) -> Hub:
@@ -94,6 +97,7 @@ class HuggingFace(Hub):
     def alias(self, name: str) -> str:
         """The commit of the main branch of a repository. Of an alias (`BAAI/bge-m3@v1`), where its symlink leads."""
         repo, revision = names.revision_of(name)
+        self._client.connect_ahead(self.host, _CONNECTIONS)
         with missing(f"{self.url} has no {revision} of {repo}"):
             found = self._api.revision(repo, revision)
         return names.target(name, found.repo, found.commit) if "@" in name else found.commit

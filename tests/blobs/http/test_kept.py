@@ -165,6 +165,14 @@ def test_a_connection_that_was_made_ahead_serves_the_first_request(origin: HttpO
     assert origin.connections == 1
 
 
+def test_several_connections_are_made_ahead_beside_one_that_is_idle(origin: HttpOrigin, client: HttpClient) -> None:
+    keep(client, origin, 1)
+    client.connect_ahead(origin.url, 3)
+    assert eventually(lambda: connected(origin) == 4)
+    keep(client, origin, 4)
+    assert origin.connections == 4
+
+
 @ENDS
 def test_a_connection_that_was_made_ahead_may_have_ended_unused(origin, client, reset) -> None:
     client.connect_ahead(origin.url)
