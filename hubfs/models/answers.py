@@ -171,6 +171,11 @@ class ChangingAnswers:
             return False
         return True
 
+    def led_below(self, folder: str) -> bool:
+        """Whether a name below `folder` has led somewhere since the start. Asks nobody."""
+        with self._lock:
+            return any(name.startswith(f"{folder}/") for name in self._latest)
+
     def _spare(self, last: LastAnswer | None, known: Collection[str]) -> str | None:
         """Where `latest` leads without the hub. Its last answer is of use only if it is here, or if nothing else is."""
         if last is not None and (last.version in known or not known):

@@ -20,8 +20,9 @@ def place_at(models: Models, path: str) -> Settled:
 
 
 def either(models: Models, place: FolderOrAlias, leads: Callable[[str], bool]) -> Folder | Alias:
-    """The directory, if models below it are known: nobody is asked about the alias then."""
-    is_folder = models.known.children("/".join(place.folder.segments))
+    """The directory, if anything below it is known: nobody is asked about the alias then."""
+    folder = "/".join(place.folder.segments)
+    is_folder = models.known.children(folder) or models.answers.led_below(folder)
     return place.folder if is_folder or not leads(place.alias.name) else place.alias
 
 

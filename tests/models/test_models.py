@@ -507,6 +507,16 @@ class TestWhatMayChange:
         assert (leads("google/spice"), leads("google/never")) == (True, False)
         assert hub.questions[3:] == never, "of what led somewhere once, nobody is asked"
 
+    def test_what_led_somewhere_is_in_a_folder(self, models: Models, hub: Hub) -> None:
+        assert models.answers.latest("google/spice") == "10"
+        questions = [*hub.questions]
+        assert [models.answers.led_below(folder) for folder in ("google", "goo", "google/spice")] == [
+            True,
+            False,
+            False,
+        ]
+        assert hub.questions == questions
+
     def test_a_name_leads_nowhere_new_while_the_hub_cannot_be_asked(self, models: Models, hub: Hub) -> None:
         leads = models.answers.leads
         assert leads("google/spice")

@@ -101,6 +101,8 @@ def test_an_id_is_loaded_from_the_mount_without_any_request(
     ]
     assert _told(*wanted, asked=asked, cache=cache, home=tmp_path, **OFFLINE) == expected
     assert (stand_in.calls["tree"], stand_in.calls["resolve"]) == (1, len(FILES))
+    asked_for = {path.partition("?")[0] for _, path, _ in stand_in.asked if path.startswith("/api/")}
+    assert asked_for == {f"/api/models/{NAME}/revision/main", f"/api/models/{NAME}/tree/{commit}"}
     assert not asked.asked
     assert [path for path in tmp_path.rglob("*") if path.name == ".locks"] == [], "nothing was copied"
 
