@@ -203,8 +203,8 @@ class CachedBlob(WrappedBlob):
     def _claim(self, indexes: list[int], *, ahead: bool) -> list[_Run]:
         """New runs, to be carried out by the caller, of those blocks that are not on their way. Held: `_lock`.
 
-        As long as it takes to have everything that is under way in `FETCHES` requests: short ones first, so that the
-        first bytes come soon, and long ones when there is much to do.
+        As long as it takes to have everything that is under way, of all files, in `FETCHES` requests: short ones first,
+        so that the first bytes come soon, and long ones when there is much to do.
         """
         new = []
         for index in indexes:
@@ -217,7 +217,8 @@ class CachedBlob(WrappedBlob):
         if self._turns.others_wait:  # one lease a request
             cut = runs_of(new, SHARED_RUN_BLOCKS, cut_every=SHARED_RUN_BLOCKS)
         else:
-            longest = -(-(len(self._flights) + len(new)) // FETCHES)
+            under_way = max(len(self._flights) + len(new), self._budget.beside_cache_bytes() // BLOCK_SIZE_BYTES)
+            longest = -(-under_way // FETCHES)
             cut = runs_of(new, RUN_BLOCKS if self._together else min(RUN_BLOCKS, longest))
         runs = [_Run(part, ahead=ahead) for part in cut]
         for run in runs:

@@ -332,6 +332,17 @@ def test_prefetch_says_that_everything_is_there_when_it_is(origin: Origin, pool:
     assert origin.reads == reads
 
 
+def test_requests_are_as_long_as_what_is_under_way_for_all_files_takes(
+    origin: Origin, pool: ThreadPoolExecutor
+) -> None:
+    budget = MemoryBudget(PLENTY_BYTES)
+    blob = CachedBlob(origin, MemoryTier(PLENTY_BYTES), KEY, pool=pool, cancellation=Cancellation(), budget=budget)
+    with budget.taken(44 * BLOCK_SIZE_BYTES):  # other files have so much on its way
+        blob.prefetch(0, 20 * BLOCK_SIZE_BYTES)
+        assert blob.read_at(0, len(PAYLOAD)) == PAYLOAD
+    assert {size for _, size in origin.reads if size > BLOCK_SIZE_BYTES} == {4 * BLOCK_SIZE_BYTES}
+
+
 def test_prefetch_fetches_the_holes_alone(origin: Origin, pool: ThreadPoolExecutor) -> None:
     bounded = Bounded(origin, pool, limit_blocks=100)
     for index in (1, 2, 7):

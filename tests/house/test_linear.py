@@ -81,6 +81,7 @@ WORST: dict[str, tuple[tuple[str, str, str], ...]] = {
         *(("", "a", ""), ("a", ".safetensors", ""), ("a.safetensors.index.", "a", "")),
         *(("a", ".safetensors.index", ""), ("a", ".safetensors.index.a", ".json/")),
     ),
+    "sources.prefetch.safetensors._SHARD": (("", "-", ""), ("a", "-00001", ""), ("", "-00001-of-00002", "x")),
     "sources.prefetch.saved_model._SHARD": (("variables.data-", "1", "x"), ("variables.data-1-of-", "1", "x")),
     "sources.prefetch.tfjs._SHARD": (("", "a", ""), ("", ".bin", "x"), ("group", "1", "x"), ("", "group1-", "")),
     "settings.values._SIZE": (("", "1", "x"), ("1.", "1", "x"), ("1", " ", "x")),

@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from hubfs.blobs.blob import Blob
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
@@ -23,7 +23,8 @@ from hubfs.sources.prefetch.plan import (
 from hubfs.sources.prefetch.tensors import Fronts, Skips, Tensors
 from hubfs.sources.source import Entry
 
-_INDEX = re.compile(r".+\.safetensors\.index(\.[^./]+)?\.json")
+_INDEX = re.compile(r"(.+)\.safetensors\.index(\.[^./]+)?\.json")
+_SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}\.safetensors")
 
 _ENDING = ".safetensors"
 
@@ -35,7 +36,8 @@ class Safetensors(Plan):
     """The index of a model was opened, or a file of it read from its start: all files that the index names.
 
     Of another format, or precision, nothing is wanted: only what the index names, or the file itself. The first block
-    of each comes first, since loaders read all headers before any tensor. Readers of headers alone pay for
+    of each comes first, since loaders read all headers before any tensor: beside the index itself, of files whose names
+    tell that the index will name them. Readers of headers alone pay for
     `SPECULATION_BYTES`; the rest is wanted once somebody reads on in order where no header's read-ahead reaches.
 
     A reader in a tensor has its file go on from there. Loaders of some experts, or of some layers, skip tensors: then
@@ -78,9 +80,12 @@ class Safetensors(Plan):
         self._sizes_bytes = {path: size for path, size in files.items() if path.endswith(_ENDING)}
         if self._files is None:
             indexes = sorted(path for path in files if _INDEX.fullmatch(name_of(path)))[:_MOST_INDEXES]
-            named = indexes if self.begun_by in self._sizes_bytes else [self.begun_by]
-            self.looks.extend(Look(path, read_index) for path in named)
-            self._indexes_left = len(named)
+            if self.begun_by not in self._sizes_bytes:
+                indexes = [self.begun_by]
+                itself = Want(self.begun_by, 0, files[self.begun_by], Stage.CERTAIN)  # its reader comes first
+                self.wants = Wants([itself, *self._heads(self._likely())])
+            self.looks.extend(Look(path, read_index) for path in indexes)
+            self._indexes_left = len(indexes)
             self._decide()
 
     def opened(self, path: str) -> None:
@@ -114,11 +119,22 @@ class Safetensors(Plan):
         )
         self._files = frozenset(paths)
         self.looks = deque(one for one in self.looks if one.understand is not read_index)
-        ends = {path: min(BLOCK_SIZE_BYTES, self._sizes_bytes[path]) for path in paths}
-        heads = [*staged((path, range(ends[path])) for path in paths)]
+        heads = self._heads(paths)
         left_bytes = SPECULATION_BYTES - sum(head.size_bytes for head in heads)
-        rests = ((path, range(ends[path], self._sizes_bytes[path])) for path in paths)
+        rests = ((path, range(BLOCK_SIZE_BYTES, self._sizes_bytes[path])) for path in paths)
         self.wants = Wants(heads, staged(((path, rest) for path, rest in rests if rest), max(0, left_bytes)))
+
+    def _heads(self, paths: Iterable[str]) -> Sequence[Want]:
+        """The first block of each."""
+        return [*staged((path, range(min(BLOCK_SIZE_BYTES, self._sizes_bytes[path]))) for path in paths)]
+
+    def _likely(self) -> Iterator[str]:
+        """The files that the index that was opened will name, by their names: they are asked for beside the index."""
+        index = _INDEX.fullmatch(name_of(self.begun_by))
+        for path in sorted(self._sizes_bytes):
+            shard = _SHARD.fullmatch(name_of(path))
+            if index and shard and index.groups() == (shard[1], None) and self._sizes_bytes[path]:
+                yield path
 
     def read(self, path: str, offset_bytes: int, end_bytes: int) -> None:
         """A reader that read a header reads on."""

@@ -129,6 +129,22 @@ def test_the_index_makes_every_shard_certain_heads_first_and_no_more_than_the_sp
     assert SPECULATION_BYTES - BLOCK < total_bytes(wants) <= SPECULATION_BYTES
 
 
+def test_the_first_blocks_are_asked_for_beside_the_index_and_not_behind_it() -> None:
+    plan = Safetensors(INDEX)
+    plan.learn(
+        entries_of({INDEX: 100, **dict.fromkeys(SHARDS, SHARD_BYTES), **OTHERS, "other-00001-of-00004.safetensors": 9})
+    )
+    assert [(want.path, want.size_bytes) for want in plan.wants.left] == [
+        (INDEX, 100),
+        *((shard, BLOCK) for shard in SHARDS),
+    ]
+    plan.saw(plan.looks.popleft(), None)
+    assert plan.stage is Stage.CERTAIN
+    variant = Safetensors("model.safetensors.index.fp16.json")
+    variant.learn(entries_of({variant.begun_by: 100, **dict.fromkeys(SHARDS, SHARD_BYTES)}))
+    assert [want.path for want in variant.wants.left] == [variant.begun_by]
+
+
 def test_headers_alone_cost_no_more_than_the_speculation() -> None:
     loader = four_shards()
     for shard in SHARDS:
