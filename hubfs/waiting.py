@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Generic, TypeVar, cast
 
-from cachetools import LRUCache, TLRUCache
+from cachetools import LRUCache
 
 from hubfs.errors import Cancelled, HubfsError, TimedOut
 
@@ -189,11 +190,11 @@ class SingleFlight(Generic[K, V]):
 
 @dataclass(frozen=True, slots=True)
 class _Answer(Generic[V]):
-    """`error` is the answer if there is one, else `value`; it holds for `ttl_s`."""
+    """`error` is the answer if there is one, else `value`; it holds until `until_s`, by the timer."""
 
     value: V | None
     error: Exception | None
-    ttl_s: float
+    until_s: float
 
 
 class Remembered(Generic[K, V]):
@@ -223,7 +224,10 @@ class Remembered(Generic[K, V]):
         self._keeps_last = keep_last
         self._flights: SingleFlight[K, V] = SingleFlight(cancellation, timeout_s)
         self._lock = threading.Lock()
-        self._answers: TLRUCache[K, _Answer[V]] = TLRUCache(most, lambda _, answer, now_s: now_s + answer.ttl_s, timer)
+        self._most = most
+        self._timer = timer
+        # cachetools' caches that know time make twelve calls for a look, and a walk looks several times a directory.
+        self._answers: OrderedDict[K, _Answer[V]] = OrderedDict()  # what was asked for last is at the end
         self._last: LRUCache[K, V] = LRUCache(most)
 
     def get(self, key: K, ask: Callable[[], V]) -> V:
@@ -247,7 +251,7 @@ class Remembered(Generic[K, V]):
     def keep(self, key: K, value: V) -> None:
         """An answer that came otherwise."""
         with self._lock:
-            self._answers[key] = _Answer(value, None, self._ttl_s)
+            self._put(key, value, None, self._ttl_s)
             if self._keeps_last:
                 self._last[key] = value
 
@@ -263,7 +267,19 @@ class Remembered(Generic[K, V]):
 
     def _holding(self, key: K) -> "_Answer[V] | None":
         with self._lock:
-            return self._answers.get(key)
+            answer = self._answers.get(key)
+            if answer is None or self._timer() >= answer.until_s:
+                return None
+            self._answers.move_to_end(key)
+            return answer
+
+    def _put(self, key: K, value: V | None, error: Exception | None, ttl_s: float) -> None:
+        """In the place of what holds no longer, and of what was asked for longest ago. Held: `_lock`."""
+        now_s, answers = self._timer(), self._answers
+        answers[key] = _Answer(value, error, now_s + ttl_s)
+        answers.move_to_end(key)
+        while len(answers) > self._most or next(iter(answers.values())).until_s < now_s:
+            answers.popitem(last=False)
 
     def _ask(self, key: K, ask: Callable[[], V]) -> V:
         known = self._holding(key)  # another flight may have landed since the caller looked
@@ -274,7 +290,7 @@ class Remembered(Generic[K, V]):
         except tuple(self._errors_s) as error:
             ttl_s = next(ttl_s for kind, ttl_s in self._errors_s.items() if isinstance(error, kind))
             with self._lock:
-                self._answers[key] = _Answer(None, error, ttl_s)
+                self._put(key, None, error, ttl_s)
             raise
         self.keep(key, value)
         return value

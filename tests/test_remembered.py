@@ -9,6 +9,7 @@ from hubfs.blobs.retry import Busy
 from hubfs.errors import Cancelled, ModelNotFound, TimedOut, Unavailable
 from hubfs.testing import Clock
 from hubfs.waiting import Cancellation, Remembered
+from tests.support.calls import calls_of
 from tests.support.waiting import eventually, waiting_threads
 
 
@@ -118,6 +119,35 @@ def test_no_more_answers_are_kept_than_fit(remembered: Remembered[str, int], ask
         remembered.get(str(number), ask)
     assert sum(remembered.last(str(number)) is not None for number in range(1000)) == 100
     assert sum(remembered.under_way(str(number)) is not None for number in range(1000)) == 100
+
+
+def test_an_answer_that_was_asked_for_lately_outlasts_others(remembered: Remembered[str, int], ask: Question) -> None:
+    remembered.get("first", ask)
+    for number in range(99):
+        remembered.get(f"{number}", ask)
+    remembered.get("first", ask)
+    remembered.get("one more", ask)
+    asked = ask.asked
+    remembered.get("first", ask)
+    assert ask.asked == asked
+    remembered.get("0", ask)
+    assert ask.asked == asked + 1
+
+
+def test_answers_that_hold_no_longer_take_no_room(
+    remembered: Remembered[str, int], ask: Question, clock: Clock
+) -> None:
+    for number in range(100):
+        remembered.get(f"{number}", ask)
+    clock.now_s += 1000
+    remembered.get("one more", ask)
+    assert len(remembered._answers) == 1
+
+
+def test_a_look_at_an_answer_that_holds_is_four_calls_of_functions(ask: Question) -> None:
+    remembered: Remembered[str, int] = Remembered(Cancellation(), ttl_s=60, timeout_s=1)
+    remembered.get("a", ask)
+    assert calls_of(lambda: remembered.get("a", ask)) <= 5  # with the function that looks
 
 
 def test_many_callers_ask_once_and_callers_who_come_later_not_at_all(remembered: Remembered[str, int]) -> None:

@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Generic, TypeVar
 
 from hubfs.errors import AccessDenied, Cancelled, Damaged, HubfsError, NotFound
@@ -87,7 +86,8 @@ class LookAhead(Generic[T]):
                 *others, walk = follow(self._walks, position, inside=inside)
                 ahead = wanted(walk, len(self._order))
                 self._last = at, inside
-                self._walks = (*others, replace(walk, asked=max(walk.asked, ahead.stop)))
+                asked = max(walk.asked, ahead.stop)
+                self._walks = (*others, Walk(walk.last, walk.run, asked, inside=walk.inside))
                 new = [self._order[place] for place in ahead]
         if position is None:
             with suppress(RuntimeError):  # no thread is left

@@ -1,7 +1,7 @@
 """Into which models a program looks next that walks a hub (`find`, `ls -lR`): pure functions of where it looked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 RUN = 3
 """So many models in a row are a walk: a program that loads one model, or two, has nothing asked ahead."""
@@ -39,7 +39,7 @@ def follow(walks: Sequence[Walk], position: int, *, inside: bool) -> tuple[Walk,
         walk = max(near, key=lambda one: one.last)
         others = [other for other in walks if other is not walk]
         run = walk.run + (position > walk.last)
-        return *others, replace(walk, last=position, run=run, inside=walk.inside or inside)
+        return *others, Walk(position, run, walk.asked, inside=walk.inside or inside)
     return *walks[-_WALKS + 1 :], Walk(position, inside=inside)
 
 

@@ -1,7 +1,6 @@
 """Directories that are open, and the names that the kernel keeps of each."""
 
 import threading
-from collections import Counter
 from dataclasses import dataclass
 from itertools import count
 from time import time_ns
@@ -44,7 +43,7 @@ class Directories:
         self._answers = answers
         self._lock = threading.Lock()
         self._opened: dict[int, _Opened] = {}
-        self._openers: Counter[int] = Counter()
+        self._openers: dict[int, int] = {}
         self._kept: LRUCache[int, object] = LRUCache(_REMEMBERED)
         self._numbers = count(time_ns())
 
@@ -58,7 +57,7 @@ class Directories:
         now = node.source if names is None else hash(tuple(names))
         with self._lock:
             same = self._kept.get(node_id) == now
-            others = names is not None and self._openers[node_id] > 0
+            others = names is not None and node_id in self._openers
             self._kept[node_id] = now if same or not others else None
             handle = next(self._numbers)
             self._add(handle, _Opened(node_id, names))
@@ -67,7 +66,7 @@ class Directories:
     def _add(self, handle: int, opened: _Opened) -> None:
         """Held: `_lock`."""
         self._opened[handle] = opened
-        self._openers[opened.node_id] += 1
+        self._openers[opened.node_id] = self._openers.get(opened.node_id, 0) + 1
 
     def listing(self, node_id: int, path: str, handle: int, *, anew: bool) -> list[Listed]:
         """What is in an open directory, the same until it is listed `anew`. Raises as `Answers.names`."""
@@ -94,8 +93,8 @@ class Directories:
             opened = self._opened.pop(handle, None)
             if opened is None:
                 return
-            self._openers[opened.node_id] -= 1
-            if not self._openers[opened.node_id]:
+            left = self._openers[opened.node_id] = self._openers[opened.node_id] - 1
+            if not left:
                 del self._openers[opened.node_id]
 
     def undo(self, handle: int) -> None:

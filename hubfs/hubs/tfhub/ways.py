@@ -38,6 +38,9 @@ class Way(Enum):
     KAGGLE = "Kaggle"
 
 
+_ORDER = tuple(Way)
+
+
 class Shut(AccessDenied):
     """A way lets nobody in, for any question."""
 
@@ -52,7 +55,7 @@ def ways_to(kind: Kind, form: Form | None, of: Collection[Way]) -> Sequence[Way]
     The bucket keeps no archives, and no models of other kinds than `Kind.MODEL` are known to be there.
     """
     in_bucket = kind is Kind.MODEL and form is not Form.COMPRESSED
-    return [way for way in Way if way in of and (in_bucket or way is not Way.BUCKET)]
+    return [way for way in _ORDER if way in of and (in_bucket or way is not Way.BUCKET)]
 
 
 def next_step(ways: Sequence[Way], failed: Mapping[Way, HubfsError]) -> Way | HubfsError:

@@ -1,8 +1,6 @@
 """What a request is made of, and how much is done for a small one: counted, never timed."""
 
-import sys
 from collections.abc import Iterator
-from types import FrameType
 
 import pytest
 import requests
@@ -13,6 +11,7 @@ from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.connections import Target
 from hubfs.blobs.http.url import origin_of
 from hubfs.blobs.retry import Permanent
+from tests.support.calls import calls_of
 from tests.support.http_clients import http_client
 from tests.support.http_origin import HttpOrigin, Request
 
@@ -33,24 +32,9 @@ def client() -> Iterator[HttpClient]:
         yield client
 
 
-def calls_of(client: HttpClient, url: str) -> int:
-    calls = 0
-
-    def count(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal calls
-        calls += event == "call"
-
-    sys.setprofile(count)
-    try:
-        client.reply(url)
-    finally:
-        sys.setprofile(None)
-    return calls
-
-
 def test_a_question_on_a_kept_connection_takes_few_calls(origin: HttpOrigin, client: HttpClient) -> None:
     client.reply(origin.url + "/a")
-    assert calls_of(client, origin.url + "/a?a-question-of-its-own") <= MOST_CALLS
+    assert calls_of(lambda: client.reply(origin.url + "/a?a-question-of-its-own")) <= MOST_CALLS
 
 
 def test_a_pool_that_gave_way_to_others_is_made_anew(origin: HttpOrigin, client: HttpClient) -> None:

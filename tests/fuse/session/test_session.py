@@ -16,11 +16,13 @@ from hubfs.fuse.attributes import inode
 from hubfs.fuse.mounting import Timeouts
 from hubfs.fuse.passthrough import Passthrough
 from hubfs.fuse.session import protocol
+from hubfs.fuse.session.handlers import Handlers
 from hubfs.fuse.session.nodes import NodeTable
 from hubfs.fuse.session.protocol import Init, Opcode, Open
 from hubfs.fuse.session.session import Session
 from hubfs.testing import MemorySource
 from hubfs.tree.open_file import OpenFile
+from tests.support.calls import calls_of
 from tests.support.fuse_kernel import OFFERED, Kernel, served
 from tests.support.one_model import FILES, LINK, ROOT, Cache, OneModel, answers_of, fresh_source
 from tests.support.waiting import eventually
@@ -703,3 +705,28 @@ def test_a_file_that_an_earlier_process_left_open_is_held_until_it_is_closed(
             kernel.send(Opcode.FORGET, node_id, protocol.FORGET_IN.pack(1))
         assert eventually(lambda: cache.released == cache.held)
     successor.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "most"), [("/google/spice", 180), (ROOT, 40), (f"{ROOT}/variables", 60)], ids=["above", "model", "inside"]
+)
+def test_a_directory_that_comes_again_is_opened_and_closed_by_few_calls_of_functions(
+    kernel: Kernel, answers: Answers, table: NodeTable, path: str, most: int
+) -> None:
+    node_id = kernel.look_up(path)
+    handlers = Handlers(
+        *(answers, table, Timeouts()),
+        passthrough=None,
+        forget_attributes=lambda _: None,
+        knows=lambda _: True,
+        over=threading.Event(),
+    )
+
+    def again() -> None:
+        opened = handlers.table[Opcode.OPENDIR](node_id, memoryview(protocol.OPEN_IN.pack(0, 0)))
+        assert isinstance(opened, bytes)
+        handle = protocol.OPEN_OUT.unpack(opened)[0]
+        handlers.table[Opcode.RELEASEDIR](node_id, memoryview(protocol.RELEASE_IN.pack(handle, 0, 0, 0)))
+
+    again()
+    assert calls_of(again) <= most
