@@ -23,9 +23,9 @@ class _Head(http.client.HTTPMessage):
 
     _headers: list[tuple[str, str]]
 
-    def add_field(self, name: str, value: str) -> None:
-        """One more."""
-        self._headers.append((name, value))
+    def __init__(self, fields: list[tuple[str, str]]) -> None:
+        super().__init__()
+        self._headers = fields
 
     def get(self, name: str, failobj: Any = None) -> Any:
         """The first field of this name."""
@@ -55,14 +55,14 @@ def read_head(lines: _Lines) -> http.client.HTTPMessage:
         read.append(line)
         if len(read) >= _MOST_FIELDS:
             raise http.client.HTTPException(f"got more than {_MOST_FIELDS} headers")
-    head = _Head()
+    fields: list[tuple[str, str]] = []
     for each in read:
         name, colon, value = each.partition(b":")
         if not name or not colon or name.strip(_IN_NAMES) or each.find(b"\r") != len(each) - 2:
             return _parsed(b"".join(read).decode("latin-1"))
         if name.lower() not in _FOR_BROWSERS:
-            head.add_field(name.decode("latin-1"), value[:-2].lstrip(b" \t").decode("latin-1"))
-    return head
+            fields.append((name.decode("latin-1"), value[:-2].lstrip(b" \t").decode("latin-1")))
+    return _Head(fields)
 
 
 def _parsed(text: str) -> http.client.HTTPMessage:

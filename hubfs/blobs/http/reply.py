@@ -119,7 +119,7 @@ class _Lines:
     def readline(self, _limit_bytes: int) -> bytes:
         """The next line, shorter only at the end of the connection. Raises `TimeoutError`, `_TooLong`."""
         line = b""
-        while not line.endswith(b"\n") and (there := self._there()):
+        while not line.endswith(b"\n") and (there := self._file.peek(1) if self._is_more_there else self._there()):
             part: bytes = self._file.read(there.find(b"\n") + 1 or len(there))  # these are there: it does not wait
             self._is_more_there = len(part) < len(there)
             line += part
@@ -130,7 +130,7 @@ class _Lines:
 
     def _there(self) -> bytes:
         """Bytes that came and were not read, at least one; none at the end of the connection."""
-        if self._timeout_s is None or self._is_more_there:
+        if self._timeout_s is None:
             there: bytes = self._file.peek(1)
             return there
         now_s = time.monotonic()
