@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fault_rows import read, reads, table
+from tests.support.fault_rows import is_told, read, reads, table
 from tests.support.figures import Figures
 from tests.support.huggingface import HuggingFaceStandIn, refusal, too_many
 from tests.support.kaggle_replies import Fault, Reply, instead, json_reply
@@ -171,6 +171,7 @@ def test_a_reader_gets_what_the_table_says(hub: HuggingFaceStandIn, mount: Mount
         opened = Path(os.path.realpath(root))
         got = [*zip(stage.paths, readers.map(lambda path: read(opened / path, stage.begun), stage.paths), strict=True)]
     took_s = time.monotonic() - began_s
+    told = expected == "right bytes" or is_told(mount, root, stage.paths)
     mend(hub)
     codes = {answer for _, answer in got if isinstance(answer, int)}
     named = {f"errors_{errno.errorcode[code]}": 1 for code in codes}
@@ -180,8 +181,7 @@ def test_a_reader_gets_what_the_table_says(hub: HuggingFaceStandIn, mount: Mount
     else:
         assert {errno.errorcode[code] for code in codes} == {expected}
         assert len([answer for _, answer in got if isinstance(answer, int)]) == len(got), "wrong bytes"
-        if os.path.lexists(root):
-            assert not mount.is_sound(root)
+    assert told
     assert took_s < within_s + SLACK_S
     assert eventually(lambda: reads(mount.path / f"{name}@{stage.commit}", right), timeout_s=SLACK_S), (
         "the path did not work again"

@@ -1,7 +1,6 @@
 """The table "fault of Kaggle" of docs/SEMANTICS.md, executed: the stand-in for Kaggle, a real mount, readers."""
 
 import errno
-import os
 import random
 import threading
 import time
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.support.fault_rows import read, reads, table
+from tests.support.fault_rows import is_told, read, reads, table
 from tests.support.figures import Figures
 from tests.support.kaggle import KaggleStandIn
 from tests.support.kaggle_replies import (
@@ -170,6 +169,7 @@ def test_a_reader_gets_what_the_table_says(kaggle: KaggleStandIn, mount: Mount, 
         paths = [SMALL, LARGE, LARGE, SMALL]
         got = [*zip(paths, readers.map(lambda path: read(root / path, stage.expire), paths), strict=True)]
     took_s = time.monotonic() - began_s
+    told = expected in {"right bytes", "the zip"} or is_told(mount, root, paths)
     kaggle.mend()
     stage.put()
     codes = {answer for _, answer in got if isinstance(answer, int)}
@@ -180,8 +180,7 @@ def test_a_reader_gets_what_the_table_says(kaggle: KaggleStandIn, mount: Mount, 
     else:
         assert {errno.errorcode[code] for code in codes} == {expected}
         assert len([answer for _, answer in got if isinstance(answer, int)]) == len(got), "wrong bytes"
-        if os.path.lexists(root):
-            assert not mount.is_sound(root)
+    assert told
     assert took_s < within_s + SLACK_S
     if expected != "the zip":  # which is cached
         assert eventually(lambda: reads(root, stage.right), timeout_s=SLACK_S), "the path did not work again"

@@ -164,7 +164,8 @@ def test_whoever_reads_the_index_and_the_headers_has_the_speculation_fetched(ser
         for path in SHARDS:
             opened.enter_context((mount.path / NAME / path).open("rb")).read(8)
         assert eventually(lambda: served.sent_bytes().total() >= 63 * MIB, BUSY_S)
-    assert served.sent_bytes().total() <= (64 + 8) * MIB, "and each of four readers has at most two blocks ahead"
+    most_bytes = (64 + 8) * MIB + sum(len(served.contents[path]) % MIB for path in SHARDS)
+    assert served.sent_bytes().total() <= most_bytes, "each of four readers has two blocks ahead; last blocks are short"
     assert {*served.sent_bytes()} == {*SHARDS}
 
 

@@ -1,11 +1,14 @@
 """Tables of docs/SEMANTICS.md that say what readers get of a hub's own faults, and such readers."""
 
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.support.files import files
+from tests.support.mount import Mount
 from tests.support.paths import ROOT
+from tests.support.waiting import eventually
 
 _PIECE_BYTES = 300_000
 
@@ -32,6 +35,20 @@ def read(path: Path, begun: Callable[[], None]) -> bytes | int:
             return b"".join(pieces)
     except OSError as error:
         return error.errno or 0
+
+
+def is_told(mount: Mount, model: Path, paths: Sequence[str]) -> bool:
+    """Whether the mount says what is wrong with a model, as long as it is.
+
+    A model that failed is found anew after a while, and fails again once it is read.
+    """
+
+    def told() -> bool:
+        for path in paths:
+            read(model / path, lambda: None)
+        return not mount.is_sound(model)
+
+    return not os.path.lexists(model) or eventually(told)
 
 
 def reads(model: Path, right: Mapping[str, bytes]) -> bool:
