@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum, auto
 from itertools import count
 from time import time_ns
 
@@ -24,8 +25,18 @@ _REMEMBERED = 100_000
 """Of what the kernel was told of paths."""
 
 
+class Pages(Enum):
+    """What the kernel may have of an inode that is opened: pages of this very source; `NEW`: no pages, unless an
+    earlier process has let it read them; perhaps others, which are to be dropped.
+    """
+
+    SAME = auto()
+    NEW = auto()
+    OTHER = auto()
+
+
 class KernelsPages:
-    """What the kernel's page cache was filled from. `_lock` guards `_sources`.
+    """What the kernel's page cache was filled from. `_lock` guards `_sources` and `_forgot`: whether any was forgotten.
 
     A key stands for an inode of the kernel: its path, or its number.
     """
@@ -33,13 +44,17 @@ class KernelsPages:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sources: LRUCache[Hashable, object] = LRUCache(_REMEMBERED)
+        self._forgot = False
 
-    def hold(self, key: Hashable, source: object | None) -> bool:
-        """Whether the pages that the kernel may have are of the `source` that is opened now; from now on they are."""
+    def hold(self, key: Hashable, source: object | None) -> Pages:
+        """Whose pages the kernel may have, now that `source` is opened; from now on they are of `source`."""
         with self._lock:
-            same = source is not None and self._sources.get(key) is source
+            is_known, known = key in self._sources, self._sources.get(key)
+            self._forgot |= len(self._sources) >= _REMEMBERED
             self._sources[key] = source
-            return same
+            if source is not None and known is source:
+                return Pages.SAME
+            return Pages.OTHER if source is None or is_known or self._forgot else Pages.NEW
 
     def replaced(self, key: Hashable, source: object | None) -> bool:
         """Whether the kernel has pages of another source; says so once."""
@@ -47,7 +62,7 @@ class KernelsPages:
             known = self._sources.get(key)
             if known is None or known is source:
                 return False
-            del self._sources[key]
+            self._sources[key] = None
             return True
 
 
@@ -63,8 +78,8 @@ class OpenFiles:
         self._pages = KernelsPages()
         self._numbers = count(time_ns())
 
-    def add(self, key: Hashable, file: OpenFile) -> tuple[int, bool]:
-        """The file's new handle, and whether the pages that the kernel may have of `key` are this file's.
+    def add(self, key: Hashable, file: OpenFile) -> tuple[int, Pages]:
+        """The file's new handle, and whose pages the kernel may have of `key`.
 
         Raises `Stale`, once, if the kernel knows the key from another source: it then asks for the name anew, and so
         learns the size, before it opens again. Else it would cut the new file to the size of the old one for a day.
@@ -157,11 +172,19 @@ def _gone_is_stale(path: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file that was opened. `same_pages`: the kernel's pages of it still hold. `direct`: no page of it ever does."""
+    """A file that was opened, and the kernel's `pages` of it. `direct`: no page of it ever holds."""
 
     handle: int
     file: OpenFile
-    same_pages: bool
+    pages: Pages
+
+    @property
+    def keeps_pages(self) -> bool:
+        """Of a mount that this process alone has served. Pages are kept at the first open, too, though there are none:
+        else the kernel would drop them, and wait for every page that other openers are reading meanwhile. No signal
+        ends that wait.
+        """
+        return self.pages is not Pages.OTHER
 
     @property
     def direct(self) -> bool:
@@ -241,8 +264,8 @@ class Answers:
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND):
             raise ReadOnly(path)
         file = self._tree.open(path)
-        handle, same_pages = self.files.add(key, file)
-        return Opened(handle, file, same_pages)
+        handle, pages = self.files.add(key, file)
+        return Opened(handle, file, pages)
 
     def reopened(self, path: str, handle: int) -> OpenFile:
         """The file of a handle that an earlier process gave out for the path."""

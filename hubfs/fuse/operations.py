@@ -84,7 +84,7 @@ class Operations:
     def open(self, path: str, fi: Any) -> int:
         """Opens for reading."""
         opened = self._answers.open(path, fi.flags, path)
-        fi.fh, fi.keep_cache, fi.direct_io = opened.handle, opened.same_pages, opened.direct
+        fi.fh, fi.keep_cache, fi.direct_io = opened.handle, opened.keeps_pages, opened.direct
         return 0
 
     @boundary

@@ -4,7 +4,7 @@ import pytest
 
 from hubfs.blobs.blob import MemoryBlob
 from hubfs.errors import Stale
-from hubfs.fuse.answers import OpenFiles
+from hubfs.fuse.answers import OpenFiles, Pages
 from hubfs.tree.open_file import OpenFile
 
 
@@ -51,14 +51,21 @@ def test_the_kernels_pages_hold_for_the_same_source_only() -> None:
     files = OpenFiles()
     first, second = object(), object()
 
-    def kept(path: str, source: object | None) -> bool:
+    def pages(path: str, source: object | None) -> Pages:
         return files.add(path, File(source))[1]
 
-    assert [kept("/a", first), kept("/a", first), kept("/b", first)] == [False, True, False]
+    assert [pages("/a", first), pages("/a", first), pages("/b", first)] == [Pages.NEW, Pages.SAME, Pages.NEW]
     with pytest.raises(Stale):  # once: the kernel asks for the name anew, and opens again
-        kept("/a", second)
-    assert [kept("/a", second), kept("/a", second)] == [False, True]
-    assert [kept("/c", None), kept("/c", None)] == [False, False]
+        pages("/a", second)
+    assert [pages("/a", second), pages("/a", second)] == [Pages.OTHER, Pages.SAME]
+    assert [pages("/c", None), pages("/c", None)] == [Pages.OTHER, Pages.OTHER]
+
+
+def test_of_what_was_forgotten_the_kernel_may_have_other_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hubfs.fuse.answers._REMEMBERED", 2)
+    files, source = OpenFiles(), object()
+    found = [files.add(path, File(source))[1] for path in ("/a", "/b", "/c", "/a", "/d")]
+    assert found == [Pages.NEW, Pages.NEW, Pages.OTHER, Pages.OTHER, Pages.OTHER]
 
 
 def test_is_thread_safe() -> None:

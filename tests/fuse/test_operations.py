@@ -128,7 +128,7 @@ def test_read_gives_the_bytes(operations: Operations) -> None:
 
 def test_the_kernel_keeps_its_pages_while_the_source_is_the_same(operations: Operations, models: OneModel) -> None:
     path = f"{ROOT}/saved_model.pb"
-    assert [bool(opened(operations, path).keep_cache) for _ in range(3)] == [False, True, True]
+    assert [bool(opened(operations, path).keep_cache) for _ in range(3)] == [True, True, True]
     models.source = fresh_source()  # the model was fetched anew
     with pytest.raises(OSError, match="open it again"):  # once: the kernel asks for the size anew
         opened(operations, path)

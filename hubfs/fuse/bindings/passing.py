@@ -75,7 +75,7 @@ class PassingOperations(Operations):
         if backing_id:
             _set_backing_id(fi, backing_id)
         else:
-            fi.keep_cache, fi.direct_io = opened.same_pages, opened.direct
+            fi.keep_cache, fi.direct_io = opened.keeps_pages, opened.direct
         return 0
 
     @boundary

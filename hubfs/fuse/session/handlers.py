@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 
 from hubfs.errors import NotFound, ReadOnly, Stale
-from hubfs.fuse.answers import NAME_MAX_BYTES, STATFS_BYTES, Answers, Opened
+from hubfs.fuse.answers import NAME_MAX_BYTES, STATFS_BYTES, Answers, Opened, Pages
 from hubfs.fuse.attributes import BLOCK_BYTES, inode
 from hubfs.fuse.errnos import told
 from hubfs.fuse.mounting import Timeouts
@@ -183,12 +183,10 @@ class Handlers:
         return protocol.OPEN_OUT.pack(opened.handle, self._how(node_id, opened) | Open.NOFLUSH, 0)
 
     def _how(self, node_id: int, opened: Opened) -> int:
-        """Pages are kept at the first open, too, though there are none: else the kernel would drop them, and wait for
-        every page that other openers are reading meanwhile. No signal ends that wait.
-        """
+        """As `Opened.keeps_pages`, but an earlier process may have had the node."""
         if opened.direct:
             return Open.DIRECT_IO
-        same = opened.same_pages or self._nodes.has_pages_of(node_id, opened.file.pages_of)
+        same = opened.pages is Pages.SAME or self._nodes.has_pages_of(node_id, opened.file.pages_of)
         return Open.KEEP_CACHE if same else 0
 
     def _read(self, node_id: int, body: memoryview) -> bytes:
