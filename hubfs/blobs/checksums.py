@@ -116,7 +116,8 @@ class ChecksummedBlob(WrappedBlob):
     later. What is left then, the reader of the last block adds.
 
     `_lock` guards `_crcs`, `_sum`, `_running` and `_verified`. It is never held while reading or summing. `_looked`,
-    the first block that was not here when it was looked for, is only ever replaced.
+    the first block that was not here when it was looked for, and `_is_lost` (the cache loses blocks) are only ever
+    replaced.
     """
 
     def __init__(
@@ -146,9 +147,22 @@ class ChecksummedBlob(WrappedBlob):
         self._running: RunningHash | None = None
         self._verified = False
         self._looked = 0
+        self._is_lost = False
 
     def failed(self) -> bool:
-        """Whether the model has failed."""
+        """Whether the model has failed.
+
+        To be asked once blocks were kept: where other daemons keep blocks of the file, too, each may have looked before
+        the other kept its last one. The whole is verified first, if it is here by now.
+        """
+        announced = self._announced or announced_by(self._blob)
+        if announced is not None and len(self._crcs) < self._block_count and self._is_whole(announced, {}):
+            try:
+                self._verify(announced, {})
+            except (Damaged, Stale) as error:
+                self._failure.fail(error)
+            except HubfsError as error:
+                _log.info("%s is not verified yet: %s", self.key, error)
         return self._failure.error is not None
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
@@ -163,10 +177,8 @@ class ChecksummedBlob(WrappedBlob):
             if announced is not None or not self._pinned:
                 blocks = dict(self._blocks_in(offset_bytes, data))
                 self._record(blocks, announced)
-                if announced is not None and self._is_whole(announced):
+                if announced is not None and (self._is_whole(announced, blocks) or self._is_hashed(announced, blocks)):
                     self._verify(announced, blocks)
-                elif announced is not None and announced.algorithm != CRC32C:
-                    self._hash_of(announced).go_on(blocks)
         except (Damaged, Stale) as error:
             self._failure.fail(error)
             raise
@@ -200,17 +212,30 @@ class ChecksummedBlob(WrappedBlob):
             if not same:
                 raise self._damaged(f"block {index} was read twice, and differed")
 
-    def _is_whole(self, announced: Checksum) -> bool:
-        """Whether each block was read here, or the cache has it, and the whole was not verified yet."""
+    def _is_whole(self, announced: Checksum, in_hand: Mapping[int, bytes]) -> bool:
+        """Whether each block was read here, or the cache has it, and the whole was not verified yet.
+
+        Once the cache had lost some of what was read here, each block must be `in_hand`, or in the cache.
+        """
         with self._lock:
             missing = self._block_count - len(self._crcs)
             if self._verified or (announced.algorithm == CRC32C and missing > _MOST_SUMMED_AGAIN):
                 return False
-        index = self._looked if missing else self._block_count
-        while index < self._block_count and (index in self._crcs or self._has(index)):
+        index, known = self._looked, in_hand if self._is_lost else self._crcs
+        if not missing and not self._is_lost:
+            index = self._block_count
+        while index < self._block_count and (index in known or self._has(index)):
             index += 1
         self._looked = index
         return index == self._block_count
+
+    def _is_hashed(self, announced: Checksum, in_hand: Mapping[int, bytes]) -> bool:
+        """Goes on with the hash; whether it has the whole by that, and the whole was not verified yet."""
+        if announced.algorithm == CRC32C or self._verified:  # an atomic look
+            return False
+        running = self._hash_of(announced)
+        running.go_on(in_hand)
+        return running.so_far.blocks == self._block_count
 
     def _verify(self, announced: Checksum, in_hand: Mapping[int, bytes]) -> None:
         """Compares the whole with what is announced of it, unless the cache has lost some of it meanwhile.
@@ -270,6 +295,7 @@ class ChecksummedBlob(WrappedBlob):
             if block is None:
                 _log.info("%s is not verified: the cache loses its blocks before it is whole", self.key)
                 running.is_over = False
+                self._looked, self._is_lost = 0, True
                 return None
             summed.update(block)
         return str(summed.hexdigest())

@@ -459,3 +459,60 @@ def test_one_thread_at_a_time_goes_on_with_the_hash(of: Callable[[bytes], Checks
     (task,) = later.tasks
     assert _read(blob, kept, 100) == 0, "a task goes on already"
     assert later.tasks == [task]
+
+
+@CHECKSUMS
+def test_two_daemons_that_bring_the_last_two_blocks_at_once_find_that_the_whole_is_wrong(
+    of: Callable[[bytes], Checksum],
+) -> None:
+    kept, wrong = Kept(DATA), flipped(DATA, 3 * BLOCK)
+    one, other = (kept.around(wrong, of(DATA)) for _ in range(2))
+    read = {index: (one if index < 4 else other).read_at(index * BLOCK, BLOCK) for index in range(8)}
+    assert not one.failed()
+    assert not other.failed()
+    kept.blocks.update(read)
+    assert one.failed()
+    assert other.failed()
+
+
+@CHECKSUMS
+def test_two_daemons_that_bring_the_last_two_blocks_at_once_find_that_the_whole_is_right(
+    of: Callable[[bytes], Checksum],
+) -> None:
+    kept = Kept(DATA)
+    one, other = (kept.around(DATA, of(DATA)) for _ in range(2))
+    kept.blocks.update({index: (one if index < 4 else other).read_at(index * BLOCK, BLOCK) for index in range(8)})
+    assert not one.failed()
+    recalled = kept.recalled
+    assert not one.failed()
+    assert kept.recalled == recalled, "what was verified is not summed again"
+
+
+def _read_all(blob: ChecksummedBlob, kept: Kept) -> None:
+    for index in reversed(range(200)):
+        kept.blocks[index] = blob.read_at(index * BLOCK, BLOCK)
+
+
+@ORDERED
+def test_a_file_that_no_cache_keeps_is_not_fetched_over_and_over_to_be_verified(
+    of: Callable[[bytes], Checksum],
+) -> None:
+    kept, inner = Kept(LONG), ScriptedBlob(flipped(LONG, 7))
+    blob = ChecksummedBlob(inner, of(LONG), BLOCK, has=kept.blocks.__contains__, recall=kept.recall)
+    for _ in range(3):
+        for index in reversed(range(200)):
+            blob.read_at(index * BLOCK, BLOCK)
+    assert len(inner.reads) <= 3 * 200 + 64, "64 blocks once, when all of them had come by"
+    with pytest.raises(Damaged, match=f"its {of(b'').algorithm} is"):  # from now on it is kept
+        _read_all(blob, kept)
+
+
+@ORDERED
+def test_a_file_that_no_cache_keeps_is_verified_by_a_reading_in_order(of: Callable[[bytes], Checksum]) -> None:
+    blob = ChecksummedBlob(MemoryBlob("k", flipped(LONG, 7)), of(LONG), BLOCK)
+    for index in reversed(range(200)):
+        blob.read_at(index * BLOCK, BLOCK)
+    for index in range(199):
+        blob.read_at(index * BLOCK, BLOCK)
+    with pytest.raises(Damaged, match=f"its {of(b'').algorithm} is"):
+        blob.read_at(199 * BLOCK, BLOCK)
