@@ -29,7 +29,7 @@ pytestmark = pytest.mark.mounted
 
 NAME, VERSION = SMALL.rsplit("/", 1)
 WEIGHTS = "variables/variables.data-00000-of-00001"
-PATIENCE_S = 60
+PATIENCE_S = 240
 """How long a connection may take: longer than everything that a test does."""
 
 LISTING_PATIENCE_S = ModelsSettings.listing_patience_s

@@ -236,9 +236,13 @@ def test_no_child_of_a_daemon_has_what_keeps_the_mount_alive(mount: MountHub, sl
         kill(hub)
         reading = pool.submit((hub.path / SMALL / VARIABLES).read_bytes)
         daemon = daemon_of(hub)
-        assert eventually(lambda: children(daemon))
-        held = [name for child in children(daemon) for name in descriptors(child)]
-        assert held
+        held: set[str] = set()
+
+        def looked() -> bool:
+            held.update(name for child in children(daemon) for name in descriptors(child))
+            return bool(held)
+
+        assert eventually(looked)
         assert not [name for name in held if "fuse" in name or "hubfs-nodes" in name], held
         assert reading.result(timeout=120)
 
