@@ -167,7 +167,8 @@ def test_the_token_opens_a_gated_repository_and_goes_to_the_hub_alone(machine: M
             token = machine.home / ".cache/huggingface/token"
             token.parent.mkdir(parents=True, exist_ok=True)
             token.write_text(TOKEN)  # as `hf auth login` does
-            assert (model / "config.json").read_bytes() == FILES["config.json"]
+            # What was asked ahead without the token is refused a moment later, and so is a reader that waits for it.
+            assert eventually(lambda: _reads(model / "config.json", FILES["config.json"]))
             assert TOKEN not in mount.log_file.read_text()
         with mounted(there, hub := tmp_path / "hf", "hf:") as mount:
             assert files(hub / f"{NAME}@{commit}") == FILES
