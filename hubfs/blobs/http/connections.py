@@ -121,6 +121,7 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
 
     def __init__(self, sockets: OpenSockets, meet: Meet, environment: Callable[[str], Mapping[str, Any]]) -> None:
         self._environment = environment
+        self._is_closed = False
         self._routes = lru_cache(_POOL_SIZE)(self._route)
         self._direct, self._to_proxy = _pool_classes(sockets, meet), _pool_classes(sockets, lambda *_: None)
         super().__init__(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE)
@@ -185,6 +186,9 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
                 connection.is_kept()
             finally:
                 pool._put_conn(connection)  # noqa: SLF001 - one that failed connects anew when it is used
+                if self._is_closed:  # meanwhile, or before: nobody else closes what came after the end
+                    connection.close()
+                    self.close()
 
     def _route(self, root: str) -> tuple[HTTPConnectionPool, bool]:
         """Over which connections a host is asked, and whether by whole URLs, as an http proxy is."""
@@ -198,6 +202,7 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
 
     def close(self) -> None:
         """As in requests, which leaves connections open for as long as anybody knows their pool: a kept error does."""
+        self._is_closed = True
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in manager.pools.keys():  # noqa: SIM118 - it cannot be iterated over otherwise
                 pool = manager.pools.get(key)

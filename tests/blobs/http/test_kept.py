@@ -2,8 +2,10 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from urllib3.connectionpool import HTTPConnectionPool
 
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.retry import RetryPolicy
@@ -180,6 +182,23 @@ def test_a_connection_that_was_made_ahead_may_have_ended_unused(origin, client, 
     origin.script("/a", hang_up(reset=reset))
     assert body(client, origin) == b"bytes"
     assert (len(origin.requests), origin.connections) == (2, 2)
+
+
+def test_a_connection_that_is_made_while_the_client_ends_is_closed(
+    origin: HttpOrigin, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+
+    def put(pool: Any, connection: Any) -> None:
+        made.append(connection)
+        kept = pool.pool
+        client.close()  # by another thread, between two steps of urllib3
+        kept.put(connection, block=False)
+
+    monkeypatch.setattr(HTTPConnectionPool, "_put_conn", put)
+    client.connect_ahead(origin.url)
+    assert eventually(lambda: not is_connecting())
+    assert [connection.sock for connection in made] == [None]
 
 
 def test_nobody_is_told_of_a_connection_ahead_that_failed(client: HttpClient) -> None:
