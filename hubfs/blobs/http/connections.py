@@ -3,7 +3,7 @@
 import socket
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -173,22 +173,32 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
         """
         pool, _ = self._routes(root)
         if pool.proxy is None:
-            idle: list[Any] = []
-            connection: Any = pool._get_conn()  # noqa: SLF001 - urllib3 connects when it asks, and in no other way
-            while connection.sock is not None:
-                idle.append(connection)
-                connection = pool._get_conn()  # noqa: SLF001 - those that are not connected come after those that are
-            for each in idle:
-                pool._put_conn(each)  # noqa: SLF001 - likewise
+            connection = self._unconnected(pool)
             connection.timeout = timeout_s
             try:
                 connection.connect()
                 connection.is_kept()
             finally:
-                pool._put_conn(connection)  # noqa: SLF001 - one that failed connects anew when it is used
-                if self._is_closed:  # meanwhile, or before: nobody else closes what came after the end
-                    connection.close()
-                    self.close()
+                self._put_back(pool, [connection])  # one that failed connects anew when it is used
+
+    def _unconnected(self, pool: HTTPConnectionPool) -> Any:
+        """A connection of the pool that is not made yet: those that are come before it."""
+        idle: list[Any] = []
+        try:
+            while (connection := pool._get_conn()).sock is not None:  # type: ignore[attr-defined] # noqa: SLF001 - urllib3 connects when it asks, and in no other way
+                idle.append(connection)
+            return connection
+        finally:
+            self._put_back(pool, idle)
+
+    def _put_back(self, pool: HTTPConnectionPool, connections: Sequence[Any]) -> None:
+        """Gives connections back to the pool; closes them if the adapter was closed meanwhile: nobody else would."""
+        for each in connections:
+            pool._put_conn(each)  # noqa: SLF001 - as above
+        if self._is_closed:
+            for each in connections:
+                each.close()
+            self.close()
 
     def _route(self, root: str) -> tuple[HTTPConnectionPool, bool]:
         """Over which connections a host is asked, and whether by whole URLs, as an http proxy is."""

@@ -201,6 +201,25 @@ def test_a_connection_that_is_made_while_the_client_ends_is_closed(
     assert [connection.sock for connection in made] == [None]
 
 
+def test_connections_that_are_passed_over_while_the_client_ends_are_closed(
+    origin: HttpOrigin, client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(client, origin, 2)
+    passed_over: list[Any] = []
+    get = HTTPConnectionPool._get_conn
+
+    def get_until_the_end(pool: Any, *arguments: Any, **more: Any) -> Any:
+        if len(passed_over) == 2:
+            client.close()
+        passed_over.append(get(pool, *arguments, **more))
+        return passed_over[-1]
+
+    monkeypatch.setattr(HTTPConnectionPool, "_get_conn", get_until_the_end)
+    client.connect_ahead(origin.url)
+    assert eventually(lambda: not is_connecting())
+    assert [connection.sock for connection in passed_over] == [None, None]
+
+
 def test_nobody_is_told_of_a_connection_ahead_that_failed(client: HttpClient) -> None:
     with DeadPort() as dead:
         client.connect_ahead(dead.url)
