@@ -215,7 +215,7 @@ class ChecksummedBlob(WrappedBlob):
     def _is_whole(self, announced: Checksum, in_hand: Mapping[int, bytes]) -> bool:
         """Whether each block was read here, or the cache has it, and the whole was not verified yet.
 
-        Once the cache had lost some of what was read here, each block must be `in_hand`, or in the cache.
+        Once the cache had lost a block that was read here, each block must be `in_hand`, or in the cache.
         """
         with self._lock:
             missing = self._block_count - len(self._crcs)

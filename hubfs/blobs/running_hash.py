@@ -1,4 +1,4 @@
-"""The hash of a file that goes on as the file's blocks come, in whatever order they do."""
+"""The hash of a file, which goes on as the file's blocks come, in any order."""
 
 import hashlib
 import threading

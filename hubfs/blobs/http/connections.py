@@ -141,7 +141,7 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
     def ask(
         self, method: str, target: Target, headers: dict[str, str], body: bytes | BytesIO | None, timeout: Timeout
     ) -> BaseHTTPResponse:
-        """The reply to one request, whatever its status, before its body is read.
+        """The reply to one request, of any status, before its body is read.
 
         Raises exceptions of urllib3 and requests, `OSError`, and `ValueError` for what no request can have.
         """

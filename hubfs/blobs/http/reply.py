@@ -36,7 +36,7 @@ _WITHOUT_BODY = (http.client.NO_CONTENT, http.client.NOT_MODIFIED)
 
 _PIECE_BYTES = 256 << 10
 """At most so much of a body is read from the socket at once. `read1` makes room for all that it may return, and gives
-back what nothing came for: with room for 4 MiB each time, the kernel brings fresh pages for most of what is read."""
+unused room back: with room for 4 MiB each time, the kernel brings fresh pages for most reads."""
 
 _stop: ContextVar[Cancellation | None] = ContextVar("stop", default=None)
 _fresh: ContextVar[bool] = ContextVar("fresh", default=False)
