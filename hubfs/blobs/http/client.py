@@ -11,7 +11,6 @@ from http import HTTPStatus
 from io import BytesIO
 
 import urllib3
-from cachetools import LRUCache
 from requests.utils import check_header_validity
 from urllib3.exceptions import ProtocolError
 
@@ -22,6 +21,7 @@ from hubfs.blobs.http.reply import ended_while_kept, fresh_connections
 from hubfs.blobs.http.settings import Bearer, HttpSettings, Netrc, environment_of
 from hubfs.blobs.http.transfer import HttpReply, Transfer, translated
 from hubfs.blobs.http.url import basic, host_url, may_have_netrc, next_hop, origin_of, redacted, without_userinfo
+from hubfs.blobs.http.wholes import Wholes
 from hubfs.blobs.retry import Busy, Permanent, retrying
 from hubfs.errors import AccessDenied, HubfsError
 from hubfs.waiting import Cancellation, Remembered
@@ -32,7 +32,6 @@ HEAD_BYTES = 512
 WHOLE_BYTES = 14 << 10
 """What a host sends before it waits for an acknowledgement: ten segments (RFC 6928). So much of an archive is asked for
 at once, and one that is no larger costs one request."""
-_WHOLES_KEPT = 64
 _MAX_REDIRECTS = 10
 _PROBE_TTL_S = 60.0
 _PROBE_WAIT_S = 300.0
@@ -73,7 +72,7 @@ class _Probed:
 class HttpClient:
     """Requests to any number of hosts, from any number of threads, over connections that are kept.
 
-    `_lock` guards `_requests`, `_received_bytes`, `_wholes` and `_connected_ahead`; no I/O is done while it is held.
+    `_lock` guards `_requests`, `_received_bytes` and `_connected_ahead`; no I/O is done while it is held.
     A cancel shuts every socket down, so that reads in flight end at once; a connection being made ends within
     `connect_timeout_s`.
     """
@@ -98,7 +97,8 @@ class HttpClient:
         self._probes: Remembered[_Probed, HttpObject] = Remembered(
             cancellation, ttl_s=_PROBE_TTL_S, timeout_s=_PROBE_WAIT_S, most=_PROBES_KEPT, timer=timer
         )
-        self._wholes: LRUCache[_Probed, tuple[HttpObject, bytes]] = LRUCache(_WHOLES_KEPT)
+        self.wholes = Wholes()
+        """What came whole with the reply to a probe."""
         sockets = OpenSockets(cancellation)
         # Reading the environment takes as long as a small request, and the daemon's does not change.
         environment = lru_cache(_HOSTS_KEPT)(partial(environment_of, verify=settings.verify))
@@ -145,7 +145,7 @@ class HttpClient:
     ) -> HttpObject:
         """What is behind `url`, from its first 512 bytes; retried; remembered for a minute unless `fresh`.
 
-        So many `first_bytes` are asked for, and `take_whole` has an object that is no larger. `locate` says where `url`
+        So many `first_bytes` are asked for, and `wholes` has an object that is no larger. `locate` says where `url`
         leads by now, instead of `url` itself, and is asked until it says so. Raises `NotFound`, `AccessDenied`,
         `TimedOut`, `Unavailable`.
         """
@@ -160,10 +160,8 @@ class HttpClient:
                 return self._probe(url, headers, start[0], first_bytes)
 
             found, first = retrying(attempt, self.settings.retry, self.cancellation)
-            with self._lock:
-                self._wholes.pop(key, None)
-                if first_bytes > HEAD_BYTES and len(first) == found.size_bytes:
-                    self._wholes[key] = found, first
+            is_whole = first_bytes > HEAD_BYTES and len(first) == found.size_bytes
+            self.wholes.keep(found, headers, first if is_whole else None)
             return found
 
         if not fresh:
@@ -171,18 +169,6 @@ class HttpClient:
         found = ask()
         self._probes.keep(key, found)
         return found
-
-    def has_whole(self, found: HttpObject, headers: Mapping[str, str] = _NO_HEADERS) -> bool:
-        """Whether `take_whole` has the object."""
-        with self._lock:
-            kept = self._wholes.get(_Probed(found.url, frozenset(headers.items())))
-        return kept is not None and kept[0] is found
-
-    def take_whole(self, found: HttpObject, headers: Mapping[str, str] = _NO_HEADERS) -> bytes | None:
-        """All bytes of an object that `probe` found a moment ago, if its reply brought them; once."""
-        with self._lock:
-            kept = self._wholes.pop(_Probed(found.url, frozenset(headers.items())), None)
-        return kept[1] if kept is not None and kept[0] is found else None
 
     def connect_ahead(self, url: str, connections: int = 1) -> None:
         """Begins to make so many connections to the host of `url`, the first time, and returns at once. Raises nothing.

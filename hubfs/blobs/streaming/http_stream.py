@@ -65,7 +65,7 @@ class HttpStream:
     @property
     def is_here(self) -> bool:
         """Whether all bytes came with the first reply, and nobody has read them since."""
-        return self._client.has_whole(self._pinned.seen, self._headers or {})
+        return self._client.wholes.has(self._pinned.seen, self._headers or {})
 
     def ranged(self) -> HttpBlob:
         """The same bytes by ranges. Raises `Permanent` if the host answers none, or does not say the size."""
@@ -101,7 +101,7 @@ class HttpStream:
             raise
 
     def _chunks(self) -> Generator[bytes, None, None]:
-        whole = self._client.take_whole(self._pinned.seen, self._headers or {})
+        whole = self._client.wholes.take(self._pinned.seen, self._headers or {})
         if whole:
             yield whole
             return

@@ -62,7 +62,7 @@ class Question(Protocol):
     def ask(self, client: HttpClient, model_url: str, headers: Mapping[str, str], first_bytes: int) -> Location | str:
         """Where the model is, or why it is not there; one request and its redirects.
 
-        Of an archive so many `first_bytes` are asked for: `HttpClient.take_whole` has one that is no larger.
+        Of an archive so many `first_bytes` are asked for: `HttpClient.wholes` has one that is no larger.
         Raises `Damaged` when the host sends something else than the model or a page, `AccessDenied`, `TimedOut`,
         `Unavailable`.
         """
