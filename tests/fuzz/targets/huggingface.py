@@ -4,7 +4,6 @@
 a name or a URL, and `r`: a path. `k`: what the cache has kept of an alias.
 """
 
-import logging
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from unittest import mock
@@ -12,20 +11,14 @@ from unittest import mock
 from requests.structures import CaseInsensitiveDict
 
 from hubfs.blobs.checksums import Checksum
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
-from hubfs.blobs.http.client import HttpClient
-from hubfs.blobs.http.settings import HttpSettings
 from hubfs.blobs.http.transfer import HttpReply
-from hubfs.blobs.retry import RetryPolicy
-from hubfs.errors import EntryNotFound, HubfsError, InvalidHandle
+from hubfs.errors import EntryNotFound, InvalidHandle
 from hubfs.hubs.hub import Hub, Means, make_hub
 from hubfs.hubs.huggingface import names
 from hubfs.hubs.huggingface.trees import Listed
 from hubfs.hubs.place import Alias, InModel
 from hubfs.model_id import ModelId
-from hubfs.sources.files import FilesSource, Manifest
-from hubfs.waiting import Cancellation
-from tests.support.sources import Told, plain
+from tests.fuzz.answering import Fed, ask, bucket, by_letter, manifest, status_of
 
 MAX_BYTES = 8192
 _KEYS = ("type", "path", "size", "oid", "lfs", "pointerSize", "id", "sha", "error")
@@ -55,82 +48,49 @@ WORDS = (
 )
 MODEL = ModelId("BAAI/bge-m3", _COMMIT.decode())
 _LFS, _GIT = Listed(5, Checksum("sha256", "ab" * 32)), Listed(5, Checksum("git-sha1", "ab" * 20))
-_LONGEST_STATUS = 3
 
 
-class _Fed(HttpClient):
-    """A client whose host answers with `replies`, one after another, the last one again and again."""
-
-    replies: list[HttpReply]
-    asked = 0
-
+class _Fed(Fed):
     def ask(
         self, url: str, question: bytes | None, headers: Mapping[str, str] = {}, max_body_bytes: int = 65536
     ) -> HttpReply:
         assert url.startswith("http://hub.test/"), "the hub alone is asked"
-        self.asked += 1
-        return self.replies[min(self.asked, len(self.replies)) - 1]
+        return super().ask(url, question, headers, max_body_bytes)
 
 
-@lru_cache(1)
-def _client() -> _Fed:
-    return _Fed(HttpSettings(retry=RetryPolicy(attempts=1)), Cancellation())
-
-
-@lru_cache(1)
-def _bucket() -> GcsClient:
-    return GcsClient(GcsSettings("http://store.test", retry=RetryPolicy(attempts=1)), Cancellation())
+_client = lru_cache(1)(_Fed)
 
 
 def fuzz(data: bytes) -> None:
-    ask = LETTERS.get(data[:1])
-    if ask is None:
-        return
-    logging.disable()
-    try:
-        ask(data[1:])
-    finally:
-        logging.disable(logging.NOTSET)
+    by_letter(data, LETTERS)
 
 
 def _answers(data: bytes) -> None:
     client = _client()
-    client.replies = [_reply(part) for part in data.split(b"\n%%\n")]
     for question in (_model, _alias, _lists, _located, _bytes):
-        client.asked = 0
+        client.answer(data, _reply)
         # Each has a hub of its own: a hub that was told to wait asks nothing.
-        hub = make_hub("hf:", Means(client, _bucket(), endpoints={"hf": "http://hub.test"}))
-        try:
-            with mock.patch("hubfs.hubs.huggingface.api._MOST_PAGES", 12):
-                question(hub)
-        except InvalidHandle as error:
-            raise AssertionError("an answer passed for a mistake of the user") from error
-        except HubfsError as error:
-            str(error).encode(errors="surrogatepass")
+        hub = make_hub("hf:", Means(client, bucket(), endpoints={"hf": "http://hub.test"}))
+        with mock.patch("hubfs.hubs.huggingface.api._MOST_PAGES", 12):
+            ask(hub, question)
         for budget in hub.budgets():
             assert 0 <= budget.left < 1 << 40
 
 
 def _reply(part: bytes) -> HttpReply:
     head, _, body = part.partition(b"\n\n")
-    status, _, lines = head.partition(b" ")
-    known = status.isdigit() and len(status) == _LONGEST_STATUS
-    fields = (line.partition(b": ")[::2] for line in lines.split(b"\n")) if known else ()
+    told = status_of(head if b" " in head else head + b" ")
+    if told is None:
+        return HttpReply(200, CaseInsensitiveDict(), part, "http://hub.test/api")
+    status, lines = told
+    fields = (line.partition(b": ")[::2] for line in lines.split(b"\n"))
     headers = CaseInsensitiveDict({name.decode("latin-1"): text.decode("latin-1") for name, text in fields})
-    return HttpReply(int(status) if known else 200, headers, body if known else part, "http://hub.test/api")
+    return HttpReply(status, headers, body, "http://hub.test/api")
 
 
 def _model(hub: Hub) -> None:
-    manifest = hub.open(MODEL, Told())
-    assert isinstance(manifest, Manifest)
-    source = FilesSource("huggingface", MODEL, manifest, plain)
-    for path, file in manifest.files.items():
-        assert all(0 < len(part.encode()) <= 255 and part not in (".", "..") for part in path.split("/"))
+    for file in manifest(hub, "huggingface", MODEL).files.values():
         assert file.checksum is not None, "there is no file that nobody can verify"
-    again = hub.load(MODEL, source.to_index(), Told())
-    assert isinstance(again, Manifest)
-    assert again.identity == manifest.identity
-    assert FilesSource("huggingface", MODEL, again, plain).entries() == source.entries()
 
 
 def _alias(hub: Hub) -> None:

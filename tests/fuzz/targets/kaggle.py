@@ -4,27 +4,20 @@
 header with the hashes of a file. `u`: a signed URL.
 """
 
-import logging
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 from unittest import mock
 
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
-from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.object import HttpObject
-from hubfs.blobs.http.settings import HttpSettings
 from hubfs.blobs.http.transfer import HttpReply
 from hubfs.blobs.http.url import expiry_of
-from hubfs.blobs.retry import RetryPolicy
-from hubfs.errors import EntryNotFound, HubfsError, InvalidHandle, NotFound
+from hubfs.errors import EntryNotFound, InvalidHandle, NotFound
 from hubfs.hubs.hub import Hub, Means, make_hub
 from hubfs.hubs.kaggle import names
 from hubfs.hubs.place import Alias, InModel
 from hubfs.model_id import ModelId
-from hubfs.sources.files import FilesSource, Manifest
-from hubfs.waiting import Cancellation
-from tests.support.sources import Told, plain
+from tests.fuzz.answering import Fed, ask, bucket, by_letter, manifest, status_of
 
 MAX_BYTES = 8192
 _KEYS = (
@@ -38,81 +31,40 @@ WORDS = (
     *(b"crc32c=", b"md5=", b"X-Goog-Date=", b"&X-Goog-Expires=", b"Expires=", b"9" * 60, b"1e999", b"[" * 60),
 )
 MODEL = ModelId("google/yamnet/tensorFlow2/yamnet", "1")
-_LONGEST_STATUS = 3
 
 
-class _Fed(HttpClient):
-    """A client whose host answers with `replies`, one after another, the last one again and again."""
-
-    replies: list[HttpReply]
-    asked = 0
-
-    def ask(
-        self, url: str, question: bytes | None, headers: Mapping[str, str] = {}, max_body_bytes: int = 65536
-    ) -> HttpReply:
-        self.asked += 1
-        return self.replies[min(self.asked, len(self.replies)) - 1]
-
+class _Fed(Fed):
     def probe(self, url: str, *_: Any, **__: Any) -> HttpObject:
         raise NotFound(f"{url}: there is no archive")
 
 
-@lru_cache(1)
-def _client() -> _Fed:
-    return _Fed(HttpSettings(retry=RetryPolicy(attempts=1)), Cancellation())
-
-
-@lru_cache(1)
-def _bucket() -> GcsClient:
-    return GcsClient(GcsSettings("http://store.test", retry=RetryPolicy(attempts=1)), Cancellation())
+_client = lru_cache(1)(_Fed)
 
 
 def fuzz(data: bytes) -> None:
-    ask = LETTERS.get(data[:1])
-    if ask is None:
-        return
-    logging.disable()
-    try:
-        ask(data[1:])
-    finally:
-        logging.disable(logging.NOTSET)
+    by_letter(data, LETTERS)
 
 
 def _answers(data: bytes) -> None:
     client = _client()
-    client.replies = [_reply(part) for part in data.split(b"\n%%\n")]
+    # What is put into a body in one dialect is put into a URL in the other.
+    environ = {"HUBFS_KAGGLE_DIALECT": ("rpc", "rest")[len(data) % 2]}
     for question in (_model, _lists, lambda hub: hub.alias(MODEL.name), _signed):
-        client.asked = 0
+        client.answer(data, _reply)
         # Each has a hub of its own: a hub that was told to wait asks nothing.
-        # What is put into a body in one dialect is put into a URL in the other.
-        environ = {"HUBFS_KAGGLE_DIALECT": ("rpc", "rest")[len(data) % 2]}
-        hub = make_hub("kaggle:", Means(client, _bucket(), endpoints={"kaggle": "http://kaggle.test"}, environ=environ))
-        try:
-            with mock.patch("hubfs.hubs.kaggle.api._MOST_PAGES", 12):
-                question(hub)
-        except InvalidHandle as error:
-            raise AssertionError("an answer passed for a mistake of the user") from error
-        except HubfsError as error:
-            str(error).encode(errors="surrogatepass")
+        means = Means(client, bucket(), endpoints={"kaggle": "http://kaggle.test"}, environ=environ)
+        with mock.patch("hubfs.hubs.kaggle.api._MOST_PAGES", 12):
+            ask(make_hub("kaggle:", means), question)
 
 
 def _reply(part: bytes) -> HttpReply:
-    status, _, body = part.partition(b" ")
-    known = status.isdigit() and len(status) == _LONGEST_STATUS
-    headers = {"Location": body.decode("latin-1")} if status.startswith(b"3") else {}
-    return HttpReply(int(status) if known else 200, headers, body if known else part, "http://kaggle.test/api")
+    status, body = status_of(part) or (200, part)
+    headers = {"Location": body.decode("latin-1")} if part.startswith(b"3") else {}
+    return HttpReply(status, headers, body, "http://kaggle.test/api")
 
 
 def _model(hub: Hub) -> None:
-    manifest = hub.open(MODEL, Told())
-    assert isinstance(manifest, Manifest)
-    source = FilesSource("kaggle", MODEL, manifest, plain)
-    for path in manifest.files:
-        assert all(0 < len(part.encode()) <= 255 and part not in (".", "..") for part in path.split("/"))
-    again = hub.load(MODEL, source.to_index(), Told())
-    assert isinstance(again, Manifest)
-    assert again.identity == manifest.identity
-    assert FilesSource("kaggle", MODEL, again, plain).entries() == source.entries()
+    manifest(hub, "kaggle", MODEL)
 
 
 def _lists(hub: Hub) -> None:
