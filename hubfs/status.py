@@ -19,6 +19,7 @@ from hubfs.cache.block_cache import BlockCache
 from hubfs.errors import cut, printable
 from hubfs.fuse.errnos import errno_for
 from hubfs.hubs.hub import Budget, WayTold
+from hubfs.memory_budget import MemoryBudget
 from hubfs.models.answers import Latest
 from hubfs.models.models import Census, KnownModel, Models
 from hubfs.models.troubles import Trouble
@@ -80,11 +81,11 @@ class Status:
         cache: BlockCache,
         http: Sequence[HttpClient],
         buckets: Sequence[GcsClient],
+        budget: MemoryBudget,
         problems: RecentProblems,
         restarts: int | None = None,
         unconfined_by: str | None = None,
         passthrough: Callable[[], Mapping[str, Any]] | None = None,
-        lost_bytes: Callable[[], int] = lambda: 0,
         offline: bool = False,
     ) -> None:
         self._mountpoint = mountpoint
@@ -94,11 +95,11 @@ class Status:
         self._cache = cache
         self._http = http
         self._buckets = buckets
+        self._budget = budget
         self._problems = problems
         self._restarts = restarts
         self._unconfined_by = unconfined_by
         self._passthrough = passthrough
-        self._lost_bytes = lost_bytes
         self._offline = offline
         self._started_s = time.monotonic()
 
@@ -108,8 +109,10 @@ class Status:
         `models` are those in trouble and those in use, `latest` the names whose `latest` was asked for, those first
         that may be old; of either at most a hundred, and `model_counts` and `latest_counts` say of how many. `ways` are
         those to the models of a hub that has several, in their order; `rests` says why one is left alone. `budgets` are
-        what a hub lets be asked, by its last answers.
+        what a hub lets be asked, by its last answers. `origins` has of each hub what `http` has of all
+        together. `memory_budget` is the memory that transfers, windows and flights have, and may have.
         """
+        origins = self._origins()
         censuses = [models.census(_SHOWN) for models in self._models.values()]
         shown = self._shown(censuses)[:_SHOWN]
         asked = [(hub, latest) for hub, models in self._models.items() for latest in models.answers.asked()]
@@ -124,11 +127,13 @@ class Status:
             "supervised": self._restarts is not None,
             "restarts": self._restarts or 0,
             "binding": self._binding,
-            "uptime_s": round(time.monotonic() - self._started_s, 1),
+            "uptime_s": round(time.monotonic() - self._started_s, 3),
             "cache_dir": None if self._cache_dir is None else str(self._cache_dir),
             "cache": {name: asdict(stats) for name, stats in self._cache.stats().items()},
-            "lost_bytes": self._lost_bytes(),
-            "http": asdict(self._transfers()),
+            "lost_bytes": self._budget.lost_bytes,
+            "memory_budget": {"taken_bytes": self._budget.taken_bytes, "limit_bytes": self._budget.limit_bytes},
+            "http": asdict(sum(origins.values(), HttpStats(0, 0))),
+            "origins": {hub: asdict(stats) for hub, stats in origins.items()},
             "passthrough": None if self._passthrough is None else self._passthrough(),
             "inflating_unconfined_by": self._unconfined_by,
             "certificates_verified": all(client.settings.verify for client in self._http),
@@ -164,11 +169,10 @@ class Status:
         urls = {name: models.hub.url for name, models in self._models.items()}
         return {"hub": urls.get(""), "hubs": urls}
 
-    def _transfers(self) -> HttpStats:
-        total = HttpStats(0, 0)
-        for stats in (*(http.stats() for http in self._http), *(bucket.stats() for bucket in self._buckets)):
-            total += stats
-        return total
+    def _origins(self) -> Mapping[str, HttpStats]:
+        """What was asked for each hub, and received: of its host, and of buckets."""
+        clients = zip(self._models, self._http, self._buckets, strict=True)
+        return {hub: http.stats() + bucket.stats() for hub, http, bucket in clients}
 
     def _shown(self, censuses: Sequence[Census]) -> list[tuple[str, KnownModel]]:
         """The models to tell of, with the directory of their hub: those in trouble first, of every hub some."""
@@ -185,8 +189,11 @@ class Status:
             described |= {
                 "url": source.url,
                 "form": source.form.value,
+                "open_files": known.use.open_files,
+                "read_bytes": known.use.read_bytes,
                 "complete": complete,
                 "streaming": source.streams,
+                "to_come_bytes": source.to_come_bytes,
                 "cached_bytes": cached_bytes(self._cache, source),
                 "files": extent.files if complete else None,
                 "size_bytes": extent.size_bytes if complete else None,

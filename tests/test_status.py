@@ -17,9 +17,11 @@ from hubfs.commands.status_text import as_text
 from hubfs.errors import Unavailable
 from hubfs.hubs.hub import Budget, WayTold
 from hubfs.hubs.tfhub.names.handle import parse_handle
+from hubfs.memory_budget import MemoryBudget
 from hubfs.models.answers import Latest
 from hubfs.models.models import Census, KnownModel, Models
 from hubfs.models.troubles import Trouble
+from hubfs.models.uses import Use
 from hubfs.sources.source import Extent, Form, Source
 from hubfs.status import RecentProblems, Status
 from tests.support.http_clients import http_client
@@ -53,11 +55,12 @@ def known() -> list[KnownModel]:
         model=MODEL,
         shared=(),
         streams=False,
+        to_come_bytes=0,
         extent=Extent(2, 3 << 20),
     )
     return [
         KnownModel(parse_handle("google/gone/1"), None, TROUBLE),
-        KnownModel(parse_handle("google/spice/2"), cast("Source", source), None),
+        KnownModel(parse_handle("google/spice/2"), cast("Source", source), None, Use(open_files=2, read_bytes=5 << 20)),
     ]
 
 
@@ -80,7 +83,12 @@ def models_of(url: str, census: Callable[..., Census]) -> Models:
 
 
 @pytest.fixture
-def status(http: HttpClient, known: list[KnownModel], problems: RecentProblems) -> Status:
+def budget() -> MemoryBudget:
+    return MemoryBudget(2 << 20)
+
+
+@pytest.fixture
+def status(http: HttpClient, known: list[KnownModel], budget: MemoryBudget, problems: RecentProblems) -> Status:
     def census(most: int, *, idle: bool = False) -> Census:
         return Census(found=7 if idle else 12, in_use=1, in_trouble=1, shown=known[:most])
 
@@ -96,6 +104,7 @@ def status(http: HttpClient, known: list[KnownModel], problems: RecentProblems) 
         cache=cache,
         http=[http],
         buckets=[cast("GcsClient", SimpleNamespace(stats=lambda: HttpStats(requests=3, bytes_received=700)))],
+        budget=budget,
         problems=problems,
     )
 
@@ -110,6 +119,8 @@ def test_describes_the_mount_for_programs(status: Status) -> None:
         "memory": {"used_bytes": 1 << 20, "limit_bytes": 4 << 20, "hits": 1, "misses": 0, "problem": None}
     }
     assert found["http"] == {"requests": 3, "bytes_received": 700}, "what buckets were asked counts"
+    assert found["origins"] == {"": found["http"]}
+    assert found["memory_budget"] == {"taken_bytes": 0, "limit_bytes": 2 << 20}
     assert found["models"] == [
         {
             "handle": "google/gone/1",
@@ -129,8 +140,11 @@ def test_describes_the_mount_for_programs(status: Status) -> None:
             "error": None,
             "url": "https://hub/google/spice/2",
             "form": "compressed",
+            "open_files": 2,
+            "read_bytes": 5 << 20,
             "complete": True,
             "streaming": False,
+            "to_come_bytes": 0,
             "cached_bytes": 1 << 20,
             "files": 2,
             "size_bytes": 3 << 20,

@@ -19,7 +19,7 @@ from hubfs.models.answers import ChangingAnswers, ModelsSettings
 from hubfs.models.known_handles import KnownHandles
 from hubfs.models.reachability import Reachability
 from hubfs.models.troubles import Trouble, Troubles
-from hubfs.models.uses import Uses
+from hubfs.models.uses import UNUSED, Use, Uses
 from hubfs.sources.kit import Kit
 from hubfs.sources.source import Source
 from hubfs.waiting import Cancellation, GaveUp, Remembered
@@ -44,6 +44,7 @@ class KnownModel:
     handle: ModelId
     source: Source | None
     trouble: Trouble | None
+    use: Use = UNUSED
 
     @property
     def error(self) -> str | None:
@@ -269,5 +270,8 @@ class Models:
         streaming = (handle for handle, source in sources.items() if source.streams)
         used = [handle for handle in dict.fromkeys((*streaming, *self.uses.current())) if handle in sources]
         told = dict.fromkeys((*sorted(troubled), *used, *(sorted(sources) if idle else ())))
-        shown = [KnownModel(handle, sources.get(handle), self.trouble(handle)) for handle in sorted(islice(told, most))]
+        shown = [
+            KnownModel(handle, sources.get(handle), self.trouble(handle), self.uses.of(handle))
+            for handle in sorted(islice(told, most))
+        ]
         return Census(len({*sources, *troubled}), len(used), len(troubled), shown)

@@ -131,13 +131,18 @@ class Troubles:
 
 
 class WatchedBlob(WrappedBlob):
-    """`blob`, the file at `path` of a model: tells `troubles` how reads go, and `follow` offset and size of each."""
+    """`blob`, the file at `path` of a model: tells `troubles` how reads go, `count` how many bytes each read got, and
+    `follow` where.
+    """
 
-    def __init__(self, blob: Blob, troubles: Troubles, handle: str, path: str) -> None:
+    def __init__(
+        self, blob: Blob, troubles: Troubles, handle: str, path: str, count: Callable[[int], None] = lambda _: None
+    ) -> None:
         super().__init__(blob)
         self._troubles = troubles
         self._handle = handle
         self._path = path
+        self._count = count
         self.follow: Callable[[int, int], None] | None = None
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
@@ -153,4 +158,5 @@ class WatchedBlob(WrappedBlob):
             self._troubles.raised(self._handle, self._path, error, offset_bytes=offset_bytes)
             raise
         self._troubles.over(self._handle, self._path, offset_bytes=offset_bytes, size_bytes=size_bytes)
+        self._count(len(data))
         return data

@@ -4,8 +4,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 
 from hubfs.cache.block_cache import Release
 from hubfs.model_id import ModelId
@@ -18,6 +19,17 @@ _RECENT_S = 600.0
 """A loader closes what it has read, and its model is still one that somebody wants to hear of."""
 
 
+@dataclass(frozen=True)
+class Use:
+    """How a model is read: the files of it that are open, and the bytes that readers got through the daemon."""
+
+    open_files: int = 0
+    read_bytes: int = 0
+
+
+UNUSED = Use()
+
+
 class Uses:
     """Models of which a file is open, or was within the last ten minutes.
 
@@ -28,6 +40,7 @@ class Uses:
         self._lock = threading.Lock()
         self._open: Counter[ModelId] = Counter()  # how many files
         self._opened: TTLCache[ModelId, None] = TTLCache(_KEPT, _LOADING_S, timer)
+        self._read_bytes: LRUCache[ModelId, int] = LRUCache(_KEPT)
         self._recent: TTLCache[ModelId, None] = TTLCache(_KEPT, _RECENT_S, timer)
 
     def begin(self, handle: ModelId) -> Release:
@@ -44,6 +57,16 @@ class Uses:
                 self._recent[handle] = None
 
         return release
+
+    def read(self, handle: ModelId, size_bytes: int) -> None:
+        """A reader got so many bytes of the model."""
+        with self._lock:
+            self._read_bytes[handle] = self._read_bytes.get(handle, 0) + size_bytes
+
+    def of(self, handle: ModelId) -> Use:
+        """How the model is read."""
+        with self._lock:
+            return Use(self._open.get(handle, 0), self._read_bytes.get(handle, 0))
 
     def is_loading(self, handle: ModelId) -> bool:
         """Whether a file of the model was opened within the last minute."""

@@ -228,7 +228,7 @@ class HubTree:
                 backing = partial(self._backing, source, entry)
                 if isinstance(blob, ReadAheadBlob):
                     held = _both(partial(self._closed, source, entry, blob), held)
-                watched = WatchedBlob(blob, self._troubles, str(handle), inner)
+                watched = WatchedBlob(blob, self._troubles, str(handle), inner, partial(self._models.uses.read, handle))
                 if self._prefetcher is not None:
                     watched.follow, ended = self._prefetcher.opened(source, entry, self._complete)
                     held = _both(ended, held)

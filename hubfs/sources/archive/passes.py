@@ -251,6 +251,7 @@ class ArchivePasses:
             for passed in walk(passing, stream.size_bytes, is_verified=lambda: recording.is_gzip, wanted=wanted):
                 archive.cancellation.check()
                 self.progress.lives()
+                self.progress.came_bytes = recording.read_bytes
                 for seen in self._what_counts(repeats, passed):
                     if not isinstance(seen, BlockSeen):
                         turn.tell(to_json(seen))

@@ -111,8 +111,14 @@ class ArchiveSource:
 
     @property
     def to_come_bytes(self) -> int | None:
-        """The size of the archive, as far as its host tells, until a whole pass was verified; then 0."""
-        return 0 if self._progress.complete else self._archive.size_bytes
+        """What the pass has yet to receive of the archive, as far as its host tells the size; 0 once it was verified.
+
+        While no pass runs, that is all of it.
+        """
+        size_bytes, progress = self._archive.size_bytes, self._progress
+        if progress.complete or size_bytes is None:
+            return 0 if progress.complete else None
+        return max(0, size_bytes - progress.came_bytes) if progress.running else size_bytes
 
     @property
     def streams(self) -> bool:
