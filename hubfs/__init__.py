@@ -1,5 +1,4 @@
 """hubfs: the hub as a file system."""
 
-from importlib.metadata import version
-
-__version__ = version("hubfs")
+__version__ = "0.1.0"
+"""The one place of the version: pyproject.toml reads it here."""

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import click
+
 from hubfs.blobs.file import FileBlob
 from hubfs.errors import Damaged, InvalidConfig, Unavailable
 from hubfs.formats.gzip.blob import GzipBlob
@@ -17,6 +19,18 @@ from hubfs.sources.archive.walk import BlockSeen, Repeats, walk
 from hubfs.waiting import Cancellation
 
 _CHUNK_BYTES = 256 << 10
+
+
+@click.command()
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="[default: ARCHIVE.hubfs-index]")
+def index(archive: Path, *, output: Path | None) -> None:
+    """Write the index of ARCHIVE (.tar.gz or .tar), to be published beside it.
+
+    A host that serves the index under the URL of the archive with .hubfs-index behind its path lets mounts read any
+    file of a model at once, and no more of the archive than that.
+    """
+    click.echo(write_index(archive, output, workers=os.cpu_count() or 1))
 
 
 def write_index(archive: Path, output: Path | None, *, workers: int) -> str:

@@ -3,22 +3,64 @@
 import contextlib
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, TypeVar
+
+import click
 
 from hubfs.errors import HubfsError, InvalidHandle, ModelNotFound, MountFailed, Unavailable
 from hubfs.hubs.names import names_at
-from hubfs.hubs.registry import spelled_out
+from hubfs.hubs.registry import KINDS, spelled_out
 from hubfs.mounts import presence
 from hubfs.mounts import table as mount_table
 from hubfs.mounts.processes import is_stopped
 from hubfs.mounts.table import State
+from hubfs.settings.config import load
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_TRANSLATIONS = [translation for kind in KINDS for translation in kind.translations]
 
 _OF_MODELS = "user.hubfs.handle"
 """The attribute that tells a model from a directory which could only lead to one (a number in a name)."""
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENODATA)
+
+
+def _translations(command: F) -> F:
+    """The options that print what another hub calls a model."""
+    for one in reversed(_TRANSLATIONS):
+        command = click.option(f"--{one.option}", is_flag=True, help=one.help)(command)
+    return command
+
+
+@click.command()
+@click.argument("handle")
+@click.option("--gcs", is_flag=True, help="Print the gs:// folder instead, for TPU workers, which cannot see a mount.")
+@_translations
+@click.option("--hub", metavar="URL", help="With --gcs: the hub to ask.  [default: as for mount]")
+def resolve(handle: str, *, gcs: bool, hub: str | None, **translations: bool) -> None:
+    """Print the path of HANDLE (google/spice/2, or its URL) below a mount. Without a version: of the latest.
+
+    \b
+    python serve.py --model_dir "$(hubfs resolve google/spice/2)"
+    """  # noqa: D301 - the backspace is click's mark
+    asked = [one for one in _TRANSLATIONS if translations[one.option]]
+    if gcs + len(asked) > 1:
+        *others, last = ("--gcs", *(f"--{one.option}" for one in _TRANSLATIONS))
+        raise click.UsageError(f"{', '.join(others)} and {last} exclude each other")
+    if asked:
+        click.echo(resolve_name(asked[0].function)(handle))
+        return
+    if not gcs:
+        click.echo(below_a_mount(handle))
+        return
+    from hubfs.endpoints import gcs_folder  # noqa: PLC0415 - requests takes 0.1 s to import
+
+    click.echo(gcs_folder(load({"hub": hub}), handle))
 
 
 def below_a_mount(text: str) -> Path:

@@ -19,6 +19,14 @@ class Translation:
 
 
 @dataclass(frozen=True)
+class Command:
+    """A command of `hubfs`: where it is, as `module:attribute`, and its line in the help of `hubfs`."""
+
+    function: str
+    help: str
+
+
+@dataclass(frozen=True)
 class About:
     """A kind of hub: the constant `ABOUT` of the module `about` in its folder.
 
@@ -62,7 +70,7 @@ class About:
     variables: Mapping[str, str] = field(default_factory=dict)
     """Variables of the environment that users have set for the hub's own client, by the setting that takes each."""
 
-    commands: Mapping[str, str] = field(default_factory=dict)
+    commands: Mapping[str, Command] = field(default_factory=dict)
     """Commands of `hubfs` for this kind alone, by name. click gives them `UserSettings` as `obj`."""
 
     translations: Sequence[Translation] = ()

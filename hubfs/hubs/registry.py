@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from urllib.parse import urlsplit
 
-from hubfs.blobs.http.url import origin_of
 from hubfs.hubs.about import About
 
 _ROOMS = ("tfhub", "bucket", "kaggle", "huggingface")
@@ -37,6 +36,8 @@ def spelled_out(text: str) -> str:
 
 def is_default(url: str) -> bool:
     """Whether `url` is `DEFAULT_HUB` itself: a mirror may have other models."""
+    from hubfs.blobs.http.url import origin_of  # noqa: PLC0415 - `hubfs --help` needs the data of this module alone
+
     try:
         return origin_of(url) == origin_of(DEFAULT_HUB) and not url.partition("://")[2].partition("/")[2].strip("/")
     except ValueError:

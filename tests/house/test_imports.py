@@ -100,3 +100,44 @@ def bucket() -> HttpOrigin:
     origin.route("/storage/v1/b/bucket/o", lambda _: Answer(body=b"{}"))
     origin.route("/storage/v1/b/bucket/o/a", lambda _: Answer(206, {"Content-Range": "bytes 0-4/5"}, b"bytes"))
     return origin
+
+
+LIGHT = {"", "cli", "errors", "hubs", "hubs.about", "hubs.registry"}
+"""What the help of `hubfs` takes of hubfs, beside what each kind of hub says of itself. Of others it takes click."""
+
+HEAVY = {
+    *SLOW,
+    "requests",
+    "urllib3",
+    "platformdirs",
+    "importlib.metadata",
+    "email",
+    "asyncio",
+    "zipfile",
+    "isal",
+    "ssl",
+}
+"""Each takes 5 ms to import, and more."""
+
+
+def new_modules(script: str) -> set[str]:
+    """What a new process imports for `script`."""
+    told = "print('modules', *(sys.modules.keys() - before))"
+    code = f"import atexit, sys\nbefore = {{*sys.modules}}\natexit.register(lambda: {told})\n{script}"
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
+    return set(run.stdout.rpartition("modules ")[2].split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["no-such-command"], []])
+def test_the_command_starts_with_click_and_little_else(arguments: list[str]) -> None:
+    found = new_modules(f"from hubfs.cli import main\nmain({arguments!r}, prog_name='hubfs')")
+    assert {"hubfs.cli", "click"} <= found
+    rooms = {f"hubs.{room}{rest}" for room in ("tfhub", "bucket", "kaggle", "huggingface") for rest in ("", ".about")}
+    assert {name.removeprefix("hubfs").removeprefix(".") for name in found if name.startswith("hubfs")} == LIGHT | rooms
+    assert found & HEAVY == set()
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    assert new_modules("import hubfs") == {"hubfs"}

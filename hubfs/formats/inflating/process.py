@@ -13,7 +13,7 @@ import hubfs
 from hubfs.errors import HubfsError
 from hubfs.formats.inflating.protocol import SLOT_BYTES, SLOTS, Ring, Window, anonymous_memory
 
-# Without hubfs's own __init__, which reads the version of the distribution: that takes longer than all the rest.
+# The package in the folder of this daemon, whatever else is on the path, and without what its __init__ is for.
 _HUBFS = """
 import sys
 package = sys.modules["hubfs"] = type(sys)("hubfs")

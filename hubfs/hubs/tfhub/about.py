@@ -1,6 +1,6 @@
 """TF Hub, as the command line and the settings know it."""
 
-from hubfs.hubs.about import About, Translation
+from hubfs.hubs.about import About, Command, Translation
 
 ABOUT = About(
     schemes=("https", "http"),
@@ -21,8 +21,8 @@ hubfs unmount /mnt/tfhub""",
         "disable_cert_validation": "TFHUB_DISABLE_CERT_VALIDATION",
     },
     commands={
-        "catalog": "hubfs.hubs.tfhub.names.command:catalog",
-        "serve": "hubfs.hubs.tfhub.serve.command:serve",
+        "catalog": Command("hubfs.hubs.tfhub.names.command:catalog", "Look at catalogues of handles, and make them."),
+        "serve": Command("hubfs.hubs.tfhub.serve.command:serve", "Serve a directory as a model hub."),
     },
     translations=(
         Translation(
