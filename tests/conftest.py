@@ -16,6 +16,7 @@ from tests.support.mount import Machine, Mount, mounted
 from tests.support.namespace import leave_the_common_mounts
 from tests.support.origin import Origin, running_origin
 from tests.support.paths import ROOT
+from tests.support.seaweedfs import SeaweedFs, seaweedfs
 from tests.support.symlinks import symlinks_that_stay_below
 
 LAYERS = ("mounted", "semantics", "faults", "fuzz", "tensorflow", "transformers")
@@ -142,6 +143,13 @@ def servers(tmp_path_factory: pytest.TempPathFactory, small: Path) -> Iterator[O
     home = tmp_path_factory.mktemp("origin")
     with running_origin(home, {SMALL: small}, {SMALL: pack(small, home / "small.tar.gz")}) as origin:
         yield origin
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFs]:
+    """A store that speaks the protocol of S3."""
+    with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
 
 
 @pytest.fixture(params=FORMS)

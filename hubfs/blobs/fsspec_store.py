@@ -3,7 +3,7 @@
 import asyncio
 import concurrent.futures
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import fsspec
@@ -22,9 +22,12 @@ T = TypeVar("T")
 
 _SLOWEST_BYTES_PER_S = 32 << 10
 
+_EXTRAS = {"s3": "s3", "s3a": "s3"}
+"""Extras of hubfs, by the scheme of the URLs that need them."""
+
 
 class FsspecStore:
-    """An `ObjectStore` on any file system of fsspec: `file:///mnt/nfs/cache`, `s3://…`, `memory://…`.
+    """An `ObjectStore` on any file system of fsspec: `file:///mnt/nfs/cache`, `memory://…`; base of the one on S3.
 
     Everything runs on fsspec's event loop, or in a thread beside it where the implementation blocks. No mutable state,
     so no lock.
@@ -34,13 +37,22 @@ class FsspecStore:
         self.url = without_secrets(url)
         self._settings = settings
         self._cancellation = cancellation
+        own = {"use_listings_cache": False, "skip_instance_cache": True}
         try:
-            self._fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False, auto_mkdir=True)
-        except (ValueError, ImportError, OSError, TypeError) as error:
+            self._fs, root = fsspec.core.url_to_fs(url, **own, **self._options(settings))
+        except ImportError as error:
+            extra = _EXTRAS.get(url.partition("://")[0])
+            install = f"pip install 'hubfs[{extra}]'" if extra else str(error)
+            raise InvalidConfig(f"{self.url} needs a package that is not installed: {install}") from error
+        except (ValueError, OSError, TypeError) as error:
             raise InvalidConfig(f"{self.url} cannot be used as a store of objects: {error}") from error
         self._root = f"{root.rstrip('/')}/"
         # Its files are shared objects with a position: it must not be used by two threads.
         self._blocks = not isinstance(self._fs, MemoryFileSystem)
+
+    def _options(self, settings: GcsSettings) -> Mapping[str, Any]:  # noqa: ARG002 - for those who subclass
+        """What the file system is told when it is made."""
+        return {"auto_mkdir": True} if self.url.startswith("file:") else {}
 
     def get(self, name: str) -> bytes | None:
         """The content of an object, or None if there is none."""
@@ -127,10 +139,13 @@ class FsspecStore:
             self._cancellation.check()
             raise Unavailable(f"{url}: the request was given up") from error
         except Exception as error:  # a file system of anybody's raises anything
-            raise _translated(error, url, bound_s) from error
+            raise self._translated(error, url, bound_s) from error
         finally:
             forget()
             _give_up(future)
+
+    def _translated(self, error: Exception, url: str, bound_s: float) -> HubfsError:
+        return translated(error, url, bound_s)
 
 
 def _give_up(future: "concurrent.futures.Future[Any]") -> None:
@@ -140,7 +155,7 @@ def _give_up(future: "concurrent.futures.Future[Any]") -> None:
 _TIMEOUTS = (TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError)
 
 
-def _translated(error: Exception, url: str, bound_s: float) -> HubfsError:
+def translated(error: Exception, url: str, bound_s: float) -> HubfsError:
     """What `error` is called on our side of the door."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return NotFound(f"{url}: there is no such object, or no such bucket")

@@ -1,4 +1,4 @@
-"""The door to stores of named objects that may be written: buckets of Google's, and whatever fsspec can reach."""
+"""The door to stores of named objects that may be written: buckets of Google's and of S3, and what fsspec can reach."""
 
 import json
 import uuid
@@ -65,13 +65,17 @@ STORE_SETTINGS = GcsSettings(
 
 
 def open_store(url: str, settings: GcsSettings, cancellation: Cancellation) -> ObjectStore:
-    """The store below `url`: `gs://bucket/prefix`, or any URL that fsspec has an implementation for.
+    """The store below `url`: `gs://bucket/prefix`, `s3://bucket/prefix`, or any URL that fsspec reads and writes.
 
     `settings.retry` is for each call. A store of fsspec's takes nothing but that and `timeout_s` of the settings.
     Asks nobody anything. Raises `InvalidConfig` for a URL that nobody understands, or credentials of no use.
     """
     if url.startswith("gs://"):
         return GcsStore(url, settings, cancellation)
+    if url.startswith(("s3://", "s3a://")):
+        from hubfs.blobs.s3_store import S3Store  # noqa: PLC0415 - as below
+
+        return S3Store(url, settings, cancellation)
     from hubfs.blobs.fsspec_store import FsspecStore  # noqa: PLC0415 - fsspec and what it finds take a while to import
 
     return FsspecStore(url, settings, cancellation)

@@ -16,6 +16,7 @@ from hubfs.errors import Cancelled, HubfsError, InvalidConfig, NotFound, TimedOu
 from hubfs.waiting import Cancellation
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
 from tests.support.http_origin import Answer, HttpOrigin, hang_up
+from tests.support.seaweedfs import BUCKET, SeaweedFs
 
 NAME = "blocks/127.0.0.1:8080%2Fhub/google/my.model/2@0a1b/f00/000001.ff"
 
@@ -55,10 +56,20 @@ def opened(server: GcsServer, cancellation: Cancellation, timeout_s: float) -> I
     store.close()
 
 
-@pytest.fixture(params=["gs", "file", "memory"])
+@pytest.fixture
+def s3(seaweed: SeaweedFs, monkeypatch: pytest.MonkeyPatch, cancellation: Cancellation) -> Iterator[ObjectStore]:
+    """A store in a bucket of SeaweedFS, found as botocore finds it."""
+    for name, value in seaweed.environment.items():
+        monkeypatch.setenv(name, value)
+    store = open_store(f"s3://{BUCKET}/{uuid.uuid4().hex}/", replace(STORE_SETTINGS, timeout_s=200.0), cancellation)
+    yield store
+    store.close()
+
+
+@pytest.fixture(params=["gs", "file", "memory", pytest.param("s3", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, tmp_path: Path, cancellation: Cancellation) -> ObjectStore:
-    if request.param == "gs":
-        found: ObjectStore = request.getfixturevalue("bucket")
+    if request.param in ("gs", "s3"):
+        found: ObjectStore = request.getfixturevalue({"gs": "bucket", "s3": "s3"}[request.param])
         return found
     root = str(tmp_path / "store") if request.param == "file" else f"/{uuid.uuid4().hex}"
     return open_store(f"{request.param}://{root}", STORE_SETTINGS, cancellation)
@@ -107,6 +118,14 @@ def test_a_listing_has_the_names_that_begin_so_and_their_sizes(store: ObjectStor
     assert store.list("a/m/1@") == [StoredObject("a/m/1@x/f", 3), StoredObject("a/m/1@y", 0)]
     assert [obj.name for obj in store.list("a/m/")] == ["a/m/12@x", "a/m/1@x/f", "a/m/1@y"]
     assert store.list("nothing/here") == []
+
+
+def test_names_with_every_kind_of_character_stay_apart(store: ObjectStore) -> None:
+    names = ["blocks/hub%2Fx/a b/1@y/f", "blocks/hub%252Fx/a b/1@y/f", "blocks/hub+x/ä世/1@y", "a=b&c/?x#y"]
+    for name in names:
+        store.put(name, name.encode())
+    assert [store.get(name) for name in names] == [name.encode() for name in names]
+    assert [obj.name for obj in store.list("")] == sorted(names)
 
 
 def test_two_roots_of_one_store_do_not_see_each_other(tmp_path: Path, cancellation: Cancellation) -> None:
