@@ -9,6 +9,7 @@ from typing import Any
 
 from hubfs import __version__
 from hubfs.engine import Engine
+from hubfs.fuse.counts import OperationCounts
 from hubfs.hubs.names import View
 from hubfs.mounts import table as mount_table
 from hubfs.settings.config import Config
@@ -21,9 +22,13 @@ from hubfs.waiting import Cancellation
 
 @dataclass(frozen=True)
 class Mount:
-    """A name space that is ready to be served. `close` ends every wait and transfer."""
+    """A name space that is ready to be served. `close` ends every wait and transfer.
+
+    `operations` counts what the kernel asks, for the status.
+    """
 
     tree: VirtualTree
+    operations: OperationCounts
     cancellation: Cancellation
     close: Callable[[], None]
 
@@ -45,6 +50,7 @@ def assemble(
     reads itself, as JSON. All three are for the status.
     """
     engine = Engine(config)
+    operations = OperationCounts()
     status = Status(
         mountpoint=mountpoint,
         binding=binding,
@@ -59,6 +65,7 @@ def assemble(
         unconfined_by=unconfined_by,
         passthrough=passthrough,
         offline=config.offline,
+        operations=operations,
     )
     about = {**status.hubs, "pid": os.getpid(), "version": __version__}
     controls = ControlFiles(
@@ -70,7 +77,7 @@ def assemble(
         },
         _views(engine.hubs),
     )
-    return Mount(VirtualTree(engine.hubs, controls, engine.cache), engine.cancellation, engine.close)
+    return Mount(VirtualTree(engine.hubs, controls, engine.cache), operations, engine.cancellation, engine.close)
 
 
 def _views(trees: Mapping[str, HubTree]) -> Mapping[str, list[View]]:

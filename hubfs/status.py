@@ -13,10 +13,12 @@ from typing import Any
 
 from hubfs import __version__
 from hubfs.blobs.gcs.client import GcsClient
-from hubfs.blobs.http.client import HttpClient, HttpStats
+from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.counts import HttpStats
 from hubfs.blobs.http.url import redacted_text
 from hubfs.cache.block_cache import BlockCache
 from hubfs.errors import cut, printable
+from hubfs.fuse.counts import OperationCounts
 from hubfs.fuse.errnos import errno_for
 from hubfs.hubs.hub import Budget, WayTold
 from hubfs.memory_budget import MemoryBudget
@@ -87,6 +89,7 @@ class Status:
         unconfined_by: str | None = None,
         passthrough: Callable[[], Mapping[str, Any]] | None = None,
         offline: bool = False,
+        operations: OperationCounts | None = None,
     ) -> None:
         self._mountpoint = mountpoint
         self._binding = binding
@@ -101,6 +104,7 @@ class Status:
         self._unconfined_by = unconfined_by
         self._passthrough = passthrough
         self._offline = offline
+        self._operations = operations or OperationCounts()
         self._started_s = time.monotonic()
 
     def describe(self) -> dict[str, Any]:
@@ -110,7 +114,8 @@ class Status:
         that may be old; of either at most a hundred, and `model_counts` and `latest_counts` say of how many. `ways` are
         those to the models of a hub that has several, in their order; `rests` says why one is left alone. `budgets` are
         what a hub lets be asked, by its last answers. `origins` has of each hub what `http` has of all
-        together. `memory_budget` is the memory that transfers, windows and flights have, and may have.
+        together. `memory_budget` is the memory that transfers, windows and flights have, and may have. `operations` are
+        what the kernel asked for, by name, and `read_bytes` what readers got through this process.
         """
         origins = self._origins()
         censuses = [models.census(_SHOWN) for models in self._models.values()]
@@ -134,6 +139,8 @@ class Status:
             "memory_budget": {"taken_bytes": self._budget.taken_bytes, "limit_bytes": self._budget.limit_bytes},
             "http": asdict(sum(origins.values(), HttpStats(0, 0))),
             "origins": {hub: asdict(stats) for hub, stats in origins.items()},
+            "operations": {name: asdict(stats) for name, stats in self._operations.stats().items()},
+            "read_bytes": self._operations.read_bytes,
             "passthrough": None if self._passthrough is None else self._passthrough(),
             "inflating_unconfined_by": self._unconfined_by,
             "certificates_verified": all(client.settings.verify for client in self._http),

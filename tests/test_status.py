@@ -1,3 +1,4 @@
+import errno
 import json
 import logging
 import os
@@ -10,11 +11,13 @@ import pytest
 
 from hubfs import __version__
 from hubfs.blobs.gcs.client import GcsClient
-from hubfs.blobs.http.client import HttpClient, HttpStats
+from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.counts import HttpStats
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.memory import MemoryTier
 from hubfs.commands.status_text import as_text
 from hubfs.errors import Unavailable
+from hubfs.fuse.counts import OperationCounts
 from hubfs.hubs.hub import Budget, WayTold
 from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.memory_budget import MemoryBudget
@@ -95,6 +98,9 @@ def status(http: HttpClient, known: list[KnownModel], budget: MemoryBudget, prob
     cache = MemoryTier(4 << 20)
     cache.put(CacheKey(MODEL, "f"), 0, bytes(1 << 20))
     cache.get(CacheKey(MODEL, "f"), 0)
+    operations = OperationCounts()
+    operations.add("read", 0, 0.25, 9)
+    operations.add("read", errno.EIO, 0.5)
     return Status(
         passthrough=lambda: {"on": True, "off_because": None, "open_files": 2},
         mountpoint=Path("/mnt/hub"),
@@ -103,9 +109,10 @@ def status(http: HttpClient, known: list[KnownModel], budget: MemoryBudget, prob
         models={"": models_of("https://hub", census)},
         cache=cache,
         http=[http],
-        buckets=[cast("GcsClient", SimpleNamespace(stats=lambda: HttpStats(requests=3, bytes_received=700)))],
+        buckets=[cast("GcsClient", SimpleNamespace(stats=lambda: HttpStats(3, 700, {"ok": 3}, 1)))],
         budget=budget,
         problems=problems,
+        operations=operations,
     )
 
 
@@ -115,11 +122,16 @@ def test_describes_the_mount_for_programs(status: Status) -> None:
     assert found["pid"] == os.getpid()
     assert 0 <= found["uptime_s"] < 300
     assert found["cache_dir"] is None
-    assert found["cache"] == {
-        "memory": {"used_bytes": 1 << 20, "limit_bytes": 4 << 20, "hits": 1, "misses": 0, "problem": None}
-    }
-    assert found["http"] == {"requests": 3, "bytes_received": 700}, "what buckets were asked counts"
-    assert found["origins"] == {"": found["http"]}
+    full = {"used_bytes": 1 << 20, "limit_bytes": 4 << 20, "problem": None}
+    served = {"hits": 1, "misses": 0, "hit_bytes": 1 << 20, "evictions": 0, "failures": 0}
+    assert found["cache"] == {"memory": {**full, **served}}
+    asked = found["http"]
+    assert (asked["requests"], asked["bytes_received"]) == (3, 700), "what buckets were asked counts"
+    assert (asked["results"], asked["in_flight"], sum(asked["latency"]["counts"])) == ({"ok": 3}, 1, 0)
+    read = found["operations"]["read"]
+    assert (read["count"], read["errors"], found["read_bytes"]) == (2, {"EIO": 1}, 9)
+    assert (sum(read["duration"]["counts"]), read["duration"]["sum_s"]) == (2, 0.75)
+    assert found["origins"] == {"": asked}
     assert found["memory_budget"] == {"taken_bytes": 0, "limit_bytes": 2 << 20}
     assert found["models"] == [
         {

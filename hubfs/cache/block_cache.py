@@ -39,7 +39,8 @@ class CacheKey(NamedTuple):
 class TierStats:
     """How full a tier is, and how it served. Bytes and counts since the start of the daemon.
 
-    `used_bytes`: None if that is not counted yet. `problem`: why it keeps nothing just now, if that is so.
+    `used_bytes`: None if that is not counted yet. `problem`: why it keeps nothing just now, if that is so. `evictions`:
+    of blocks in memory, of models on disk. `failures`: what the disk refused to read or keep.
     """
 
     used_bytes: int | None
@@ -47,6 +48,9 @@ class TierStats:
     hits: int
     misses: int
     problem: str | None = None
+    hit_bytes: int = 0
+    evictions: int = 0
+    failures: int = 0
 
 
 Release = Callable[[], None]

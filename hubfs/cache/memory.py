@@ -32,6 +32,8 @@ class MemoryTier:
         self._cached_bytes: Counter[str] = Counter()  # by model, without spans
         self._hits = 0
         self._misses = 0
+        self._hit_bytes = 0
+        self._evictions = 0
 
     def get(self, key: CacheKey, index: int) -> bytes | None:
         """The block, verified, or None."""
@@ -41,6 +43,7 @@ class MemoryTier:
                 self._misses += 1
             else:
                 self._hits += 1
+                self._hit_bytes += len(block)
             return block
 
     def has(self, key: CacheKey, index: int) -> bool:
@@ -92,7 +95,8 @@ class MemoryTier:
     def stats(self) -> dict[str, TierStats]:
         """How full it is, and how it served."""
         with self._lock:
-            return {"memory": TierStats(self._used_bytes, self._limit_bytes, self._hits, self._misses)}
+            served = (self._hits, self._misses, None, self._hit_bytes, self._evictions)
+            return {"memory": TierStats(self._used_bytes, self._limit_bytes, *served)}
 
     def _used(self, place: Place) -> bytes | None:
         """Held, as for all below: `_lock`."""
@@ -128,5 +132,6 @@ class MemoryTier:
                 if awaited or place not in self._awaited:
                     leaving.append(place)
                     excess_bytes -= len(block)
+            self._evictions += len(leaving)
             for place in leaving:
                 self._forget(place)

@@ -265,7 +265,7 @@ class _Server(threading.Thread):
 
     def run(self) -> None:
         try:
-            answers = Answers(self._mount.tree, Owner.of_this_process())
+            answers = Answers(self._mount.tree, Owner.of_this_process(), self._mount.operations)
             self._binding.serve(answers, self._mountpoint, options=self._options, timeouts=Timeouts())
         except Exception as error:  # noqa: BLE001 - told to the main thread, which raises it
             self._error = error

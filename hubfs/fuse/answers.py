@@ -17,6 +17,7 @@ from cachetools import LRUCache
 from hubfs.cache.block_cache import Release
 from hubfs.errors import AccessDenied, NameTooLong, NoAttributes, NotADirectory, NotFound, ReadOnly, Stale
 from hubfs.fuse.attributes import Owner, mode_of
+from hubfs.fuse.counts import OperationCounts
 from hubfs.tree.node import Names, Node, NodeKind
 from hubfs.tree.open_file import OpenFile
 from hubfs.tree.virtual_tree import VirtualTree
@@ -203,12 +204,14 @@ class Room:
 class Answers:
     """The tree's answers, and the files that are open. Raises `HubfsError` for what happened instead.
 
-    Called by many threads at once; what is shared locks for itself. `owner` is who mounted.
+    Called by many threads at once; what is shared locks for itself. `owner` is who mounted. Who puts the answers into
+    the shape of a protocol has `counts` count them.
     """
 
-    def __init__(self, tree: VirtualTree, owner: Owner) -> None:
+    def __init__(self, tree: VirtualTree, owner: Owner, counts: OperationCounts | None = None) -> None:
         self._tree = tree
         self.owner = owner
+        self.counts = counts or OperationCounts()
         self._links = LinkSizes()
         self.files = OpenFiles()
 

@@ -73,7 +73,8 @@ class Passthrough:
     wrong, the open is an ordinary one, and never an error; but an inode that is passed through is opened again in no
     other way, so one whose file was replaced meanwhile is `Stale`: the session then gives the path a new node.
 
-    `_lock` guards `_inodes` with what they hold, `_off` and `_refusal`; neither kernel nor disk is asked under it.
+    `_lock` guards `_inodes` with what they hold, `_opens`, `_off` and `_refusal`; neither kernel nor disk is asked
+    under it.
     """
 
     def __init__(self, refusal: str | None, stack_depth: int = 1) -> None:
@@ -84,6 +85,7 @@ class Passthrough:
         self._lock = threading.Lock()
         self._off: str | None = refusal or "nothing is mounted yet"
         self._inodes: dict[Hashable, _Inode] = {}
+        self._opens = 0
 
     @classmethod
     def on_this_machine(cls, cache_dir: Path | None, *, verify_each_read: bool) -> "Passthrough":
@@ -119,10 +121,10 @@ class Passthrough:
         _log.info("The kernel reads no file of the disk cache itself: %s", self._off)
 
     def describe(self) -> dict[str, Any]:
-        """For the status: whether it is on, why not, and how many files are open so. JSON-able."""
+        """For the status: whether it is on, why not, how many files are open so, and were opened so. JSON-able."""
         with self._lock:
             passed = sum(bool(inode.backing_id) for inode in self._inodes.values())
-            return {"on": self._off is None, "off_because": self._off, "open_files": passed}
+            return {"on": self._off is None, "off_because": self._off, "open_files": passed, "opens": self._opens}
 
     def opened(self, node: Hashable, file: OpenFile) -> int:
         """An opener more of the inode that `node` stands for: the backing id to answer with, 0 for an ordinary open.
@@ -146,12 +148,14 @@ class Passthrough:
                     if registered.place is None or registered.place != inode.place:
                         raise Stale(f"{file.blob.key} is open, and its file is another one now: open it again")
                     inode.openers += 1
+                    self._opens += 1
                     return inode.backing_id
                 if inode is not None or not registered.backing_id:
                     superfluous = registered.backing_id
                     self._count_ordinary(node, file)
                     return 0
                 self._inodes[node] = registered
+                self._opens += 1
                 return registered.backing_id
         finally:
             self._forget(superfluous)

@@ -115,7 +115,7 @@ def test_a_whole_file_is_passed_through_and_shared(kernel: Kernel, passthrough: 
     ids = [passthrough.opened(NODE, file) for _ in range(3)]
     assert set(ids) == {ids[0]} != {0}
     assert [*kernel.backing] == [ids[0]]
-    assert passthrough.describe() == {"on": True, "off_because": None, "open_files": 1}
+    assert passthrough.describe() == {"on": True, "off_because": None, "open_files": 1, "opens": 3}
     for _ in range(2):
         passthrough.released(NODE)
     assert [*kernel.backing] == [ids[0]]
@@ -220,7 +220,12 @@ def test_where_it_is_refused_nothing_is_asked(kernel: Kernel, tmp_path: Path) ->
     never = file_of(lambda _: pytest.fail("it was asked"))
     assert refused.opened(NODE, never) == 0
     refused.released(NODE)
-    assert refused.describe() == {"on": False, "off_because": "there is no disk cache", "open_files": 0}
+    assert refused.describe() == {
+        "on": False,
+        "off_because": "there is no disk cache",
+        "open_files": 0,
+        "opens": 0,
+    }
     late = Passthrough(None)
     assert late.opened(NODE, whole(tmp_path / "f")) == 0
     late.refuse("libfuse does not have it")

@@ -167,7 +167,9 @@ def test_what_is_whole_is_read_by_the_kernel_itself(
             assert read(hub.path / SMALL / DATA) == (small / DATA).read_bytes()
             assert reads(hub) == before, "the daemon was asked"
         assert passed_through(hub) == 0
-        assert hub.status()["passthrough"] == {"on": True, "off_because": None, "open_files": 0}
+        state = hub.status()["passthrough"]
+        assert state.pop("opens") > 0
+        assert state == {"on": True, "off_because": None, "open_files": 0}
         assert "passthrough: on" in hub.machine.hubfs("status", hub.path).stdout
         assert "FUSE passthrough" in hub.log()
 

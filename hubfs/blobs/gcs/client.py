@@ -18,7 +18,8 @@ from hubfs.blobs.gcs.object import (
     page_of,
 )
 from hubfs.blobs.http.blob import HttpBlob
-from hubfs.blobs.http.client import HttpClient, HttpStats
+from hubfs.blobs.http.client import HttpClient
+from hubfs.blobs.http.counts import HttpStats
 from hubfs.blobs.http.object import HttpObject
 from hubfs.blobs.http.settings import HttpSettings
 from hubfs.blobs.retry import Permanent, RetryPolicy, retrying

@@ -12,9 +12,11 @@ from io import BytesIO
 
 import urllib3
 from requests.utils import check_header_validity
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import ProtocolError
 
 from hubfs.blobs.http.connections import OpenSockets, Peers, Target, WatchedAdapter
+from hubfs.blobs.http.counts import HttpCounts, HttpStats
 from hubfs.blobs.http.object import HttpObject
 from hubfs.blobs.http.reach import Reach
 from hubfs.blobs.http.reply import ended_while_kept, fresh_connections
@@ -48,17 +50,6 @@ _Headers = dict[str, tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class HttpStats:
-    """What a client did so far; redirects count as requests of their own, bytes are those of bodies."""
-
-    requests: int
-    bytes_received: int
-
-    def __add__(self, other: "HttpStats") -> "HttpStats":
-        return HttpStats(self.requests + other.requests, self.bytes_received + other.bytes_received)
-
-
-@dataclass(frozen=True)
 class _Probed:
     """An answer is remembered for callers with the same headers."""
 
@@ -72,7 +63,7 @@ class _Probed:
 class HttpClient:
     """Requests to any number of hosts, from any number of threads, over connections that are kept.
 
-    `_lock` guards `_requests`, `_received_bytes` and `_connected_ahead`; no I/O is done while it is held.
+    `_lock` guards `_connected_ahead`; no I/O is done while it is held.
     A cancel shuts every socket down, so that reads in flight end at once; a connection being made ends within
     `connect_timeout_s`.
     """
@@ -92,7 +83,7 @@ class HttpClient:
             f"{settings.credential_scheme}://{settings.credential_host}"
         )
         self._lock = threading.Lock()
-        self._requests = self._received_bytes = 0
+        self.counts = HttpCounts()
         self._connected_ahead: set[str] = set()
         self._probes: Remembered[_Probed, HttpObject] = Remembered(
             cancellation, ttl_s=_PROBE_TTL_S, timeout_s=_PROBE_WAIT_S, most=_PROBES_KEPT, timer=timer
@@ -123,16 +114,7 @@ class HttpClient:
 
     def stats(self) -> HttpStats:
         """What was asked and received since the start."""
-        with self._lock:
-            return HttpStats(self._requests, self._received_bytes)
-
-    def _requested(self) -> None:
-        with self._lock:
-            self._requests += 1
-
-    def _received(self, size_bytes: int) -> None:
-        with self._lock:
-            self._received_bytes += size_bytes
+        return self.counts.stats()
 
     def probe(
         self,
@@ -356,18 +338,22 @@ class HttpClient:
         # What is not sent again may be long: it is sent in pieces, each within the time-out, and not as a whole.
         data = None if not body else body if again else BytesIO(body)
         timeout = _timeout(connect=self.settings.connect_timeout_s, read=self.settings.stall_timeout_s)
-        send = partial(self._adapters[limit].ask, method, target, headers, data, timeout)
-        self._requested()
+
+        def send() -> BaseHTTPResponse:
+            with self.counts.asking() as status:
+                reply = self._adapters[limit].ask(method, target, headers, data, timeout)
+                status.append(reply.status)
+                return reply
+
         try:
             response = send()
         except ProtocolError as error:
             if not (again and ended_while_kept(error)):
                 raise
             self.cancellation.check()
-            self._requested()
             with fresh_connections():
                 response = send()
-        return Transfer(f"{target.root}{target.path}", response, self.settings, self.cancellation, self._received)
+        return Transfer(f"{target.root}{target.path}", response, self.settings, self.cancellation, self.counts)
 
     def _translated(self, url: str) -> AbstractContextManager[None]:
         """Foreign exceptions that come of asking `url` are raised as ours."""

@@ -3,7 +3,7 @@
 import http.client
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -14,6 +14,7 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError, ReadTimeoutError
 
 from hubfs.blobs import json_text
+from hubfs.blobs.http.counts import HttpCounts
 from hubfs.blobs.http.object import ContentRange, content_length, redirect_target, retry_after_s
 from hubfs.blobs.http.settings import HttpSettings
 from hubfs.blobs.http.url import next_hop, redacted, redacted_text
@@ -181,7 +182,7 @@ class Transfer:
     """The body of one reply, read once, by one thread.
 
     `url` is the one that answered, `size_bytes` the body's as announced (None if it was not), `redirect` where the
-    reply leads to, if it is a redirect, `refusal` the error that it means, if it is one. `received` is told of bytes.
+    reply leads to, if it is a redirect, `refusal` the error that it means, if it is one. `counts` is told of bytes.
     """
 
     def __init__(
@@ -190,12 +191,13 @@ class Transfer:
         response: BaseHTTPResponse,
         settings: HttpSettings,
         cancellation: Cancellation,
-        received: Callable[[int], None],
+        counts: HttpCounts,
     ) -> None:
         self._response = response
         self._settings = settings
         self._cancellation = cancellation
-        self._received = received
+        self._counts = counts
+        self.received_bytes = 0
         self._floor = PaceFloor(settings.stall_timeout_s)
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
@@ -212,6 +214,7 @@ class Transfer:
                 response._pool = None  # type: ignore[attr-defined]  # noqa: SLF001 - urllib3 has no other way to say so
         self.redirect = redirect_target(self.headers) if self.status in REDIRECTS else None
         self.refusal = None if self.redirect is not None else self._refusal()
+        counts.began(self)
 
     def read(self, limit_bytes: int) -> bytes:
         """The bytes that are there, at least one and at most `limit_bytes`; none at the end.
@@ -224,7 +227,8 @@ class Transfer:
             # the connection breaks.
             data: bytes = self._response.read1(limit_bytes, decode_content=False) or b""
         self._cancellation.check()
-        self._received(len(data))
+        self.received_bytes += len(data)
+        self._counts.received(len(data))
         if data and self._floor.too_slow(time.monotonic() - began_s, len(data)):
             raise TimedOut(f"{redacted(self.url)} sent less than {SLOWEST_BYTES_PER_S} bytes a second")
         return data
@@ -266,6 +270,7 @@ class Transfer:
 
     def close(self) -> None:
         """Gives up what was not read. The connection lives on if nothing was left."""
+        self._counts.ended(self)
         self._response.close()
         self._response.release_conn()
 

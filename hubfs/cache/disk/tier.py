@@ -116,6 +116,9 @@ class DiskTier:
         self._mended: TTLCache[str, bool] = TTLCache(maxsize=10_000, ttl=_MEND_S)
         self._hits = 0
         self._misses = 0
+        self._hit_bytes = 0
+        self._evictions = 0
+        self._failures = 0
         self._touched: TTLCache[str, bool] = TTLCache(maxsize=10_000, ttl=_TOUCH_S)
 
     def start(self) -> None:
@@ -160,6 +163,7 @@ class DiskTier:
                 self._misses += 1
             else:
                 self._hits += 1
+                self._hit_bytes += len(block)
             touch = block is not None and key.model not in self._touched
             if touch:
                 self._touched[key.model] = True
@@ -226,7 +230,8 @@ class DiskTier:
         """How full it is, and how it served."""
         used_bytes, problem = self._room.known_bytes(), self._room.problem
         with self._lock:
-            return {"disk": TierStats(used_bytes, self._limit_bytes, self._hits, self._misses, problem)}
+            served = (self._hits, self._misses, problem, self._hit_bytes, self._evictions, self._failures)
+            return {"disk": TierStats(used_bytes, self._limit_bytes, *served)}
 
     def _used(self, key: CacheKey, block: bytes) -> None:
         if self._pages is not None and len(block) >= _WORTH_GIVING_BACK_BYTES:
@@ -265,6 +270,8 @@ class DiskTier:
                 model = eviction.model.model
                 if self._store.remove(model, blocks_only=not eviction.whole):
                     _log.info("Evicted %s (%d bytes) from the disk cache", model, eviction.freed_bytes)
+                    with self._lock:
+                        self._evictions += 1
         finally:
             self._evicting.release()
         return True
@@ -280,4 +287,5 @@ class DiskTier:
         with self._lock:
             level = logging.DEBUG if (message, error.errno) in self._said else logging.WARNING
             self._said[message, error.errno] = True
+            self._failures += 1
         _log.log(level, message, what, error)

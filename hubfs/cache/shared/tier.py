@@ -109,6 +109,7 @@ class SharedTier:
         self._listings: LRUCache[str, _Listing] = LRUCache(maxsize=1000)
         self._hits = 0
         self._misses = 0
+        self._hit_bytes = 0
 
     def get(self, key: CacheKey, index: int) -> bytes | None:
         """The block, verified, or None. The blocks around it come along, and take no request of their own then."""
@@ -123,6 +124,7 @@ class SharedTier:
                 self._misses += 1
             else:
                 self._hits += 1
+                self._hit_bytes += len(block)
         return block
 
     def has(self, key: CacheKey, index: int) -> bool:  # noqa: ARG002 - the protocol's signature
@@ -185,9 +187,8 @@ class SharedTier:
     def stats(self) -> dict[str, TierStats]:
         """How it served, and how many bytes wait to be written."""
         with self._lock:
-            return {
-                "shared": TierStats(self._unsaved_bytes, self._settings.queue_bytes, self._hits, self._misses),
-            }
+            served = (self._hits, self._misses, None, self._hit_bytes)
+            return {"shared": TierStats(self._unsaved_bytes, self._settings.queue_bytes, *served)}
 
     def seal(self, model: str | None = None) -> None:
         """Has everything (of `model`) written that waits for more blocks of its run."""

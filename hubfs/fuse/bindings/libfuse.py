@@ -14,6 +14,7 @@ from hubfs.errors import MountFailed
 from hubfs.fuse.answers import Answers
 from hubfs.fuse.bindings.complaints import Complaints
 from hubfs.fuse.bindings.passing import PassingOperations, agree, why_not
+from hubfs.fuse.counts import OperationCounts
 from hubfs.fuse.mounting import FuseLibrary, Timeouts, check_openness
 from hubfs.fuse.operations import Operations
 from hubfs.fuse.passthrough import Passthrough
@@ -84,13 +85,14 @@ class Binding:
         if self._library is FuseLibrary.LIBFUSE3:
             operations = _ThreadedOperations(
                 PassingOperations(answers, self._forget_attributes, self._passthrough),
+                answers.counts,
                 complaints,
                 lambda connection: agree(self._module, connection, self._passthrough, options),
             )
             if self._module.fuse_version_minor >= 12:  # noqa: PLR2004 - the release that brought the option
                 fixed["max_threads"] = fixed["max_idle_threads"] = str(_THREADS)
         else:
-            operations = _CallableOperations(Operations(answers, self._forget_attributes), complaints)
+            operations = _CallableOperations(Operations(answers, self._forget_attributes), answers.counts, complaints)
             fixed["encoding"] = _ANY_NAME  # mfusepy's own way
         try:
             self._module.FUSE(operations, str(mountpoint), raw_fi=True, **{**fixed, **options})
@@ -146,16 +148,21 @@ class _Operations:
     Bound once: a lookup on each call was a fifth of what Python does between libfuse and an operation (6.7 us).
     """
 
-    def __init__(self, operations: object, complaints: Complaints) -> None:
+    def __init__(self, operations: object, counts: OperationCounts, complaints: Complaints) -> None:
         self._complaints = complaints
-        vars(self).update({name: getattr(operations, name) for name in dir(operations) if not name.startswith("_")})
+        for name in dir(operations):
+            if not name.startswith("_"):
+                attribute = getattr(operations, name)
+                vars(self)[name] = counts.timed(name, attribute) if callable(attribute) else attribute
 
 
 class _ThreadedOperations(_Operations):
     """For mfusepy. `agree` says what else is wanted of the kernel."""
 
-    def __init__(self, operations: object, complaints: Complaints, agree: Callable[[Any], None]) -> None:
-        super().__init__(operations, complaints)
+    def __init__(
+        self, operations: object, counts: OperationCounts, complaints: Complaints, agree: Callable[[Any], None]
+    ) -> None:
+        super().__init__(operations, counts, complaints)
         self._agree = agree
 
     def init_with_config(self, connection: Any, config: Any) -> None:  # noqa: ARG002 - mfusepy's signature

@@ -76,6 +76,11 @@ class Handlers:
             **dict.fromkeys(_WRITES, _refuse),
         }
 
+    @property
+    def nothing(self) -> bytes:
+        """The reply to a lookup of a name that is not there."""
+        return self._replies.nothing
+
     def undo(self, opcode: int, node_id: int, reply: bytes) -> None:
         """The kernel has not taken the reply: nobody will give back what it told of."""
         match opcode:

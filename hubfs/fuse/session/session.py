@@ -5,8 +5,9 @@ import logging
 import os
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from time import perf_counter
 
 from hubfs.fuse.answers import Answers
 from hubfs.fuse.errnos import told
@@ -32,6 +33,9 @@ _MOST_ABANDONED = 64
 """So many threads more may be there, while others wait on for readers that were killed."""
 
 _REQUEST_BYTES = 2 * protocol.MIN_READ_BUFFER
+
+_NAMES: Mapping[int, str] = {opcode: opcode.name.lower() for opcode in Opcode}
+"""Of operations, for those who count and log them."""
 
 _WITHOUT_REPLY = (Opcode.FORGET, Opcode.BATCH_FORGET)
 
@@ -66,6 +70,7 @@ class Session:
         self._stack_depth = 0 if passthrough is None else passthrough.stack_depth
         self._on_agreed = on_agreed
         self._over = threading.Event()
+        self._counts = answers.counts
         self._handlers = Handlers(
             *(answers, table, timeouts),
             passthrough=passthrough,
@@ -193,10 +198,12 @@ class Session:
             self._handle_other(opcode, unique, body)
             return
         self._waiting[unique] = thread_id
+        began_s = perf_counter()
         try:
             reply = handler(node_id, body)
         except Exception as raised:  # noqa: BLE001 - the boundary: behind it is the kernel
             reply = self._errno(raised, opcode, node_id, body)
+        took_s = perf_counter() - began_s
         self.handled += 1
         mine = self._waiting.pop(unique, None) is not None
         if not mine:
@@ -207,13 +214,17 @@ class Session:
         if isinstance(reply, int):
             if mine and opcode not in _WITHOUT_REPLY:
                 self._write(unique, -reply, b"")
-        elif not (mine and self._write(unique, 0, reply)):
-            self._handlers.undo(opcode, node_id, reply)
+            self._counts.add(_NAMES[opcode], reply, took_s)
+        else:
+            if not (mine and self._write(unique, 0, reply)):
+                self._handlers.undo(opcode, node_id, reply)
+            error = errno.ENOENT if reply is self._handlers.nothing else 0
+            self._counts.add(_NAMES[opcode], error, took_s, len(reply))  # the reader goes on meanwhile
 
     def _errno(self, raised: Exception, opcode: int, node_id: int, body: memoryview) -> int:
         if isinstance(raised, Malformed | struct.error):
             return errno.EINVAL
-        return told(raised, Opcode(opcode).name.lower(), self._handlers.subject(opcode, node_id, body))
+        return told(raised, _NAMES[opcode], self._handlers.subject(opcode, node_id, body))
 
     def _handle_other(self, opcode: int, unique: int, body: memoryview) -> None:
         match opcode:

@@ -9,6 +9,7 @@ import pytest
 
 from hubfs.fuse.bindings.complaints import Complaints
 from hubfs.fuse.bindings.libfuse import _ANY_NAME, _CallableOperations, _ThreadedOperations
+from hubfs.fuse.counts import OperationCounts
 
 
 class Files:
@@ -21,8 +22,9 @@ class Files:
 def test_the_bindings_find_the_operations_that_there_are_and_no_others() -> None:
     complaints = Complaints()
     complaints.release()
-    threaded = _ThreadedOperations(Files(), complaints, lambda _: None)
-    callable_ = _CallableOperations(Files(), complaints)
+    counts = OperationCounts()
+    threaded = _ThreadedOperations(Files(), counts, complaints, lambda _: None)
+    callable_ = _CallableOperations(Files(), counts, complaints)
     operations: Any
     for operations in (threaded, callable_):
         assert operations.use_ns is True
@@ -30,6 +32,7 @@ def test_the_bindings_find_the_operations_that_there_are_and_no_others() -> None
         assert not hasattr(operations, "write")
     assert callable_("read", "/a/b", 3) == b"/a/"
     assert callable_("write", "/a/b") == 0
+    assert {name: stats.count for name, stats in counts.stats().items()} == {"read": 3}
 
 
 def test_a_name_of_any_bytes_is_decoded_and_encoded_again() -> None:
