@@ -23,6 +23,7 @@ _CANNOT_BE_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _COMMANDS = {
     "cache": Command("hubfs.commands.cache.command:cache", "Look at what is cached, and take it away."),
+    "config": Command("hubfs.commands.config:config", "Look at the settings that are in force."),
     "doctor": Command("hubfs.commands.doctor.command:doctor", "Look at all that a mount needs."),
     "fetch": Command("hubfs.commands.fetch.command:fetch", "Copy models into plain directories, without a mount."),
     "index": Command("hubfs.commands.index:index", "Write the index of an archive, to be published beside it."),

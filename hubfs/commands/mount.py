@@ -9,91 +9,23 @@ from typing import Any, NoReturn
 
 import click
 
+from hubfs.commands.options import settings_options
 from hubfs.commands.status_text import UNVERIFIED
 from hubfs.daemon import keeper, log_file
 from hubfs.daemon.spawn import spawn, with_options
 from hubfs.daemon.supervisor import Supervisor
 from hubfs.errors import HubfsError, MountFailed, printable
 from hubfs.fuse.mounting import can_be_taken_over
-from hubfs.hubs.registry import DEFAULT, DEFAULT_HUB, KINDS
 from hubfs.mounts import point as mount_point
 from hubfs.mounts import table as mount_table
-from hubfs.settings.config import Config, load, out_of_sight
+from hubfs.settings.config import Config, load
+from hubfs.settings.secrets import out_of_sight
 
 
 @click.command()
 @click.argument("mountpoint", type=click.Path(path_type=Path))
-@click.option(
-    "--hub",
-    metavar="URL|NAME=URL",
-    multiple=True,
-    help=f"The hub: {', or '.join(kind.told for kind in KINDS if kind.told)}. Several hubs are NAME=URL each, and "
-    f"every one is in the directory NAME.  [default: {DEFAULT_HUB}]",
-)
-@click.option(
-    "--format",
-    metavar="auto|compressed|uncompressed",
-    help="How to ask for models. auto asks for the uncompressed form (read by range from a bucket), and falls back to "
-    "the archive (extracted while it streams).  [default: auto]",
-)
-@click.option(
-    "--cache-dir",
-    metavar="DIR|URL",
-    help="Where blocks are kept.  [default: the user's cache directory]  A URL (gs://…) adds a second level that a "
-    "fleet shares behind it.",
-)
-@click.option("--catalog", metavar="FILE", help="Which handles exist, for listings: see `hubfs catalog import`.")
-@click.option("--no-disk-cache", is_flag=True, default=None, help="Keep blocks in memory only; no file is written.")
-@click.option("--cache-size", metavar="SIZE", help="How large the disk cache may grow.  [default: 10GiB]")
-@click.option(
-    "--memory-size",
-    metavar="SIZE",
-    help="How much memory blocks and transfers may take.  [default: a quarter of the memory, 32MiB to 256MiB]",
-)
-@click.option(
-    "--inflate-workers",
-    metavar="N",
-    help="How many threads inflate an archive, in a process of their own; 0: one, in the daemon.  "
-    "[default: one a processor]",
-)
-@click.option(
-    "--prefetch",
-    metavar="auto|none",
-    help=f"auto fetches what a loader will want next while it reads the graph: at most 64 MiB because {DEFAULT.graph} "
-    "was opened, the rest once a loader is at work. none waits until it is asked for.  [default: auto]",
-)
-@click.option(
-    "--verify",
-    metavar="once|always",
-    help="once verifies a file of the cache as a whole, when it is whole; always verifies each block each time that it "
-    "is read from the disk.  [default: once]",
-)
-@click.option(
-    "--require-sandbox",
-    is_flag=True,
-    default=None,
-    help="Refuse to mount where the process that inflates archives cannot be confined (Landlock, seccomp).",
-)
-@click.option("--offline", is_flag=True, default=None, help="Serve what is cached, and ask nobody for anything.")
-@click.option("--allow-other", is_flag=True, default=None, help="Let other users read the mount, too.")
+@settings_options
 @click.option("--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
-@click.option(
-    "--supervise/--no-supervise",
-    default=None,
-    help="Have a process beside the daemon follow it with another one when it dies: with the kernel session, on Linux "
-    "6.9, readers notice nothing.  [default: so there, in the background]",
-)
-@click.option("--config", metavar="FILE", help="A TOML file of settings, named as the options are.")
-@click.option("--log-file", metavar="FILE", help="Where the log goes.  [default: stderr with --foreground]")
-@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]")
-@click.option(
-    "--fuse-library",
-    metavar="auto|session|libfuse3|libfuse2",
-    help="How to serve the kernel: session is hubfs itself, without any libfuse.  [default: auto]",
-)
-@click.option(
-    "-o", "mount_options", metavar="OPT[,OPT…]", multiple=True, help="Options of the mount, as mount(8) has them."
-)
 @click.option("--ready-fd", type=int, hidden=True, help="Where the daemon says that its mount answers.")
 def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: Any) -> None:
     """Mount a hub at MOUNTPOINT, an empty directory; or /dev/fd/N: what somebody else has mounted by that descriptor.

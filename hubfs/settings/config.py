@@ -3,26 +3,30 @@
 The environment is read here and nowhere else, once, and by the caller's mapping.
 """
 
-import contextlib
 import json
 import os
-import stat
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
 
-from hubfs.blobs.http.url import without_secrets
 from hubfs.errors import InvalidConfig
 from hubfs.fuse.mounting import FuseLibrary
 from hubfs.hubs.about import About
 from hubfs.hubs.registry import DEFAULT_HUB, ENDPOINTS, OF_CLIENTS
 from hubfs.memory_budget import available_memory_bytes
+from hubfs.settings.file import read_file
+from hubfs.settings.profiles import PROFILES, parse_profile
+from hubfs.settings.secrets import UNLISTED, exposed, is_url, shown
 from hubfs.settings.values import (
     MOST_WORKERS,
+    flag_text,
+    form_text,
+    fuse_library_text,
+    headers_text,
+    options_text,
     parse_endpoint,
     parse_flag,
     parse_form,
@@ -39,13 +43,12 @@ from hubfs.settings.values import (
     parse_token,
     parse_verify,
     parse_workers,
+    prefetch_text,
+    size_text,
+    time_text,
+    verify_text,
 )
 from hubfs.sources.source import Form
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _OWN = ("format", "catalog", "token", "headers", "gcs_token", "gcs_endpoint")
 """Settings of a section `[hub.NAME]` of the config file: they are of this hub alone, as its `url` is."""
@@ -63,12 +66,10 @@ DEFAULT_CONFIG_FILE = of_user(platformdirs.user_config_path("hubfs")) / "config.
 
 _DEFAULT_MEMORY_BYTES = (32 << 20, 256 << 20)
 
-_SECRET = ("token", "headers")
-
 _UNVERIFIED = "disable_cert_validation"
 
-_UNLISTED = "HUBFS_UNLISTED"
-"""Flags for the daemon alone (JSON): what its command line, which everybody may read, does not show."""
+NO_DISK_CACHE = "no_disk_cache"
+"""The one setting that is no row of `SETTINGS`: it says that another one, the cache directory, is none."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Config:
     gcs_endpoint_url: str | None = None
     endpoints: Mapping[str, str] = field(default_factory=dict)  # hosts that stand for hubs' own, by the hub's scheme
     fuse_library: FuseLibrary = FuseLibrary.AUTO
+    profile: str | None = None  # whose values stand where nothing else was said
     warnings: tuple[str, ...] = ()  # what is wrong with where the values came from
 
     def each_hub(self) -> "Mapping[str, Config]":
@@ -122,12 +124,8 @@ def default_memory_size_bytes(available_bytes: int) -> int:
     return max(least_bytes, min(most_bytes, available_bytes // 4))
 
 
-def _is_url(value: object) -> bool:
-    return "://" in str(value)
-
-
 def _is_local(value: object) -> bool:
-    return not _is_url(value)
+    return not is_url(value)
 
 
 def _anything(_value: object) -> bool:
@@ -139,6 +137,7 @@ class Setting:
     """Where a value comes from: the flag and the key of the config file (`name`), the environment, in this order.
 
     `accepts`: which of the values are this setting's; `--cache-dir` takes directories and URLs, which mean two things.
+    `text` writes a value as `parse` reads it.
     """
 
     name: str
@@ -146,10 +145,37 @@ class Setting:
     parse: Callable[[Any], Any]
     environment: tuple[str, ...] = ()
     accepts: Callable[[Any], bool] = _anything
+    text: Callable[[Any], str] = str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value was said: `name` is the option, the variable, the key of the config file, or the profile."""
+
+    kind: Literal["option", "environment", "file", "profile"]
+    name: str
+
+    def __str__(self) -> str:
+        if self.kind == "file":
+            return f"{self.name!r} in the config file"
+        return f"the profile {self.name}" if self.kind == "profile" else self.name
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A config, and where its values come from: by the name of the setting and its field, where it is no default."""
+
+    config: Config
+    file: Path
+    origins: Mapping[tuple[str, str], Origin]
 
 
 def _no_certificates(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a switch
     return not parse_flag(text)
+
+
+def _no_certificates_text(verify: bool) -> str:  # noqa: FBT001 - as above
+    return flag_text(not verify)
 
 
 def _endpoint(kind: About) -> Setting:
@@ -159,71 +185,102 @@ def _endpoint(kind: About) -> Setting:
     def parse(text: str) -> Mapping[str, str]:
         return {hub: parse_endpoint(text, plain=kind.is_endpoint_plain)}
 
-    return Setting(f"{hub}_endpoint", "endpoints", parse, (variable,))
+    return Setting(f"{hub}_endpoint", "endpoints", parse, (variable,), text=lambda endpoints: endpoints[hub])
 
 
 SETTINGS = (
     Setting("hub", "hub", parse_hubs, ("HUBFS_HUB",)),
-    Setting("format", "form", parse_form, ("HUBFS_FORMAT", OF_CLIENTS["format"])),
+    Setting("format", "form", parse_form, ("HUBFS_FORMAT", OF_CLIENTS["format"]), text=form_text),
     Setting("cache_dir", "cache_dir", parse_path, ("HUBFS_CACHE_DIR", OF_CLIENTS["cache_dir"]), _is_local),
-    Setting("cache_dir", "shared_cache_url", str, ("HUBFS_CACHE_DIR", OF_CLIENTS["cache_dir"]), _is_url),
+    Setting("cache_dir", "shared_cache_url", str, ("HUBFS_CACHE_DIR", OF_CLIENTS["cache_dir"]), is_url),
     Setting("extracted_dir", "extracted_dir", parse_path, (OF_CLIENTS["cache_dir"],), _is_local),
     Setting("catalog", "catalog", parse_path, ("HUBFS_CATALOG",)),
-    Setting("offline", "offline", parse_flag, ("HUBFS_OFFLINE",)),
-    Setting("cache_size", "cache_size_bytes", parse_size, ("HUBFS_CACHE_SIZE",)),
-    Setting("memory_size", "memory_size_bytes", parse_memory_size, ("HUBFS_MEMORY_SIZE",)),
+    Setting("offline", "offline", parse_flag, ("HUBFS_OFFLINE",), text=flag_text),
+    Setting("cache_size", "cache_size_bytes", parse_size, ("HUBFS_CACHE_SIZE",), text=size_text),
+    Setting("memory_size", "memory_size_bytes", parse_memory_size, ("HUBFS_MEMORY_SIZE",), text=size_text),
     Setting("inflate_workers", "inflate_workers", parse_workers, ("HUBFS_INFLATE_WORKERS",)),
-    Setting("require_sandbox", "require_sandbox", parse_flag, ("HUBFS_REQUIRE_SANDBOX",)),
-    Setting("prefetch", "prefetch", parse_prefetch, ("HUBFS_PREFETCH",)),
-    Setting("verify", "verify_each_read", parse_verify, ("HUBFS_VERIFY",)),
-    Setting("allow_other", "allow_other", parse_flag, ("HUBFS_ALLOW_OTHER",)),
-    Setting("supervise", "supervise", parse_flag, ("HUBFS_SUPERVISE",)),
-    Setting("hang_timeout", "hang_timeout_s", parse_time, ("HUBFS_HANG_TIMEOUT",)),
-    Setting("mount_options", "mount_options", parse_options),
+    Setting("require_sandbox", "require_sandbox", parse_flag, ("HUBFS_REQUIRE_SANDBOX",), text=flag_text),
+    Setting("prefetch", "prefetch", parse_prefetch, ("HUBFS_PREFETCH",), text=prefetch_text),
+    Setting("verify", "verify_each_read", parse_verify, ("HUBFS_VERIFY",), text=verify_text),
+    Setting("allow_other", "allow_other", parse_flag, ("HUBFS_ALLOW_OTHER",), text=flag_text),
+    Setting("supervise", "supervise", parse_flag, ("HUBFS_SUPERVISE",), text=flag_text),
+    Setting("hang_timeout", "hang_timeout_s", parse_time, ("HUBFS_HANG_TIMEOUT",), text=time_text),
+    Setting("mount_options", "mount_options", parse_options, text=options_text),
     Setting("log_file", "log_file", parse_path, ("HUBFS_LOG_FILE",)),
-    Setting("log_level", "log_level", parse_level, ("HUBFS_LOG_LEVEL",)),
+    Setting("log_level", "log_level", parse_level, ("HUBFS_LOG_LEVEL",), text=str.lower),
     Setting("token", "token", parse_token, ("HUBFS_TOKEN",)),
-    Setting("headers", "headers", parse_headers, ("HUBFS_HEADERS",)),
-    Setting(_UNVERIFIED, "verify_certificates", _no_certificates, (OF_CLIENTS[_UNVERIFIED],)),
-    Setting("private_redirects", "private_redirects", parse_flag, ("HUBFS_PRIVATE_REDIRECTS",)),
-    Setting("connect_timeout", "connect_timeout_s", parse_time, ("HUBFS_CONNECT_TIMEOUT",)),
-    Setting("stall_timeout", "stall_timeout_s", parse_time, ("HUBFS_STALL_TIMEOUT",)),
-    Setting("negative_ttl", "negative_ttl_s", parse_time, ("HUBFS_NEGATIVE_TTL",)),
-    Setting("failure_ttl", "failure_ttl_s", parse_time, ("HUBFS_FAILURE_TTL",)),
+    Setting("headers", "headers", parse_headers, ("HUBFS_HEADERS",), text=headers_text),
+    Setting(
+        _UNVERIFIED, "verify_certificates", _no_certificates, (OF_CLIENTS[_UNVERIFIED],), text=_no_certificates_text
+    ),
+    Setting("private_redirects", "private_redirects", parse_flag, ("HUBFS_PRIVATE_REDIRECTS",), text=flag_text),
+    Setting("connect_timeout", "connect_timeout_s", parse_time, ("HUBFS_CONNECT_TIMEOUT",), text=time_text),
+    Setting("stall_timeout", "stall_timeout_s", parse_time, ("HUBFS_STALL_TIMEOUT",), text=time_text),
+    Setting("negative_ttl", "negative_ttl_s", parse_time, ("HUBFS_NEGATIVE_TTL",), text=time_text),
+    Setting("failure_ttl", "failure_ttl_s", parse_time, ("HUBFS_FAILURE_TTL",), text=time_text),
     Setting("gcs_token", "gcs_token", str, ("HUBFS_GCS_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS")),
     Setting("gcs_endpoint", "gcs_endpoint_url", str, ("STORAGE_EMULATOR_HOST",)),
     *map(_endpoint, ENDPOINTS),
-    Setting("fuse_library", "fuse_library", parse_fuse_library, ("HUBFS_FUSE_LIBRARY",)),
+    Setting("fuse_library", "fuse_library", parse_fuse_library, ("HUBFS_FUSE_LIBRARY",), text=fuse_library_text),
+    Setting("profile", "profile", parse_profile, ("HUBFS_PROFILE",)),
 )
+
+
+_KEYS = frozenset({*(setting.name for setting in SETTINGS), NO_DISK_CACHE})
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Config:
     """The config for these flags (by setting name; None is "not given"), this environment and the config file.
 
+    Raises `InvalidConfig` naming the value, where it came from and what it should look like.
+    """
+    return settle(flags, environment).config
+
+
+def settle(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settled:
+    """The config of `load`, and where each value of it comes from.
+
     The config file is named by the flag `config` or `HUBFS_CONFIG`, else the user's, if it exists. Raises
     `InvalidConfig` naming the value, where it came from and what it should look like.
     """
     named = flags.get("config") or environment.get("HUBFS_CONFIG")
-    flags = {**flags, **json.loads(environment.get(_UNLISTED, "{}"))}
+    flags = {**flags, **json.loads(environment.get(UNLISTED, "{}"))}
     file = Path(named) if named else DEFAULT_CONFIG_FILE
-    table = _read_file(file, must_exist=bool(named))
-    values: dict[str, Any] = {"warnings": tuple(_exposed(file, table))}
+    table = read_file(file, _KEYS, must_exist=bool(named))
+    profile = _profile(flags, environment, table)
+    values: dict[str, Any] = {"warnings": tuple(exposed(file, table))}
+    origins: dict[tuple[str, str], Origin] = {}
     for setting in SETTINGS:
-        for origin, value in _candidates(setting, flags, environment, table):
+        for origin, value in _candidates(setting, flags, environment, table, profile):
             parsed = _parsed(setting, origin, value)
             values[setting.field] = {**values[setting.field], **parsed} if setting.field in values else parsed
+            origins[setting.name, setting.field] = origin
             break
     values |= _of_hubs(values.pop("hub", None), values, table)
-    if _no_disk_cache(flags, environment, table):
+    no_disk_cache, said = _no_disk_cache(flags, environment, table)
+    if said is not None:
+        origins[NO_DISK_CACHE, NO_DISK_CACHE] = said
+    if no_disk_cache:
         values["cache_dir"] = None
-    return Config(**values)
+    return Settled(Config(**values), file, origins)
 
 
-def _parsed(setting: Setting, origin: str, value: object) -> Any:
+def _profile(
+    flags: Mapping[str, Any], environment: Mapping[str, str], table: Mapping[str, Any]
+) -> tuple[Origin, Mapping[str, Any]] | None:
+    """The profile that is named, and what it says; None for none. Raises `InvalidConfig`."""
+    setting = next(setting for setting in SETTINGS if setting.name == "profile")
+    for origin, value in _candidates(setting, flags, environment, table, None):
+        name = _parsed(setting, origin, value)
+        return Origin("profile", name), {key: one.value for key, one in PROFILES[name].items()}
+    return None
+
+
+def _parsed(setting: Setting, origin: Origin | str, value: object) -> Any:
     try:
         return setting.parse(value)
     except (ValueError, TypeError) as error:
-        raise InvalidConfig(f"{origin}{_shown(setting, value)} cannot be used: {error}") from None
+        raise InvalidConfig(f"{origin}{shown(setting.name, value)} cannot be used: {error}") from None
 
 
 def _of_hubs(urls: Mapping[str, str] | None, values: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
@@ -250,108 +307,41 @@ def _own(name: str, section: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _exposed(file: Path, table: Mapping[str, Any]) -> Iterator[str]:
-    """A warning if the config file has a secret, and other users of the machine may read it."""
-    secret = sorted({name for name, value in _flat(table) if name in _SECRET or _is_secret(value)})
-    with contextlib.suppress(OSError):
-        mode = file.stat().st_mode
-        if secret and mode & (stat.S_IRGRP | stat.S_IROTH):
-            yield (
-                f"the config file {file} holds {', '.join(secret)}, and other users may read it "
-                f"({stat.filemode(mode)}): chmod 600 {file}"
-            )
-
-
-def out_of_sight(arguments: Sequence[str], flags: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
-    """`arguments`, which `flags` were read from, without credentials and queries of URLs; and the environment that has
-    `load` find them all the same: the environment of a process is shown to its user alone.
-    """
-    arguments, unlisted = [*arguments], {}
-    for name, value in flags.items():
-        for text in [value] if isinstance(value, str) else value if isinstance(value, tuple) else ():
-            if _is_secret(text):
-                arguments = [argument.replace(text, without_secrets(text)) for argument in arguments]
-                unlisted[name] = value
-    return arguments, {_UNLISTED: json.dumps(unlisted)} if unlisted else {}
-
-
-def _flat(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The names and values of a table and of the tables in it."""
-    for name, value in table.items():
-        if isinstance(value, Mapping) and name not in _SECRET:
-            yield from _flat(value)
-        else:
-            yield name, value
-
-
-def _is_secret(value: object) -> bool:
-    """Whether a text is a URL with credentials, or with a query."""
-    return isinstance(value, str) and _is_url(value) and without_secrets(value) != value
-
-
-def _shown(setting: Setting, value: object) -> str:
-    """The value, for a message: nothing of what is secret, no `user:password@`, and no query."""
-    if setting.name in _SECRET:
-        return ""
-    if isinstance(value, Mapping):  # sections of hubs hold tokens
-        return ""
-    text = value if isinstance(value, str) else " ".join(value) if isinstance(value, tuple) else repr(value)
-    start, slashes, rest = text.partition("//") if "//" in text else ("", "", text)
-    text = start + slashes + rest.rpartition("@")[2].partition("?")[0]
-    return f" ({text!r})" if isinstance(value, str) else f" ({text})"
-
-
 def _candidates(
-    setting: Setting, flags: Mapping[str, Any], environment: Mapping[str, str], table: Mapping[str, Any]
-) -> list[tuple[str, Any]]:
+    setting: Setting,
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    table: Mapping[str, Any],
+    profile: tuple[Origin, Mapping[str, Any]] | None,
+) -> list[tuple[Origin, Any]]:
     flag = "-o" if setting.name == "mount_options" else f"--{setting.name.replace('_', '-')}"
-    found = [(flag, flags.get(setting.name))]
-    found += [(name, environment.get(name) or None) for name in setting.environment]
-    found += [(f"{setting.name!r} in the config file", table.get(setting.name))]
+    found = [(Origin("option", flag), flags.get(setting.name))]
+    found += [(Origin("environment", name), environment.get(name) or None) for name in setting.environment]
+    found += [(Origin("file", setting.name), table.get(setting.name))]
+    if profile is not None:
+        found += [(profile[0], profile[1].get(setting.name))]
     return [(origin, value) for origin, value in found if value not in (None, ()) and setting.accepts(value)]
 
 
-def _no_disk_cache(flags: Mapping[str, Any], environment: Mapping[str, str], table: Mapping[str, Any]) -> bool:
+def _no_disk_cache(
+    flags: Mapping[str, Any], environment: Mapping[str, str], table: Mapping[str, Any]
+) -> tuple[bool, Origin | None]:
     if flags.get("no_disk_cache") and flags.get("cache_dir") and _is_local(flags["cache_dir"]):
         raise InvalidConfig("--no-disk-cache and --cache-dir exclude each other")
     for origin, value, directory in (
-        ("--no-disk-cache", flags.get("no_disk_cache"), flags.get("cache_dir")),
-        ("HUBFS_NO_DISK_CACHE", environment.get("HUBFS_NO_DISK_CACHE") or None, environment.get("HUBFS_CACHE_DIR")),
-        ("'no_disk_cache' in the config file", table.get("no_disk_cache"), None),
+        (Origin("option", "--no-disk-cache"), flags.get("no_disk_cache"), flags.get("cache_dir")),
+        (
+            Origin("environment", "HUBFS_NO_DISK_CACHE"),
+            environment.get("HUBFS_NO_DISK_CACHE") or None,
+            environment.get("HUBFS_CACHE_DIR"),
+        ),
+        (Origin("file", NO_DISK_CACHE), table.get(NO_DISK_CACHE), None),
     ):
         if value is not None:
             try:
-                return parse_flag(value)
+                return parse_flag(value), origin
             except ValueError as error:
                 raise InvalidConfig(f"{origin} ({value!r}) cannot be used: {error}") from None
         if directory and _is_local(directory):  # who names a directory beats those who, further down, want none
-            return False
-    return False
-
-
-def _cannot_be_there(path: Path) -> bool:
-    """Whether no file of this user's is at `path`: HOME is /dev/null, say, or root's in a process that is not."""
-    try:
-        path.stat()
-    except (NotADirectoryError, PermissionError):
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _read_file(path: Path, *, must_exist: bool) -> Mapping[str, Any]:
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if must_exist:
-            raise InvalidConfig(f"The config file {path} does not exist") from None
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        if not must_exist and _cannot_be_there(path):
-            return {}
-        raise InvalidConfig(f"The config file {path} cannot be read: {error}") from None
-    unknown = table.keys() - {setting.name for setting in SETTINGS} - {"no_disk_cache"}
-    if unknown:
-        raise InvalidConfig(f"The config file {path} has unknown settings: {', '.join(sorted(unknown))}")
-    return table
+            return False, None
+    return False, None

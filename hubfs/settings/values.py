@@ -1,8 +1,12 @@
-"""Values of settings, as text → what they mean. Each function raises ValueError, which says what the text must be."""
+"""Values of settings: text → what it means (`parse_…`), and back (`…_text`).
+
+Each `parse_…` raises ValueError, which says what the text must be.
+"""
 
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,6 +50,15 @@ def parse_size(text: str | float) -> int:
     return size_bytes
 
 
+def size_text(size_bytes: int) -> str:
+    """A number of bytes as `parse_size` reads it, in the largest unit that divides it."""
+    for power, prefix in ((4, "T"), (3, "G"), (2, "M"), (1, "k")):
+        for base, binary in ((1024, "i"), (1000, "")):
+            if size_bytes and size_bytes % base**power == 0:
+                return f"{size_bytes // base**power}{prefix.upper() if binary else prefix}{binary}B"
+    return f"{size_bytes}B"
+
+
 def parse_workers(text: str | int) -> int:
     """How many threads inflate an archive, from 0 on. Raises ValueError."""
     if not str(text).isascii() or not str(text).isdigit() or int(text) > MOST_WORKERS:
@@ -71,6 +84,14 @@ def parse_time(text: str | float) -> float:
     if not 0 < seconds_s < threading.TIMEOUT_MAX:
         raise ValueError("it must be longer than 0 s, and not for ever")
     return seconds_s
+
+
+def time_text(seconds_s: float) -> str:
+    """Seconds as `parse_time` reads them."""
+    for unit in ("h", "m"):
+        if seconds_s % _SECONDS[unit] == 0:
+            return f"{seconds_s / _SECONDS[unit]:.0f}{unit}"
+    return f"{Decimal(repr(seconds_s)).normalize():f}s"
 
 
 def parse_hub(text: str) -> str:
@@ -142,19 +163,23 @@ def parse_word(meanings: Mapping[str, T]) -> Callable[[object], T]:
     return parse
 
 
-parse_form = parse_word({"auto": None, "compressed": Form.COMPRESSED, "uncompressed": Form.UNCOMPRESSED})
-parse_prefetch = parse_word({"auto": True, "none": False})
+def word_text(meanings: Mapping[str, T]) -> Callable[[T], str]:
+    """Writes the word that means this."""
+    return {meaning: word for word, meaning in meanings.items()}.__getitem__
+
+
+_FORMS = {"auto": None, "compressed": Form.COMPRESSED, "uncompressed": Form.UNCOMPRESSED}
+parse_form, form_text = parse_word(_FORMS), word_text(_FORMS)
+_PREFETCH = {"auto": True, "none": False}
+parse_prefetch, prefetch_text = parse_word(_PREFETCH), word_text(_PREFETCH)
 """Whether to fetch what was not asked for yet."""
+_VERIFY = {"once": False, "always": True}
+parse_verify, verify_text = parse_word(_VERIFY), word_text(_VERIFY)
+"""Whether bytes of the cache are verified at each read."""
 parse_level = parse_word({"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "error": "ERROR"})
 """A level of the logging module."""
-parse_fuse_library = parse_word({library.value: library for library in FuseLibrary})
-
-
-def parse_verify(text: str) -> bool:
-    """`once` or `always`, in any case: whether bytes of the cache are verified at each read. Raises ValueError."""
-    if str(text).lower() not in ("once", "always"):
-        raise ValueError("it must be once or always")
-    return str(text).lower() == "always"
+_LIBRARIES = {library.value: library for library in FuseLibrary}
+parse_fuse_library, fuse_library_text = parse_word(_LIBRARIES), word_text(_LIBRARIES)
 
 
 def parse_flag(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a switch
@@ -166,6 +191,11 @@ def parse_flag(text: str | bool) -> bool:  # noqa: FBT001 - a value, not a switc
     if str(text).lower() in ("0", "false", "no", "off", ""):
         return False
     raise ValueError("it must be true or false")
+
+
+def flag_text(flag: bool) -> str:  # noqa: FBT001 - a value, not a switch
+    """Yes or no as `parse_flag` reads it."""
+    return "true" if flag else "false"
 
 
 def parse_options(texts: tuple[str, ...] | str) -> dict[str, str | bool]:
@@ -185,6 +215,11 @@ def parse_options(texts: tuple[str, ...] | str) -> dict[str, str | bool]:
     return options
 
 
+def options_text(options: Mapping[str, str | bool]) -> str:
+    """Options as `parse_options` reads them."""
+    return ",".join(name if value is True else f"{name}={value}" for name, value in options.items())
+
+
 def parse_headers(value: str | Mapping[str, str]) -> dict[str, str]:
     """A table of headers, or `Name: value` lines. Raises ValueError and TypeError."""
     if isinstance(value, Mapping):
@@ -198,6 +233,11 @@ def parse_headers(value: str | Mapping[str, str]) -> dict[str, str]:
             raise ValueError("it must read like 'Name: value'")
         headers[_header_name(name.strip())] = parse_token(text)
     return headers
+
+
+def headers_text(headers: Mapping[str, str]) -> str:
+    """Headers as `parse_headers` reads them."""
+    return "\n".join(f"{name}: {value}" for name, value in headers.items())
 
 
 def _header_name(text: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from hubfs.settings.config import tomllib
+from hubfs.settings.file import tomllib
 from tests.support.paths import ROOT
 
 CONSTRAINTS = ROOT / "docs" / "constraints.txt"

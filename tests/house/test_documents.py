@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.settings.config import tomllib
+from hubfs.settings.file import tomllib
 from tests.support.paths import ROOT
 
 TEXT = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")

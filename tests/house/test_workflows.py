@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hubfs.settings.config import tomllib
+from hubfs.settings.file import tomllib
 from tests.support.paths import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -13,6 +13,7 @@ from hubfs.fuse.mounting import FuseLibrary
 from hubfs.hubs.registry import ENDPOINTS
 from hubfs.settings import config
 from hubfs.settings.config import SETTINGS, Config, load
+from hubfs.settings.secrets import out_of_sight
 from hubfs.settings.values import parse_options, parse_size, parse_time
 from hubfs.sources.source import Form
 
@@ -54,6 +55,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, Any], ...]] = {  # by field
         ("LIBFUSE3", FuseLibrary.LIBFUSE3),
         ("auto", FuseLibrary.AUTO),
     ),
+    "profile": (("notebook", "notebook"), ("SERVING", "serving"), ("ci", "ci")),
     "mount_options": (("a=1,b", {"a": "1", "b": True}), ("c", {"c": True}), ("d", {"d": True})),
 }
 ORDINARY = [setting for setting in SETTINGS if setting.environment]
@@ -126,6 +128,15 @@ def test_our_own_variable_beats_those_of_others(setting: config.Setting) -> None
         assert got(load({}, {weaker: other, stronger: one}), setting) == expected
 
 
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: f"{setting.name}-{setting.field}")
+def test_a_value_is_written_as_it_is_read(setting: config.Setting) -> None:
+    for text, _ in EXAMPLES[setting.field]:
+        value = setting.parse(text)
+        if setting.name == "hub":  # by name
+            (value,) = value.values()
+        assert setting.parse(setting.text(value)) in (value, {"": value})
+
+
 def test_mount_options_come_from_the_flag_or_the_file(tmp_path: Path) -> None:
     file = written(tmp_path / "c.toml", mount_options="max_read=131072,noatime")
     assert load({"config": str(file)}, {}).mount_options == {"max_read": "131072", "noatime": True}
@@ -162,6 +173,7 @@ BAD = {
     "stall_timeout": ("1d",),
     "fuse_library": ("libfuse4",),
     "mount_options": ("rw", "a,direct_io", "direct_io=1"),
+    "profile": ("fast", "notebook,ci"),
     "headers": ("no colon", ": no name", "A: b\x07", "two words: x", "\xfcml\xe4ut: x", "in\x07name: x"),
     "token": ("two\nlines", "k\u00e9y", "bell\x07"),
 }
@@ -434,14 +446,14 @@ def test_a_hub_that_cannot_be_used_is_shown_without_its_password(hub: str) -> No
 def test_what_the_process_list_must_not_show_reaches_the_daemon_all_the_same(spelling: list[str]) -> None:
     flags = {"hub": f"https://me:{SECRET}@host/x", "cache_dir": f"s3://bucket/p?key={SECRET}", "log_level": "debug"}
     typed = ["mount", "/m", *(part.format(flags["hub"]) for part in spelling), f"--cache-dir={flags['cache_dir']}"]
-    shown, environment = config.out_of_sight(typed, flags)
+    shown, environment = out_of_sight(typed, flags)
     assert " ".join(shown) == " ".join(typed).replace(f"me:{SECRET}@", "").replace(f"?key={SECRET}", "")
     read = load({"hub": "https://host/x", "cache_dir": "s3://bucket/p"}, environment)
     assert (read.hub, read.shared_cache_url) == (flags["hub"], flags["cache_dir"])
 
 
 def test_an_ordinary_command_line_stays_as_it_is() -> None:
-    assert config.out_of_sight(["mount", "/m", "--hub", "https://h"], {"hub": "https://h"}) == (
+    assert out_of_sight(["mount", "/m", "--hub", "https://h"], {"hub": "https://h"}) == (
         ["mount", "/m", "--hub", "https://h"],
         {},
     )
