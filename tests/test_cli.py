@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import click
 import pytest
@@ -9,6 +10,10 @@ from hubfs.settings.config import SETTINGS
 from tests.support.paths import ROOT
 
 OPERATIONS = (ROOT / "docs" / "OPERATIONS.md").read_text(encoding="utf-8")
+DOCUMENTS = [
+    ROOT / "README.md",
+    *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.parent.name not in {"changes", "decisions"}),
+]
 OF_ONE_RUN = {"--foreground", "--config", "--help"}
 
 
@@ -46,10 +51,10 @@ def test_the_manual_has_every_setting_with_its_flag_and_its_variables() -> None:
     assert shown - set().union(*wanted.values()) <= OF_ONE_RUN | {"-h"}
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/OPERATIONS.md", "docs/SECURITY.md", "docs/SEMANTICS.md"])
-def test_every_command_and_option_that_a_document_names_is_there(document: str) -> None:
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_command_and_option_that_a_document_names_is_there(document: Path) -> None:
     known = commands(main)
-    text = (ROOT / document).read_text(encoding="utf-8")
+    text = document.read_text(encoding="utf-8")
     for words in re.findall(r"hubfs ((?:(?:catalog|cache) )?[a-z]+)((?: [^`\n]*)?)", text):
         command, rest = words
         if command not in known:

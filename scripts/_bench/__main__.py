@@ -46,7 +46,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=WORK / "bench" / "out", help="where results go  [default: %(default)s]"
     )
-    parser.add_argument("--write-readme", action="store_true", help="put the figures into README.md and docs/bench")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put the figures into docs/BENCHMARKS.md and docs/bench"
+    )
     parser.add_argument("--resume", action="store_true", help="keep what --out has of other scenarios of this machine")
     parser.add_argument("--list", action="store_true", help="name the scenarios, and run none")
     chosen = parser.parse_args()
@@ -182,9 +184,9 @@ def selected(found: Sequence[Scenario], only: str | None) -> list[Scenario]:
     return [scenario for scenario in found if scenario.name.startswith(tuple(wanted))]
 
 
-def publish(results: Sequence[Result], facts: Mapping[str, Any], out: Path, *, readme: bool) -> None:
-    """Tables, JSON and plots below `out`; and in the README, if asked."""
-    places = [out, ROOT / "docs" / "bench"] if readme else [out]
+def publish(results: Sequence[Result], facts: Mapping[str, Any], out: Path, *, docs: bool) -> None:
+    """Tables, JSON and plots below `out`; and in the documents, if asked."""
+    places = [out, ROOT / "docs" / "bench"] if docs else [out]
     for place in places:
         report.write(results, facts, sentence(facts), place)
         plots: list[str | Path] = [
@@ -194,9 +196,9 @@ def publish(results: Sequence[Result], facts: Mapping[str, Any], out: Path, *, r
             place,
         ]
         subprocess.run(plots, check=True, cwd=ROOT, stdin=subprocess.DEVNULL)
-    if readme:
-        page = ROOT / "README.md"
-        section = report.readme_section(results, sentence(facts))
+    if docs:
+        page = ROOT / "docs" / "BENCHMARKS.md"
+        section = report.section(results, sentence(facts))
         page.write_text(report.with_section(page.read_text(encoding="utf-8"), section), encoding="utf-8")
 
 
@@ -239,7 +241,7 @@ def main() -> int:
             # What was measured is kept, whatever comes.
             report.write(results, facts, sentence(facts), chosen.out)
     say("\n" + report.as_markdown(results, sentence(facts)))
-    publish(results, facts, chosen.out, readme=chosen.write_readme)
+    publish(results, facts, chosen.out, docs=chosen.write_docs)
     say(f"results: {chosen.out}")
     return 1 if any(ours_failed(result) for result in results) else 0
 

@@ -117,12 +117,13 @@ def verdict_table(results: Sequence[Result]) -> str:
 
 
 def overview(results: Sequence[Result]) -> str:
-    """Markdown: a line for each scenario, the medians of everybody in it."""
+    """Markdown: a line for each scenario, the medians of everybody in it, and the command that measures them."""
     rows = []
     for result in results:
         (first, *others) = [f"{name} {_number(median)}" for name, median in _medians(result.series).items()] or ["none"]
-        rows.append((result.title, result.unit, f"**{first}**, {', '.join(others)}" if others else f"**{first}**"))
-    return _table(("scenario", "medians in", ""), rows)
+        medians = f"**{first}**, {', '.join(others)}" if others else f"**{first}**"
+        rows.append((result.title, result.unit, medians, f"`scripts/bench --only {result.name}`"))
+    return _table(("scenario", "medians in", "", "command"), rows)
 
 
 def figures(result: Result) -> str:
@@ -187,25 +188,20 @@ def as_markdown(results: Sequence[Result], about: str) -> str:
     return f"# Results\n\n{about}\n\n{verdict_table(results)}\n{details}"
 
 
-def readme_section(results: Sequence[Result], about: str) -> str:
-    """The section of the README, markers included."""
+def section(results: Sequence[Result], about: str) -> str:
+    """The section of docs/BENCHMARKS.md, markers included."""
     begin, end = MARKERS
     tables = f"{verdict_table(results)}\n{overview(results)}"
-    body = f"{about}\n\n{tables}\n![medians of every scenario](docs/bench/figures.png)\n\n"
-    links = (
-        "Every run, and its spread: [results](docs/bench/results.md). How: [docs/BENCHMARKS.md](docs/BENCHMARKS.md)."
-    )
+    body = f"{about}\n\n{tables}\n![medians of every scenario](bench/figures.png)\n\n"
+    links = "Every run, and its spread: [results](bench/results.md)."
     return f"{begin}\n## Figures\n\n{body}{links}\n{end}\n"
 
 
-def with_section(readme: str, section: str) -> str:
-    """`readme` with `section` in the place of the old one, or before the heading `What to expect`, or at the end."""
+def with_section(page: str, text: str) -> str:
+    """`page` with `text` in the place of the old one, or at the end."""
     begin, end = map(re.escape, MARKERS)
-    replaced, count = re.subn(f"{begin}.*?{end}\n", lambda _: section, readme, flags=re.DOTALL)
-    if count:
-        return replaced
-    before, heading, after = readme.partition("## What to expect")
-    return f"{before}{section}\n{heading}{after}" if heading else f"{readme.rstrip()}\n\n{section}"
+    replaced, count = re.subn(f"{begin}.*?{end}\n", lambda _: text, page, flags=re.DOTALL)
+    return replaced if count else f"{page.rstrip()}\n\n{text}"
 
 
 def write(results: Sequence[Result], about: Mapping[str, Any], sentence: str, out: Path) -> None:

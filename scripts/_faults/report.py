@@ -1,6 +1,6 @@
-"""The figures of `scripts/test faults` as a section of the README, and its soak as a picture.
+"""The figures of `scripts/test faults` as a section of docs/BENCHMARKS.md, and its soak as a picture.
 
-    python scripts/_faults/report.py FIGURES.json README.md DIRECTORY
+    python scripts/_faults/report.py FIGURES.json docs/BENCHMARKS.md DIRECTORY
 
 Runs in the interpreter that has matplotlib, and needs nothing else.
 """
@@ -20,7 +20,6 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 BEGIN, END = "<!-- faults:begin -->", "<!-- faults:end -->"
-BEFORE = "## What to expect"
 SAMPLED = ("resident memory, MB", "descriptors", "threads")
 
 
@@ -48,13 +47,10 @@ def section(figures: dict[str, dict[str, Any]], picture: Path) -> str:
     return f"{BEGIN}\n## Nothing lost\n\n{about}\n\n{table}\n\n{shows}\n{END}\n"
 
 
-def with_section(readme: str, text: str) -> str:
-    """`readme` with the section in the place of the old one, or before what it is to stand before."""
-    replaced, count = re.subn(f"{BEGIN}.*?{END}\n", lambda _: text, readme, flags=re.DOTALL)
-    if count:
-        return replaced
-    before, heading, after = readme.partition(BEFORE)
-    return f"{before}{text}\n{heading}{after}"
+def with_section(page: str, text: str) -> str:
+    """`page` with the section in the place of the old one, or at the end."""
+    replaced, count = re.subn(f"{BEGIN}.*?{END}\n", lambda _: text, page, flags=re.DOTALL)
+    return replaced if count else f"{page.rstrip()}\n\n{text}"
 
 
 def draw(samples: list[list[float]], target: Path) -> None:
@@ -72,13 +68,12 @@ def draw(samples: list[list[float]], target: Path) -> None:
 
 
 def main() -> None:
-    source, readme, directory = map(Path, sys.argv[1:])
+    source, page, directory = map(Path, sys.argv[1:])
     figures = json.loads(source.read_text(encoding="utf-8"))
     directory.mkdir(parents=True, exist_ok=True)
     draw(figures["soak"]["samples"], directory / "soak.png")
-    readme.write_text(
-        with_section(readme.read_text(encoding="utf-8"), section(figures, directory / "soak.png")), encoding="utf-8"
-    )
+    picture = (directory / "soak.png").relative_to(page.parent)
+    page.write_text(with_section(page.read_text(encoding="utf-8"), section(figures, picture)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def test_a_failed_series_says_why() -> None:
 
 def test_the_overview_has_a_line_for_each_scenario() -> None:
     table = report.overview([result(ours=[3, 4, 8], theirs=[150.4])])
-    assert table.splitlines()[2] == "| a race | s | **ours 4**, theirs 150 |"
+    assert table.splitlines()[2] == "| a race | s | **ours 4**, theirs 150 | `scripts/bench --only race` |"
 
 
 def test_json_has_every_run_and_every_verdict() -> None:
@@ -53,15 +53,14 @@ def test_json_has_every_run_and_every_verdict() -> None:
     assert [verdict["met"] for verdict in scenario["verdicts"]] == [False, True, None]
 
 
-def test_the_readme_has_one_section_of_figures_however_often_it_is_written() -> None:
-    readme = "# Title\n\nText.\n\n## What to expect\n\nMore.\n"
-    once = report.with_section(readme, report.readme_section([result(ours=[5], theirs=[10])], "first"))
-    twice = report.with_section(once, report.readme_section([result(ours=[5], theirs=[10])], "second"))
-    assert once.index("## Figures") < once.index("## What to expect")
+def test_a_page_has_one_section_of_figures_however_often_it_is_written() -> None:
+    page = report.with_section("# Title\n\nText.\n", report.section([result(ours=[5], theirs=[10])], "first"))
+    assert page.startswith("# Title\n\nText.\n\n<!--")
+    twice = report.with_section(f"{page}\n## More\n", report.section([result(ours=[5], theirs=[10])], "second"))
     assert twice.count("## Figures") == 1
     assert "second" in twice
     assert "first" not in twice
-    assert twice.endswith("## What to expect\n\nMore.\n")
+    assert twice.endswith("\n\n## More\n")
 
 
 def test_a_target_may_be_of_more_than_two_series() -> None:

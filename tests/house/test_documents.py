@@ -1,9 +1,17 @@
-"""What ARCHITECTURE names is there: paths, classes, layers, rooms. What documents link to is there, too."""
+"""What ARCHITECTURE names is there: paths, classes, layers, rooms. What documents link to is there, too.
 
+Every document is to be found from docs/README.md, and the messages that TROUBLESHOOTING quotes are the program's.
+"""
+
+import errno
+import os
 import re
+from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from markdown.extensions.toc import slugify
 
 from hubfs.settings.file import tomllib
 from tests.support.paths import ROOT
@@ -21,6 +29,7 @@ SOURCES.append((ROOT / "tests/contracts/hub_contract.py").read_text(encoding="ut
 TESTS = sorted(
     set(re.findall(r"`([a-z_/]{1,60}/test_[a-z_]{1,40}\.py)`", (ROOT / "docs/SECURITY.md").read_text("utf-8")))
 )
+TROUBLESHOOTING = (ROOT / "docs" / "TROUBLESHOOTING.md").read_text(encoding="utf-8")
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -52,7 +61,56 @@ def test_the_layers_are_the_linters() -> None:
     assert told == [layer for layer in linted if layer != {"__main__"}]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_a_document_that_is_linked_is_there(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:\s]{1,100})(?:#[^)]{0,100})?\)", document.read_text(encoding="utf-8")):
-        assert (document.parent / target).exists(), target
+def prose_of(document: Path) -> str:
+    """The text without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+@cache
+def anchors_of(document: Path) -> set[str]:
+    """What a link to a heading of the document may name. No heading comes twice in the documents."""
+    headings = re.findall(r"^#{1,6} (.+)$", prose_of(document), re.MULTILINE)
+    return {slugify(re.sub(r"[`*]|\]\([^)]*\)|\[", "", heading), "-") for heading in headings}
+
+
+def links_of(document: Path) -> list[str]:
+    return re.findall(r"\]\(([^)\s]{1,200})\)", prose_of(document))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_a_document_links_to_is_there(document: Path) -> None:
+    for link in links_of(document):
+        target, _, anchor = link.partition("#")
+        if ":" in target:
+            url = urlsplit(link)
+            assert url.scheme == "https", link
+            assert re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", url.netloc), link
+            continue
+        place = document.parent / target if target else document
+        assert place.exists(), link
+        assert not anchor or anchor in anchors_of(place.resolve()), link
+
+
+def test_every_document_is_found_from_the_first_page() -> None:
+    found, left = set[Path](), [ROOT / "docs" / "README.md"]
+    while left:
+        document = left.pop().resolve()
+        if document not in found and document.suffix == ".md":
+            found.add(document)
+            left += [document.parent / link.partition("#")[0] for link in links_of(document) if ":" not in link]
+    fragments = ROOT / "docs" / "changes"
+    lost = [path for path in (ROOT / "docs").rglob("*.md") if path not in found and path.parent != fragments]
+    assert lost == [], "no page leads there: docs/README.md and docs/decisions/README.md list what there is"
+
+
+def test_troubleshooting_quotes_the_system_and_the_program() -> None:
+    system, *program, _ = re.split(r"^## ", TROUBLESHOOTING, flags=re.MULTILINE)[1:]
+    rows = re.findall(r"^\| `([^`]+)` \| (E[A-Z]+) \|", system, re.MULTILINE)
+    assert len(rows) > 5
+    for text, name in rows:
+        assert os.strerror(getattr(errno, name)) == text
+    quoted = [text for section in program for text in re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)]
+    assert len(quoted) > 25
+    for text in quoted:
+        for part in filter(None, (part.strip() for part in text.split("…"))):
+            assert any(part in source for source in SOURCES), f"no message of hubfs has {part!r}"
