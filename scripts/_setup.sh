@@ -66,6 +66,7 @@ system_packages() {
     if ! has_program fusermount3 || ! { has_library libfuse3.so.3 || has_library libfuse3.so.4; }; then missing+=(fuse3); fi
     has_library libfuse.so.2 || missing+=("libfuse2t64|libfuse2")
     has_program nginx || missing+=("nginx-light|nginx")
+    has_program systemd-analyze || missing+=(systemd) # nothing of it is started
     has_program bsdtar || missing+=(libarchive-tools)
     local program
     for program in rsync cpio make; do

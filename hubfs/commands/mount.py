@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,7 +13,7 @@ import click
 from hubfs.commands.options import settings_options
 from hubfs.commands.status_text import UNVERIFIED
 from hubfs.daemon import keeper, log_file
-from hubfs.daemon.spawn import spawn, with_options
+from hubfs.daemon.spawn import spawn, with_options, working_directory
 from hubfs.daemon.supervisor import Supervisor
 from hubfs.errors import HubfsError, MountFailed, printable
 from hubfs.fuse.mounting import can_be_taken_over
@@ -40,7 +41,7 @@ def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: 
         if config.supervise and mount_table.given(mountpoint) is not None:
             raise MountFailed("--supervise: who mounted what is given as a descriptor starts its daemon, too")
         if foreground:
-            _serve_here(config, mountpoint, ready_fd)
+            _serve_here(config, mountpoint, ready_fd, flags)
             return
         mount_point.prepare(mountpoint)
         if not config.verify_certificates:
@@ -66,8 +67,10 @@ def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: 
         raise
 
 
-def _serve_here(config: Config, mountpoint: Path, ready_fd: int | None) -> None:
-    from hubfs.daemon import life as daemon  # noqa: PLC0415 - it takes 0.3 s to import, and only the daemon needs it
+def _serve_here(config: Config, mountpoint: Path, ready_fd: int | None, flags: Mapping[str, Any]) -> None:
+    # They take 0.3 s to import, and only the daemon needs them.
+    from hubfs.daemon import life as daemon  # noqa: PLC0415
+    from hubfs.daemon.reload import Reload  # noqa: PLC0415
 
     def on_ready() -> None:
         try:
@@ -80,11 +83,16 @@ def _serve_here(config: Config, mountpoint: Path, ready_fd: int | None) -> None:
             os.close(ready_fd)
         daemon.run(config, mountpoint, lambda: None, birth)
 
-    manager, held = keeper.service_manager(os.environ), keeper.inherited(os.environ)
-    if config.supervise:
-        Supervisor(serve, mountpoint, config.log_file, manager, config.hang_timeout_s).run(on_ready)
-    else:
-        daemon.run(config, mountpoint, on_ready, keeper.Birth(manager, held))
+    birth = keeper.Birth(keeper.service_manager(os.environ), keeper.inherited(os.environ))
+    try:
+        if config.supervise:
+            Supervisor(serve, mountpoint, config.log_file, birth.keeper, config.hang_timeout_s).run(on_ready)
+            return
+        again = Reload(working_directory(), lambda: load(flags)) if birth.is_service else None
+        daemon.run(config, mountpoint, on_ready, birth, again)
+    except HubfsError as error:
+        birth.keeper.complain(str(error))
+        raise
 
 
 def _say(ready_fd: int | None, word: str) -> None:

@@ -9,13 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from hubfs.blobs.http.url import redacted
 from hubfs.daemon import log
-from hubfs.daemon.keeper import HANDED_OVER, READY, WATCHDOG, Birth, Keeper, Served, served_in
+from hubfs.daemon.keeper import HANDED_OVER, READY, STOPPING, WATCHDOG, Birth, Keeper, Served, served_in
+from hubfs.daemon.reload import Reload, reload
 from hubfs.daemon.tuning import give_back_memory, keep_memory_private, tune_process
 from hubfs.errors import InvalidConfig, MountFailed
 from hubfs.formats.inflating import process as worker_process
@@ -50,14 +52,26 @@ _CLOSE_S = 0.5
 _ASKED_AS_OFTEN = 4
 """The mount is asked so often in the time after which the keeper takes its daemon for stuck."""
 
-_Done = queue.SimpleQueue[bool]
-"""Has something in it once it is over: whether a successor is to serve on. An event would wait for its own lock where a
-signal meets who waits for it."""
+
+class _Asked(Enum):
+    """What a daemon is asked for: the end, a successor, its settings to be read anew."""
+
+    END = "end"
+    SUCCESSOR = "successor"
+    RELOAD = "reload"
 
 
-def run(config: Config, mountpoint: Path, on_ready: Callable[[], None], birth: Birth) -> NoReturn:
+_Done = queue.SimpleQueue[_Asked]
+"""Has something in it once something is asked for. An event would wait for its own lock where a signal meets who waits
+for it."""
+
+
+def run(
+    config: Config, mountpoint: Path, on_ready: Callable[[], None], birth: Birth, again: Reload | None = None
+) -> NoReturn:
     """Mounts and serves until the mount is taken off, or the process gets SIGTERM, SIGINT or SIGHUP; then ends the
     process, with status 0. Or serves on what an earlier daemon left; and leaves it to the next one on SIGUSR2.
+    With `again`, SIGHUP has a new program take the place of this one.
 
     `on_ready` is called once, when the mount answers, before the keeper is told. To be called from the main thread.
     Raises `MountFailed`, `InvalidConfig`.
@@ -68,18 +82,23 @@ def run(config: Config, mountpoint: Path, on_ready: Callable[[], None], birth: B
     tune_process()
     keep_memory_private()
     done: _Done = queue.SimpleQueue()
-    with _signals_told(done):  # to the last: one that comes twice must not make it the end of a daemon that was killed
+    # To the last: one that comes twice must not make it the end of a daemon that was killed.
+    with _signals_told(done, _Asked.END if again is None else _Asked.RELOAD):
         server = _serving(config, mountpoint, problems, done, birth)
         with _findable(server.device):
             on_ready()
             birth.keeper.tell(READY)
+            birth.keeper.say(f"{_hubs(config)} is at {mountpoint}")
             _Pulse(birth.keeper, server.device, server.handled).start()
-            while (hands_over := _over(done, _GIVEN_BACK_EVERY_S)) is None:
+            while (asked := _asked(done, _GIVEN_BACK_EVERY_S)) in (None, _Asked.RELOAD):
+                if asked is not None and again is not None:
+                    reload(again, birth, server.served, mountpoint)
                 give_back_memory()
-        if hands_over and birth.keeper and server.served is not None:
+        if asked is _Asked.SUCCESSOR and birth.keeper and server.served is not None:
             _log.info("%s is left to the next daemon", mountpoint)
             logging.shutdown()
             os._exit(HANDED_OVER)  # as if it was killed: what it has not answered is asked again
+        birth.keeper.tell(STOPPING)
         server.stop()
         if server.served is not None:  # who still reads is told that it is over
             birth.keeper.drop(server.served.by_name)
@@ -90,8 +109,8 @@ def run(config: Config, mountpoint: Path, on_ready: Callable[[], None], birth: B
         os._exit(0)
 
 
-def _over(done: "_Done", within_s: float) -> bool | None:
-    """Whether a successor is to serve on, once it is over; None before."""
+def _asked(done: "_Done", within_s: float) -> _Asked | None:
+    """What is asked for first; None if nothing is."""
     try:
         return done.get(timeout=within_s)
     except queue.Empty:
@@ -270,7 +289,7 @@ class _Server(threading.Thread):
         except Exception as error:  # noqa: BLE001 - told to the main thread, which raises it
             self._error = error
         finally:
-            self._done.put(False)
+            self._done.put(_Asked.END)
 
     def handled(self) -> int:
         """How many requests the session has handled, about; 0 where libfuse serves, which does not count."""
@@ -338,12 +357,18 @@ class _Server(threading.Thread):
 
 
 @contextlib.contextmanager
-def _signals_told(done: "_Done") -> Iterator[None]:
-    def handle(number: int, _frame: object) -> None:
-        done.put(number == signal.SIGUSR2)
+def _signals_told(done: "_Done", by_hangup: _Asked) -> Iterator[None]:
+    meanings = {
+        signal.SIGTERM: _Asked.END,
+        signal.SIGINT: _Asked.END,
+        signal.SIGHUP: by_hangup,
+        signal.SIGUSR2: _Asked.SUCCESSOR,
+    }
 
-    told_by = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
-    before = {number: signal.signal(number, handle) for number in told_by}
+    def handle(number: int, _frame: object) -> None:
+        done.put(meanings[signal.Signals(number)])
+
+    before = {number: signal.signal(number, handle) for number in meanings}
     try:
         yield
     finally:

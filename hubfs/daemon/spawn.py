@@ -13,6 +13,7 @@ from hubfs.errors import MountFailed
 # Not `-m hubfs`: that puts the current directory, whatever lies there, in front of the libraries.
 _WITHOUT_SCRIPT = "import sys; sys.path[:] = [path for path in sys.path if path]; from hubfs.cli import main; main()"
 
+_READY_FD = "--ready-fd"
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -37,7 +38,7 @@ def spawn(
                 except OSError as error:
                     without_log = log_file.complaint(log, error)
             daemon = subprocess.Popen(  # noqa: S603 - this very program
-                command(*with_options(arguments, "--foreground", "--ready-fd", str(tell))),
+                command(*with_options(arguments, "--foreground", _READY_FD, str(tell))),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
@@ -61,8 +62,21 @@ def with_options(arguments: Sequence[str], *options: str) -> list[str]:
     return [*arguments[:end], *options, *arguments[end:]]
 
 
+def without_ready_fd(arguments: Sequence[str]) -> list[str]:
+    """`arguments` of a daemon, without what `spawn` had it tell, once, that its mount answers."""
+    at = arguments.index(_READY_FD) if _READY_FD in arguments else len(arguments)
+    return [*arguments[:at], *arguments[at + 2 :]]
+
+
 def command(*arguments: str) -> list[str]:
     """The running program with other arguments, named in `ps` as people know it if it was started by its script."""
     script = Path(sys.argv[0])
     known = script.name == "hubfs" and script.is_file()
     return [sys.executable, *([str(script.absolute())] if known else ["-c", _WITHOUT_SCRIPT]), *arguments]
+
+
+def working_directory() -> Path:
+    """What a command line is relative to; the root if somebody removed it."""
+    with contextlib.suppress(OSError):
+        return Path.cwd()
+    return Path("/")

@@ -23,7 +23,18 @@ from pathlib import Path
 from typing import NoReturn
 
 from hubfs.daemon import log_file, policy
-from hubfs.daemon.keeper import READY, WATCHDOG, Birth, Keeper, channel_to_child, heard, served_in
+from hubfs.daemon.keeper import (
+    READY,
+    STOPPING,
+    WATCHDOG,
+    Birth,
+    Keeper,
+    channel_to_child,
+    complaint_in,
+    heard,
+    served_in,
+)
+from hubfs.daemon.spawn import working_directory
 from hubfs.daemon.tuning import keep_memory_private
 from hubfs.errors import HubfsError, MountFailed
 from hubfs.mounts import presence
@@ -95,7 +106,7 @@ class Supervisor:
         self._log_file = log
         self._manager = manager
         self._hang_s = hang_s
-        self._directory = _working_directory()  # what the config names is relative to it
+        self._directory = working_directory()  # what the config names is relative to it
         self._held = _Held()
         self._woken, self._wakes = socket.socketpair()
 
@@ -210,7 +221,7 @@ class Supervisor:
                 os.chdir(self._directory if os.access(self._directory, os.X_OK) else "/")
             self._serve(Birth(keeper, self._held.by_name, restarts))
         except HubfsError as error:
-            keeper.tell(f"STATUS={' '.join(str(error).split())}")
+            keeper.complain(str(error))
         except BaseException:  # noqa: BLE001 - this process is another than its caller's
             traceback.print_exc()
         finally:
@@ -225,6 +236,7 @@ class Supervisor:
             while True:
                 told, speaks = self._wait(_TICK_S if told_s is None else _END_S / 10, daemon.channel)
                 if told:
+                    self._manager.tell(STOPPING)
                     told_s = told_s or time.monotonic()
                     send(daemon.pid, signal.SIGTERM)
                 if speaks and not self._hear(daemon, on_ready):
@@ -260,7 +272,11 @@ class Supervisor:
             return False
         said, descriptors = message
         self._held.take(said, descriptors)
-        daemon.complaint = said.get("STATUS", daemon.complaint)
+        complaint = complaint_in(said)
+        if complaint is not None:
+            daemon.complaint = complaint
+        elif "STATUS" in said:
+            self._manager.say(said["STATUS"])
         if "READY" in said or "WATCHDOG" in said:
             daemon.silence.renew()
             daemon.well_s = time.monotonic()
@@ -307,12 +323,6 @@ class Supervisor:
             lines = file.read().decode("utf-8", "replace").splitlines()[-_LOG_LINES:]
             return "; its last lines:" + "".join(f"\n  {line}" for line in lines)
         return ""
-
-
-def _working_directory() -> Path:
-    with contextlib.suppress(OSError):  # somebody removed it
-        return Path.cwd()
-    return Path("/")
 
 
 def _because(death: policy.Death, complaint: str) -> str:

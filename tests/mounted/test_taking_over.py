@@ -316,6 +316,36 @@ class TestService:
         assert manager.end(signal.SIGTERM) == 0
         assert not is_mounted(mountpoint)
 
+    def test_a_program_takes_the_place_of_another_in_its_process(
+        self, manager: ServiceManager, mountpoint: Path, small: Path, tmp_path: Path
+    ) -> None:
+        """SIGHUP, under a service manager alone: settings are read anew, and no reader is disturbed."""
+        original = (small / VARIABLES).read_bytes()
+        config = tmp_path / "config.toml"
+        config.write_text("")
+        process = manager.start(HUBFS_CONFIG=str(config), WATCHDOG_USEC="60000000")
+        assert eventually(lambda: any(text.startswith("STATUS=http") for text in manager.said))
+        with (mountpoint / SMALL / VARIABLES).open("rb", buffering=0) as file:
+            assert file.read() == original  # there is nothing to ask for, offline
+            stored = {name: os.fstat(descriptor).st_ino for name, descriptor in manager.stored.items()}
+            for text, said in (("offline = true", "READY=1"), ("offline = 7", "STATUS=Nothing was reloaded: ")):
+                config.write_text(text)
+                manager.said.clear()
+                os.kill(process, signal.SIGHUP)
+                assert eventually(lambda said=said: any(text.startswith(said) for text in manager.said))
+                reloading, microseconds = manager.said[0].split("\nMONOTONIC_USEC=")
+                assert reloading == "RELOADING=1"
+                assert 0 < int(microseconds) <= time.monotonic_ns() // 1000
+                assert eventually(lambda: "READY=1" in manager.said)
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                assert os.pread(file.fileno(), len(original), 0) == original
+                assert told(mountpoint)["pid"] == process
+            assert {name: os.fstat(descriptor).st_ino for name, descriptor in manager.stored.items()} == stored
+        assert told(mountpoint)["offline"] is True
+        assert manager.end(signal.SIGTERM) == 0
+        assert eventually(lambda: "STOPPING=1" in manager.said and not manager.stored)
+        assert not is_mounted(mountpoint)
+
     def test_it_hears_that_the_mount_is_well(self, manager: ServiceManager) -> None:
         manager.start(WATCHDOG_USEC="2000000")
         assert eventually(lambda: manager.said.count("WATCHDOG=1") > 1)

@@ -6,7 +6,6 @@ be root's. In a mount namespace of their own, where each of those is open, nothi
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.mount import Machine
+from tests.support.namespace import end_all_that_see
 from tests.support.paths import ROOT
 
 NOBODY = 65534
@@ -80,11 +80,7 @@ def ordinary_machine(root: Path, environment: dict[str, str], user: int = NOBODY
         try:
             yield as_user(Machine(root, environment, ("nsenter", f"--mount={mounts}")), user)
         finally:
-            here = Path(mounts).readlink()
-            for process in Path("/proc").glob("[0-9]*"):
-                with contextlib.suppress(OSError):  # it has just ended
-                    if (process / "ns/mnt").readlink() == here:
-                        os.kill(int(process.name), signal.SIGKILL)
+            end_all_that_see(Path(mounts))
 
 
 def as_user(machine: Machine, user: int) -> Machine:
