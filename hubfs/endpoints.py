@@ -87,6 +87,7 @@ def gcs_settings(config: Config, retry: RetryPolicy) -> GcsSettings:
         connect_timeout_s=config.connect_timeout_s,
         timeout_s=config.stall_timeout_s,
         retry=retry,
+        proxy_headers=config.proxy_headers,
     )
 
 
@@ -106,4 +107,5 @@ def http_settings(config: Config, retry: RetryPolicy) -> HttpSettings:
         credential_host=hub.netloc.rpartition("@")[2] if hub.scheme != "gs" else None,
         credential_scheme=hub.scheme,
         headers=headers,
+        proxy_headers=config.proxy_headers,
     )

@@ -77,6 +77,12 @@ _OPTIONS = (
     ),
     click.option("--config", metavar="FILE", help="A TOML file of settings, named as the options are."),
     click.option("--log-file", metavar="FILE", help="Where the log goes.  [default: stderr with --foreground]"),
+    click.option(
+        "--proxy-headers",
+        metavar="NAME: VALUE",
+        multiple=True,
+        help="What the proxy of the environment (HTTPS_PROXY, HTTP_PROXY) is told; may be given several times.",
+    ),
     click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]"),
     click.option(
         "--fuse-library",

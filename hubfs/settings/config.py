@@ -38,6 +38,7 @@ from hubfs.settings.values import (
     parse_options,
     parse_path,
     parse_prefetch,
+    parse_proxy_headers,
     parse_size,
     parse_time,
     parse_token,
@@ -100,6 +101,7 @@ class Config:
     log_level: str = "INFO"
     token: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    proxy_headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # for the proxy of the environment
     verify_certificates: bool = True
     private_redirects: bool = False  # a hub may lead further inside than it is itself
     connect_timeout_s: float = 10.0
@@ -210,6 +212,7 @@ SETTINGS = (
     Setting("log_level", "log_level", parse_level, ("HUBFS_LOG_LEVEL",), text=str.lower),
     Setting("token", "token", parse_token, ("HUBFS_TOKEN",)),
     Setting("headers", "headers", parse_headers, ("HUBFS_HEADERS",), text=headers_text),
+    Setting("proxy_headers", "proxy_headers", parse_proxy_headers, ("HUBFS_PROXY_HEADERS",), text=headers_text),
     Setting(
         _UNVERIFIED, "verify_certificates", _no_certificates, (OF_CLIENTS[_UNVERIFIED],), text=_no_certificates_text
     ),

@@ -9,7 +9,7 @@ from typing import Any
 
 from hubfs.blobs.http.url import without_secrets
 
-SECRET = ("token", "headers")
+SECRET = ("token", "headers", "proxy_headers")
 
 UNLISTED = "HUBFSUNLISTED"
 """Flags for the daemon alone (JSON): what its command line, which everybody may read, does not show."""
@@ -33,14 +33,15 @@ def exposed(file: Path, table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def out_of_sight(arguments: Sequence[str], flags: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
-    """`arguments`, which `flags` were read from, without credentials and queries of URLs; and the environment that has
-    `load` find them all the same: the environment of a process is shown to its user alone.
+    """`arguments`, which `flags` were read from, without credentials and queries of URLs, and without what headers say;
+    and the environment that has `load` find them all the same: the environment of a process is shown to its user alone.
     """
     arguments, unlisted = [*arguments], {}
     for name, value in flags.items():
         for text in [value] if isinstance(value, str) else value if isinstance(value, tuple) else ():
-            if _is_secret(text):
-                arguments = [argument.replace(text, without_secrets(text)) for argument in arguments]
+            if name in SECRET or _is_secret(text):
+                said = f"{text.partition(':')[0]}:" if name in SECRET else without_secrets(text)
+                arguments = [argument.replace(text, said) for argument in arguments]
                 unlisted[name] = value
     return arguments, {UNLISTED: json.dumps(unlisted)} if unlisted else {}
 

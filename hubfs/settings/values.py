@@ -27,6 +27,11 @@ MOST_WORKERS = 16
 _SIZE = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*([kmgt]?)(i?)(b?)", re.IGNORECASE)
 _TIME = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*(ms|s|m|h)?", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~\w-]+", re.ASCII)
+_OF_REQUESTS = {
+    *("accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "cookie"),
+    *("expect", "host", "if-match", "if-none-match", "if-range", "range", "te", "trailer", "transfer-encoding"),
+    *("upgrade", "user-agent"),
+}
 _LEAST_MEMORY_BYTES = 8 << 20
 _LEAST_WITHOUT_UNIT_BYTES = 1 << 20
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
@@ -218,6 +223,17 @@ def parse_options(texts: tuple[str, ...] | str) -> dict[str, str | bool]:
 def options_text(options: Mapping[str, str | bool]) -> str:
     """Options as `parse_options` reads them."""
     return ",".join(name if value is True else f"{name}={value}" for name, value in options.items())
+
+
+def parse_proxy_headers(value: str | Sequence[str] | Mapping[str, str]) -> dict[str, str]:
+    """As `parse_headers`, of one or several texts. None may stand for what a request says itself.
+
+    Raises ValueError and TypeError.
+    """
+    headers = parse_headers(value if isinstance(value, str | Mapping) else "\n".join(value))
+    if own := sorted(name for name in headers if name.lower() in _OF_REQUESTS):
+        raise ValueError(f"{', '.join(own)} is what a request says itself")
+    return headers
 
 
 def parse_headers(value: str | Mapping[str, str]) -> dict[str, str]:

@@ -42,6 +42,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, Any], ...]] = {  # by field
     "log_level": (("debug", "DEBUG"), ("Warning", "WARNING"), ("ERROR", "ERROR")),
     "token": (("one", "one"), (" two\n", "two"), ("three", "three")),
     "headers": (("A: b", {"A": "b"}), ("C: d\nE: f:g", {"C": "d", "E": "f:g"}), ("H:i", {"H": "i"})),
+    "proxy_headers": (("A: b", {"A": "b"}), ("C: d\nE: f:g", {"C": "d", "E": "f:g"}), ("H:i", {"H": "i"})),
     "verify_certificates": (("true", False), ("0", True), ("yes", False)),
     "private_redirects": (("true", True), ("no", False), ("1", True)),
     "connect_timeout_s": (("5s", 5.0), ("250ms", 0.25), ("2m", 120.0)),
@@ -450,6 +451,33 @@ def test_what_the_process_list_must_not_show_reaches_the_daemon_all_the_same(spe
     assert " ".join(shown) == " ".join(typed).replace(f"me:{SECRET}@", "").replace(f"?key={SECRET}", "")
     read = load({"hub": "https://host/x", "cache_dir": "s3://bucket/p"}, environment)
     assert (read.hub, read.shared_cache_url) == (flags["hub"], flags["cache_dir"])
+
+
+def test_headers_for_a_proxy_are_read_from_everywhere_and_shown_nowhere(tmp_path: Path) -> None:
+    expected = {"X-Dragonfly-Use-P2P": "true", "X-Key": SECRET}
+    texts = tuple(f"{name}: {value}" for name, value in expected.items())
+    file = tmp_path / "c.toml"
+    file.write_text(f'[proxy_headers]\nX-Dragonfly-Use-P2P = "true"\nX-Key = "{SECRET}"\n', encoding="utf-8")
+    typed = ["mount", "/m", "--proxy-headers", texts[0], f"--proxy-headers={texts[1]}"]
+    shown, unlisted = out_of_sight(typed, {"proxy_headers": texts})
+    assert SECRET not in " ".join(shown)
+    for loaded in (
+        load({"proxy_headers": texts}, {}),
+        load({"proxy_headers": ("X-Dragonfly-Use-P2P:", "X-Key:")}, unlisted),
+        load({}, {"HUBFS_PROXY_HEADERS": "\n".join(texts)}),
+        load({"config": str(file)}, {}),
+    ):
+        assert loaded.proxy_headers == expected
+        assert SECRET not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    "text", [f"Range: {SECRET}", f"authorization: {SECRET}", f"Host:{SECRET}", SECRET, f"\u00e4: {SECRET}"]
+)
+def test_what_a_proxy_cannot_be_told_is_refused_and_not_shown(text: str) -> None:
+    with pytest.raises(InvalidConfig, match="--proxy-headers") as refused:
+        load({"proxy_headers": (text,)}, {})
+    assert SECRET not in str(refused.value)
 
 
 def test_an_ordinary_command_line_stays_as_it_is() -> None:

@@ -23,6 +23,7 @@ def http_client(
     credential_host: str | None = None,
     credential_scheme: str = "https",
     headers: Mapping[str, str] = NO_HEADERS,
+    proxy_headers: Mapping[str, str] = NO_HEADERS,
 ) -> Iterator[HttpClient]:
     settings = HttpSettings(
         stall_timeout_s=stall_timeout_s,
@@ -32,6 +33,7 @@ def http_client(
         credential_host=credential_host,
         credential_scheme=credential_scheme,
         headers=headers,
+        proxy_headers=proxy_headers,
     )
     client = HttpClient(settings, cancellation or Cancellation())
     try:

@@ -10,11 +10,14 @@ from pathlib import Path
 
 
 class Tunnel:
-    """`url` is what `HTTPS_PROXY` would name; `tunnels` are the hosts that somebody was connected to."""
+    """`url` is what `HTTPS_PROXY` would name; `tunnels` are the hosts that somebody was connected to, and `heads` what
+    the tunnels were asked for by.
+    """
 
     def __init__(self) -> None:
         self.url = ""
         self.tunnels: list[str] = []
+        self.heads: list[bytes] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ends = [writer]
@@ -22,6 +25,7 @@ class Tunnel:
             head = await reader.readuntil(b"\r\n\r\n")
             target = head.split()[1].decode()
             self.tunnels.append(target)
+            self.heads.append(head)
             host, _, port = target.rpartition(":")
             beyond, there = await asyncio.open_connection(host, int(port))
             ends.append(there)

@@ -53,6 +53,7 @@ class GcsSettings:
     `endpoint_url`: an emulator's, None for Google's. `token`: "anon", "google_default", or the path of a credentials
     file; None is "anon". `access` is the scope that it is asked for: "read_only" or "read_write". `timeout_s`: the
     longest silence that is borne. `retry`: for listings; reads are tried once, and wrapped in a `RetryingBlob`.
+    `proxy_headers`: as of `HttpSettings`.
     """
 
     endpoint_url: str | None = None
@@ -61,6 +62,7 @@ class GcsSettings:
     connect_timeout_s: float = 10.0
     timeout_s: float = 30.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    proxy_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class GcsClient:
@@ -91,6 +93,7 @@ class GcsClient:
                 credential_host=endpoint.netloc.rpartition("@")[2],
                 credential_scheme=endpoint.scheme,
                 credentials=f"these were {token!r} {HOW_TO_SAY}",
+                proxy_headers=settings.proxy_headers,
             ),
             cancellation,
             bearer=None if self._credentials is None else self._credentials.bearer,

@@ -97,7 +97,8 @@ class HttpClient:
         self._has_netrc = lru_cache(_HOSTS_KEPT)(self._netrc.names)
         self._peers = Peers()
         self._adapters = {
-            limit: WatchedAdapter(sockets, partial(self._peers.meet, limit=limit), environment) for limit in Reach
+            limit: WatchedAdapter(sockets, partial(self._peers.meet, limit=limit), environment, settings.proxy_headers)
+            for limit in Reach
         }
         self._forget_callback = cancellation.on_cancel(sockets.shut_down)
         # urllib3's debug lines print whole URLs, and the query of a signed one is a secret.

@@ -119,8 +119,15 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
     is urllib3's alone: what requests adds to it takes as long as the rest.
     """
 
-    def __init__(self, sockets: OpenSockets, meet: Meet, environment: Callable[[str], Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        sockets: OpenSockets,
+        meet: Meet,
+        environment: Callable[[str], Mapping[str, Any]],
+        proxy_headers: Mapping[str, str],
+    ) -> None:
         self._environment = environment
+        self._proxy_headers = proxy_headers
         self._is_closed = False
         self._routes = lru_cache(_POOL_SIZE)(self._route)
         self._direct, self._to_proxy = _pool_classes(sockets, meet), _pool_classes(sockets, lambda *_: None)
@@ -130,6 +137,13 @@ class WatchedAdapter(requests.adapters.HTTPAdapter):
         """As in requests, with connections of ours."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._direct
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        """What a proxy is told: with each request for http://, and once a tunnel for https://, before it begins.
+
+        Nothing of it goes into a tunnel, where a host would read it.
+        """
+        return {**super().proxy_headers(proxy), **self._proxy_headers}
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """As in requests, with connections of ours, except through SOCKS, which brings its own."""

@@ -24,7 +24,8 @@ class HttpSettings:
     asked, unless `private_redirects`, and even then to none that is link-local. Proxies, CA bundles and netrc come from
     the environment, as in requests; where a host redirects, netrc is for https at port 443 alone, if that host was
     asked by https and certificates are verified; it is for nobody with `netrc` False. `credentials` says which ones
-    were sent, for messages about a host that refuses them; empty says nothing.
+    were sent, for messages about a host that refuses them; empty says nothing. `proxy_headers` may be secret; they go
+    to a proxy, and to no host where there is none.
     """
 
     connect_timeout_s: float = 10.0
@@ -37,6 +38,7 @@ class HttpSettings:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     netrc: bool = True
     credentials: str = ""
+    proxy_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     user_agent: str = f"hubfs/{__version__}"
 
 
