@@ -31,7 +31,8 @@ _COMMANDS = {
     "prefetch": Command("hubfs.commands.fetch.command:prefetch", "Fill the cache with models, mounted or not."),
     "resolve": Command("hubfs.commands.resolve:resolve", "Print the path of a handle below a mount."),
     "search": Command("hubfs.commands.search:search", "Find models by words."),
-    "status": Command("hubfs.commands.status:status", "Show what is mounted, and what went wrong."),
+    "status": Command("hubfs.commands.status.command:status", "Show what is mounted, and what went wrong."),
+    "top": Command("hubfs.commands.status.command:top", "Watch mounts: throughput, operations, transfers, troubles."),
     "unmount": Command("hubfs.commands.unmount:unmount", "Unmount a hub."),
     **{name: command for kind in KINDS for name, command in kind.commands.items()},
 }

@@ -200,6 +200,7 @@ class Status:
                 "read_bytes": known.use.read_bytes,
                 "complete": complete,
                 "streaming": source.streams,
+                "came_bytes": source.came_bytes,
                 "to_come_bytes": source.to_come_bytes,
                 "cached_bytes": cached_bytes(self._cache, source),
                 "files": extent.files if complete else None,

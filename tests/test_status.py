@@ -15,7 +15,7 @@ from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.counts import HttpStats
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.memory import MemoryTier
-from hubfs.commands.status_text import as_text
+from hubfs.commands.status.report import as_text
 from hubfs.errors import Unavailable
 from hubfs.fuse.counts import OperationCounts
 from hubfs.hubs.hub import Budget, WayTold
@@ -30,7 +30,6 @@ from hubfs.status import RecentProblems, Status
 from tests.support.http_clients import http_client
 
 MODEL = "hub/google/spice/2@x"
-NO_ROUTE = "https://hub: no route"
 NOON_S = 1_769_860_800.0
 NOON = "2026-01-31T12:00:00Z"
 TROUBLE = Trouble("", "https://hub: no route", Unavailable, NOON_S, NOON_S + 60, count=5)
@@ -58,6 +57,7 @@ def known() -> list[KnownModel]:
         model=MODEL,
         shared=(),
         streams=False,
+        came_bytes=0,
         to_come_bytes=0,
         extent=Extent(2, 3 << 20),
     )
@@ -156,6 +156,7 @@ def test_describes_the_mount_for_programs(status: Status) -> None:
             "read_bytes": 5 << 20,
             "complete": True,
             "streaming": False,
+            "came_bytes": 0,
             "to_come_bytes": 0,
             "cached_bytes": 1 << 20,
             "files": 2,
@@ -186,73 +187,12 @@ def test_describes_the_mount_for_programs(status: Status) -> None:
     ]
 
 
-def test_describes_the_mount_for_people(status: Status) -> None:
-    lines = as_text(status.describe()).splitlines()
-    assert lines[0].startswith("/mnt/hub: https://hub (up 0 s, process ")
-    assert lines[1:] == [
-        "  network: 3 requests, 0.0 MiB received",
-        "  memory: 1.0 of 4 MiB",
-        "  passthrough: on, 2 files open",
-        "  way 1 to models: the public bucket (gs://public) is left alone: 403",
-        f"  way 2 to models: Kaggle (https://kaggle) is asked; last answered of google/spice/2, {NOON}",
-        f"  requests for questions: 400 of 500 are left until {NOON}",
-        "  google/gone/1: unreadable",
-        "    https://hub: no route",
-        "    EHOSTUNREACH since 2026-01-31T12:00:00Z, 5 times, last 2026-01-31T12:01:00Z; " + Unavailable.advice,
-        "  google/spice/2: 1.0 of 3.0 MiB cached, compressed",
-        "  10 more models (12 were found, 1 are in use, 1 in trouble); --all lists them",
-        f"  google/spice/latest: version 2, which may be old; the hub last said so 2026-01-31T12:00:00Z: {NO_ROUTE}",
-    ]
-
-
-def test_a_disk_is_named_with_its_place(status: Status) -> None:
-    described = status.describe()
-    described["cache_dir"] = "/c"
-    described["cache"]["disk"] = {"used_bytes": 3 << 19, "limit_bytes": 10 << 30, "hits": 0, "misses": 0}
-    assert "  disk: 1.5 of 10240 MiB in /c" in as_text(described).splitlines()
-
-
-def test_says_whether_the_kernel_reads_files_itself_and_why_not(status: Status) -> None:
-    described = status.describe()
-    assert "  passthrough: on, 2 files open" in as_text(described).splitlines()
-    off = {"on": False, "off_because": "there is no disk cache", "open_files": 0}
-    text = as_text({**described, "passthrough": off})
-    assert "  passthrough: off, because there is no disk cache" in text.splitlines()
-
-
-@pytest.mark.parametrize(
-    ("cache_dir", "said"),
-    [
-        (None, "memory is too small for its readers: 1.5 MiB"),
-        ("/c", "the cache is too small for its readers: 1.5 MiB"),
-    ],
-)
-def test_it_is_said_when_there_is_too_little_room_for_the_readers(
-    status: Status, cache_dir: str | None, said: str
-) -> None:
-    described = status.describe()
-    assert described["lost_bytes"] == 0
-    assert "too small" not in as_text(described)
-    text = as_text({**described, "cache_dir": cache_dir, "lost_bytes": 3 << 19})
-    assert said in text
-    assert f"give more by --{'cache' if cache_dir else 'memory'}-size" in text
-
-
 def test_a_log_that_is_not_written_is_said(status: Status, problems: RecentProblems) -> None:
     problems.log_file = Path("/log")
     assert (status.describe()["log_file"], status.describe()["log_problem"]) == ("/log", None)
     problems.log_file, problems.without_log = None, "The log file /log cannot be written"
     described = status.describe()
     assert (described["log_file"], described["log_problem"]) == (None, "The log file /log cannot be written")
-    assert as_text(described).splitlines()[1] == "  WARNING: The log file /log cannot be written"
-
-
-@pytest.mark.parametrize(("state", "reason"), [("dead", "dead"), ("silent", "--force"), ("shut", "another user")])
-def test_a_mount_that_does_not_answer_takes_one_line(state: str, reason: str) -> None:
-    text = as_text({"mountpoint": "/mnt/hub", "state": state})
-    assert text.startswith("/mnt/hub: ")
-    assert reason in text
-    assert "\n" not in text
 
 
 def test_remembers_the_last_problems_and_nothing_less(status: Status, problems: RecentProblems) -> None:
@@ -268,36 +208,6 @@ def test_remembers_the_last_problems_and_nothing_less(status: Status, problems: 
     ]
 
 
-@pytest.mark.parametrize(
-    ("complete", "streaming", "cached_bytes", "said"),
-    [
-        (True, False, None, "? of 3.0 MiB cached (being counted), compressed"),
-        (False, True, 1 << 20, "1.0 MiB cached, compressed, still streaming"),
-        (False, False, 1 << 20, "1.0 MiB cached, compressed, not read to its end"),
-        (True, True, 0, "0.0 of 3.0 MiB cached, compressed, still streaming"),
-    ],
-)
-def test_only_what_streams_is_said_to_stream(
-    status: Status, *, complete: bool, streaming: bool, cached_bytes: int | None, said: str
-) -> None:
-    described = status.describe()
-    described["models"][1] |= {
-        "complete": complete,
-        "streaming": streaming,
-        "cached_bytes": cached_bytes,
-        "size_bytes": 3 << 20 if complete else None,
-    }
-    assert f"  google/spice/2: {said}" in as_text(described).splitlines()
-
-
-def test_the_last_warnings_are_shown_to_people_too(status: Status, problems: RecentProblems) -> None:
-    for number in range(7):
-        logging.getLogger("hubfs.test_status").warning("problem %d", number)
-    lines = as_text(status.describe()).splitlines()
-    assert [line.rpartition("WARNING ")[2] for line in lines[-5:]] == [f"problem {number}" for number in range(2, 7)]
-    assert problems.messages()[-1] in lines[-1]
-
-
 def test_all_models_are_told_of_within_a_bound(status: Status, known: list[KnownModel]) -> None:
     everything = status.models(1 << 20)
     assert everything["models"] == status.describe()["models"]
@@ -306,3 +216,11 @@ def test_all_models_are_told_of_within_a_bound(status: Status, known: list[Known
     everything = status.models(1 << 20)
     assert (1 << 20) * 0.9 < len(json.dumps(everything)) <= 1 << 20
     assert everything["model_counts"]["shown"] == len(everything["models"])
+
+
+def test_what_is_described_can_be_drawn(status: Status) -> None:
+    before = status.describe()
+    now = {**status.describe(), "uptime_s": before["uptime_s"] + 1}
+    lines = [" ".join(line.split()) for line in as_text(now, before).splitlines()]
+    assert "google/spice/2 1.0 MB 3.1 MB ━━━ 5.2 MB 2 compressed" in lines
+    assert "https://hub Kaggle 3 700 B 0 B/s" in lines

@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 import click
 
 from hubfs.commands.options import settings_options
-from hubfs.commands.status_text import UNVERIFIED
 from hubfs.daemon import keeper, log_file
 from hubfs.daemon.spawn import spawn, with_options, working_directory
 from hubfs.daemon.supervisor import Supervisor
@@ -19,7 +18,7 @@ from hubfs.errors import HubfsError, MountFailed, printable
 from hubfs.fuse.mounting import can_be_taken_over
 from hubfs.mounts import point as mount_point
 from hubfs.mounts import table as mount_table
-from hubfs.settings.config import Config, load
+from hubfs.settings.config import NOT_VERIFIED, Config, load
 from hubfs.settings.secrets import out_of_sight
 
 
@@ -45,7 +44,7 @@ def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: 
             return
         mount_point.prepare(mountpoint)
         if not config.verify_certificates:
-            click.echo(f"hubfs: {UNVERIFIED}", err=True)
+            click.echo(f"hubfs: {NOT_VERIFIED}", err=True)
         for text in config.warnings:
             click.echo(f"hubfs: WARNING: {printable(text)}", err=True)
         arguments = [*sys.argv[1:]]

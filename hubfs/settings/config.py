@@ -68,6 +68,10 @@ DEFAULT_CONFIG_FILE = of_user(platformdirs.user_config_path("hubfs")) / "config.
 _DEFAULT_MEMORY_BYTES = (32 << 20, 256 << 20)
 
 _UNVERIFIED = "disable_cert_validation"
+NOT_VERIFIED = (
+    f"WARNING: certificates are not verified ({OF_CLIENTS[_UNVERIFIED]}): "
+    "whoever is on the way to the hub can change what models do"
+)
 
 NO_DISK_CACHE = "no_disk_cache"
 """The one setting that is no row of `SETTINGS`: it says that another one, the cache directory, is none."""

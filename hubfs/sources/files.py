@@ -146,7 +146,7 @@ class FilesSource:
     """
 
     complete = True  # the manifest said everything
-    to_come_bytes = 0
+    came_bytes = to_come_bytes = 0
     streams = False
 
     def __init__(

@@ -127,6 +127,11 @@ class Source(Protocol):
         ...
 
     @property
+    def came_bytes(self) -> int:
+        """How many bytes have come by, while it `streams`, of those that are to. Never waits."""
+        ...
+
+    @property
     def to_come_bytes(self) -> int | None:
         """How many bytes come by before every entry is known: 0 once all are; None where nobody can say.
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hubfs import errors
-from hubfs.commands.status_text import as_text
+from hubfs.commands.status.report import as_text
 from tests.support.archives import flipped, gzipped, model_files, tar_of
 from tests.support.figures import Figures
 from tests.support.hosted import put
@@ -225,7 +225,7 @@ def test_no_such_model_is_an_answer_and_no_error(world: World) -> None:
 
 def test_queries_which_hold_secrets_are_shown_nowhere(world: World) -> None:
     command = world.hub.machine.hubfs("status", world.hub.path)
-    assert all(f"  {case.handle}: " in command.stdout for case in CASES)
+    assert all(f"\n{case.handle} " in command.stdout for case in CASES)
     attributes = [
         world.hub.error_of((world.hub.path / BY_NAME[name].handle).parent) for name in ("refused", "nameless")
     ]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hubfs.commands.units import size
 from tests.support.archives import gzipped, tar_of
 from tests.support.files import files
 from tests.support.http_origin import HttpOrigin
@@ -78,8 +80,8 @@ def test_models_that_nobody_reads_take_no_line(hub: Mount) -> None:
 
 def test_what_an_earlier_mount_cached_is_counted_behind_the_readers_backs(hub: Mount) -> None:
     (hub.path / HANDLES[2] / "saved_model.pb").read_bytes()
-    counted = f"  {HANDLES[2]}: 0.0 of 0.0 MiB cached, compressed"
-    assert eventually(lambda: counted in lines(hub))
+    counted = rf"{HANDLES[2]} +{re.escape(size(SIZE_BYTES))} +{re.escape(size(SIZE_BYTES))} .* compressed"
+    assert eventually(lambda: any(re.fullmatch(counted, line) for line in lines(hub)))
     assert hub.status()["models"][0]["cached_bytes"] == SIZE_BYTES
     assert int(os.getxattr(hub.path / HANDLES[2] / "d1/f1", "user.hubfs.cached_bytes")) == SIZE_BYTES
 

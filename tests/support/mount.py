@@ -44,23 +44,28 @@ class Machine:
         """The same machine with other variables."""
         return Machine(self.root, {**self.environment, **changes}, self.wrapper)
 
-    def hubfs(
-        self, *arguments: str | Path, timeout_s: float = 60, pass_fds: Sequence[int] = ()
-    ) -> "subprocess.CompletedProcess[str]":
-        """Runs one command to its end. A daemon that kept its output open would make this time out."""
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of its commands; the directories that it names are there."""
         for directory in (self.home, self.temp):
             directory.mkdir(parents=True, exist_ok=True)
         foreign = ("HUBFS_", "TFHUB_", "XDG_", "STORAGE_EMULATOR_HOST", "GOOGLE_", "HF_", "HUGGING_FACE_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        return {
+            **inherited,
+            "HOME": str(self.home),
+            "TMPDIR": str(self.temp),
+            "HUBFS_SUPERVISE": "false",
+            **self.environment,
+        }
+
+    def hubfs(
+        self, *arguments: str | Path, timeout_s: float = 60, pass_fds: Sequence[int] = ()
+    ) -> "subprocess.CompletedProcess[str]":
+        """Runs one command to its end. A daemon that kept its output open would make this time out."""
         return subprocess.run(
             [*self.wrapper, HUBFS, *arguments],
-            env={
-                **inherited,
-                "HOME": str(self.home),
-                "TMPDIR": str(self.temp),
-                "HUBFS_SUPERVISE": "false",
-                **self.environment,
-            },
+            env=self.variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -110,6 +110,11 @@ class ArchiveSource:
         return self._progress.extent
 
     @property
+    def came_bytes(self) -> int:
+        """How much of the archive the pass has received, or the last one did."""
+        return self._progress.came_bytes
+
+    @property
     def to_come_bytes(self) -> int | None:
         """What the pass has yet to receive of the archive, as far as its host tells the size; 0 once it was verified.
 
