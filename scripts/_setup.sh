@@ -89,6 +89,17 @@ system_packages() {
     [ -e /dev/fuse ] || fail "there is no /dev/fuse: load the fuse module, or in a container pass --device /dev/fuse --cap-add SYS_ADMIN"
 }
 
+# A browser for the pages of `hubfs serve`: 290 MB, for scripts/test without arguments, and for their picture. Only
+# Debian's package is one: Ubuntu's leads to a snap.
+browser() {
+    has_program chromium && return
+    has_program apt-get && [ -e /etc/debian_version ] && ! grep -qs ^ID=ubuntu /etc/os-release ||
+        { say "there is no Chromium for apt-get here: nobody looks at the pages of hubfs serve"; return; }
+    say "installing chromium"
+    as_root apt-get update -qq
+    as_root apt-get install -y -qq --no-install-recommends chromium >/dev/null </dev/null
+}
+
 # python_between LOWEST HIGHEST prints the interpreters of 3.LOWEST … 3.HIGHEST that run here, the default one first.
 python_between() {
     local name

@@ -60,7 +60,7 @@ $body
 
 
 def model_page(handle: ModelId, versions: Sequence[ModelId], files: Sequence[Member], hub: str, *, packed: bool) -> str:
-    """About one model: how to load it, what it holds. `hub` is this host's URL, as the reader reached it."""
+    """About one model: how to mount, load and fetch it; its files. `hub` is this host's URL, as it was reached."""
     rows = "".join(
         f"<tr><td>{_e(file.name)}</td><td>{size_text(file.size_bytes)}</td></tr>"
         for file in files
@@ -71,7 +71,11 @@ def model_page(handle: ModelId, versions: Sequence[ModelId], files: Sequence[Mem
     load = _use_url(handle, hub)
     query = WHOLE[kind_of(handle.name)]
     is_archive = query.endswith("compressed")
-    fetch = f"$ curl -fL {shlex.quote(f'{hub}/{handle}?{query}')} {'| tar xz' if is_archive else '-o model.tflite'}"
+    name = handle.name.rpartition("/")[2]
+    fetch = (
+        f"$ hubfs fetch {handle} --hub {shlex.quote(hub)} --to {name}\n"
+        f"$ curl -fL {shlex.quote(f'{hub}/{handle}?{query}')} {'| tar xz' if is_archive else '-o model.tflite'}"
+    )
     whole = "archive (tar.gz)" if is_archive else "file"
     newest = versions[-1] if versions else handle
     others = [other for other in reversed(versions) if other != handle]
@@ -80,7 +84,7 @@ def model_page(handle: ModelId, versions: Sequence[ModelId], files: Sequence[Mem
         f"<p>Version {_e(handle.version)} of a model on this hub.</p>{note}"
         f"<h2>Read it as files</h2>{_code(mount)}"
         f"{f'<h2>Load it by its URL</h2>{_code(load)}' if load else ''}"
-        f"<h2>Download it</h2>{_code(fetch)}"
+        f"<h2>Fetch it, verified or by hand</h2>{_code(fetch)}"
         f'<p><a href="{_href(str(handle))}?{query}">Download the {whole}</a></p>'
         f"<h2>Files</h2><table><caption>{'The archive' if packed and is_archive else 'All files'}, {total}</caption>"
         f'<thead><tr><th scope="col">Name</th><th scope="col">Size</th></tr></thead><tbody>{rows}</tbody></table>'

@@ -424,6 +424,7 @@ def test_the_page_of_a_model_shows_how_to_load_it_and_its_files(root: Path, hub:
     assert f"hub.load('{hub}/google/spice/2')" in page.text
     assert f"hubfs mount /mnt/tfhub --hub {hub}" in page.text
     assert "tf.saved_model.load('/mnt/tfhub/google/spice/2')" in page.text
+    assert f"hubfs fetch google/spice/2 --hub {hub} --to spice" in page.text
     assert "variables/variables.data-00000-of-00001300 kB" in page.text
     assert "There is a newer version" in page.text
     assert set(page.links) >= {"/", "/google", "/google/spice", "/google/spice/10", f"/google/spice/2{COMPRESSED}"}
