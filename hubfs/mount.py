@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from hubfs import __version__
 from hubfs.engine import Engine
 from hubfs.fuse.counts import OperationCounts
 from hubfs.hubs.names import View
+from hubfs.metrics.exposition import Exposition
 from hubfs.mounts import table as mount_table
 from hubfs.settings.config import Config
 from hubfs.status import RecentProblems, Status
@@ -24,11 +26,12 @@ from hubfs.waiting import Cancellation
 class Mount:
     """A name space that is ready to be served. `close` ends every wait and transfer.
 
-    `operations` counts what the kernel asks, for the status.
+    `operations` counts what the kernel asks, for the status; `metrics` has its numbers for Prometheus.
     """
 
     tree: VirtualTree
     operations: OperationCounts
+    metrics: Exposition
     cancellation: Cancellation
     close: Callable[[], None]
 
@@ -42,12 +45,13 @@ def assemble(
     restarts: int | None = None,
     unconfined_by: str | None = None,
     passthrough: Callable[[], Mapping[str, Any]] | None = None,
+    metrics_addr: Callable[[], str | None] = lambda: None,
 ) -> Mount:
     """Builds everything that a config asks for; asks nobody anything. Raises `InvalidConfig`.
 
     `restarts`: how often a supervisor started the daemon anew; None without one. `unconfined_by`: the rights that the
     inflating process cannot give up on this machine; None without such a process. `passthrough`: which files the kernel
-    reads itself, as JSON. All three are for the status.
+    reads itself, as JSON. `metrics_addr`: where metrics are served. All four are for the status.
     """
     engine = Engine(config)
     operations = OperationCounts()
@@ -66,6 +70,10 @@ def assemble(
         passthrough=passthrough,
         offline=config.offline,
         operations=operations,
+        metrics_addr=metrics_addr,
+    )
+    metrics = Exposition(
+        lambda: status.describe(0), {name: name or unquote(tree.models.hub.label) for name, tree in engine.hubs.items()}
     )
     about = {**status.hubs, "pid": os.getpid(), "version": __version__}
     controls = ControlFiles(
@@ -73,11 +81,13 @@ def assemble(
             mount_table.ABOUT: lambda: _json(about),
             mount_table.REPORT: lambda: _json(status.describe()),
             mount_table.MODELS: lambda: json.dumps(status.models(mount_table.MOST_BYTES)).encode() + b"\n",
+            "metrics": lambda: metrics.text()[0],
             "version": lambda: __version__.encode() + b"\n",
         },
         _views(engine.hubs),
     )
-    return Mount(VirtualTree(engine.hubs, controls, engine.cache), operations, engine.cancellation, engine.close)
+    tree = VirtualTree(engine.hubs, controls, engine.cache)
+    return Mount(tree, operations, metrics, engine.cancellation, engine.close)
 
 
 def _views(trees: Mapping[str, HubTree]) -> Mapping[str, list[View]]:

@@ -90,6 +90,7 @@ class Status:
         passthrough: Callable[[], Mapping[str, Any]] | None = None,
         offline: bool = False,
         operations: OperationCounts | None = None,
+        metrics_addr: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._mountpoint = mountpoint
         self._binding = binding
@@ -105,24 +106,25 @@ class Status:
         self._passthrough = passthrough
         self._offline = offline
         self._operations = operations or OperationCounts()
+        self._metrics_addr = metrics_addr
         self._started_s = time.monotonic()
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, most: int = _SHOWN) -> dict[str, Any]:
         """JSON-able: sizes in bytes, times in seconds, or UTC as 2026-01-31T12:00:00Z; null is what is not known yet.
 
         `models` are those in trouble and those in use, `latest` the names whose `latest` was asked for, those first
-        that may be old; of either at most a hundred, and `model_counts` and `latest_counts` say of how many. `ways` are
+        that may be old; of either at most so many, and `model_counts` and `latest_counts` say of how many. `ways` are
         those to the models of a hub that has several, in their order; `rests` says why one is left alone. `budgets` are
         what a hub lets be asked, by its last answers. `origins` has of each hub what `http` has of all
         together. `memory_budget` is the memory that transfers, windows and flights have, and may have. `operations` are
         what the kernel asked for, by name, and `read_bytes` what readers got through this process.
         """
         origins = self._origins()
-        censuses = [models.census(_SHOWN) for models in self._models.values()]
-        shown = self._shown(censuses)[:_SHOWN]
+        censuses = [models.census(most) for models in self._models.values()]
+        shown = self._shown(censuses)[:most]
         asked = [(hub, latest) for hub, models in self._models.items() for latest in models.answers.asked()]
         stale = [(hub, latest) for hub, latest in asked if latest.error is not None]
-        told = [*stale, *((hub, latest) for hub, latest in asked if latest.error is None)][:_SHOWN]
+        told = [*stale, *((hub, latest) for hub, latest in asked if latest.error is None)][:most]
         return {
             "version": __version__,
             "mountpoint": str(self._mountpoint),
@@ -150,6 +152,7 @@ class Status:
             "budgets": [one for hub, models in self._models.items() for one in _budgets(hub, models.hub.budgets())],
             "latest": [_latest(hub, latest) for hub, latest in told],
             "latest_counts": {"asked": len(asked), "stale": len(stale), "shown": len(told)},
+            "metrics_addr": self._metrics_addr(),
             "log_file": None if self._problems.log_file is None else str(self._problems.log_file),
             "log_problem": self._problems.without_log,
             "recent_problems": self._problems.messages(),

@@ -85,7 +85,12 @@ def _serve_here(config: Config, mountpoint: Path, ready_fd: int | None, flags: M
     birth = keeper.Birth(keeper.service_manager(os.environ), keeper.inherited(os.environ))
     try:
         if config.supervise:
-            Supervisor(serve, mountpoint, config.log_file, birth.keeper, config.hang_timeout_s).run(on_ready)
+            Supervisor(
+                *(serve, mountpoint, birth.keeper),
+                log=config.log_file,
+                logs_json=config.logs_json,
+                hang_s=config.hang_timeout_s,
+            ).run(on_ready)
             return
         again = Reload(working_directory(), lambda: load(flags)) if birth.is_service else None
         daemon.run(config, mountpoint, on_ready, birth, again)

@@ -84,6 +84,12 @@ _OPTIONS = (
         help="What the proxy of the environment (HTTPS_PROXY, HTTP_PROXY) is told; may be given several times.",
     ),
     click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]"),
+    click.option("--log-format", metavar="text|json", help="json: an object a line.  [default: text]"),
+    click.option(
+        "--metrics-addr",
+        metavar="HOST:PORT",
+        help="Serve /metrics for Prometheus there.  [default: only as .hubfs/metrics in the mount]",
+    ),
     click.option(
         "--fuse-library",
         metavar="auto|session|libfuse3|libfuse2",

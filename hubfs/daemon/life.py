@@ -29,6 +29,7 @@ from hubfs.fuse.passthrough import Passthrough
 from hubfs.fuse.serving import load
 from hubfs.fuse.session.door import KernelSession
 from hubfs.hubs.registry import OF_CLIENTS
+from hubfs.metrics.endpoint import Endpoint
 from hubfs.mount import Mount, assemble
 from hubfs.mounts import point as mount_point
 from hubfs.mounts import presence
@@ -78,7 +79,7 @@ def run(
     """
     os.umask(0o077)  # whatever a daemon makes, the log as well as the cache, is for who mounted alone
     problems = RecentProblems()
-    log.set_up(config, problems)
+    log.set_up(config, mountpoint, problems)
     tune_process()
     keep_memory_private()
     done: _Done = queue.SimpleQueue()
@@ -122,6 +123,9 @@ def _serving(config: Config, mountpoint: Path, problems: RecentProblems, done: "
     config = _without_mounts(config, mountpoint)
     passthrough = Passthrough.on_this_machine(config.cache_dir, verify_each_read=config.verify_each_read)
     left = _taken_over(birth, passthrough)
+    endpoint = None if config.metrics_addr is None else Endpoint(config.metrics_addr)
+    if endpoint is not None and left is None and not birth.restarts:
+        endpoint.open()  # whoever mounts learns that the port is taken; a mount that is in use goes on without
     with mount_point.claimed(mountpoint) if left is None else contextlib.nullcontext():
         binding = load(config.fuse_library, passthrough) if left is None else left[0]
         for text in config.warnings:
@@ -135,6 +139,7 @@ def _serving(config: Config, mountpoint: Path, problems: RecentProblems, done: "
             restarts=birth.restarts,
             unconfined_by=unconfined_by,
             passthrough=passthrough.describe,
+            metrics_addr=lambda: None if endpoint is None else endpoint.where,
         )
         os.chdir("/")  # a daemon must not keep the directory busy that it was started in
         server = _Server(binding, mount, mountpoint, config, done)
@@ -142,6 +147,8 @@ def _serving(config: Config, mountpoint: Path, problems: RecentProblems, done: "
             server.device = left[1].device
         if isinstance(binding, KernelSession):
             binding.on_lasting = partial(server.give, birth.keeper)
+        if endpoint is not None:
+            endpoint.serve(mount.metrics.text, mount.cancellation)
         server.start()
         try:
             server.wait_until_ready()

@@ -6,10 +6,9 @@ import logging.handlers
 import os
 from pathlib import Path
 
-from hubfs.blobs.http.url import redacted_text
 from hubfs.daemon import log_file
+from hubfs.daemon.log_format import formatter
 from hubfs.daemon.log_repeats import Repeats
-from hubfs.errors import printable
 from hubfs.settings.config import Config
 from hubfs.status import RecentProblems
 
@@ -18,7 +17,7 @@ _log = logging.getLogger(__name__)
 _LOG_LIMIT_BYTES = 10 << 20
 
 
-def set_up(config: Config, problems: RecentProblems) -> None:
+def set_up(config: Config, mountpoint: Path, problems: RecentProblems) -> None:
     """Has the records of this process go to the log that `config` names, and the warnings to `problems`, too."""
     faulthandler.enable()  # a crash below Python says where, too, on stderr
     handlers: list[logging.Handler] = [problems]
@@ -30,7 +29,7 @@ def set_up(config: Config, problems: RecentProblems) -> None:
         problems.without_log = log_file.complaint(path, error)
         handlers.append(logging.StreamHandler())
     for handler in handlers:
-        handler.setFormatter(_WithoutSecrets("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(formatter(as_json=config.logs_json, mountpoint=mountpoint))
     # What the libraries have to say below a warning are requests with their headers and whole URLs.
     level = max(logging.WARNING, getattr(logging, config.log_level))
     logging.basicConfig(level=level, handlers=[Repeats(handlers)], force=True)
@@ -48,17 +47,3 @@ def _file_handler(path: Path) -> logging.Handler:
         encoding="utf-8",
         errors="backslashreplace",  # a mount point may have a name that is no text
     )
-
-
-class _WithoutSecrets(logging.Formatter):
-    """Takes credentials and queries out of URLs, wherever in a record they are: a traceback quotes anybody.
-
-    Names of files and what hosts say end no line, and tell no terminal anything.
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(redacted_text(super().format(record)), keep="\n\t")
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its name in logging
-        record.message = printable(record.message)
-        return super().formatMessage(record)

@@ -34,6 +34,7 @@ from hubfs.daemon.keeper import (
     heard,
     served_in,
 )
+from hubfs.daemon.log_format import formatter
 from hubfs.daemon.spawn import working_directory
 from hubfs.daemon.tuning import keep_memory_private
 from hubfs.errors import HubfsError, MountFailed
@@ -99,11 +100,19 @@ class Supervisor:
     """
 
     def __init__(
-        self, serve: Callable[[Birth], NoReturn], mountpoint: Path, log: Path | None, manager: Keeper, hang_s: float
+        self,
+        serve: Callable[[Birth], NoReturn],
+        mountpoint: Path,
+        manager: Keeper,
+        *,
+        log: Path | None,
+        logs_json: bool,
+        hang_s: float,
     ) -> None:
         self._serve = serve
         self._mountpoint = mountpoint
         self._log_file = log
+        self._formatter = formatter(as_json=logs_json, mountpoint=mountpoint)
         self._manager = manager
         self._hang_s = hang_s
         self._directory = working_directory()  # what the config names is relative to it
@@ -117,7 +126,7 @@ class Supervisor:
         `on_ready` is called once, when the first mount answers. Raises `MountFailed` with what the first daemon said
         when that never answered: what fails at once is not tried for ever.
         """
-        _set_up_log(self._log_file)
+        _set_up_log(self._log_file, self._formatter)
         keep_memory_private()
         os.chdir("/")
         with self._woken, self._wakes, self._alone() as name, self._signals_told():
@@ -347,10 +356,11 @@ def _file_handler(path: Path) -> logging.Handler:
     return logging.handlers.WatchedFileHandler(path, encoding="utf-8", errors="backslashreplace")
 
 
-def _set_up_log(path: Path | None) -> None:
+def _set_up_log(path: Path | None, form: logging.Formatter) -> None:
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if path is not None:
         with contextlib.suppress(OSError):  # the daemon warns of it
             os.close(log_file.opened(path))
             handler = _file_handler(path)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", handlers=[handler], force=True)
+    handler.setFormatter(form)
+    logging.basicConfig(handlers=[handler], force=True)

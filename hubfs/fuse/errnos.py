@@ -2,6 +2,7 @@
 
 import errno
 import logging
+from collections.abc import Mapping
 
 from hubfs import errors
 
@@ -38,10 +39,18 @@ def told(error: Exception, operation: str, subject: object) -> int:
     What the table does not know becomes EIO, with a traceback in the log.
     """
     if not isinstance(error, errors.HubfsError):
-        _log.error("%s %s: unexpected error", operation, subject, exc_info=error)
+        said = _fields(operation, subject, errno.EIO)
+        _log.error("%s %s: unexpected error", operation, subject, exc_info=error, extra=said)
         return errno.EIO
+    number = errno_for(type(error))
     if error.ordinary:
         _log.debug("%s %s: %s", operation, subject, error)
     else:
-        _log.warning("%s %s: %s (%s)", operation, subject, error, error.advice)
-    return errno_for(type(error))
+        said = _fields(operation, subject, number)
+        _log.warning("%s %s: %s (%s)", operation, subject, error, error.advice, extra=said)
+    return number
+
+
+def _fields(operation: str, subject: object, number: int) -> Mapping[str, object]:
+    """What a log of JSON objects has in fields of their own."""
+    return {"fields": {"operation": operation, "path": subject, "errno": errno.errorcode[number]}}

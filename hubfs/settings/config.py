@@ -17,6 +17,7 @@ from hubfs.fuse.mounting import FuseLibrary
 from hubfs.hubs.about import About
 from hubfs.hubs.registry import DEFAULT_HUB, ENDPOINTS, OF_CLIENTS
 from hubfs.memory_budget import available_memory_bytes
+from hubfs.metrics.address import Address
 from hubfs.settings.file import read_file
 from hubfs.settings.profiles import PROFILES, parse_profile
 from hubfs.settings.secrets import UNLISTED, exposed, is_url, shown
@@ -26,7 +27,9 @@ from hubfs.settings.values import (
     form_text,
     fuse_library_text,
     headers_text,
+    log_format_text,
     options_text,
+    parse_address,
     parse_endpoint,
     parse_flag,
     parse_form,
@@ -34,6 +37,7 @@ from hubfs.settings.values import (
     parse_headers,
     parse_hubs,
     parse_level,
+    parse_log_format,
     parse_memory_size,
     parse_options,
     parse_path,
@@ -103,6 +107,8 @@ class Config:
     mount_options: Mapping[str, str | bool] = field(default_factory=dict)
     log_file: Path | None = None
     log_level: str = "INFO"
+    logs_json: bool = False
+    metrics_addr: Address | None = None  # where Prometheus may read; None: only from the mount
     token: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     proxy_headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # for the proxy of the environment
@@ -214,6 +220,8 @@ SETTINGS = (
     Setting("mount_options", "mount_options", parse_options, text=options_text),
     Setting("log_file", "log_file", parse_path, ("HUBFS_LOG_FILE",)),
     Setting("log_level", "log_level", parse_level, ("HUBFS_LOG_LEVEL",), text=str.lower),
+    Setting("log_format", "logs_json", parse_log_format, ("HUBFS_LOG_FORMAT",), text=log_format_text),
+    Setting("metrics_addr", "metrics_addr", parse_address, ("HUBFS_METRICS_ADDR",), text=str),
     Setting("token", "token", parse_token, ("HUBFS_TOKEN",)),
     Setting("headers", "headers", parse_headers, ("HUBFS_HEADERS",), text=headers_text),
     Setting("proxy_headers", "proxy_headers", parse_proxy_headers, ("HUBFS_PROXY_HEADERS",), text=headers_text),

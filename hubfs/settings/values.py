@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from hubfs.fuse.mounting import FuseLibrary
 from hubfs.hubs.registry import DEFAULT_HUB, HUBS, SHORT
+from hubfs.metrics.address import Address
 from hubfs.sources.source import Form
 
 T = TypeVar("T")
@@ -97,6 +98,20 @@ def time_text(seconds_s: float) -> str:
         if seconds_s % _SECONDS[unit] == 0:
             return f"{seconds_s / _SECONDS[unit]:.0f}{unit}"
     return f"{Decimal(repr(seconds_s)).normalize():f}s"
+
+
+def parse_address(text: str) -> Address:
+    """`127.0.0.1:9464`, `[::1]:9464` or `HOST:PORT` → the host and the port. Raises ValueError."""
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or port is None or parts.netloc != str(text) or parts.username is not None:
+        raise ValueError(
+            "it must read like 127.0.0.1:9464 or [::1]:9464; 0.0.0.0:9464 is for every host that gets here"
+        )
+    return Address(host, port)
 
 
 def parse_hub(text: str) -> str:
@@ -183,6 +198,9 @@ parse_verify, verify_text = parse_word(_VERIFY), word_text(_VERIFY)
 """Whether bytes of the cache are verified at each read."""
 parse_level = parse_word({"debug": "DEBUG", "info": "INFO", "warning": "WARNING", "error": "ERROR"})
 """A level of the logging module."""
+_LOG_FORMATS = {"text": False, "json": True}
+parse_log_format, log_format_text = parse_word(_LOG_FORMATS), word_text(_LOG_FORMATS)
+"""Whether the log has an object a line."""
 _LIBRARIES = {library.value: library for library in FuseLibrary}
 parse_fuse_library, fuse_library_text = parse_word(_LIBRARIES), word_text(_LIBRARIES)
 

@@ -179,6 +179,6 @@ def test_of_several_hubs_the_first_of_kaggle_is_the_cache(
         assert model_download(asked, dialect, tmp_path, HANDLE, cache=cache).files == FILES
         assert os.path.realpath(cache / "models" / HANDLE) == str(hub.path / "all" / HANDLE)
         assert sorted(os.listdir(hub.path / ".hubfs")) == sorted(
-            ["kagglehub", "models.json", "mount.json", "status.json", "tfhub_modules", "version"]
+            ["kagglehub", "metrics", "models.json", "mount.json", "status.json", "tfhub_modules", "version"]
         )
     assert not asked.calls
