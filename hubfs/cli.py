@@ -27,6 +27,9 @@ _COMMANDS = {
     "doctor": Command("hubfs.commands.doctor.command:doctor", "Look at all that a mount needs."),
     "fetch": Command("hubfs.commands.fetch.command:fetch", "Copy models into plain directories, without a mount."),
     "index": Command("hubfs.commands.index:index", "Write the index of an archive, to be published beside it."),
+    "mirror": Command(
+        "hubfs.commands.mirror.command:mirror", "Make a directory or a bucket a hub, with models of others."
+    ),
     "mount": Command("hubfs.commands.mount:mount", "Mount a hub, or several."),
     "prefetch": Command("hubfs.commands.fetch.command:prefetch", "Fill the cache with models, mounted or not."),
     "resolve": Command("hubfs.commands.resolve:resolve", "Print the path of a handle below a mount."),

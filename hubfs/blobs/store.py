@@ -1,20 +1,34 @@
 """The door to stores of named objects that may be written: buckets of Google's and of S3, and what fsspec can reach."""
 
+import itertools
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from google_crc32c import extend, value
+
+from hubfs.blobs.checksums import CRC32C, Checksum
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
+from hubfs.blobs.gcs.object import GcsFolder, GcsObject
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import RetryPolicy, retrying
-from hubfs.errors import InvalidConfig, NotFound
+from hubfs.errors import Damaged, InvalidConfig, NotFound
 from hubfs.waiting import Cancellation
 
 LARGEST_OBJECT_BYTES = 16 << 20
 """What a read may have to wait for, as far as its time-out is concerned: nobody says before how large an object is."""
+
+_PIECE_BYTES = 1 << 20
+
+_PART_BYTES = 16 << 20
+"""One request of a file: what is lost with a connection, or with the process."""
+
+_MOST_COMPOSED = 32
+"""The store puts no more objects together at once."""
 
 _PLAIN: Mapping[str, str] = {}
 
@@ -81,6 +95,15 @@ def open_store(url: str, settings: GcsSettings, cancellation: Cancellation) -> O
     return FsspecStore(url, settings, cancellation)
 
 
+def crc32c_of(file: Path) -> Checksum:
+    """Of all bytes of a file."""
+    crc = 0
+    with file.open("rb") as opened:
+        for piece in iter(lambda: opened.read(_PIECE_BYTES), b""):
+            crc = extend(crc, piece)
+    return Checksum(CRC32C, f"{crc:08x}")
+
+
 class GcsStore:
     """An `ObjectStore` in a bucket of Google Cloud Storage, `gs://bucket/prefix`. No state of its own, so no lock."""
 
@@ -123,6 +146,52 @@ class GcsStore:
             {"Content-Type": f"multipart/related; boundary={boundary}"},
         )
         return status != HTTPStatus.PRECONDITION_FAILED
+
+    def put_file(self, name: str, file: Path, parts: str, sent: Callable[[int], None]) -> None:
+        """Stores a file of any size, in parts that the store then puts together: the object appears whole.
+
+        Names of parts begin with `parts`. Parts that an earlier attempt has left there are not sent again. `sent` is
+        told how many bytes are there so far. Raises `Damaged` if other bytes arrived, which are deleted.
+        """
+        size_bytes, crc, made = file.stat().st_size, 0, list[str]()
+        there = {obj.name: obj.checksum for obj in self._client.list(self._bucket, self._root + parts)}
+        with file.open("rb") as opened:
+            while (piece := opened.read(_PART_BYTES)) or not made:
+                made.append(f"{parts}{len(made):06}")
+                if there.get(self._root + made[-1]) != Checksum(CRC32C, f"{value(piece):08x}"):
+                    self.put(made[-1], piece)
+                crc = extend(crc, piece)
+                sent(min(len(made) * _PART_BYTES, size_bytes))
+        for level in itertools.count():
+            if len(made) <= _MOST_COMPOSED:
+                break
+            groups = [made[at : at + _MOST_COMPOSED] for at in range(0, len(made), _MOST_COMPOSED)]
+            made = [self._composed(f"{parts}{level}+{at:06}", group) for at, group in enumerate(groups)]
+        self._composed(name, made)
+        stored = self.described(name)
+        for part in self.list(parts):
+            self.delete(part.name)
+        if stored is None or stored.checksum != Checksum(CRC32C, f"{crc:08x}"):
+            self.delete(name)
+            raise Damaged(f"{self.url}{name} arrived with another crc32c, and was deleted: try again")
+
+    def _composed(self, name: str, parts: Sequence[str]) -> str:
+        """Makes an object of the bytes of others; its name."""
+        body = json.dumps({"sourceObjects": [{"name": self._root + part} for part in parts], "destination": {}})
+        url = f"{self._client.object_url(self._bucket, self._root + name).rstrip('?')}/compose"
+        self._change("POST", url, name, body.encode(), {"Content-Type": "application/json"})
+        return name
+
+    def described(self, name: str) -> GcsObject | None:
+        """An object as it is now; None if there is none of that name."""
+        try:
+            return self._client.stat(self._bucket, self._root + name)
+        except NotFound:
+            return None
+
+    def folder(self, name: str) -> GcsFolder:
+        """What is directly below `name` (all, for an empty one), with names as in the bucket."""
+        return self._client.folder(self._bucket, f"{self._root}{name}/" if name else self._root)
 
     def delete(self, name: str) -> None:
         """Deletes an object, if it is there."""

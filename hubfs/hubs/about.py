@@ -75,6 +75,9 @@ class About:
 
     translations: Sequence[Translation] = ()
 
+    hosted: str = ""
+    """The function that takes a model's name and version, and says how hosts of this kind store it: `Hosted`."""
+
     refusals: str = ""
     """The function that says of the directory `extracted_dir` why models in it are not served: `Untrusted` errors."""
 

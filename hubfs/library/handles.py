@@ -1,11 +1,12 @@
 """The models that a user names by handle: at which hub, and at which path there. Asks nobody."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from hubfs.errors import InvalidHandle, quoted
+from hubfs.errors import EntryNotFound, InvalidHandle, quoted
 from hubfs.hubs.names import names_at
 from hubfs.hubs.registry import DEFAULT, KINDS, spelled_out
 from hubfs.settings.config import Config
@@ -13,28 +14,42 @@ from hubfs.settings.config import Config
 
 @dataclass(frozen=True)
 class Asked:
-    """A model that the user named as `text`: at `hub`, a name of `Config.hubs`, and at the absolute `path` there."""
+    """A model that the user named as `text`: at `hub`, a name of `Config.hubs`, and at the absolute `path` there.
+
+    `folder`: the directory there that the text may mean instead, if folders were asked for.
+    """
 
     text: str
     hub: str
     path: str
+    folder: str = ""
 
 
-def asked_for(config: Config, texts: Sequence[str]) -> tuple[Config, Sequence[Asked]]:
+def asked_for(config: Config, texts: Sequence[str], *, folders: bool = False) -> tuple[Config, Sequence[Asked]]:
     """The models of these handles, and a config with the hubs of all of them.
 
     A handle without a scheme is one of the hubs of `config`; `NAME/HANDLE` names one of several. `kaggle:…`, `hf:…` and
     URLs name their hub themselves: where `config` has none of that kind, no credentials of its other hubs are used.
-    Raises `InvalidHandle`.
+    With `folders`, a text may mean a directory above models, too. Raises `InvalidHandle`.
     """
     hubs: list[Config] = []
     asked = []
     for text in texts:
-        own, name, version = handle_in(config, text)
-        path = f"/{names_at(own.hub, catalog=own.catalog).path(name, version)}"
+        folder = ""
+        try:
+            own, name, version = handle_in(config, text)
+            path = f"/{names_at(own.hub, catalog=own.catalog).path(name, version)}"
+            if folders and version is None:
+                folder = f"/{name}"
+        except InvalidHandle:
+            found = _folder_in(config, text) if folders else None
+            if found is None:
+                raise
+            own, path = found
+            folder = path
         if own not in hubs:
             hubs.append(own)
-        asked.append(Asked(text, str(hubs.index(own)), path))
+        asked.append(Asked(text, str(hubs.index(own)), path, folder))
     return replace(config, hubs={str(at): _differs(own, config) for at, own in enumerate(hubs)}), asked
 
 
@@ -59,6 +74,23 @@ def hub_in(config: Config, path: str) -> tuple[str, str]:
             return name, f"/{rest.lstrip('/')}"
     first, _, inner = path.strip("/").partition("/")
     return (first, f"/{inner}") if first in own else (own[0], f"/{path.lstrip('/')}")
+
+
+def _folder_in(config: Config, text: str) -> tuple[Config, str] | None:
+    """The config of the hub that may have a directory, and the absolute path there; None where no hub may."""
+    every = with_every_kind(config)
+    url = spelled_out(text)
+    if "://" in url:
+        hubs = [one for one in every.each_hub().values() if f"{url}/".startswith(f"{one.hub.rstrip('/')}/")]
+        found = [(one, url.removeprefix(one.hub.rstrip("/"))) for one in hubs]
+    else:
+        hub, path = hub_in(every, text)
+        found = [(every.each_hub()[hub], path)]
+    for own, path in found:
+        with suppress(EntryNotFound):
+            names_at(own.hub, catalog=own.catalog).place(f"/{path.strip('/')}")
+            return own, f"/{path.strip('/')}"
+    return None
 
 
 def _differs(own: Config, config: Config) -> dict[str, Any]:

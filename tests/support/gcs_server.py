@@ -118,6 +118,17 @@ class GcsServer:
             query += f"&contentEncoding={content_encoding}"
         self._post(f"/upload/storage/v1/b/{bucket}/o?{query}", data, "application/octet-stream")
 
+    def names(self, bucket: str, prefix: str) -> list[str]:
+        """The names of objects."""
+        with urllib.request.urlopen(f"{self.url}/storage/v1/b/{bucket}/o?prefix={quote(prefix)}", timeout=30) as reply:
+            return [item["name"] for item in json.loads(reply.read()).get("items", ())]
+
+    def content(self, bucket: str, name: str) -> bytes:
+        """The bytes of an object."""
+        url = f"{self.url}/storage/v1/b/{bucket}/o/{quote(name, safe='')}?alt=media"
+        with urllib.request.urlopen(url, timeout=30) as reply:
+            return bytes(reply.read())
+
     def _post(self, target: str, body: bytes, content_type: str) -> None:
         request = urllib.request.Request(self.url + target, data=body, headers={"Content-Type": content_type})
         with urllib.request.urlopen(request, timeout=30) as reply:

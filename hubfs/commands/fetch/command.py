@@ -28,14 +28,15 @@ _OPTIONS = (
 )
 
 
-def _options(command: F) -> F:
-    """The options of both commands: settings of the mount's, and how to tell of what is done."""
+def options(command: F) -> F:
+    """The options of commands that read whole models: settings of the mount's, and how to tell of what is done."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def _told(*, quiet: bool, as_json: bool) -> Any:
+def told(*, quiet: bool, as_json: bool) -> Any:
+    """A `Teller` for this terminal. Raises `click.UsageError`."""
     if quiet and as_json:
         raise click.UsageError("--quiet and --json exclude each other")
     from hubfs.commands.fetch.telling import Teller  # noqa: PLC0415 - only what is told needs it
@@ -53,7 +54,7 @@ def _told(*, quiet: bool, as_json: bool) -> Any:
     type=click.Path(path_type=Path),
     help="One handle: DIR becomes the model. Several: each is in DIR, at the path that it has on a mount.",
 )
-@_options
+@options
 def fetch(handles: tuple[str, ...], to: Path, *, quiet: bool, as_json: bool, **flags: Any) -> None:
     """Copy models into plain directories, without a mount: verified, and each as a whole or not at all.
 
@@ -63,7 +64,7 @@ def fetch(handles: tuple[str, ...], to: Path, *, quiet: bool, as_json: bool, **f
     hubfs fetch google/spice/2 --to spice
     hubfs fetch hf:BAAI/bge-m3 kaggle:keras/bert/keras/bert_tiny_en/3 --to models
     """  # noqa: D301 - the backspace is click's mark
-    tell = _told(quiet=quiet, as_json=as_json)
+    tell = told(quiet=quiet, as_json=as_json)
     from hubfs.commands.fetch.fetching import fetch_all  # noqa: PLC0415 - the engine takes 0.3 s to import
 
     fetch_all(load(flags), handles, to, tell)
@@ -73,7 +74,7 @@ def fetch(handles: tuple[str, ...], to: Path, *, quiet: bool, as_json: bool, **f
 @click.argument("handles", metavar="HANDLE…", nargs=-1)
 @click.option("-f", "--file", metavar="LIST", type=click.File(), help="A file of handles, one a line; - for stdin.")
 @click.option("--check", is_flag=True, help="Only say how much is cached; exit with 1 unless all of it is.")
-@_options
+@options
 def prefetch(
     handles: tuple[str, ...], file: TextIO | None, *, check: bool, quiet: bool, as_json: bool, **flags: Any
 ) -> None:
@@ -86,10 +87,10 @@ def prefetch(
     hubfs prefetch google/spice/2 hf:BAAI/bge-m3
     hubfs prefetch --check -f models.txt
     """  # noqa: D301 - the backspace is click's mark
-    asked = [*handles, *_listed(file)]
+    asked = [*handles, *listed(file)]
     if not asked:
         raise click.UsageError("name a handle, or a list of handles by -f")
-    tell = _told(quiet=quiet, as_json=as_json)
+    tell = told(quiet=quiet, as_json=as_json)
     from hubfs.commands.fetch.filling import check_all, fill_all  # noqa: PLC0415 - the engine takes 0.3 s to import
 
     if not check:
@@ -98,7 +99,7 @@ def prefetch(
         sys.exit(1)
 
 
-def _listed(file: TextIO | None) -> Sequence[str]:
+def listed(file: TextIO | None) -> Sequence[str]:
     """The handles of a list: lines, but for empty ones and those that begin with `#`. Raises `InvalidConfig`."""
     if file is None:
         return ()

@@ -13,6 +13,7 @@ from hubfs.engine import Engine
 from hubfs.library.handles import Asked
 from hubfs.library.model import Model, model_at, source_at
 from hubfs.settings.config import Config
+from hubfs.sources.source import Source
 
 T = TypeVar("T")
 
@@ -27,8 +28,15 @@ class Session:
 
     def model(self, asked: Asked) -> Model:
         """The model, once everything in it is known. Raises what kept it from being found."""
+        return self.whole(asked, *self.ask(asked.text, lambda: source_at(self.engine.hubs[asked.hub], asked.path)))
+
+    def ask(self, what: str, question: Callable[[], T]) -> T:
+        """The answer to a question. Raises as `question`."""
+        return self.tell.during(what, self.pool.submit(question), lambda: None)
+
+    def whole(self, asked: Asked, path: str, source: Source) -> Model:
+        """The model of `source`, which is at `path`, once everything in it is known. Raises what kept it from that."""
         tree = self.engine.hubs[asked.hub]
-        path, source = self.tell.during(asked.text, self.pool.submit(source_at, tree, asked.path), lambda: None)
         # Of an archive, everything comes by before all of it is known.
         coming = Meter(source.to_come_bytes or 0, time.monotonic())
 

@@ -83,6 +83,22 @@ class Teller:
             how = f"{size(size_bytes)}, {duration(took_s)}" if written_bytes else f"{size(size_bytes)}, was there"
             click.echo(f"{what}: {where} ({how})")
 
+    def planned(self, what: str, where: str, size_bytes: int | None) -> None:
+        """Tells where a model would go, and how large it is, as far as that is known."""
+        self.end()
+        if self._as_json:
+            self._json(event="planned", handle=what, path=where, size_bytes=size_bytes)
+        elif not self._quiet:
+            click.echo(f"{what}: {where} ({'a size that nobody tells' if size_bytes is None else size(size_bytes)})")
+
+    def failed(self, what: str, reason: str) -> None:
+        """Tells why a model is not there, and that others follow."""
+        self.end()
+        if self._as_json:
+            self._json(event="failed", handle=what, reason=reason)
+        else:
+            click.echo(f"hubfs: {what}: {' '.join(reason.split())}", err=True)
+
     def end(self) -> None:
         """Takes back the line that is being written over."""
         if self._width:

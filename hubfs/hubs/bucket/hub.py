@@ -12,6 +12,7 @@ from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import Permanent
 from hubfs.cache.disk.indexes import Index
 from hubfs.errors import AccessDenied, EntryNotFound, InvalidConfig, ModelNotFound, NotFound
+from hubfs.formats.index_file import SUFFIX
 from hubfs.hubs.hub import Check, Hub, Means, label_of
 from hubfs.hubs.names import names_at
 from hubfs.hubs.place import Ambiguous, Folder, InModel, Place
@@ -74,14 +75,14 @@ class Bucket(Hub):
         for form, find in ((Form.UNCOMPRESSED, self._uncompressed), (Form.COMPRESSED, self._compressed)):
             if self._form not in (None, form):
                 continue
-            url, reason = find(str(model))
-            if url is None:
+            found, reason = find(str(model))
+            if found is None:
                 tried.append(f"{form.value}: {reason}")
                 continue
             try:
-                if form is Form.COMPRESSED:
-                    return kit.archive(self.label, model, BucketArchive(self._client, url))
-                return kit.files(self.label, model, list_bucket(self._client, model, url))
+                if isinstance(found, BucketArchive):
+                    return kit.archive(self.label, model, found)
+                return kit.files(self.label, model, list_bucket(self._client, model, found))
             except (NotFound, AccessDenied) as error:
                 if form is Form.COMPRESSED or self._form is not None:
                     raise
@@ -135,10 +136,10 @@ class Bucket(Hub):
 
     def _archive(self, model: ModelId) -> BucketArchive:
         """The archive of a model that was found before. Raises `Permanent` where there is none any more."""
-        url, reason = self._compressed(str(model))
-        if url is None:
+        archive, reason = self._compressed(str(model))
+        if archive is None:
             raise Permanent(f"{reason}; it had, and what is cached of {model} can still be read")
-        return BucketArchive(self._client, url)
+        return archive
 
     def _uncompressed(self, path: str) -> tuple[str | None, str]:
         """The URL of the folder that the model at `path` is in, or why there is none."""
@@ -151,12 +152,13 @@ class Bucket(Hub):
             return self._url(path + "/" + _UNCOMPRESSED).rstrip("/"), ""
         return None, f"{self._url(path)}/ holds neither {', '.join(self.names.root_files)} nor {_UNCOMPRESSED}"
 
-    def _compressed(self, path: str) -> tuple[str | None, str]:
-        """The URL of the archive of the model at `path`, or why there is none."""
-        names = {obj.name for obj in self._folder(path + _ARCHIVES_START).objects}
+    def _compressed(self, path: str) -> tuple[BucketArchive | None, str]:
+        """The archive of the model at `path`, or why there is none. Its index is in the same listing."""
+        objects = {obj.name: obj for obj in self._folder(path + _ARCHIVES_START).objects}
         for ending in _ARCHIVES:
-            if f"{self._prefix}{path}{ending}" in names:
-                return self._url(path + ending), ""
+            name = f"{self._prefix}{path}{ending}"
+            if name in objects:
+                return BucketArchive(self._client, self._url(path + ending), objects.get(name + SUFFIX)), ""
         return None, f"there is no {self._url(path)} with {', '.join(_ARCHIVES)}"
 
     def _names_in(self, path: str) -> Iterator[str]:

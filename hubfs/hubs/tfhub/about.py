@@ -36,5 +36,6 @@ hubfs unmount /mnt/tfhub""",
             "hubfs.hubs.tfhub.bundled:tfhub_handle",
         ),
     ),
+    hosted="hubfs.hubs.tfhub.serve.hosting:hosted",
     refusals="hubfs.hubs.tfhub.extracted.source:untrusted",
 )

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hubfs.blobs.gcs.client import GcsClient
+from hubfs.blobs.gcs.object import GcsObject
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.formats.index_file import IndexFile
 from hubfs.formats.inflating.parallel import MIN_SIZE_BYTES
 from hubfs.memory_budget import MemoryBudget
-from hubfs.sources.archive.published import find_published_index
+from hubfs.sources.archive.published import find_published_index, index_in_bucket
 
 
 class ArchiveOrigin(Protocol):
@@ -53,14 +54,18 @@ class HttpArchive:
 
 @dataclass(frozen=True)
 class BucketArchive:
-    """The object at `url`, `gs://bucket/object`."""
+    """The object at `url`, `gs://bucket/object`; `index` is the one beside it that has its index, if it was listed."""
 
     client: GcsClient
     url: str
+    index: GcsObject | None = None
 
     def stream(self, allowance: MemoryBudget | None) -> HttpStream:
         """The object's generation of this moment: one request."""
         return self.client.stream(self.client.at(self.url), allowance=allowance)
 
-    def published_index(self, stream: HttpStream) -> None:
-        """None: nobody publishes an index in a bucket."""
+    def published_index(self, stream: HttpStream) -> IndexFile | None:
+        """The index of the archive. None for a small one, as of an `HttpArchive`."""
+        if self.index is None or (stream.size_bytes or 0) < MIN_SIZE_BYTES:
+            return None
+        return index_in_bucket(self.client, self.url, self.index)

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
+from hubfs.blobs.gcs.client import GcsClient
+from hubfs.blobs.gcs.object import GcsObject
 from hubfs.blobs.http.client import HttpClient
 from hubfs.blobs.http.object import HttpObject
 from hubfs.blobs.http.url import next_hop, redacted
@@ -52,6 +54,28 @@ def find_published_index(
         raise
     except HubfsError as error:
         _log.debug("no index of %s: %s", redacted(seen.final_url), error)
+    return None
+
+
+def index_in_bucket(gcs: GcsClient, archive_url: str, index: GcsObject) -> IndexFile | None:
+    """What `index` says of the archive at `archive_url` (`gs://bucket/object`), if it fits.
+
+    Costs three requests. Raises `Cancelled`, and nothing else.
+    """
+    try:
+        if index.size_bytes > MAX_SIZE_BYTES:
+            raise Damaged(f"{index.url} has more than {MAX_SIZE_BYTES} bytes")
+        found = IndexFile.from_bytes(gcs.blob(index).read_at(0, index.size_bytes))
+        archive = gcs.at(archive_url)
+        if found.archive_size_bytes == archive.size_bytes and found.fits(
+            archive.size_bytes, gcs.blob(archive).read_at(*found.proof_range)
+        ):
+            return found
+        _log.debug("%s is the index of another archive", index.url)
+    except Cancelled:
+        raise
+    except HubfsError as error:
+        _log.debug("no index of %s: %s", archive_url, error)
     return None
 
 

@@ -13,13 +13,13 @@ from aiohttp import hdrs, web
 
 from hubfs.errors import Cancelled, EntryNotFound, HubfsError, InvalidConfig, InvalidHandle, ModelNotFound, NotFound
 from hubfs.formats.index_file import SUFFIX
+from hubfs.formats.packing.archive import index_beside
+from hubfs.formats.packing.listing import list_packed
 from hubfs.hubs.tfhub.names.document import NAME as CATALOG_DOCUMENT
 from hubfs.hubs.tfhub.names.handle import Kind, is_version, kind_of
-from hubfs.hubs.tfhub.serve.archive import index_beside
 from hubfs.hubs.tfhub.serve.archives import Archives
 from hubfs.hubs.tfhub.serve.catalog_document import CatalogDocument
 from hubfs.hubs.tfhub.serve.folder import archive_folder
-from hubfs.hubs.tfhub.serve.listing import list_packed
 from hubfs.hubs.tfhub.serve.models import WHOLE, Model, ModelDirectory
 from hubfs.hubs.tfhub.serve.page import HEADERS, error_page, list_page, model_page
 from hubfs.hubs.tfhub.serve.resumable import ResumableFile

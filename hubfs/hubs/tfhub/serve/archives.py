@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubfs.errors import Stale, TimedOut, Unavailable
-from hubfs.hubs.tfhub.serve.archive import index_beside, write_archive
+from hubfs.formats.packing.archive import index_beside, write_archive
+from hubfs.formats.packing.listing import Listing
 from hubfs.hubs.tfhub.serve.folder import ArchiveFolder
-from hubfs.hubs.tfhub.serve.listing import Listing
 from hubfs.hubs.tfhub.serve.models import Model, ModelDirectory
 from hubfs.model_id import ModelId
 from hubfs.waiting import Cancellation

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubfs.errors import EntryNotFound, ModelNotFound
+from hubfs.formats.packing.listing import Listing, is_hidden, list_members
 from hubfs.hubs.tfhub.names.handle import (
     Kind,
     is_name,
@@ -18,7 +19,6 @@ from hubfs.hubs.tfhub.names.handle import (
     kind_of,
     possible_models,
 )
-from hubfs.hubs.tfhub.serve.listing import Listing, is_hidden, list_members
 from hubfs.model_id import ModelId
 from hubfs.waiting import Cancellation, Remembered
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from string import Template
 from urllib.parse import quote
 
+from hubfs.formats.packing.listing import Member
 from hubfs.hubs.tfhub.names.handle import Kind, kind_of
-from hubfs.hubs.tfhub.serve.listing import Member
 from hubfs.hubs.tfhub.serve.models import WHOLE
 from hubfs.model_id import ModelId
 

@@ -10,9 +10,9 @@ from hubfs.blobs.blob import MemoryBlob
 from hubfs.errors import Cancelled, Stale, Unavailable
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
+from hubfs.formats.packing.archive import write_archive
+from hubfs.formats.packing.listing import list_members
 from hubfs.formats.tar.walk import members
-from hubfs.hubs.tfhub.serve.archive import write_archive
-from hubfs.hubs.tfhub.serve.listing import list_members
 from hubfs.hubs.tfhub.serve.models import ModelDirectory
 from hubfs.waiting import Cancellation
 from tests.support.serving import write_model

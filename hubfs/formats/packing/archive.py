@@ -14,7 +14,7 @@ from hubfs.errors import Damaged, Stale, Unavailable
 from hubfs.formats.gzip.index import TRAILER_BYTES
 from hubfs.formats.gzip.recorder import SPACING_BYTES, SPACING_OUTPUT_BYTES, IndexRecorder
 from hubfs.formats.index_file import SUFFIX, IndexedMember, IndexFile
-from hubfs.hubs.tfhub.serve.listing import Listing, Member
+from hubfs.formats.packing.listing import Listing, Member
 from hubfs.waiting import Cancellation
 
 _CHUNK_BYTES = 1 << 20
@@ -53,9 +53,7 @@ def write_archive(listing: Listing, target: Path, cancellation: Cancellation) ->
     except FileNotFoundError as error:
         raise Stale("a file of the model vanished while it was archived") from error
     except OSError as error:
-        raise Unavailable(
-            f"the model cannot be archived: {error.strerror or error}; the host's log says more"
-        ) from error
+        raise Unavailable(f"the model cannot be archived: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
         if not target.exists():
