@@ -49,8 +49,11 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__", "*.png"))
         else:
             shutil.copy(ROOT / name, place / name)
-    about = place / "pyproject.toml"
-    about.write_text(re.sub(r'^version = ".*"$', f'version = "{VERSION}"', about.read_text(), flags=re.MULTILINE))
+    about = place / "hubfs" / "__init__.py"
+    said = f'__version__ = "{VERSION}"'
+    text, changed = re.subn(r'^__version__ = ".*"$', said, about.read_text(), flags=re.MULTILINE)
+    assert changed == 1
+    about.write_text(text)
     (place / "docs" / "changes" / "1.added.md").write_text("What is new.\n")
     git(place.parent, "init", "-q", "-b", "main", str(place))
     git(place, "add", "-A")
@@ -86,7 +89,7 @@ def test_a_release_is_built_tried_and_tagged_and_dist_has_what_was_tried(project
 
     again = release(project)
     assert again.returncode == 1
-    assert again.stderr == f"error: the tag v{VERSION} exists: raise version in pyproject.toml\n"
+    assert again.stderr == f"error: the tag v{VERSION} exists: raise it in hubfs/__init__.py\n"
 
 
 def test_a_tree_with_changes_is_refused(project: Path) -> None:
@@ -99,7 +102,7 @@ def test_a_tree_with_changes_is_refused(project: Path) -> None:
 def test_another_version_is_refused(project: Path) -> None:
     done = release(project, "99.0.0")
     assert done.returncode == 1
-    assert done.stderr == f"error: pyproject.toml says {VERSION}, and not 99.0.0\n"
+    assert done.stderr == f"error: hubfs/__init__.py says {VERSION}, and not 99.0.0\n"
 
 
 def test_a_version_that_the_changelog_has_is_refused(project: Path) -> None:
