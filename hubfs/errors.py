@@ -5,7 +5,9 @@ can do where there is something to do. It is one line of printable text of bound
 the hosts and names are that it quotes.
 """
 
+import contextlib
 import re
+from collections.abc import Iterator
 from typing import ClassVar
 
 _QUOTED_CHARACTERS = 200
@@ -74,6 +76,26 @@ class InvalidConfig(HubfsError):
 
 class MountFailed(HubfsError):
     """The mount point cannot be used, or libfuse refused."""
+
+
+class NotInstalled(HubfsError):
+    """A package that not every mount needs is missing."""
+
+
+@contextlib.contextmanager
+def needing(package: str, what: str, install: str = "") -> Iterator[None]:
+    """For the imports of `package`, which `what` needs. Raises `NotInstalled` where it is not there.
+
+    `install` is what pip installs, if that is not the package.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "hubfs":
+            raise
+        missing = "" if error.name == package else f" ({error.name} is missing)"
+        how = f"pip install {install or package}"
+        raise NotInstalled(f"{what} needs {package}, which is not installed{missing}: {how}") from error
 
 
 class NotFound(HubfsError):

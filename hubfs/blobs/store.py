@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -16,7 +17,7 @@ from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.gcs.object import GcsFolder, GcsObject
 from hubfs.blobs.http.url import redacted
 from hubfs.blobs.retry import RetryPolicy, retrying
-from hubfs.errors import Damaged, InvalidConfig, NotFound
+from hubfs.errors import Damaged, InvalidConfig, NotFound, needing
 from hubfs.waiting import Cancellation
 
 LARGEST_OBJECT_BYTES = 16 << 20
@@ -87,10 +88,13 @@ def open_store(url: str, settings: GcsSettings, cancellation: Cancellation) -> O
     if url.startswith("gs://"):
         return GcsStore(url, settings, cancellation)
     if url.startswith(("s3://", "s3a://")):
-        from hubfs.blobs.s3_store import S3Store  # noqa: PLC0415 - as below
+        with needing("s3fs", redacted(url), "'hubfs[s3]'"):
+            import_module("s3fs")
+            from hubfs.blobs.s3_store import S3Store  # noqa: PLC0415 - as below
 
         return S3Store(url, settings, cancellation)
-    from hubfs.blobs.fsspec_store import FsspecStore  # noqa: PLC0415 - fsspec and what it finds take a while to import
+    with needing("fsspec", redacted(url)):
+        from hubfs.blobs.fsspec_store import FsspecStore  # noqa: PLC0415 - fsspec and what it finds take long to import
 
     return FsspecStore(url, settings, cancellation)
 

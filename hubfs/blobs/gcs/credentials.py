@@ -9,7 +9,7 @@ from typing import Any
 
 from hubfs.blobs import json_text
 from hubfs.blobs.http.settings import Bearer
-from hubfs.errors import AccessDenied, HubfsError, InvalidConfig, Unavailable, quoted
+from hubfs.errors import AccessDenied, HubfsError, InvalidConfig, Unavailable, needing, quoted
 from hubfs.waiting import Cancellation, await_result
 
 HOW_TO_SAY = "(HUBFS_GCS_TOKEN: google_default, or the path of a credentials file)"
@@ -63,8 +63,9 @@ class GcsCredentials:
         """
         if self._loaded() is not None:
             return
-        from gcsfs.credentials import GoogleCredentials  # noqa: PLC0415 - see the module
-        from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415 - it comes with gcsfs
+        with needing("gcsfs", f"HUBFS_GCS_TOKEN={quoted(self._token)}"):
+            from gcsfs.credentials import GoogleCredentials  # noqa: PLC0415 - see the module
+            from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415 - it comes with gcsfs
 
         # A file may be named like one of gcsfs's other ways to authenticate.
         method = self._token if self._token == _DEFAULT else str(Path(self._token).absolute())

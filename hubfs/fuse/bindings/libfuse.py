@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hubfs.errors import MountFailed
+from hubfs.errors import MountFailed, needing
 from hubfs.fuse.answers import Answers
 from hubfs.fuse.bindings.complaints import Complaints
 from hubfs.fuse.bindings.passing import PassingOperations, agree, why_not
@@ -120,7 +120,8 @@ def load(preference: FuseLibrary, passthrough: Passthrough) -> Binding:
             # Both modules choose their library while they are imported, and only by this variable: mfusepy takes
             # libfuse 2 where both are installed.
             os.environ["FUSE_LIBRARY_PATH"] = soname
-            return Binding(library, import_module(module_name), soname, passthrough)
+            with needing("fusepy" if module_name == "fuse" else module_name, f"--fuse-library {library.value}"):
+                return Binding(library, import_module(module_name), soname, passthrough)
     names = " or ".join(name for library in wanted for name in _CANDIDATES[library][1])
     raise MountFailed(f"{names} is not installed; on Debian and Ubuntu: apt-get install fuse3")
 

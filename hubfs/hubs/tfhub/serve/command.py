@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from hubfs.errors import InvalidConfig
+from hubfs.errors import InvalidConfig, needing
 from hubfs.hubs.about import UserSettings
 
 
@@ -40,8 +40,9 @@ def serve(
     kept while there is room; the index of a ready archive, which `hubfs index` makes, is served where it lies beside
     it. Stops on Ctrl-C. docs/SECURITY.md says what it is fit for.
     """
-    from hubfs.hubs.tfhub.serve.app import HostSettings  # noqa: PLC0415 - aiohttp takes 0.1 s to import
-    from hubfs.hubs.tfhub.serve.server import run  # noqa: PLC0415 - the same
+    with needing("aiohttp", "hubfs serve"):
+        from hubfs.hubs.tfhub.serve.app import HostSettings  # noqa: PLC0415 - aiohttp takes 0.1 s to import
+        from hubfs.hubs.tfhub.serve.server import run  # noqa: PLC0415 - the same
 
     try:
         size_bytes = None if archive_size is None else settings.size_bytes(archive_size)
