@@ -3,9 +3,12 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from hashlib import blake2b
 
 from hubfs.blobs import json_text
 from hubfs.blobs.store import ObjectStore
+from hubfs.errors import HubfsError
 from hubfs.waiting import Cancellation
 
 TTL_S = 15.0
@@ -23,8 +26,8 @@ class Lease:
 
     It is an object that is created only if it is absent. A daemon that sees it unchanged for `ttl_s` seconds, by a
     clock of its own, takes it over: clocks of different machines are compared only to find one that was left behind
-    long ago. Two who take it over in the same instant may both believe to have it for a while. That costs a second
-    transfer, and never a wrong byte.
+    long ago. Of many that find it lapsed, one takes it over: the right to do so is a lease itself. A holder that comes
+    to life in that instant may believe to have it for a while. That costs a second transfer, and never a wrong byte.
 
     `clock` gives seconds since the epoch, `timer` those of a clock that is never set. All methods raise what the store
     raises, and `Cancelled`.
@@ -50,20 +53,19 @@ class Lease:
         self._timer = timer
         self._seen: bytes | None = None  # another owner's lease, as it was since `_seen_s`
         self._seen_s = 0.0
+        self._right: Lease | None = None  # to take over what was seen last
 
     def acquire(self) -> bool:
         """Takes the lease if nobody has it, or its holder let it lapse. Does not wait."""
         self._cancellation.check()
-        if self._create():
+        if self._seen is None and self._create():  # who waits reads, which costs stores less than a write
             return True
         found = self._store.get(self._name)
-        if found is not None and self._owner_of(found) == self._owner:
+        if found is None:
+            return self._create()
+        if self._owner_of(found) == self._owner:
             return True  # created by an attempt whose answer was lost
-        if found is not None and not self._lapsed(found):
-            return False
-        if found is not None and self._store.get(self._name) == found:  # again: somebody else may be taking it over
-            self._store.delete(self._name)
-        return self._create()
+        return self._lapsed(found) and self._take_over(found)
 
     def refresh(self) -> bool:
         """Says that it is still needed. False if somebody else took it over."""
@@ -77,6 +79,33 @@ class Lease:
         found = self._store.get(self._name)
         if found is not None and self._owner_of(found) == self._owner:
             self._store.delete(self._name)
+
+    def _take_over(self, found: bytes) -> bool:
+        """Takes the place of the lease `found`, which lapsed, if nobody else does.
+
+        Without the right, a daemon that is slow would delete the lease of the one that was quick. The right's name is
+        of this very lapse, and the right of a daemon that dies in the middle lapses, too.
+        """
+        name = f"{self._name}.{blake2b(found, digest_size=8).hexdigest()}"
+        if self._right is None or self._right._name != name:  # noqa: SLF001 - of this class
+            self._right = Lease(
+                self._store,
+                name,
+                self._owner,
+                cancellation=self._cancellation,
+                ttl_s=self._ttl_s,
+                clock=self._clock,
+                timer=self._timer,
+            )
+        if not self._right.acquire():
+            return False
+        try:
+            if self._store.get(self._name) == found:
+                self._store.delete(self._name)
+            return self._create()
+        finally:
+            with suppress(HubfsError):  # it lapses
+                self._right.release()
 
     def _create(self) -> bool:
         return self._store.put(self._name, self._text(), if_absent=True)

@@ -1,6 +1,7 @@
 """Who fetches: one daemon of a fleet at a time, while the others wait for what it stores."""
 
 import logging
+import random
 import socket
 import time
 import uuid
@@ -20,6 +21,17 @@ from hubfs.waiting import Cancellation
 
 _log = logging.getLogger(__name__)
 
+_LONGEST_POLL_S = 5.0
+
+
+def pause_s(poll_s: float, waited_s: float, chance: float) -> float:
+    """How long a daemon that waited so long waits before it asks again; `chance` is in [0, 1).
+
+    A tenth of what it waited, for a thousand that ask twice a second are more than a bucket answers; a quarter more or
+    less, so that those who began together do not ask together.
+    """
+    return (0.75 + 0.5 * chance) * max(poll_s, min(_LONGEST_POLL_S, 0.1 * waited_s))
+
 
 class SharedTurns:
     """`Turns` by leases on the shared store. A lease is kept until what was fetched under it is stored.
@@ -37,6 +49,9 @@ class SharedTurns:
         ttl_s: float = TTL_S,
         poll_s: float = 0.5,
         patience_s: float = PATIENCE_S,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
         self._tier = tier
@@ -45,6 +60,9 @@ class SharedTurns:
         self._ttl_s = ttl_s
         self._poll_s = poll_s
         self._patience_s = patience_s
+        self._clock = clock
+        self._timer = timer
+        self._chance = chance
         self._daemon = f"{socket.gethostname()} {uuid.uuid4().hex}"
         self._beats: Beats[Lease] = Beats(self._refresh, ttl_s / 3, cancellation)
 
@@ -83,7 +101,15 @@ class SharedTurns:
         """Waits for the lease `name`, or `arrived()`. True if the caller must fetch, inside of the block."""
         # Each turn is an owner of its own: two sources of one model in a daemon exclude each other, too.
         owner = f"{self._daemon} {uuid.uuid4().hex}"
-        lease = Lease(self._store, lease_name(model, name), owner, cancellation=self._cancellation, ttl_s=self._ttl_s)
+        lease = Lease(
+            self._store,
+            lease_name(model, name),
+            owner,
+            cancellation=self._cancellation,
+            ttl_s=self._ttl_s,
+            clock=self._clock,
+            timer=self._timer,
+        )
         mine, leased = self._wait(model, lease, arrived)
         try:
             yield mine
@@ -94,7 +120,7 @@ class SharedTurns:
 
     def _wait(self, model: str, lease: Lease, arrived: Callable[[], bool]) -> tuple[bool, bool]:
         """Whether to fetch, and whether the lease is held."""
-        until_s = time.monotonic() + self._patience_s
+        began_s = self._timer()
         while not arrived():
             try:
                 leased = lease.acquire()
@@ -110,9 +136,10 @@ class SharedTurns:
                     self._give_back(lease)
                     return False, False
                 return True, True
-            if time.monotonic() >= until_s:
+            waited_s = self._timer() - began_s
+            if waited_s >= self._patience_s:
                 return True, False
-            self._cancellation.sleep(self._poll_s)
+            self._cancellation.sleep(pause_s(self._poll_s, waited_s, self._chance()))
             self._tier.look_again(model)
         return False, False
 
