@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import click
 from click.shell_completion import CompletionItem
@@ -138,3 +138,24 @@ def _open_standard_files() -> None:
 @click.version_option(__version__, package_name="hubfs", message="%(version)s")
 def main() -> None:
     """The command `hubfs`."""
+
+
+def mount_helper() -> NoReturn:
+    """The command `mount.hubfs`: reads what mount(8) says, and goes on as `hubfs mount`."""
+    from hubfs.commands.mount_helper import MOUNT_FAILED, WRONG_USE, mount_helper  # noqa: PLC0415 - not for `hubfs`
+
+    try:
+        arguments = mount_helper.main(standalone_mode=False)
+    except click.ClickException as error:
+        click.echo(f"mount.hubfs: {error.format_message()}", err=True)
+        sys.exit(WRONG_USE)
+    if not isinstance(arguments, list):  # -f, --help
+        sys.exit(0)
+    # The daemon is started by this command line.
+    sys.argv = [str(Path(sys.argv[0]).resolve().with_name("hubfs")), *arguments]
+    try:
+        main.main(prog_name="hubfs")
+    except SystemExit as ended:
+        if ended.code not in (0, None):
+            sys.exit(WRONG_USE if ended.code == click.UsageError.exit_code else MOUNT_FAILED)
+    sys.exit(0)

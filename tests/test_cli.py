@@ -14,7 +14,7 @@ DOCUMENTS = [
     ROOT / "README.md",
     *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.parent.name not in {"changes", "decisions"}),
 ]
-OF_ONE_RUN = {"--foreground", "--config", "--help"}
+OF_ONE_RUN = {"--foreground", "--config", "--update-fstab", "--help"}
 
 
 def commands(group: click.Group) -> dict[str, click.Command]:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from hubfs.commands import fstab
 from hubfs.commands.options import settings_options
 from hubfs.daemon import keeper, log_file
 from hubfs.daemon.spawn import spawn, with_options, working_directory
@@ -21,13 +22,20 @@ from hubfs.mounts import table as mount_table
 from hubfs.settings.config import NOT_VERIFIED, Config, load
 from hubfs.settings.secrets import out_of_sight
 
+_UPDATE_FSTAB = "--update-fstab"
+
 
 @click.command()
 @click.argument("mountpoint", type=click.Path(path_type=Path))
 @settings_options
 @click.option("--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
+@click.option(
+    _UPDATE_FSTAB,
+    is_flag=True,
+    help="Have /etc/fstab mount it so from now on: one line for MOUNTPOINT, with the options of this command line.",
+)
 @click.option("--ready-fd", type=int, hidden=True, help="Where the daemon says that its mount answers.")
-def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: Any) -> None:
+def mount(mountpoint: Path, *, foreground: bool, update_fstab: bool, ready_fd: int | None, **flags: Any) -> None:
     """Mount a hub at MOUNTPOINT, an empty directory; or /dev/fd/N: what somebody else has mounted by that descriptor.
 
     Returns once the mount answers. A mount whose daemon died is replaced. Every option but --foreground and -o can be
@@ -39,31 +47,41 @@ def mount(mountpoint: Path, *, foreground: bool, ready_fd: int | None, **flags: 
         config = load(flags)
         if config.supervise and mount_table.given(mountpoint) is not None:
             raise MountFailed("--supervise: who mounted what is given as a descriptor starts its daemon, too")
-        if foreground:
+        if not foreground:
+            with fstab.kept(mountpoint, flags) if update_fstab else contextlib.nullcontext():
+                _start(config, mountpoint, flags)
+        elif update_fstab:
+            raise MountFailed(
+                "--update-fstab and --foreground exclude each other: fstab starts mounts in the background"
+            )
+        else:
             _serve_here(config, mountpoint, ready_fd, flags)
-            return
-        mount_point.prepare(mountpoint)
-        if not config.verify_certificates:
-            click.echo(f"hubfs: {NOT_VERIFIED}", err=True)
-        for text in config.warnings:
-            click.echo(f"hubfs: WARNING: {printable(text)}", err=True)
-        arguments = [*sys.argv[1:]]
-        log = log_file.of_daemon(config, mountpoint)
-        if config.log_file is None and log is not None:
-            arguments = with_options(arguments, "--log-file", str(log))
-        supervise = config.supervise
-        if supervise is None:
-            supervise = can_be_taken_over(config.fuse_library) and mount_table.given(mountpoint) is None
-        arguments = with_options(arguments, "--supervise" if supervise else "--no-supervise")
-        arguments, unlisted = out_of_sight(arguments, flags)
-        descriptor = mount_table.given(mountpoint)
-        without_log = spawn(arguments, log, unlisted, given=[] if descriptor is None else [descriptor])
-        if without_log:
-            click.echo(f"hubfs: WARNING: {printable(without_log)}", err=True)
     except HubfsError as error:
         with contextlib.suppress(BrokenPipeError):
             _say(ready_fd, " ".join(str(error).split()))
         raise
+
+
+def _start(config: Config, mountpoint: Path, flags: Mapping[str, Any]) -> None:
+    """Returns once a daemon in the background serves the mount."""
+    mount_point.prepare(mountpoint)
+    if not config.verify_certificates:
+        click.echo(f"hubfs: {NOT_VERIFIED}", err=True)
+    for text in config.warnings:
+        click.echo(f"hubfs: WARNING: {printable(text)}", err=True)
+    arguments = [argument for argument in sys.argv[1:] if argument != _UPDATE_FSTAB]
+    log = log_file.of_daemon(config, mountpoint)
+    if config.log_file is None and log is not None:
+        arguments = with_options(arguments, "--log-file", str(log))
+    supervise = config.supervise
+    if supervise is None:
+        supervise = can_be_taken_over(config.fuse_library) and mount_table.given(mountpoint) is None
+    arguments = with_options(arguments, "--supervise" if supervise else "--no-supervise")
+    arguments, unlisted = out_of_sight(arguments, flags)
+    descriptor = mount_table.given(mountpoint)
+    without_log = spawn(arguments, log, unlisted, given=[] if descriptor is None else [descriptor])
+    if without_log:
+        click.echo(f"hubfs: WARNING: {printable(without_log)}", err=True)
 
 
 def _serve_here(config: Config, mountpoint: Path, ready_fd: int | None, flags: Mapping[str, Any]) -> None:

@@ -7,16 +7,15 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from tests.support.mount import Machine
 from tests.support.namespace import end_all_that_see
 from tests.support.waiting import eventually
 
-_OWN_DIRECTORIES = r"""
+OWN_DIRECTORIES = r"""
 set -e
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 tmpfs /run
@@ -25,6 +24,10 @@ for changed in /etc /usr/sbin; do
     mount -t overlay -o "lowerdir=$changed,upperdir=/run/changed$changed,workdir=/run/work$changed" overlay "$changed"
 done
 mount -t tmpfs -o mode=755 tmpfs /var/cache
+# Other tests' mounts: theirs to take off.
+{ grep ' fuse.hubfs ' /proc/self/mounts || true; } | cut -d ' ' -f 2 | while read -r place; do
+    umount --lazy "$(printf %b "$place")" || true  # it is below another one
+done
 """
 _WAITING = "echo ready; exec cat"
 
@@ -42,8 +45,9 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount --bind /dev/null /dev/console
 mkdir -p /run/systemd/system /run/generators
 echo 0123456789abcdef0123456789abcdef >/etc/machine-id
+{ cat "$0/fstab" || true; } >/etc/fstab 2>/dev/null
 echo ready
-exec env -i container=hubfs-test PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_UNIT_PATH="$0" SYSTEMD_FSTAB="$0/fstab" \
+exec env -i container=hubfs-test PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_UNIT_PATH="$0:/run/systemd/generator" \
     SYSTEMD_GENERATOR_PATH="$1" SYSTEMD_ENVIRONMENT_GENERATOR_PATH=/run/generators \
     /lib/systemd/systemd --system --log-target=null
 """
@@ -55,10 +59,7 @@ class OwnSystem:
 
     pid: int
     namespaces: tuple[str, ...] = ("--mount",)
-
-    def machine(self, root: Path, environment: Mapping[str, str]) -> Machine:
-        """A user's machine there; the user is root."""
-        return Machine(root, environment, self._enter())
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, *command: str | Path, environment: Mapping[str, str] | None = None) -> str:
         """What a command prints; raises if it fails."""
@@ -72,7 +73,7 @@ class OwnSystem:
         """A command that may fail."""
         return subprocess.run(
             [*self._enter(), *command],
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, **self.environment, **(environment or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -89,12 +90,12 @@ class OwnSystem:
 
 
 @contextlib.contextmanager
-def own_system() -> Iterator[OwnSystem]:
-    """A system without a first process. Skips where that cannot be."""
-    with _started(["unshare", "--mount", "sh", "-c", _OWN_DIRECTORIES + _WAITING]) as process:
+def own_system(environment: Mapping[str, str] | None = None) -> Iterator[OwnSystem]:
+    """A system without a first process, for commands with this environment, too. Skips where that cannot be."""
+    with _started(["unshare", "--mount", "sh", "-c", OWN_DIRECTORIES + _WAITING]) as process:
         mounts = Path(f"/proc/{process.pid}/ns/mnt")
         try:
-            yield OwnSystem(process.pid)
+            yield OwnSystem(process.pid, environment=environment or {})
         finally:
             end_all_that_see(mounts)
 
@@ -107,7 +108,7 @@ def booted(units: Path, generators: Path | None = None) -> Iterator[OwnSystem]:
     if not groups or not Path("/lib/systemd/systemd").exists():
         pytest.skip("systemd cannot be booted here: it is not installed, or there is no cgroup2")
     group = groups[0] / f"hubfs-test-{os.getpid()}"
-    script = _OWN_DIRECTORIES + _FIRST_PROCESS
+    script = OWN_DIRECTORIES + _FIRST_PROCESS
     arguments = [str(units), str(generators or "/run/generators")]
     try:
         with _started(["sh", "-c", _OWN_GROUP, "sh", str(group), script, *arguments]) as process:

@@ -35,6 +35,9 @@ _FOR_THE_KERNEL_WITH_VALUE = ("max_read",)
 _NAMES = ("fsname", "subtype")
 _TIMEOUTS = {"entry_timeout": "entry_s", "attr_timeout": "attr_s", "negative_timeout": "negative_s"}
 """In seconds: as libfuse has them."""
+KNOWN_OPTIONS = frozenset((*_FLAGS, *_FOR_THE_KERNEL, *_FOR_THE_KERNEL_WITH_VALUE, *_NAMES, *_TIMEOUTS))
+"""Options of a mount that mean something to the session."""
+
 _IGNORED = ("defaults", "user", "nouser", "users", "auto", "noauto", "_netdev", "nofail")
 """Of fstab, for mount(8) itself."""
 
@@ -67,7 +70,7 @@ class MountOptions:
         elif name in _TIMEOUTS and (seconds := _seconds(value)) is not None:
             self._timeouts[_TIMEOUTS[name]] = seconds
         elif name not in _IGNORED or has_value:
-            known = ", ".join(sorted((*_FLAGS, *_FOR_THE_KERNEL, *_NAMES, *_TIMEOUTS, "max_read")))
+            known = ", ".join(sorted(KNOWN_OPTIONS))
             said = name if not has_value else f"{name}={value}"
             raise MountFailed(
                 f"-o {said} is no option of the kernel session, which knows {known}; libfuse may know it: "
