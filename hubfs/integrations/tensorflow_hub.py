@@ -1,37 +1,54 @@
-"""A drop-in for tensorflow_hub: its canonical URLs are read from a mount, and nothing is downloaded.
+"""tensorflow_hub beside hubfs: with the library, whose handles lead to a mount, or in its place.
 
-import tensorflow_hub as hub
-from hubfs.integrations import tensorflow_hub as hubfs_hub
+The library is there, and reads the handles of its canonical URLs from a mount; nothing is downloaded:
 
-hubfs_hub.install("/mnt/tfhub")
-model = hub.load("https://tfhub.dev/google/spice/2")  # /mnt/tfhub/google/spice/2
+    import tensorflow_hub as hub
+    from hubfs.integrations import tensorflow_hub as hubfs_hub
+
+    hubfs_hub.install("/mnt/tfhub")
+    model = hub.load("https://tfhub.dev/google/spice/2")  # /mnt/tfhub/google/spice/2
+
+The library is missing or broken, and this module is what a program imports by its name:
+
+    from hubfs.integrations import tensorflow_hub as hubfs_hub
+
+    hubfs_hub.stand_in()
+    import tensorflow_hub as hub
+
+    model = hub.load("https://tfhub.dev/google/spice/2")
+
+A program that may be changed says `from hubfs.integrations import tensorflow_hub as hub`.
 """
 
-import contextlib
-import errno
 import importlib
-import json
 import os
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+from pkgutil import resolve_name
+from types import ModuleType
+from typing import Any
 from urllib.parse import urlsplit
 
-TFHUB_DEV = "https://tfhub.dev"
+from hubfs.integrations import loading
+from hubfs.integrations.layers import layer_class
+from hubfs.integrations.mounted import TFHUB_DEV, ModelNotOnMount, MountResolver, NotMounted
 
-_ABOUT = Path(".hubfs", "mount.json")
-_ERROR = "user.hubfs.error"
-"""The attribute of a directory of versions that says, a line for each, why one cannot be read."""
+__all__ = ["KerasLayer", "ModelNotOnMount", "NotMounted", "install", "load", "resolve", "stand_in", "uninstall"]
 
-_Place = tuple[str, ...]
-"""A URL without query, cut up to compare: `("web", "tfhub.dev", "google", "spice")`. http and https are one."""
+KerasLayer: Any
+"""A class of the Keras that the program uses, by `__getattr__`."""
 
+__version__ = "0.16.1+hubfs"
+"""The version of the library that this module stands for."""
 
-class NotMounted(FileNotFoundError):
-    """There is no hub at the mount point."""
-
-
-class ModelNotOnMount(FileNotFoundError):
-    """The mount has no model of that handle."""
+_NAME = "tensorflow_hub"
+_OF_TF1 = (
+    "is of TensorFlow 1, or of tf.estimator, and hubfs has it not; hub.load, hub.resolve and hub.KerasLayer are there"
+)
+_installed: list[MountResolver] = []
+_stood_for: list[ModuleType | None] = []
+"""What was imported by the library's name before this module stood in: one entry while it does."""
 
 
 def install(mountpoint: str | os.PathLike[str], hubs: Iterable[str] = (TFHUB_DEV,)) -> None:
@@ -44,144 +61,76 @@ def install(mountpoint: str | os.PathLike[str], hubs: Iterable[str] = (TFHUB_DEV
 
     Raises `NotMounted` when no hub is mounted there, `ValueError` for a hub that is no URL.
     """
-    root = Path(os.path.abspath(mountpoint))  # noqa: PTH100 - Path.resolve() would ask the hub for every symlink
-    resolver = _MountResolver(root, [*map(_place_of_hub, hubs), *_own_place(root)])
-    # Importing the registry runs tensorflow_hub's own registrations, and it asks who registered last first.
-    importlib.import_module("tensorflow_hub.registry").resolver.add_implementation(resolver)
+    resolver = MountResolver(mountpoint, hubs)
+    if not _stood_for:
+        # Importing the registry runs tensorflow_hub's own registrations, and it asks who registered last first.
+        importlib.import_module(f"{_NAME}.registry").resolver.add_implementation(resolver)
     _installed.append(resolver)
 
 
+def stand_in(mountpoint: str | os.PathLike[str] | None = None, hubs: Iterable[str] = (TFHUB_DEV,)) -> None:
+    """From now on `import tensorflow_hub` is this module, whether the library is installed or not.
+
+    With `mountpoint`, `install` is done with it, and nothing but Python and TensorFlow is needed. The handles that no
+    mount has are resolved by `hubfs.resolve`, which needs all of hubfs.
+    """
+    if not _stood_for:
+        _stood_for.append(sys.modules.get(_NAME))
+        sys.modules[_NAME] = sys.modules[__name__]
+    if mountpoint is not None:
+        install(mountpoint, hubs)
+
+
 def uninstall() -> None:
-    """Takes back every `install`: handles are resolved as without it. Does nothing where nothing is installed."""
+    """Takes back every `install` and `stand_in`: all is as without them. Does nothing where nothing is installed."""
     while _installed:
         _installed.pop().retired = True
+    while _stood_for:
+        before = _stood_for.pop()
+        if before is None:
+            del sys.modules[_NAME]
+        else:
+            sys.modules[_NAME] = before
 
 
-class _MountResolver:
-    """What tensorflow_hub's registry asks. It has no way to take an implementation out again: a retired one says no."""
+def resolve(handle: str) -> str:
+    """Where TensorFlow finds the model of a handle: below a mount that is installed, else where `hubfs.resolve` says.
 
-    def __init__(self, mountpoint: Path, places: Sequence[_Place]) -> None:
-        self._mountpoint = mountpoint
-        self._places = places
-        self.retired = False
-
-    def is_supported(self, handle: object) -> bool:
-        return not self.retired and isinstance(handle, str) and self._segments(handle) is not None
-
-    def __call__(self, handle: str) -> str:
-        """The model root; for an unversioned handle, of the version that is the latest at this moment."""
-        segments = self._segments(handle)
-        if segments is None:
-            raise ValueError(f"{handle!r} begins with none of the hubs that are installed for {self._mountpoint}")
-        if len(segments) < 2 or not {"", ".", ".."}.isdisjoint(segments):  # noqa: PLR2004 - publisher and name
-            raise ModelNotOnMount(
-                errno.ENOENT,
-                f"{handle!r} names no model: after the hub, PUBLISHER/NAME/VERSION or PUBLISHER/NAME must follow",
-            )
-        path = self._mountpoint.joinpath(*segments)
-        try:
-            if not segments[-1].isdecimal():
-                path = _followed(path / "latest")
-            path.stat()
-            os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY))  # a catalogue may name what the hub does not have
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise self._missing(handle, path) from error
-        except OSError as error:
-            raise OSError(error.errno, f"{handle} cannot be read: {self._reason(path, error)}", str(path)) from error
-        return str(path)
-
-    def _segments(self, handle: str) -> tuple[str, ...] | None:
-        """What follows the hub's URL in `handle`, without query; None if it is no handle of these hubs."""
-        place = _place(handle)
-        for hub in self._places:
-            if place is not None and place[: len(hub)] == hub:
-                return place[len(hub) :]
-        return None
-
-    def _missing(self, handle: str, path: Path) -> OSError:
-        try:
-            _hub_at(self._mountpoint)
-        except NotMounted as gone:
-            return gone
-        return ModelNotOnMount(
-            errno.ENOENT,
-            f"{handle} is not on the mount {self._mountpoint}: its hub has no such model; check the spelling "
-            "(nothing was downloaded: hubfs.integrations.tensorflow_hub is installed for this hub)",
-            str(path),
-        )
-
-    def _reason(self, path: Path, error: OSError) -> str:
-        """What the mount says of the model, else what the system says."""
-        if error.errno == errno.ENOTCONN:
-            return "the mount is dead; `hubfs mount` at the same place replaces it"
-        # Not the model's attribute: nothing at all can be asked of a path that cannot be looked up.
-        with contextlib.suppress(OSError):
-            for line in os.getxattr(path.parent, _ERROR).decode(errors="replace").splitlines():
-                version, _, reason = line.partition(": ")
-                if version == path.name:
-                    return reason
-        return f"{error.strerror}; `hubfs status {self._mountpoint}` may say more"
-
-
-_installed: list[_MountResolver] = []
-
-
-def _place(url: str) -> _Place | None:
-    """None for what is no URL of a host."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    if not parts.netloc:
-        return None
-    scheme = "web" if parts.scheme in ("http", "https") else parts.scheme
-    path = parts.path.strip("/")
-    host = parts.netloc.rpartition("@")[2].lower()
-    return (scheme, host, *(path.split("/") if path else []))
-
-
-def _place_of_hub(url: str) -> _Place:
-    place = _place(url)
-    if place is None:
-        raise ValueError(f"{url!r} is not the URL of a hub, such as {TFHUB_DEV}")
-    return place
-
-
-def _own_place(mountpoint: Path) -> list[_Place]:
-    """The hub at `mountpoint`, if it has a URL that handles can begin with. Raises `NotMounted`."""
-    place = _place(_hub_at(mountpoint))
-    return [] if place is None else [place]
-
-
-def _hub_at(mountpoint: Path) -> str:
-    """The URL of the hub that is mounted at `mountpoint`, or that is in this directory of a mount of several hubs.
-
-    Raises `NotMounted`.
+    A directory, and the URL of an object store that TensorFlow reads itself, are what they are. Raises `OSError` as the
+    mount does, and what `hubfs.resolve` raises.
     """
+    for resolver in reversed(_installed):
+        if resolver.is_supported(handle):
+            return resolver(handle)
+    if urlsplit(handle).scheme in ("gs", "s3", "hdfs", "file") or Path(handle).is_dir():
+        return handle
     try:
-        try:
-            about = json.loads((mountpoint / _ABOUT).read_bytes())
-        except FileNotFoundError:
-            return str(json.loads((mountpoint.parent / _ABOUT).read_bytes())["hubs"][mountpoint.name])
-        if about["hub"] is not None:
-            return str(about["hub"])
-        names = ", ".join(str(mountpoint / name) for name in about["hubs"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _not_mounted(mountpoint) from error
-    raise NotMounted(errno.ENOENT, f"several hubs are mounted there, and one is to be named: {names}", str(mountpoint))
+        by_hubfs = resolve_name("hubfs:resolve")  # by name: with a mount, nothing else of hubfs is needed
+    except ImportError as error:
+        raise ImportError(
+            f"{handle} is of no mount that is installed, and hubfs itself cannot be imported ({error}): "
+            "pip install hubfs, or name a mount"
+        ) from error
+    return str(by_hubfs(handle))
 
 
-def _not_mounted(mountpoint: Path) -> NotMounted:
-    return NotMounted(
-        errno.ENOENT, f"no hub is mounted at {mountpoint}: `hubfs mount {mountpoint}` first", str(mountpoint)
-    )
+def load(handle: str, tags: Iterable[str] | None = None, options: Any = None) -> Any:
+    """The model of a handle, as `tf.saved_model.load` gives it.
+
+    Of a TF1 Hub module, `tags` are none if they are not named. Raises `ValueError` where the model is no SavedModel,
+    and as `resolve` does.
+    """
+    return _loaded(handle, tags, options).model
 
 
-def _followed(latest: Path) -> Path:
-    """Where the symlink points now: a model whose files are read one by one must not change in between."""
-    try:
-        return latest.parent / latest.readlink()
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a directory: a copy of a mount, for example
-            raise
-        return latest
+def _loaded(handle: str, tags: Iterable[str] | None = None, options: Any = None) -> loading.Loaded:
+    if not isinstance(handle, str):
+        raise ValueError(f"a handle is a text, and {handle!r} is none")  # noqa: TRY004 - as the library has it
+    return loading.load(lambda: resolve(handle), tags, options)
+
+
+def __getattr__(name: str) -> Any:
+    """What a program imports by name, and is not there before somebody asks for it."""
+    if name == "KerasLayer":
+        return layer_class(_loaded)
+    raise AttributeError(f"{_NAME}.{name} {_OF_TF1}")

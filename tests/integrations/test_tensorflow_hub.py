@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import importlib
 import json
 import os
 import subprocess
@@ -13,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from hubfs.integrations.tensorflow_hub import ModelNotOnMount, NotMounted, install, uninstall
+from hubfs.integrations import tensorflow_hub
+from hubfs.integrations.tensorflow_hub import ModelNotOnMount, NotMounted, install, stand_in, uninstall
 from tests.support.tensorflow_hub import called, dependency_free_site
 
 OWN = "http://127.0.0.1:8080/hub"
@@ -271,7 +273,57 @@ def test_importing_it_needs_nothing_but_the_standard_library(site: Path) -> None
     )
     isolated = [sys.executable, "-I", "-S", "-c", program, site]
     done = subprocess.run(isolated, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.split() == ["hubfs", "hubfs.integrations", "hubfs.integrations.tensorflow_hub"]
+    own = ("", ".layers", ".loading", ".mounted", ".tensorflow_hub")
+    assert done.stdout.split() == ["hubfs", *(f"hubfs.integrations{name}" for name in own)]
+
+
+def test_the_stand_in_needs_nothing_else_for_the_models_of_a_mount(site: Path, mount: Path) -> None:
+    program = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import hubfs.integrations.tensorflow_hub
+hubfs.integrations.tensorflow_hub.stand_in(sys.argv[2])
+import tensorflow_hub as hub
+print(hub.resolve("https://tfhub.dev/google/spice"))
+for call, handle in ((hub.load, "https://tfhub.dev/google/spice"), (hub.resolve, "https://other.example/google/spice/2")):
+    try:
+        call(handle)
+    except ImportError as error:
+        print(error)
+"""
+    isolated = [sys.executable, "-I", "-S", "-c", program, site, mount]
+    done = subprocess.run(isolated, capture_output=True, text=True, check=True, timeout=60)
+    resolved, loaded, foreign = done.stdout.splitlines()
+    assert resolved == str(mount / "google/spice/10")
+    assert loaded == "TensorFlow is not installed in this environment: pip install tensorflow"
+    assert foreign.startswith("https://other.example/google/spice/2 is of no mount that is installed, and hubfs itself")
+    assert foreign.endswith("pip install hubfs, or name a mount")
+
+
+def test_the_stand_in_is_what_a_program_imports_until_it_is_uninstalled(mount: Path) -> None:
+    before = sys.modules.get("tensorflow_hub")
+    stand_in(mount)
+    try:
+        hub = importlib.import_module("tensorflow_hub")
+        assert hub.__version__.startswith("0.16.1")
+        assert hub.resolve("https://tfhub.dev/google/spice/2") == str(mount / "google/spice/2")
+        assert hub.resolve(str(mount)) == str(mount)
+        assert hub.resolve("gs://bucket/model") == "gs://bucket/model"
+        with pytest.raises(ModelNotOnMount):
+            hub.resolve("https://tfhub.dev/google/spice/3")
+        with pytest.raises(AttributeError, match=r"tensorflow_hub\.Module is of TensorFlow 1"):
+            _ = hub.Module
+        with pytest.raises(ValueError, match="a handle is a text"):
+            hub.load(3)
+        install(mount)
+    finally:
+        uninstall()
+    assert sys.modules.get("tensorflow_hub") is before
+
+
+def test_the_stand_in_asks_hubfs_where_no_mount_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hubfs.library.calls.resolve", lambda handle: f"/cache/{handle}")
+    assert tensorflow_hub.resolve("https://tfhub.dev/google/spice/2") == "/cache/https://tfhub.dev/google/spice/2"
 
 
 @pytest.mark.tensorflow

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.commands import resolve as locate
 from hubfs.errors import ModelNotFound, MountFailed, Unavailable
+from hubfs.library.below_mounts import below_a_mount
 from hubfs.mounts import table as mount_table
 from hubfs.mounts import taking
 from hubfs.mounts.taking import detach, force, unmount
@@ -76,7 +76,7 @@ class TestUnmount:
         (mountpoint / ".hubfs" / "mount.json").write_text(json.dumps({"hub": "https://tfhub.dev", "pid": 0}))
         (mountpoint / ".hubfs" / mount_table.REPORT).write_text("[")
         with pytest.raises((ModelNotFound, Unavailable)):
-            locate.below_a_mount("https://tfhub.dev/google/spice/2")
+            below_a_mount("https://tfhub.dev/google/spice/2")
         unmount(mountpoint)
         assert not mount_table.is_mounted(mountpoint)
         assert {*asked} == {mount_table.ABOUT}
@@ -179,7 +179,7 @@ class TestUnmount:
         monkeypatch.setattr(mount_table.Mounted, "is_believed", False)
         assert mount_table.state_of(mountpoint) == (mount_table.State.SHUT, None)
         with pytest.raises(MountFailed, match="No hub that you or root mounted is there"):
-            locate.below_a_mount("google/spice/2")
+            below_a_mount("google/spice/2")
 
     def test_detach_takes_it_off_though_it_is_busy(self, mountpoint: Path) -> None:
         (mountpoint / "file").touch()
@@ -230,6 +230,6 @@ class TestUnmount:
                 monkeypatch.setattr(mount_table, "look", lambda *_: mount_table.Answer(None))
                 told = rf"{mountpoint} does not answer: its daemon \(process {stopped.pid}\) is stopped; `kill -CONT"
                 with pytest.raises(Unavailable, match=told):
-                    locate.below_a_mount("google/spice/2")
+                    below_a_mount("google/spice/2")
             finally:
                 stopped.kill()

@@ -10,6 +10,8 @@ models/<hub>/<publisher>/<name…>/<version>@<identity>/
     blocks/<path>       its block map
     seals/<path>        of a file all of whose blocks are there: that they were verified, on this run of the machine
     turns/              leases: what is being fetched just now (see `DiskTurns`)
+    local/model/        the whole model as a directory, for programs without a mount: data/ by other names (hard links),
+                        but for files with holes
 models/+blobs/<hub>/<name…>/<sha256>@<size>/
                         the same, of one file that every version of the model `<name…>` shares which has it
 latest/<hub>/<name…>/@latest.json
@@ -157,9 +159,9 @@ class CacheLayout:
         """The index file of the model's archive."""
         return self._in_model(model, "archive.hubfs-index")
 
-    def block_folders(self, model: str) -> tuple[Path, Path, Path]:
-        """What a model's blocks are in: the maps, without which the data is nothing, the data, and the seals."""
-        return self.model(model) / "blocks", self.model(model) / "data", self.model(model) / "seals"
+    def block_folders(self, model: str) -> tuple[Path, ...]:
+        """What a model's bytes are in: the maps, without which the data is nothing, the data, seals, local files."""
+        return tuple(self.model(model) / name for name in ("blocks", "data", "seals", "local"))
 
     def in_use(self, model: str) -> Path:
         """The file that is locked while the model is in use."""
@@ -177,6 +179,10 @@ class CacheLayout:
         """The file that says that a model, of whatever identity, is pinned. Raises OSError, as `latest` does."""
         folder, slash, name = model.rpartition("/")
         return _ours(self._pins_root) / _relative(folder + slash + name.partition("@")[0]) / "@pinned"
+
+    def local(self, model: str) -> Path:
+        """What the directory of the whole model is in, and directories that are to become it."""
+        return self.model(model) / "local"
 
     def data(self, key: CacheKey) -> Path:
         """The data file of a file."""

@@ -160,7 +160,10 @@ class Room:
 
 
 def disk_usage_bytes(root: Path) -> int:
-    """What the files below `root` take on disk; holes in sparse files take nothing."""
+    """What the files below `root` take on disk; holes in sparse files take nothing.
+
+    A file of several names counts once: a part of it by each name.
+    """
     return sum(_disk_usages_bytes(root))
 
 
@@ -168,4 +171,5 @@ def _disk_usages_bytes(root: Path) -> Iterator[int]:
     for folder, _, names in os.walk(root):
         for name in names:
             with contextlib.suppress(OSError):
-                yield os.lstat(os.path.join(folder, name)).st_blocks * 512  # noqa: PTH118 - half the time of Path
+                found = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - half the time of Path
+                yield found.st_blocks * 512 // found.st_nlink

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.commands.resolve import below_a_mount
 from hubfs.errors import InvalidHandle, ModelNotFound, MountFailed, Unavailable
 from hubfs.hubs.names import names_at
+from hubfs.library.below_mounts import below_a_mount
 from hubfs.mounts import table as mount_table
 
 MOUNTS: list[tuple[str, str]] = [("one", "https://tfhub.dev"), ("two", "gs://bucket/team")]
