@@ -114,3 +114,20 @@ def test_troubleshooting_quotes_the_system_and_the_program() -> None:
     for text in quoted:
         for part in filter(None, (part.strip() for part in text.split("…"))):
             assert any(part in source for source in SOURCES), f"no message of hubfs has {part!r}"
+
+
+EXECUTED = {ROOT / "README.md", ROOT / "docs" / "SEMANTICS.md", *(ROOT / "docs" / "guides").glob("*.md")}
+"""By tests/mounted/test_guides.py, where each block says for itself why it is not, and tests/semantics."""
+
+COMMANDS = re.compile(
+    r"^(?:```(?:sh|console|python|pycon)$|    (?:\$ |hubfs |scripts/|python |[A-Z_]+=\S+ python))", re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(
+    "document", sorted({*DOCUMENTS} - EXECUTED), ids=lambda path: path.relative_to(ROOT).as_posix()
+)
+def test_a_page_of_commands_that_are_not_executed_says_so(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    said = re.search(r"\A# [^\n]+\n\n<!-- not executed: [^\n]{20,} -->\n", text)
+    assert bool(said) == bool(COMMANDS.search(text)), "below the title: <!-- not executed: REASON -->"

@@ -1,4 +1,4 @@
-"""docs/guides, executed: every block of shell and of Python, in order, on a machine whose hubs are stand-ins.
+"""README and docs/guides, executed: each block of shell and of Python, in order, on a machine whose hubs are stand-ins.
 
 A block behind the comment `<!-- not executed: REASON -->` is not executed; what it says of hubfs is held against the
 command line by tests/test_cli.py. A block of TOML is the user's config file from there on. A block of YAML is parsed.
@@ -28,6 +28,7 @@ from tests.support.paths import ROOT
 pytestmark = pytest.mark.mounted
 
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+PAGES = [ROOT / "README.md", *GUIDES]
 EXECUTED = {"sh", "python"}
 PARSED = {"toml", "yaml"}
 SPICE = {"saved_model.pb": b"graph" * 1000, "variables/variables.index": b"index"}
@@ -118,7 +119,7 @@ def script_of(guide: Path, here: Path) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("guide", PAGES, ids=lambda path: path.stem)
 def test_what_a_guide_says_works(guide: Path, hubs: dict[str, str], tmp_path: Path) -> None:
     machine = Machine(tmp_path, hubs)
     work = machine.home / "work"
@@ -161,7 +162,7 @@ def mounts_below(place: Path) -> list[Path]:
     return [Path(point) for point in points if point.startswith(f"{place}/")]
 
 
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("guide", PAGES, ids=lambda path: path.stem)
 def test_each_block_is_executed_or_says_why_not(guide: Path) -> None:
     found = blocks(guide)
     assert any(block.language in EXECUTED and not block.why_not for block in found)
