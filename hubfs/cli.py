@@ -18,11 +18,15 @@ from hubfs.hubs.about import Command, UserSettings
 from hubfs.hubs.registry import DEFAULT, KINDS
 
 _STDOUT, _STDERR = 1, 2
+_COMPLETES = "_HUBFS_COMPLETE"
+"""What a shell sets that wants to know what may follow; click's name."""
+
 _CANNOT_BE_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What writing to a full disk, or to a terminal that is gone, ends with. A pipe that is closed is click's."""
 
 _COMMANDS = {
     "cache": Command("hubfs.commands.cache.command:cache", "Look at what is cached, and take it away."),
+    "completion": Command("hubfs.commands.completion:completion", "Print what has a shell complete commands."),
     "config": Command("hubfs.commands.config:config", "Look at the settings that are in force."),
     "doctor": Command("hubfs.commands.doctor.command:doctor", "Look at all that a mount needs."),
     "fetch": Command("hubfs.commands.fetch.command:fetch", "Copy models into plain directories, without a mount."),
@@ -92,6 +96,8 @@ class _Group(click.Group):
             ctx.exit(1)
 
     def main(self, *args: Any, **extra: Any) -> Any:
+        if _COMPLETES in os.environ:
+            import hubfs.commands.completion  # noqa: F401, PLC0415 - it registers how bash is answered
         try:
             return super().main(*args, **extra)
         except OSError as error:  # of what nobody thought of: a directory above a path that may not be searched, say

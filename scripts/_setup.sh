@@ -69,9 +69,10 @@ system_packages() {
     has_program systemd-analyze || missing+=(systemd) # nothing of it is started
     has_program bsdtar || missing+=(libarchive-tools)
     local program
-    for program in rsync cpio make; do
+    for program in rsync cpio make zsh fish mandoc; do # the shells are asked what they complete
         has_program "$program" || missing+=("$program")
     done
+    has_program man || missing+=(man-db)
     if ! has_program gcc || [ ! -e /usr/include/stdio.h ]; then missing+=(gcc libc6-dev); fi
     if ! has_program node || ! has_program npm; then missing+=(nodejs npm); fi
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)

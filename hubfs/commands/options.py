@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
+from hubfs.commands.completion import path, words
 from hubfs.hubs.registry import DEFAULT, DEFAULT_HUB, KINDS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -19,17 +20,17 @@ _OPTIONS = (
     ),
     click.option(
         "--format",
-        metavar="auto|compressed|uncompressed",
+        **words("auto|compressed|uncompressed"),
         help="How to ask for models. auto asks for the uncompressed form (read by range from a bucket), and falls back "
         "to the archive (extracted while it streams).  [default: auto]",
     ),
     click.option(
         "--cache-dir",
-        metavar="DIR|URL",
+        **path("DIR|URL"),
         help="Where blocks are kept.  [default: the user's cache directory]  A URL (gs://…) adds a second level that a "
         "fleet shares behind it.",
     ),
-    click.option("--catalog", metavar="FILE", help="Which handles exist, for listings: see `hubfs catalog import`."),
+    click.option("--catalog", **path("FILE"), help="Which handles exist, for listings: see `hubfs catalog import`."),
     click.option("--no-disk-cache", is_flag=True, default=None, help="Keep blocks in memory only; no file is written."),
     click.option("--cache-size", metavar="SIZE", help="How large the disk cache may grow.  [default: 10GiB]"),
     click.option(
@@ -45,14 +46,14 @@ _OPTIONS = (
     ),
     click.option(
         "--prefetch",
-        metavar="auto|none",
+        **words("auto|none"),
         help="auto fetches what a loader will want next while it reads the graph: at most 64 MiB because "
         f"{DEFAULT.graph} was opened, the rest once a loader is at work. none waits until it is asked for.  "
         "[default: auto]",
     ),
     click.option(
         "--verify",
-        metavar="once|always",
+        **words("once|always"),
         help="once verifies a file of the cache as a whole, when it is whole; always verifies each block each time "
         "that it is read from the disk.  [default: once]",
     ),
@@ -72,19 +73,19 @@ _OPTIONS = (
     ),
     click.option(
         "--profile",
-        metavar="notebook|serving|ci",
+        **words("notebook|serving|ci"),
         help="Settings for a kind of use, where nothing else was said: `hubfs config show --profile NAME` shows them.",
     ),
-    click.option("--config", metavar="FILE", help="A TOML file of settings, named as the options are."),
-    click.option("--log-file", metavar="FILE", help="Where the log goes.  [default: stderr with --foreground]"),
+    click.option("--config", **path("FILE"), help="A TOML file of settings, named as the options are."),
+    click.option("--log-file", **path("FILE"), help="Where the log goes.  [default: stderr with --foreground]"),
     click.option(
         "--proxy-headers",
         metavar="NAME: VALUE",
         multiple=True,
         help="What the proxy of the environment (HTTPS_PROXY, HTTP_PROXY) is told; may be given several times.",
     ),
-    click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]"),
-    click.option("--log-format", metavar="text|json", help="json: an object a line.  [default: text]"),
+    click.option("--log-level", **words("debug|info|warning|error"), help="How much is logged.  [default: info]"),
+    click.option("--log-format", **words("text|json"), help="json: an object a line.  [default: text]"),
     click.option(
         "--metrics-addr",
         metavar="HOST:PORT",
@@ -92,7 +93,7 @@ _OPTIONS = (
     ),
     click.option(
         "--fuse-library",
-        metavar="auto|session|libfuse3|libfuse2",
+        **words("auto|session|libfuse3|libfuse2"),
         help="How to serve the kernel: session is hubfs itself, without any libfuse.  [default: auto]",
     ),
     click.option(

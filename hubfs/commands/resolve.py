@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from hubfs.commands.completion import handles
 from hubfs.hubs.registry import KINDS
 from hubfs.library.below_mounts import below_a_mount
 from hubfs.settings.config import load
@@ -23,7 +24,7 @@ def _translations(command: F) -> F:
 
 
 @click.command()
-@click.argument("handle")
+@click.argument("handle", shell_complete=handles)
 @click.option("--gcs", is_flag=True, help="Print the gs:// folder instead, for TPU workers, which cannot see a mount.")
 @_translations
 @click.option("--hub", metavar="URL", help="With --gcs: the hub to ask.  [default: as for mount]")

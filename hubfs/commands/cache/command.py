@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hubfs.commands.completion import cached
 from hubfs.commands.units import age, parse_age, size
 from hubfs.errors import InvalidConfig, ModelNotFound, quoted
 from hubfs.settings.config import Config, load
@@ -72,7 +73,7 @@ def list_(filters: Sequence[str], sort: str, *, limit: int | None, as_json: bool
 
 
 @cache.command()
-@click.argument("handles", metavar="[HANDLE]…", nargs=-1)
+@click.argument("handles", metavar="[HANDLE]…", nargs=-1, shell_complete=cached)
 @_options
 def verify(handles: Sequence[str], *, as_json: bool, **flags: Any) -> None:
     """Read every cached byte, of all models or of these, and hold it against its checksum.
@@ -101,7 +102,7 @@ def verify(handles: Sequence[str], *, as_json: bool, **flags: Any) -> None:
 
 
 @cache.command()
-@click.argument("handles", metavar="HANDLE…", nargs=-1, required=True)
+@click.argument("handles", metavar="HANDLE…", nargs=-1, required=True, shell_complete=cached)
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_options
@@ -150,7 +151,7 @@ def prune(
 
 
 @cache.command()
-@click.argument("handles", metavar="HANDLE…", nargs=-1, required=True)
+@click.argument("handles", metavar="HANDLE…", nargs=-1, required=True, shell_complete=cached)
 @_options
 def pin(handles: Sequence[str], *, as_json: bool, **flags: Any) -> None:
     """Keep models from being evicted, whether or not they are there yet."""
@@ -158,7 +159,7 @@ def pin(handles: Sequence[str], *, as_json: bool, **flags: Any) -> None:
 
 
 @cache.command()
-@click.argument("handles", metavar="HANDLE…", nargs=-1, required=True)
+@click.argument("handles", metavar="HANDLE…", nargs=-1, required=True, shell_complete=cached)
 @_options
 def unpin(handles: Sequence[str], *, as_json: bool, **flags: Any) -> None:
     """Let models be evicted again."""
@@ -166,7 +167,7 @@ def unpin(handles: Sequence[str], *, as_json: bool, **flags: Any) -> None:
 
 
 @cache.command()
-@click.argument("handles", metavar="HANDLE…", nargs=-1, required=True)
+@click.argument("handles", metavar="HANDLE…", nargs=-1, required=True, shell_complete=cached)
 @click.option(
     "--to", metavar="FILE", required=True, type=click.Path(path_type=Path), help="A tar, which must not exist."
 )

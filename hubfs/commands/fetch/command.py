@@ -8,6 +8,7 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
+from hubfs.commands.completion import handles as handles_
 from hubfs.errors import InvalidConfig
 from hubfs.settings.config import load
 
@@ -46,7 +47,7 @@ def told(*, quiet: bool, as_json: bool) -> Any:
 
 
 @click.command()
-@click.argument("handles", metavar="HANDLE…", nargs=-1, required=True)
+@click.argument("handles", metavar="HANDLE…", nargs=-1, required=True, shell_complete=handles_)
 @click.option(
     "--to",
     metavar="DIR",
@@ -71,7 +72,7 @@ def fetch(handles: tuple[str, ...], to: Path, *, quiet: bool, as_json: bool, **f
 
 
 @click.command()
-@click.argument("handles", metavar="HANDLE…", nargs=-1)
+@click.argument("handles", metavar="HANDLE…", nargs=-1, shell_complete=handles_)
 @click.option("-f", "--file", metavar="LIST", type=click.File(), help="A file of handles, one a line; - for stdin.")
 @click.option("--check", is_flag=True, help="Only say how much is cached; exit with 1 unless all of it is.")
 @options

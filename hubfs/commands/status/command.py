@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from hubfs.commands.completion import mounted
 from hubfs.errors import InvalidConfig
 from hubfs.mounts import point as mount_point
 from hubfs.mounts import table as mount_table
@@ -23,7 +24,7 @@ Described = Mapping[str, Any]
 
 
 @click.command()
-@click.argument("mountpoint", type=click.Path(path_type=Path), required=False)
+@click.argument("mountpoint", type=click.Path(path_type=Path), shell_complete=mounted, required=False)
 @click.option("--all", "everything", is_flag=True, help="All models that were found, not only those in use or trouble.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(mountpoint: Path | None, *, everything: bool, as_json: bool) -> None:
@@ -42,7 +43,7 @@ def status(mountpoint: Path | None, *, everything: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("mountpoint", type=click.Path(path_type=Path), required=False)
+@click.argument("mountpoint", type=click.Path(path_type=Path), shell_complete=mounted, required=False)
 @click.option(
     "--interval",
     "interval_s",
