@@ -68,6 +68,7 @@ system_packages() {
     has_program nginx || missing+=("nginx-light|nginx")
     has_program systemd-analyze || missing+=(systemd) # nothing of it is started
     has_program bsdtar || missing+=(libarchive-tools)
+    has_program ip || missing+=(iproute2)
     local program
     for program in rsync cpio make zsh fish mandoc; do # the shells are asked what they complete
         has_program "$program" || missing+=("$program")

@@ -7,13 +7,11 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import files
 from pathlib import Path
-
-import s3fs
 
 from tests.support.waiting import eventually
 
@@ -38,8 +36,11 @@ class SeaweedFs:
 def seaweedfs(home: Path, host: str = _HOST) -> Iterator[SeaweedFs]:
     """Runs the store, its files below `home`, and ends it."""
     home.mkdir(parents=True, exist_ok=True)
-    identity = {"name": "fleet", "credentials": [{"accessKey": _KEY, "secretKey": _SECRET}], "actions": ["Admin"]}
-    (home / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    identities = [
+        {"name": "fleet", "credentials": [{"accessKey": _KEY, "secretKey": _SECRET}], "actions": ["Admin"]},
+        {"name": "anonymous", "actions": ["Admin"]},  # the bucket is made without a signature
+    ]
+    (home / "s3.json").write_text(json.dumps({"identities": identities}))
     with ExitStack() as ending:
         process, url = _started(home, host)
         ending.callback(process.wait, 60)
@@ -113,13 +114,12 @@ def _has_settled(process: subprocess.Popen[bytes], url: str) -> bool:
 
 
 def _keeps(url: str) -> bool:
-    """Whether objects can be stored: the gateway answers before it knows where."""
-    fs = s3fs.S3FileSystem(key=_KEY, secret=_SECRET, endpoint_url=url, skip_instance_cache=True)
+    """Makes the bucket; whether objects can be stored in it: the gateway answers before it knows where."""
     try:
-        if not fs.exists(BUCKET):
-            fs.mkdir(BUCKET)
-        fs.pipe_file(f"{BUCKET}/first", b"kept")
-        fs.rm_file(f"{BUCKET}/first")
+        for path in (BUCKET, f"{BUCKET}/first"):
+            made = urllib.request.Request(f"{url}/{path}", data=b"", method="PUT")
+            with suppress(urllib.error.HTTPError) if path == BUCKET else nullcontext():
+                urllib.request.urlopen(made, timeout=30).close()
     except OSError:
         return False
     return True

@@ -384,7 +384,7 @@ def simulate(
             max(holders, key=lambda daemon: daemon.fetched_bytes).kill()
 
     for number in range(kills):
-        world.spawn(kill_one, 4.0 + 25.0 * number)
+        world.spawn(kill_one, 1.5 + 25.0 * number)
     world.run(lambda: all(daemon.dead or daemon.ready_s is not None for daemon in fleet))
     living = [daemon for daemon in fleet if not daemon.dead]
     lost_bytes = sum(daemon.fetched_bytes for daemon in fleet if daemon.dead)
