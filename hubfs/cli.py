@@ -24,7 +24,7 @@ _COMPLETES = "_HUBFS_COMPLETE"
 _CANNOT_BE_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What writing to a full disk, or to a terminal that is gone, ends with. A pipe that is closed is click's."""
 
-_COMMANDS = {
+COMMANDS = {
     "cache": Command("hubfs.commands.cache.command:cache", "Look at what is cached, and take it away."),
     "completion": Command("hubfs.commands.completion:completion", "Print what has a shell complete commands."),
     "config": Command("hubfs.commands.config:config", "Look at the settings that are in force."),
@@ -75,17 +75,17 @@ class _Group(click.Group):
     """
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
-        found = _COMMANDS.get(cmd_name)
+        found = COMMANDS.get(cmd_name)
         return None if found is None else cast("click.Command", resolve_name(found.function))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, _COMMANDS[name].help) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(ctx)])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
         options = click.Command.shell_complete(self, ctx, incomplete)
-        return [*(CompletionItem(name, help=_COMMANDS[name].help) for name in names), *options]
+        return [*(CompletionItem(name, help=COMMANDS[name].help) for name in names), *options]
 
     def invoke(self, ctx: click.Context) -> Any:
         _open_standard_files()
@@ -132,7 +132,7 @@ def _open_standard_files() -> None:
 
 @click.group(
     cls=_Group,
-    commands=[click.Command(name) for name in _COMMANDS],  # `get_command` has the commands themselves
+    commands=[click.Command(name) for name in COMMANDS],  # `get_command` has the commands themselves
     help=_HELP,
     context_settings={
         "help_option_names": ["-h", "--help"],

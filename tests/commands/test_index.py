@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from hubfs.blobs.file import FileBlob
 from hubfs.cli import main
-from hubfs.commands import index as index_command
-from hubfs.commands.index import index_of, write_index
+from hubfs.commands import indexing as index_command
+from hubfs.commands.indexing import index_of, write_index
 from hubfs.errors import Damaged, InvalidConfig, Stale, Unavailable
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.gzip.index import pack_window

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 import hubfs
+from hubfs.cli import COMMANDS
 from tests.support.files import files
 from tests.support.huggingface import HuggingFaceStandIn
 from tests.support.paths import ROOT
@@ -111,6 +112,14 @@ def test_the_wheel_has_the_package_whole_and_nothing_else(wheel: Path) -> None:
     assert {"hubfs/py.typed", f"{about}/licenses/LICENSE"} <= names
 
 
+def test_the_wheel_has_manual_pages_and_units_where_programs_look_for_them(wheel: Path) -> None:
+    prefix = f"hubfs-{hubfs.__version__}.data/data/"
+    names = {name.removeprefix(prefix) for name in zipfile.ZipFile(wheel).namelist() if name.startswith(prefix)}
+    pages = {f"share/man/man1/hubfs-{name}.1" for name in COMMANDS} | {"share/man/man1/hubfs.1"}
+    assert {name for name in names if "/man/" in name} == pages | {"share/man/man8/mount.hubfs.8"}
+    assert {"lib/systemd/system/hubfs@.service", "share/systemd/user/hubfs@.service"} <= names
+
+
 def test_the_sdist_has_what_tests_and_documents_the_package_too(dist: Path) -> None:
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as opened:
@@ -190,6 +199,7 @@ def test_pipx_installs_it(wheel: Path, environment: dict[str, str], tmp_path: Pa
     variables = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
     done = run([sys.executable, "-m", "pipx", "install", "--quiet", wheel], env={**variables, **of_pipx})
     assert done.returncode == 0, done.stderr
+    assert {f"hubfs-{name}.1" for name in COMMANDS} <= {path.name for path in (tmp_path / "man" / "man1").iterdir()}
     command = [str(tmp_path / "bin" / "hubfs"), "fetch", f"hf:{NAME}", "--to", str(tmp_path / "model"), "--quiet"]
     subprocess.run(command, check=True, env=environment, cwd=tmp_path)
     assert files(tmp_path / "model") == FILES

@@ -15,7 +15,7 @@ from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.sealed_json import unseal
 from hubfs.commands.cache.exporting import CONTENTS, KIND
-from hubfs.commands.index import unpacked
+from hubfs.commands.indexing import unpacked
 from hubfs.errors import Damaged, InvalidConfig, quoted
 from hubfs.model_id import ModelId, model_name
 from hubfs.sources.archive.index import ArchiveIndex

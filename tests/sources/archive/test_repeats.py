@@ -16,7 +16,7 @@ from hubfs.cache.disk.room import DiskSettings
 from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
-from hubfs.commands.index import index_of
+from hubfs.commands.indexing import index_of
 from hubfs.errors import Damaged
 from hubfs.formats.index_file import IndexedMember, IndexFile
 from hubfs.hubs.hub import label_of

@@ -10,7 +10,7 @@ import requests
 
 from hubfs.blobs.http.blob import HttpBlob
 from hubfs.blobs.http.client import HttpClient
-from hubfs.commands.index import write_index
+from hubfs.commands.indexing import write_index
 from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
 from hubfs.hubs.tfhub.questions import PARAMETERS
