@@ -35,12 +35,14 @@ class Terminal:
         self._size(columns, rows)
         self.before = termios.tcgetattr(slave)
         self._slave = slave
+        inherited = os.environ if environment is None else environment
+        without_size = {name: value for name, value in inherited.items() if name not in ("COLUMNS", "LINES")}
         self.process = subprocess.Popen(
             ["setsid", "--ctty", *command],  # which the program takes the place of
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**(os.environ if environment is None else environment), "TERM": "xterm-256color"},
+            env={**without_size, "TERM": "xterm-256color"},
         )
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from hubfs.commands.completion import mounted
 from hubfs.errors import InvalidConfig
 from hubfs.mounts import point as mount_point
 from hubfs.mounts import table as mount_table
+from hubfs.settings.values import parse_time
 
 _LOOK_S = 0.5
 """Rates are of two looks at a mount, so far apart."""
@@ -44,19 +45,16 @@ def status(mountpoint: Path | None, *, everything: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("mountpoint", type=click.Path(path_type=Path), shell_complete=mounted, required=False)
-@click.option(
-    "--interval",
-    "interval_s",
-    metavar="SECONDS",
-    type=click.FloatRange(0.1, 3600),
-    default=1.0,
-    help="How often it looks.  [default: 1]",
-)
-def top(mountpoint: Path | None, *, interval_s: float) -> None:
+@click.option("--interval", metavar="TIME", default="1s", help="How often it looks.  [default: 1s]")
+def top(mountpoint: Path | None, *, interval: str) -> None:
     """Watch MOUNTPOINT (or all mounts, one at a time): throughput, operations, hit rates, transfers, models, troubles.
 
     q or Ctrl-C quits, Tab shows the next mount. It takes a terminal; for programs there is `hubfs status --json`.
     """
+    try:
+        interval_s = parse_time(interval)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--interval") from None
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise InvalidConfig("top takes a terminal; `hubfs status` shows the same once, and --json for programs")
     from hubfs.commands.status.top import run  # noqa: PLC0415 - rich takes 0.05 s to import

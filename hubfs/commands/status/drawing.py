@@ -30,6 +30,13 @@ def line(value: object, style: str = "", *, indent: int = 0) -> RenderableType:
     return Padding(told(value, style, characters=UNBOUNDED), (0, 0, 0, indent), expand=False)
 
 
+def short(value: object, style: str = "") -> Text:
+    """A sentence that takes one row, however narrow the screen is."""
+    text = told(value, style)
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a table: numbers stay whole, at the right; names are cut where there is no room; prose is wrapped.

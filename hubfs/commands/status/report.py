@@ -14,6 +14,9 @@ from hubfs.settings.config import NOT_VERIFIED
 _MODELS, _HUBS, _PROBLEMS = 20, 20, 5
 """So many models (without --all), hubs, and last warnings are shown, of however many."""
 
+_ADDRESSES_COLUMNS = 140
+"""So wide a screen has the addresses of ways."""
+
 _WITHOUT_STATUS = {
     "dead": "dead; `hubfs mount` there replaces it",
     "silent": "its daemon does not answer; `hubfs unmount --force` there ends it",
@@ -130,7 +133,8 @@ def hubs(change: Change, width: int, *, ways: bool = True) -> Parts:
                 rate(change.per_s("origins", name, "bytes_received")),
             )
             for way in of_hub if ways else ():
-                yield told(f"  {way['number']} {way['way']} ({way['url']})", "dim"), _of_way(way), "", "", ""
+                address = f" ({way['url']})" if width >= _ADDRESSES_COLUMNS else ""
+                yield told(f"  {way['number']} {way['way']}{address}", "dim"), _of_way(way), "", "", ""
 
     yield table(width, columns, rows())
     yield _more(len(status["hubs"]) - _HUBS, "hubs")
@@ -145,7 +149,7 @@ def _of_way(way: Status) -> RenderableType:
 def budgets(status: Status, width: int) -> Parts:
     """What hubs still let be asked."""
     columns = [
-        Column("REQUESTS LEFT", "name"),
+        Column("MAY BE ASKED", "name"),
         Column("LEFT"),
         Column("OF"),
         Column("", "bar", from_width=60),

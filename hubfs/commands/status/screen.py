@@ -8,7 +8,7 @@ from rich.table import Table
 
 from hubfs.commands.status import report
 from hubfs.commands.status.change import Change
-from hubfs.commands.status.drawing import Column, line, rendered, table, told
+from hubfs.commands.status.drawing import Column, line, rendered, short, table, told
 from hubfs.commands.units import duration
 
 _BESIDE_COLUMNS = 100
@@ -16,6 +16,9 @@ _BESIDE_COLUMNS = 100
 
 _OPERATIONS, _TRANSFERS, _TROUBLES, _LEAST_MODELS = 7, 5, 3, 3
 _SPARKS = " ▁▂▃▄▅▆▇█"
+_OPERATIONS_COLUMNS = 46
+"""What the table of operations takes, with the space beside it."""
+
 _FLOW_COLUMNS = 32
 """What stands before the curve of a flow."""
 
@@ -41,16 +44,19 @@ def screen(change: Change, flows: Sequence[Flow], *, notice: str, keys: str, wid
     shown = sorted(change.now["models"], key=change.activity, reverse=True)
 
     def parts(models: int) -> Iterator[RenderableType | None]:
-        yield line(report.header(change.now), "bold")
-        yield line(keys, "dim")
+        yield short(report.header(change.now), "bold")
+        yield short(keys, "dim")
         if notice:
             yield line(notice, "yellow")
         yield from report.warnings(change.now)
         yield ""
         yield _flows(flows, width)
-        cache = Group(*(part for part in report.cache(change, width) if part is not None))
-        tables = [part for part in (_operations(change, width), cache) if part is not None]
-        if width >= _BESIDE_COLUMNS and len(tables) > 1:
+        operations, is_wide = _operations(change, width), width >= _BESIDE_COLUMNS
+        cache = report.cache(change, width - _OPERATIONS_COLUMNS if is_wide and operations is not None else width)
+        tables = [
+            part for part in (operations, Group(*(part for part in cache if part is not None))) if part is not None
+        ]
+        if is_wide and operations is not None:
             beside = Table.grid(padding=(0, 4, 0, 0))
             beside.add_row(*tables)
             tables = [beside]

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console, RenderableType, ScreenContext
+from rich.console import Console, ConsoleDimensions, Group, RenderableType
 
 from hubfs.commands.status.change import Change, Status
 from hubfs.commands.status.command import without_status
-from hubfs.commands.status.drawing import line
+from hubfs.commands.status.drawing import line, short
 from hubfs.commands.status.report import BAD, as_text
 from hubfs.commands.status.screen import Flow, screen
 from hubfs.commands.units import duration
@@ -27,8 +27,11 @@ from hubfs.mounts import table as mount_table
 _TICK_S = 0.1
 """So often keys and the size of the terminal are looked at."""
 
+_COLUMNS, _ROWS = 80, 24
+"""Of a terminal that does not know its size."""
+
 _LOOKS_KEPT = 300
-_NEW_DAEMON_S = 30.0
+_NEW_DAEMON_S = 60.0
 """For so long the screen says that another daemon serves the mount."""
 
 _NEXT, _QUIT = "\t", ("q", "Q", "\x03", "")
@@ -102,7 +105,7 @@ class Watch:
                 return screen(self._change, flows, notice=self._notice, keys=keys, width=width, height=height)
             except BAD:
                 self.saw(mount_table.State.STRANGE, None)
-        return line(f"{self._notice}\n{keys}", "yellow")
+        return Group(short(keys, "dim"), line(self._notice, "yellow"))
 
 
 def run(mountpoint: Path | None, interval_s: float) -> None:
@@ -113,13 +116,13 @@ def run(mountpoint: Path | None, interval_s: float) -> None:
     if not mounts:
         raise MountFailed("No hub is mounted; `hubfs mount` mounts one")
     console = Console(highlight=False, markup=False, emoji=False)
-    with ThreadPoolExecutor(1) as pool, _keys() as next_key, console.screen() as shown:
+    with ThreadPoolExecutor(1) as pool, _keys() as next_key, console.screen():
         number = 0
         while True:
             told = f"q quits; every {interval_s:g} s"
             if len(mounts) > 1:
                 told += f"; mount {number + 1} of {len(mounts)}, Tab shows the next"
-            show = Shown(Watch(mounts[number]), told, console, shown)
+            show = Shown(Watch(mounts[number]), told, console)
             if show.until_key(pool, interval_s, next_key) in _QUIT:
                 return
             mounts = [mountpoint] if mountpoint is not None else mount_table.mountpoints() or mounts
@@ -133,7 +136,6 @@ class Shown:
     watch: Watch
     told: str
     console: Console
-    context: ScreenContext
 
     def until_key(self, pool: Executor, interval_s: float, next_key: Callable[[], str | None]) -> str:
         """Looks at the mount every so often, and draws what it says, until a key says that this is over."""
@@ -145,9 +147,11 @@ class Shown:
             if flight is not None and flight.done():
                 self.watch.saw(*flight.result())
                 flight, drawn = None, None
-            if drawn != self.console.size:
-                drawn = self.console.size
-                self.context.update(self.watch.drawn(self.told, drawn.width, drawn.height))
+            size = os.get_terminal_size(sys.stdout.fileno())
+            if drawn != size:
+                drawn = size
+                self.console.size = ConsoleDimensions(size.columns or _COLUMNS, size.lines or _ROWS)
+                self.console.update_screen(self.watch.drawn(self.told, *self.console.size))
             key = next_key()
             if key in _QUIT or key == _NEXT:
                 return key

@@ -169,6 +169,7 @@ class ArchivePasses:
             if isinstance(error, (Damaged, Stale)):
                 self.fail(error)
         finally:
+            self.progress.came = int  # what is recorded takes memory
             self.progress.end_pass(error)
 
     def _pass_in_turn(self) -> None:
@@ -242,6 +243,7 @@ class ArchivePasses:
         )
         kept = settings.eager
         came: set[str] = set()
+        self.progress.came = lambda: recording.read_bytes
         with closing(inflated), archive.budget.passing(shared_bytes):
             passing = bounded(recording.inflated(inflated), lambda: stream.size_bytes or recording.read_bytes)
             repeats = Repeats(
@@ -251,7 +253,6 @@ class ArchivePasses:
             for passed in walk(passing, stream.size_bytes, is_verified=lambda: recording.is_gzip, wanted=wanted):
                 archive.cancellation.check()
                 self.progress.lives()
-                self.progress.came_bytes = recording.read_bytes
                 for seen in self._what_counts(repeats, passed):
                     if not isinstance(seen, BlockSeen):
                         turn.tell(to_json(seen))

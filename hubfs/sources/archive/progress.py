@@ -79,8 +79,8 @@ class ArchiveProgress:
         self._cancellation = cancellation
         self._shared_s = shared_s
 
-        self.came_bytes = 0
-        """How much of the archive the pass has received. The pass alone writes it, without a lock."""
+        self.came: Callable[[], int] = int
+        """How many bytes of the archive the pass has received. The pass alone sets it, without a lock."""
 
         self._condition = threading.Condition()
         self._contents = ArchiveContents()
@@ -259,7 +259,7 @@ class ArchiveProgress:
         self._running = True
         self._pass_number += 1
         self._pass_error = None
-        self._position_bytes = self._read_bytes = self.came_bytes = 0
+        self._position_bytes = self._read_bytes = 0
         return made_here
 
     # What a pass tells.

@@ -111,8 +111,8 @@ class ArchiveSource:
 
     @property
     def came_bytes(self) -> int:
-        """How much of the archive the pass has received, or the last one did."""
-        return self._progress.came_bytes
+        """How much of the archive the pass has received; 0 while none runs."""
+        return self._progress.came()
 
     @property
     def to_come_bytes(self) -> int | None:
@@ -123,7 +123,7 @@ class ArchiveSource:
         size_bytes, progress = self._archive.size_bytes, self._progress
         if progress.complete or size_bytes is None:
             return 0 if progress.complete else None
-        return max(0, size_bytes - progress.came_bytes) if progress.running else size_bytes
+        return max(0, size_bytes - progress.came()) if progress.running else size_bytes
 
     @property
     def streams(self) -> bool:

@@ -46,7 +46,7 @@ def test_a_mount_of_several_hubs_reads_as_tables() -> None:
         " | 2 Kaggle (https://kaggle) | google/spice/2, 2026-01-31T12:00:00Z",
         "hf=https://huggingface.co | 4 | 1.0 MB | 0 B/s",
         "",
-        "REQUESTS LEFT | LEFT | OF | UNTIL",
+        "MAY BE ASKED | LEFT | OF | UNTIL",
         "hf questions | 400 | 500 | ━━━━━━━━ | 2026-01-31T12:00:00Z",
         "",
         "CACHE | USED | OF | HIT RATE | NOW | WHERE",

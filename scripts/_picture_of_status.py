@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyte
@@ -26,7 +27,7 @@ from tests.support.kaggle import KaggleStandIn
 from tests.support.mount import HUBFS, Machine, mounted
 from tests.support.terminal import Terminal
 
-COLUMNS, ROWS = 110, 40
+COLUMNS = 110
 MIB = 1 << 20
 FONTS = Path("/usr/share/fonts/truetype/dejavu")
 PIXELS = 18
@@ -57,7 +58,7 @@ def hubs() -> Iterator[dict[str, str]]:
             store.upload(bucket, f"{prefix}/google/spice/2/uncompressed/{path}", noise(size_bytes, size_bytes))
         kaggle.put("google/yamnet/tensorFlow2/yamnet/1", {"saved_model.pb": noise(3 * MIB, 1)})
         large = {"saved_model.pb": noise(2 * MIB, 2), "variables/variables.data-00000-of-00001": noise(120 * MIB, 3)}
-        for name, rate in (("universal-sentence-encoder/4", 7e6), ("movenet/singlepose/lightning/4", 3e6)):
+        for name, rate in (("universal-sentence-encoder/4", 0.7e6), ("movenet/singlepose/lightning/4", 0.25e6)):
             put(redirect, f"/google/{name}", "tf-hub-format=compressed", gzipped(tar_of(large)), etag='"1"')
             redirect.always(f"/google/{name}", paced(rate))
         redirect.always("/acme/private/1", status(403))
@@ -71,18 +72,41 @@ def hubs() -> Iterator[dict[str, str]]:
         }
 
 
-def read(path: Path, over: threading.Event, times: int = 1, pause_s: float = 0.0) -> None:
-    """Reads a file, past the page cache, as a loader does that goes on for as long as the picture needs."""
-    for _ in range(times):
-        with suppress(OSError), path.open("rb", buffering=0) as file:
-            while not over.is_set() and file.read(MIB):
-                time.sleep(pause_s)
-        if over.is_set():
-            return
+@dataclass(frozen=True)
+class Reader:
+    """Reads the first MiB of a file again and again, as if no page of it were in memory."""
+
+    path: str
+    most_mib: int = 1000
+    times: int = 1
+    pause_s: float = 0.0
+
+    def run(self, mountpoint: Path, over: threading.Event) -> None:
+        for _ in range(self.times):
+            with suppress(OSError), (mountpoint / self.path).open("rb", buffering=0) as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                for _ in range(self.most_mib):
+                    if over.wait(self.pause_s) or not file.read(MIB):
+                        break
+            if over.is_set():
+                return
+
+
+ENCODER = "tfhub/google/universal-sentence-encoder/4/variables/variables.data-00000-of-00001"
+READERS = (
+    Reader("tfhub/google/spice/2/variables/variables.data-00000-of-00001", times=1000, pause_s=0.02),
+    Reader("tfhub/google/yamnet/1/saved_model.pb"),
+    Reader(ENCODER),
+    Reader(ENCODER, most_mib=8, times=1000, pause_s=0.05),
+    Reader("tfhub/google/movenet/singlepose/lightning/4/variables/variables.data-00000-of-00001"),
+    Reader("hf/BAAI/bge-m3/model.safetensors", times=1000, pause_s=0.03),
+    Reader("hf/openai/whisper-tiny/config.json"),
+    Reader("tfhub/acme/private/1/saved_model.pb"),
+)
 
 
 def draw(screen: pyte.Screen, file: Path) -> None:
-    """The screen as a picture: one rectangle for each cell, so that bars and columns meet."""
+    """The screen as a picture, cell by cell, so that bars and columns meet."""
     fonts = {
         bold: ImageFont.truetype(FONTS / f"DejaVuSansMono{'-Bold' if bold else ''}.ttf", PIXELS) for bold in (0, 1)
     }
@@ -101,46 +125,35 @@ def draw(screen: pyte.Screen, file: Path) -> None:
             if back != BACKGROUND:
                 pen.rectangle((left, top, left + width - 1, top + height - 1), fill=back)
             pen.text((left, top + 1), cell.data, fill=color, font=fonts[int(cell.bold)])
-    image.quantize(32).save(file, optimize=True)
+    image.quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 def main(place: Path) -> None:
     over = threading.Event()
     with ExitStack() as stack:
-        stack.callback(over.set)
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hubfs-pictures.")))
         machine = Machine(home / "machine").with_environment(
-            **stack.enter_context(hubs()), HUBFS_CACHE_DIR=str(home / "cache"), HUBFS_CONNECT_TIMEOUT="1s"
+            **stack.enter_context(hubs()), HUBFS_CACHE_DIR=str(home / "cache")
         )
         os.environ.pop("NO_COLOR", None)
         mountpoint = Path("/mnt/hubs")
         mount = stack.enter_context(mounted(machine, mountpoint, "tfhub=tfhub:", "--hub=hf=hf:", "--memory-size=64MiB"))
-        files = [
-            ("tfhub/google/spice/2/variables/variables.data-00000-of-00001", 200, 0.02),
-            ("tfhub/google/yamnet/1/saved_model.pb", 1, 0.0),
-            ("tfhub/google/universal-sentence-encoder/4/variables/variables.data-00000-of-00001", 1, 0.0),
-            ("tfhub/google/movenet/singlepose/lightning/4/variables/variables.data-00000-of-00001", 1, 0.0),
-            ("hf/BAAI/bge-m3/model.safetensors", 200, 0.03),
-            ("hf/openai/whisper-tiny/config.json", 1, 0.0),
-            ("tfhub/acme/private/1/saved_model.pb", 1, 0.0),
-        ]
-        for path, times, pause_s in files:
-            thread = threading.Thread(target=read, args=(mount.path / path, over, times, pause_s))
+        for reader in READERS:
+            thread = threading.Thread(target=reader.run, args=(mount.path, over))
             thread.start()
             stack.callback(thread.join)
-        time.sleep(6)
-        for command in sys.argv[2:] or ("status", "top"):
-            terminal = Terminal([HUBFS, command, mountpoint], COLUMNS, ROWS, machine.variables)
+            stack.callback(over.set)
+        time.sleep(4)
+        for command, rows, seconds in (("status", 60, 5), ("top", 38, 30)):
+            terminal = Terminal([HUBFS, command, mountpoint], COLUMNS, rows, machine.variables)
             with closing(terminal):
-                time.sleep(8 if command == "top" else 3)
+                until_s = time.monotonic() + seconds
+                while time.monotonic() < until_s:
+                    terminal.screen()  # a terminal that nobody reads stops the program
+                    time.sleep(0.1)
                 draw(terminal.screen(), place / f"{command}.png")
-                if command == "top":
-                    terminal.send("q")
-                print("\n".join(terminal.screen().display))
-        over.set()
+                print(terminal.text())
 
 
 if __name__ == "__main__":
-    place = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/pictures")
-    place.mkdir(parents=True, exist_ok=True)
-    main(place)
+    main(Path(sys.argv[1]))
