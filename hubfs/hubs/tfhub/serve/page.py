@@ -154,7 +154,10 @@ def _use_url(handle: ModelId, hub: str) -> str | None:
     if kind_of(handle.name) is Kind.TFJS:
         return f"const model = await tf.loadGraphModel('{hub}/{handle}', {{fromTFHub: true}})"
     if kind_of(handle.name) is Kind.MODEL:
-        return f">>> import tensorflow_hub as hub\n>>> model = hub.load('{hub}/{handle}')"
+        return "\n".join(
+            f">>> import {library}\n>>> model = {name}.load('{hub}/{handle}')"
+            for library, name in (("hubfs", "hubfs"), ("tensorflow_hub as hub", "hub"))
+        )
     return None
 
 

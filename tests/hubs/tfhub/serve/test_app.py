@@ -421,7 +421,8 @@ def test_the_page_of_a_model_shows_how_to_load_it_and_its_files(root: Path, hub:
     reply = get(f"{hub}/google/spice/2")
     assert reply.headers["Content-Type"] == "text/html; charset=utf-8"
     page = Page.of(reply.text)
-    assert f"hub.load('{hub}/google/spice/2')" in page.text
+    assert f">>> model = hub.load('{hub}/google/spice/2')" in page.text
+    assert f">>> model = hubfs.load('{hub}/google/spice/2')" in page.text
     assert f"hubfs mount /mnt/tfhub --hub {hub}" in page.text
     assert "tf.saved_model.load('/mnt/tfhub/google/spice/2')" in page.text
     assert f"hubfs fetch google/spice/2 --hub {hub} --to spice" in page.text

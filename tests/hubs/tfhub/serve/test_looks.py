@@ -75,6 +75,7 @@ def test_the_page_of_a_model_tells_how_to_mount_load_and_fetch_it(browser: Brows
     for line in (
         f"$ hubfs mount /mnt/tfhub --hub {hub}",
         f">>> model = tf.saved_model.load('/mnt/tfhub/{MODEL}')",
+        f">>> model = hubfs.load('{hub}/{MODEL}')",
         f"$ hubfs fetch {MODEL} --hub {hub} --to spice",
     ):
         assert line in text
