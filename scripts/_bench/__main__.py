@@ -23,6 +23,7 @@ from scripts._bench.models import BERT, RESNET50, Model
 from scripts._bench.peers import HUGGINGFACE_HUB, KAGGLEHUB, hubfs_options
 from scripts._bench.report import Result, Sample
 from scripts._bench.scenarios import HUBFS, PEERS, Scenario, Series, cold_scenarios, peer_of
+from scripts._bench.starting import starting_scenarios
 from scripts._bench.warm import warm_scenarios
 from scripts._bench.world import World, WrongBytes
 from tests.support import tensorflow
@@ -219,6 +220,7 @@ def main() -> int:
         *huggingface_scenarios(QUICK_BYTES if chosen.quick else LARGE_BYTES),
         *warm_scenarios(models[0], options),
         *many_scenarios(models[0]),
+        *starting_scenarios(),
     ]
     to_run = selected(known, chosen.only)
     if chosen.list:

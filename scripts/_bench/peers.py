@@ -156,7 +156,7 @@ def ratarmount(hosts: Hosts, model: Model, work: Path) -> Iterator[Ready]:
 
         def deliver() -> str:
             command: list[str | Path] = [
-                _tool("ratarmount"),
+                tool("ratarmount"),
                 "-f",
                 "--index-file",
                 work / "index.sqlite",
@@ -179,7 +179,7 @@ def rclone(*options: str) -> Peer:
         remote = ["--gcs-anonymous", "--gcs-endpoint", f"{hosts.store_url}/storage/v1/", "--config", "/dev/null"]
         cached: list[str | Path] = ["--vfs-cache-mode", "full", "--cache-dir", work / "cache", "--read-only"]
         command: list[str | Path] = [
-            _tool("rclone"),
+            tool("rclone"),
             "mount",
             f":gcs:{BUCKET}/{model.handle}",
             target,
@@ -193,7 +193,7 @@ def rclone(*options: str) -> Peer:
     return peer
 
 
-def _tool(name: str) -> Path:
+def tool(name: str) -> Path:
     """A peer's program; scripts/bench installs it, and says where."""
     return Path(os.environ["HUBFS_BENCH_TOOLS"]) / name
 
