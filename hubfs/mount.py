@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -21,17 +22,22 @@ from hubfs.tree.hub_tree import HubTree
 from hubfs.tree.virtual_tree import VirtualTree
 from hubfs.waiting import Cancellation
 
+_TOLD_OF = 20
+"""So many models are told of where the daemon says what it is at."""
+
 
 @dataclass(frozen=True)
 class Mount:
     """A name space that is ready to be served. `close` ends every wait and transfer.
 
     `operations` counts what the kernel asks, for the status; `metrics` has its numbers for Prometheus.
+    `at_work` says by lines, by a title, what is under way.
     """
 
     tree: VirtualTree
     operations: OperationCounts
     metrics: Exposition
+    at_work: Mapping[str, Callable[[], Iterable[str]]]
     cancellation: Cancellation
     close: Callable[[], None]
 
@@ -86,8 +92,13 @@ def assemble(
         },
         _views(engine.hubs),
     )
+    clients = [*engine.http, *(bucket.http for bucket in engine.buckets)]
     tree = VirtualTree(engine.hubs, controls, engine.cache)
-    return Mount(tree, operations, metrics, engine.cancellation, engine.close)
+    at_work = {
+        "transfers": lambda: chain.from_iterable(client.counts.under_way() for client in clients),
+        "status": lambda: json.dumps(status.describe(_TOLD_OF), indent=1).splitlines(),
+    }
+    return Mount(tree, operations, metrics, at_work, engine.cancellation, engine.close)
 
 
 def _views(trees: Mapping[str, HubTree]) -> Mapping[str, list[View]]:

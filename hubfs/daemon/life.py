@@ -7,6 +7,7 @@ import queue
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum
@@ -16,7 +17,9 @@ from typing import NoReturn
 
 from hubfs.blobs.http.url import redacted
 from hubfs.daemon import log
+from hubfs.daemon.dump import Dump, Sections
 from hubfs.daemon.keeper import HANDED_OVER, READY, STOPPING, WATCHDOG, Birth, Keeper, Served, served_in
+from hubfs.daemon.log_format import formatter
 from hubfs.daemon.reload import Reload, reload
 from hubfs.daemon.tuning import give_back_memory, keep_memory_private, tune_process
 from hubfs.errors import InvalidConfig, MountFailed
@@ -82,10 +85,14 @@ def run(
     log.set_up(config, mountpoint, problems)
     tune_process()
     keep_memory_private()
+    form = formatter(as_json=config.logs_json, mountpoint=mountpoint)
+    dump = Dump(problems.log_file, form, as_json=config.logs_json)
+    dump.listen()
     done: _Done = queue.SimpleQueue()
     # To the last: one that comes twice must not make it the end of a daemon that was killed.
     with _signals_told(done, _Asked.END if again is None else _Asked.RELOAD):
         server = _serving(config, mountpoint, problems, done, birth)
+        dump.tell_of(server.at_work())
         with _findable(server.device):
             on_ready()
             birth.keeper.tell(READY)
@@ -282,6 +289,7 @@ class _Server(threading.Thread):
         super().__init__(name="fuse", daemon=True)
         self._binding = binding
         self._mount = mount
+        self._answers = Answers(mount.tree, Owner.of_this_process(), mount.operations)
         self._mountpoint = mountpoint
         self._options = {**config.mount_options, **({"allow_other": True} if config.allow_other else {})}
         self._done = done
@@ -291,12 +299,24 @@ class _Server(threading.Thread):
 
     def run(self) -> None:
         try:
-            answers = Answers(self._mount.tree, Owner.of_this_process(), self._mount.operations)
-            self._binding.serve(answers, self._mountpoint, options=self._options, timeouts=Timeouts())
+            self._binding.serve(self._answers, self._mountpoint, options=self._options, timeouts=Timeouts())
         except Exception as error:  # noqa: BLE001 - told to the main thread, which raises it
             self._error = error
         finally:
             self._done.put(_Asked.END)
+
+    def at_work(self) -> Sections:
+        """What the daemon is at, for those who ask."""
+        return {"requests of the kernel": self._requests, "open files": self._open_files, **self._mount.at_work}
+
+    def _requests(self) -> list[str]:
+        if not isinstance(self._binding, KernelSession):
+            return [f"served by {self._binding.description}"]
+        return [f"{self._binding.waiting} are being handled; {self._binding.handled} were"]
+
+    def _open_files(self) -> list[str]:
+        keys = self._answers.files.keys()
+        return [f"{len(keys)} are open", *(f"{times} times {key}" for key, times in Counter(keys).most_common())]
 
     def handled(self) -> int:
         """How many requests the session has handled, about; 0 where libfuse serves, which does not count."""

@@ -24,6 +24,11 @@ def of_daemon(config: Config, mountpoint: Path) -> Path | None:
     return default_directory() / f"{name}.log"
 
 
+def dump_of(log: Path) -> Path:
+    """Where a daemon with this log writes what it is at, on SIGUSR1."""
+    return log.with_name(f"{log.name}.dump")
+
+
 def default_directory() -> Path:
     """The user's log directory."""
     return of_user(platformdirs.user_log_path("hubfs"))

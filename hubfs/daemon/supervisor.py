@@ -198,7 +198,8 @@ class Supervisor:
         signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
         for number in _ASKING_FOR_THE_END:
             signal.signal(number, lambda _number, _frame: None)
-        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # it is for daemons
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)  # it is for daemons
         try:
             yield
         finally:

@@ -112,6 +112,11 @@ class OpenFiles:
             raise Stale(f"file handle {number} is not open")
         return file
 
+    def keys(self) -> list[str]:
+        """Which files are open, by the keys of their blobs, once for each open."""
+        with self._lock:
+            return [file.blob.key for file in self._files.values()]
+
     def remove(self, number: int) -> None:
         """Releases the file."""
         with self._lock:

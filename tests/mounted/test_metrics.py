@@ -1,5 +1,6 @@
 """What Prometheus reads of a mount: in the mount itself, and at a port, for as long as the mount is there."""
 
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from hubfs.daemon.dump import END
 from tests.conftest import SMALL, MountHub
 from tests.mounted.test_lifecycle import told
 from tests.support.files import files
@@ -107,6 +109,28 @@ def test_the_port_is_there_again_after_the_daemon_died(mount: MountHub, servers:
             assert eventually(partial(_answers, address))
             assert scraped(address)["hubfs_daemon_restarts_total",] == restarts
         assert files(hub.path / SMALL) == files(small)
+
+
+def test_a_signal_has_the_daemon_say_what_it_is_at_and_it_goes_on(
+    mount: MountHub, servers: Origin, small: Path
+) -> None:
+    with mount(servers.asked_for("uncompressed"), "--supervise", "--log-format", "json") as hub:
+        dump = hub.log_file.with_name(f"{hub.log_file.name}.dump")
+        with (hub.path / SMALL / "saved_model.pb").open("rb") as open_file:
+            assert open_file.read(1)
+            pids = hub.pids()
+            for pid in pids:  # the supervisor's own is none of those that end it
+                os.kill(pid, signal.SIGUSR1)
+            assert eventually(lambda: f"{END}\n" in dump.read_text())
+        text = dump.read_text()
+        assert "saved_model.pb" in text
+        assert '"memory_budget"' in text
+        assert "Thread 0x" in text
+        assert files(hub.path / SMALL) == files(small)
+        assert hub.pids() == pids
+        records = [json.loads(line) for line in hub.log().splitlines()]
+        assert any(str(dump) in record["message"] for record in records), "the log says where it is"
+        assert {record["mountpoint"] for record in records} == {str(hub.path)}
 
 
 def _has_restarted(path: Path, times: int) -> bool:

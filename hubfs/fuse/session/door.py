@@ -38,6 +38,11 @@ class KernelSession:
         """How many requests of the kernel were handled, about: one that changes says that the session goes on."""
         return 0 if self._session is None else self._session.handled
 
+    @property
+    def waiting(self) -> int:
+        """How many requests are being handled."""
+        return 0 if self._session is None else self._session.waiting
+
     def serve(
         self, answers: Answers, mountpoint: Path, *, options: Mapping[str, str | bool], timeouts: Timeouts
     ) -> None:

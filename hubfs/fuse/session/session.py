@@ -87,6 +87,11 @@ class Session:
         self.handled = 0
         """How many requests, about: threads count without a lock, for the one that looks whether it changes."""
 
+    @property
+    def waiting(self) -> int:
+        """How many requests are being handled, for readers that still wait."""
+        return len(self._waiting)
+
     def run(self) -> None:
         """Serves until the mount is taken off and every request is answered. Raises what made it impossible."""
         if self._table.agreed:
