@@ -28,6 +28,7 @@ COMMANDS = {
     "cache": Command("hubfs.commands.cache.command:cache", "Look at what is cached, and take it away."),
     "completion": Command("hubfs.commands.completion:completion", "Print what has a shell complete commands."),
     "config": Command("hubfs.commands.config:config", "Look at the settings that are in force."),
+    "debug": Command("hubfs.commands.debug.command:debug", "Write a support bundle, without secrets."),
     "doctor": Command("hubfs.commands.doctor.command:doctor", "Look at all that a mount needs."),
     "fetch": Command("hubfs.commands.fetch.command:fetch", "Copy models into plain directories, without a mount."),
     "index": Command("hubfs.commands.index:index", "Write the index of an archive, to be published beside it."),

@@ -234,6 +234,27 @@ built_libfuse() {
         cp -d build/lib/libfuse3.so.4 "build/lib/$(readlink build/lib/libfuse3.so.4)" lib/
 }
 
+# Prometheus and promtool, which judge metrics, dashboard and alerts. They are taken out of the package: installed, it
+# would start a service, and leave a user behind. Where apt does not have it, those tests are skipped, and say so.
+prometheus_programs() {
+    local folder=.work/prometheus
+    has_program prometheus && has_program promtool && return
+    [ -x "$folder/promtool" ] && return
+    has_program apt-get || { say "no apt-get here: the dashboard is not tested by Prometheus"; return; }
+    say "fetching prometheus for the two programs in it"
+    as_root apt-get update -qq || true
+    rm -rf "$folder" "$folder.partial"
+    mkdir -p "$folder.partial"
+    if (cd "$folder.partial" && apt-get download -qq prometheus 2>/dev/null &&
+        dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 ./usr/bin/prometheus ./usr/bin/promtool); then
+        rm "$folder.partial"/prometheus_*.deb
+        mv "$folder.partial" "$folder"
+    else
+        rm -rf "$folder.partial"
+        say "apt has no prometheus: the dashboard is not tested by it"
+    fi
+}
+
 # client_folder NAME PIP-ARGUMENT…
 client_folder() {
     local folder=.work/$1
@@ -264,6 +285,7 @@ setup() {
     foreign_archives
     hubfs_environment
     newer_libfuse
+    prometheus_programs
     client_folders
     tensorflow_environment
 }

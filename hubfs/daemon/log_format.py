@@ -13,12 +13,13 @@ _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _FIELD_CHARACTERS = 4096
 
 
-def formatter(*, as_json: bool, mountpoint: Path) -> logging.Formatter:
+def formatter(*, as_json: bool, mountpoint: Path, several_lines: bool = False) -> logging.Formatter:
     """The way that the user has chosen. Objects say the mount, for logs of many are gathered.
 
-    A record that was made with `extra={"fields": {...}}` has these fields in its object, too.
+    With `several_lines` a message may have more than one: the caller's own. A record that was made with
+    `extra={"fields": {...}}` has these fields in its object, too.
     """
-    return _Objects(mountpoint) if as_json else _Lines(_TEXT)
+    return _Objects(mountpoint) if as_json else _Lines("\n" if several_lines else "")
 
 
 class _Lines(logging.Formatter):
@@ -27,11 +28,15 @@ class _Lines(logging.Formatter):
     Names of files and what hosts say end no line, and tell no terminal anything.
     """
 
+    def __init__(self, keep: str) -> None:
+        super().__init__(_TEXT)
+        self._keep = keep
+
     def format(self, record: logging.LogRecord) -> str:
         return printable(redacted_text(super().format(record)), keep="\n\t")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its name in logging
-        record.message = printable(record.message)
+        record.message = printable(record.message, keep=self._keep)
         return super().formatMessage(record)
 
 

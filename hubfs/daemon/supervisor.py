@@ -112,7 +112,7 @@ class Supervisor:
         self._serve = serve
         self._mountpoint = mountpoint
         self._log_file = log
-        self._formatter = formatter(as_json=logs_json, mountpoint=mountpoint)
+        self._formatter = formatter(as_json=logs_json, mountpoint=mountpoint, several_lines=True)
         self._manager = manager
         self._hang_s = hang_s
         self._directory = working_directory()  # what the config names is relative to it

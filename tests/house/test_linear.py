@@ -58,6 +58,10 @@ WORST: dict[str, tuple[tuple[str, str, str], ...]] = {
     "hubs.tfhub.names.handle._VERSION": (("", "1", "!"),),
     "hubs.tfhub.versions._VERSION": (("", "1", "x"), ("1", "/", "x"), ("1", ".tar", "x")),
     "commands.cache.selecting._TERM": (("", "a", "!"), ("a", " ", "!"), ("a=", "b", "")),
+    "commands.debug.secrets._LOOKS": (
+        *(("", "hf_", ""), ("hf_", "a", "!"), ("", "bearer ", ""), ("bearer ", "a", ""), ("", "hf_a ", "")),
+        *(("basic ", "a", "!"), ("", "asic ", ""), ("ya29.", ".", "!"), ("", "AKIA", " ")),
+    ),
     "hubs.bucket.hub._BUCKET": (("", "a", "!"), ("a", ".", "!")),
     "hubs.tfhub.questions._GS_URL": (("", "gs://", ""), ("", "gs:/", ""), ("gs://", "a", "")),
     "hubs.tfhub.questions._GS_FOLDER": (
