@@ -161,13 +161,13 @@ class HubFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no type
                 for name, kind in names
             ]
 
-    def _opened(self, path: str) -> OpenFile:
+    def _opened(self, path: str, *, foreseen: bool = True) -> OpenFile:
         with _as_os_error(path):
             tree, there = self._found(path)
-            return tree.open(there)
+            return tree.open(there, foreseen=foreseen)
 
     def _read(self, path: str, start: int | None, end: int | None) -> bytes:
-        opened = self._opened(path)
+        opened = self._opened(path, foreseen=(start, end) == (None, None))
         try:
             start, end, _ = slice(start, end).indices(opened.blob.size_bytes)
             with _as_os_error(path):

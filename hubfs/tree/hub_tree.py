@@ -212,8 +212,11 @@ class HubTree:
         written = ((root, None) for root in roots if not known and self._models.is_written_down(root))
         return next((_root_of(root, source) for root, source in (*known, *written)), None)
 
-    def open(self, path: str) -> OpenFile:
-        """Opens a file for reading. The caller calls `release` when done."""
+    def open(self, path: str, *, foreseen: bool = True) -> OpenFile:
+        """Opens a file for reading. The caller calls `release` when done.
+
+        Not `foreseen`: the reader says itself which ranges it wants, and nothing else is fetched for its sake.
+        """
         match place_at(self._models, path):
             case Text(text):
                 return text_file(path, text)
@@ -229,7 +232,7 @@ class HubTree:
                 if isinstance(blob, ReadAheadBlob):
                     held = _both(partial(self._closed, source, entry, blob), held)
                 watched = WatchedBlob(blob, self._troubles, str(handle), inner, partial(self._models.uses.read, handle))
-                if self._prefetcher is not None:
+                if foreseen and self._prefetcher is not None:
                     watched.follow, ended = self._prefetcher.opened(source, entry, self._complete)
                     held = _both(ended, held)
                 return OpenFile(watched, source, held, backing)

@@ -21,6 +21,7 @@ from scripts._bench.many import many_scenarios
 from scripts._bench.measure import Failed
 from scripts._bench.models import BERT, RESNET50, Model
 from scripts._bench.peers import HUGGINGFACE_HUB, KAGGLEHUB, hubfs_options
+from scripts._bench.ranges import range_scenarios
 from scripts._bench.report import Result, Sample
 from scripts._bench.scenarios import HUBFS, PEERS, Scenario, Series, cold_scenarios, peer_of
 from scripts._bench.starting import starting_scenarios
@@ -218,6 +219,7 @@ def main() -> int:
     known = [
         *cold_scenarios(models),
         *huggingface_scenarios(QUICK_BYTES if chosen.quick else LARGE_BYTES),
+        *range_scenarios(models[0], QUICK_BYTES if chosen.quick else LARGE_BYTES),
         *warm_scenarios(models[0], options),
         *many_scenarios(models[0]),
         *starting_scenarios(),

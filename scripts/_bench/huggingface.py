@@ -141,9 +141,14 @@ def mount_of(served: Hub) -> HfPeer:
     return peer
 
 
-def _client(served: Hub, work: Path) -> dict[str, str]:
+def client_environment(served: Hub) -> dict[str, str]:
+    """Of a program that imports huggingface_hub."""
     quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    return {"PYTHONPATH": str(HUGGINGFACE_HUB), "HF_ENDPOINT": served.url, "HF_HOME": str(work / "hf"), **quiet}
+    return {"PYTHONPATH": str(HUGGINGFACE_HUB), "HF_ENDPOINT": served.url, **quiet}
+
+
+def _client(served: Hub, work: Path) -> dict[str, str]:
+    return {**client_environment(served), "HF_HOME": str(work / "hf")}
 
 
 def snapshot(served: Hub) -> HfPeer:

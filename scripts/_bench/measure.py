@@ -157,3 +157,8 @@ def safetensors_loader() -> list[str | Path]:
 def downloader(client: str) -> list[str | Path]:
     """Downloads a model by the client of its hub."""
     return [sys.executable, _PROGRAMS / "download.py", client]
+
+
+def range_reader(protocol: str) -> list[str | Path]:
+    """Reads ranges by a file system of fsspec."""
+    return [sys.executable, _PROGRAMS / "cat_ranges.py", protocol]

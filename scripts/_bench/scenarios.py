@@ -19,8 +19,8 @@ GIGABIT = Link(0.020, total_bytes_per_s=1000 * MEGABIT_BYTES)
 FAR = Link(0.020, connection_bytes_per_s=400 * MEGABIT_BYTES)
 
 HUBFS, LOCAL, TFHUB, CURL, RCLONE, RATARMOUNT = "hubfs", "local", "tensorflow_hub", "curl", "rclone", "ratarmount"
-KAGGLEHUB, SNAPSHOT, HF_FILE_SYSTEM = "kagglehub", "snapshot_download", "HfFileSystem"
-PEERS = (HUBFS, TFHUB, KAGGLEHUB, SNAPSHOT, HF_FILE_SYSTEM, CURL, RATARMOUNT, RCLONE, LOCAL)
+KAGGLEHUB, SNAPSHOT, HF_FILE_SYSTEM, GCSFS = "kagglehub", "snapshot_download", "HfFileSystem", "gcsfs"
+PEERS = (HUBFS, TFHUB, KAGGLEHUB, SNAPSHOT, HF_FILE_SYSTEM, GCSFS, CURL, RATARMOUNT, RCLONE, LOCAL)
 
 PUBLISHED = "hubfs, index published"
 ONE_WORKER, TWO_WORKERS = "hubfs, 1 inflate worker", "hubfs, 2 inflate workers"

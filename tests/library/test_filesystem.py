@@ -18,6 +18,8 @@ import safetensors.numpy
 from fsspec.tests.abstract import AbstractFixtures, AbstractGetTests
 
 from hubfs.library.filesystem import HubFileSystem
+from hubfs.sources.prefetch.prefetcher import Prefetcher
+from hubfs.sources.source import Entry, Source
 from tests.support.archives import gzipped, tar_of
 from tests.support.hosted import put
 from tests.support.http_origin import HttpOrigin
@@ -171,6 +173,26 @@ def test_ranges_are_read_in_parallel_and_each_byte_comes_once(hub: HuggingFaceSt
     assert found == [data[start : start + 1000] for start in starts]
     assert hub.calls["resolve"] == 1
     assert hub.cdn.body_bytes < len(data) + (1 << 20)
+
+
+def test_a_header_foretells_a_load_but_not_to_who_reads_ranges(
+    fs: HubFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed: list[str] = []
+
+    def opened(self: Prefetcher, source: Source, entry: Entry, complete: object) -> object:
+        followed.append(entry.path)
+        return told(self, source, entry, complete)  # type: ignore[arg-type]
+
+    told = Prefetcher.opened
+    monkeypatch.setattr(Prefetcher, "opened", opened)
+    assert fs.cat_file(f"{PATH}/model.bin", start=0, end=100) == FILES["model.bin"][:100]
+    assert fs.cat_ranges([f"{PATH}/model.bin"], [8], [64]) == [FILES["model.bin"][8:64]]
+    assert not followed
+    with fs.open(f"{PATH}/model.bin") as file:
+        file.read(8)
+    assert fs.cat_file(f"{PATH}/config.json") == FILES["config.json"]
+    assert followed == ["model.bin", "config.json"]
 
 
 @pytest.mark.parametrize(
