@@ -22,9 +22,6 @@ T = TypeVar("T")
 
 _SLOWEST_BYTES_PER_S = 32 << 10
 
-_EXTRAS = {"s3": "s3", "s3a": "s3"}
-"""Extras of hubfs, by the scheme of the URLs that need them."""
-
 
 class FsspecStore:
     """An `ObjectStore` on any file system of fsspec: `file:///mnt/nfs/cache`, `memory://…`; base of the one on S3.
@@ -40,11 +37,7 @@ class FsspecStore:
         own = {"use_listings_cache": False, "skip_instance_cache": True}
         try:
             self._fs, root = fsspec.core.url_to_fs(url, **own, **self._options(settings))
-        except ImportError as error:
-            extra = _EXTRAS.get(url.partition("://")[0])
-            install = f"pip install 'hubfs[{extra}]'" if extra else str(error)
-            raise InvalidConfig(f"{self.url} needs a package that is not installed: {install}") from error
-        except (ValueError, OSError, TypeError) as error:
+        except (ValueError, ImportError, OSError, TypeError) as error:
             raise InvalidConfig(f"{self.url} cannot be used as a store of objects: {error}") from error
         self._root = f"{root.rstrip('/')}/"
         # Its files are shared objects with a position: it must not be used by two threads.

@@ -22,6 +22,12 @@ _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "CredentialR
 """Exceptions of botocore, which only s3fs imports."""
 
 
+class RefusedByS3(AccessDenied):
+    """The store refuses, or nobody has credentials for it."""
+
+    advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, for keys that may read and write there"
+
+
 class S3Store(FsspecStore):
     """An `ObjectStore` below `s3://bucket/prefix`, by s3fs. No mutable state, so no lock.
 
@@ -86,7 +92,6 @@ class S3Store(FsspecStore):
 
     def _translated(self, error: Exception, url: str, bound_s: float) -> HubfsError:
         if type(error).__name__ in _NO_CREDENTIALS:
-            return AccessDenied(
-                f"{url}: there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-            )
-        return translated(error, url, bound_s)
+            return RefusedByS3(f"{url}: there are no credentials")
+        found = translated(error, url, bound_s)
+        return RefusedByS3(str(found)) if isinstance(found, AccessDenied) else found

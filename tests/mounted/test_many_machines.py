@@ -1,5 +1,6 @@
 """Three machines with networks of their own: a mirror, or a shared cache, fetches for all; one of them is killed."""
 
+import http.client
 import os
 import re
 import shutil
@@ -7,7 +8,7 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,13 @@ def answers() -> bool:
     return True
 
 
+def status_of(path: str) -> int:
+    connection = http.client.HTTPConnection(SERVERS, MIRROR_PORT, timeout=60)
+    with closing(connection):
+        connection.request("GET", path)
+        return connection.getresponse().status
+
+
 def read_all(mount: Mount, folder: str) -> dict[str, bytes]:
     return files(mount.path / folder)
 
@@ -109,12 +117,16 @@ def test_a_mirror_fetches_once_for_three_machines_of_which_one_is_killed(three: 
         stack.callback(gate.open)
         changes = {
             "https://huggingface.co": hub.url,
-            "https://cas-bridge.xethub.hf.co": hub.cdn.url,
+            "https://$store": "http://$store",
+            "^https://([a-z0-9.-]+\\.hf\\.co)": "^(?:http://)([0-9.]+:[0-9]+)",
+            "(?<store>[a-z0-9.-]+\\.hf\\.co)": "(?<store>[0-9.]+:[0-9]+)",
             "Host huggingface.co": f"Host {hub.url.removeprefix('http://')}",
         }
         stack.enter_context(mirror(three, tmp_path / "mirror", changes))
         environment = {"HF_ENDPOINT": f"http://{SERVERS}:{MIRROR_PORT}"}
         mounts = stack.enter_context(mounts_of(three, tmp_path, "hf:", environment=environment))
+        for path in ("/-/elsewhere.example/x", "/-/huggingface.co.example/x"):
+            assert three.at_servers(lambda path=path: status_of(path)) == 404, "the mirror leads to stores alone"
         with ThreadPoolExecutor(MACHINES) as readers:
             reads = [readers.submit(read_all, mount, NAME) for mount in mounts]
             assert gate.wait()

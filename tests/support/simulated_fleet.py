@@ -90,9 +90,9 @@ class Pipe:
 
     def send(self, size_bytes: int) -> None:
         self._active += 1
+        self.sent_bytes += size_bytes  # of a client that is killed, too
         try:
             self._world.sleep(size_bytes / min(self._client, self._total / self._active))
-            self.sent_bytes += size_bytes
         finally:
             self._active -= 1
 
@@ -107,6 +107,7 @@ class Objects:
         self.pipe = Pipe(world, figures.store_bytes_per_s, figures.store_client_bytes_per_s)
         self.requests: Counter[tuple[str, int]] = Counter()
         self.refused = 0
+        self._listed: Sequence[StoredObject] = []
 
     def asked(self, kind: str, limit: int) -> None:
         """Raises `Unavailable` beyond the limit, after half a round trip; some are slower than others."""
@@ -116,6 +117,12 @@ class Objects:
         if self.requests[second] > limit:
             self.refused += 1
             raise Unavailable("the store is busy")
+
+    def listed(self) -> Sequence[StoredObject]:
+        """The runs; the same list as long as there are no more of them."""
+        if len(self._listed) != len(self.runs):
+            self._listed = [StoredObject(name, size) for name, size in self.runs.items()]
+        return self._listed
 
     def most_per_s(self) -> int:
         return max(self.requests.values(), default=0)
@@ -147,7 +154,7 @@ class SimulatedStore:
     def list(self, prefix: str) -> Sequence[StoredObject]:
         def found() -> list[StoredObject]:
             if prefix.startswith("blocks/"):
-                return [StoredObject(name, size) for name, size in self._objects.runs.items()]
+                return self._objects.listed()
             small = self._objects.small
             return [StoredObject(name, len(small[name])) for name in sorted(small) if name.startswith(prefix)]
 
@@ -228,8 +235,9 @@ class SimulatedDaemon:
     dead: bool = False
     _tasks: list[greenlet] = field(default_factory=list)
     _writing: int = 0
-    _listed: dict[str, int] = field(default_factory=dict)
+    _listed: Sequence[StoredObject] = ()
     _listed_s: float = -1e9
+    _known: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         cancellation = SimulatedCancellation(self.world)
@@ -248,22 +256,24 @@ class SimulatedDaemon:
         )
         self.turns._beats = SimulatedBeats(self, self.turns._refresh, _TTL_S / 3)
 
-    def spawn(self, task: Callable[[], None], after_s: float = 0.0) -> greenlet:
+    def spawn(self, task: Callable[[], None], after_s: float = 0.0) -> None:
+        if self.dead:
+            return  # what the end of a task would still have done
         self._tasks = [each for each in self._tasks if not each.dead]
         self._tasks.append(self.world.spawn(task, after_s))
-        return self._tasks[-1]
 
     def kill(self) -> None:
         """kill -9: nothing is given back."""
         self.dead = True
         for task in self._tasks:
+            task.parent = getcurrent()  # it ends here, and not in the loop of the world
             task.throw(GreenletExit)
 
     # What `SharedTurns` and `SharedIndexes` ask of the tier.
 
     def look_again(self, model: str) -> None:
         with suppress(HubfsError):
-            self._listed = {obj.name: obj.size_bytes for obj in self.store.list(blocks_folder(model))}
+            self._listed = self.store.list(blocks_folder(model))
             self._listed_s = self.world.now_s
 
     def afterwards(self, model: str, action: Callable[[], None]) -> None:
@@ -302,7 +312,9 @@ class SimulatedDaemon:
             if not left:
                 self.ready_s = self.world.now_s
 
-        left = [self.spawn(work) for _ in range(_WINDOW_RUNS)]
+        left = [None] * _WINDOW_RUNS
+        for _ in left[:]:
+            self.spawn(work)
 
     def _read_run(self, number: int) -> None:
         if not self._is_listed(number):
@@ -320,11 +332,13 @@ class SimulatedDaemon:
         return self._is_listed(number)
 
     def _is_listed(self, number: int) -> bool:
-        return self._name(number) in self._listed
+        if number not in self._known:
+            self._known |= {int(obj.name.rpartition("/")[2].partition(".")[0]) for obj in self._listed}
+        return number in self._known
 
     def _fetch(self, number: int) -> None:
-        self.origin.send(RUN_BYTES)
         self.fetched_bytes += RUN_BYTES
+        self.origin.send(RUN_BYTES)
         while self._writing >= 2 * _WRITERS:  # the queue of writes is full
             self.world.sleep(0.05)
         self._writing += 1
@@ -340,8 +354,8 @@ class SimulatedDaemon:
         try:
             self.raw.get_run(self._name(number))
         except HubfsError:
-            self.origin.send(RUN_BYTES)
             self.fetched_bytes += RUN_BYTES
+            self.origin.send(RUN_BYTES)
 
     def _runs(self) -> int:
         return self.objects.figures.model_bytes // RUN_BYTES
@@ -384,7 +398,7 @@ def simulate(
             max(holders, key=lambda daemon: daemon.fetched_bytes).kill()
 
     for number in range(kills):
-        world.spawn(kill_one, 1.5 + 25.0 * number)
+        world.spawn(kill_one, 1.5 + 20.0 * number)
     world.run(lambda: all(daemon.dead or daemon.ready_s is not None for daemon in fleet))
     living = [daemon for daemon in fleet if not daemon.dead]
     lost_bytes = sum(daemon.fetched_bytes for daemon in fleet if daemon.dead)
