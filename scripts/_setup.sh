@@ -144,12 +144,21 @@ hubfs_environment() {
     echo "$stamp" >.venv/stamp
 }
 
+# What hubfs itself depends on, a line each: a program that loads models by it has both.
+own_requirements() {
+    .venv/bin/python -c 'from hubfs.settings.file import tomllib
+with open("pyproject.toml", "rb") as file:
+    print(*tomllib.load(file)["project"]["dependencies"], sep="\n")'
+}
+
 tensorflow_environment() {
-    local pythons python stamp="$root ${tensorflow[*]} ${tensorflow_extras[*]}"
+    local pythons python own stamp
+    mapfile -t own < <(own_requirements)
+    stamp="$root ${tensorflow[*]} ${tensorflow_extras[*]} ${own[*]}"
     is_ready .venv-tensorflow "$stamp" && return
     mapfile -t pythons < <(python_between 10 13)
     for python in "${pythons[@]}"; do
-        if new_environment .venv-tensorflow "$python" && install_into .venv-tensorflow "${tensorflow[@]}" &&
+        if new_environment .venv-tensorflow "$python" && install_into .venv-tensorflow "${tensorflow[@]}" "${own[@]}" &&
             install_into .venv-tensorflow --no-deps "${tensorflow_extras[@]}"; then
             echo "$stamp" >.venv-tensorflow/stamp
             return

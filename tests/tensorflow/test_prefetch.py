@@ -1,14 +1,15 @@
-"""TensorFlow finds the variables there: they were fetched while it imported the graph."""
+"""TensorFlow finds the variables there: they were fetched while it imported the graph, or by `hubfs prefetch`."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from hubfs.sources.prefetch.plan import SPECULATION_BYTES
 from tests.conftest import MountHub
-from tests.support.models import RESNET50
+from tests.support.models import RESNET50, packed
 from tests.support.origin import Origin
-from tests.support.tensorflow import TensorFlow
+from tests.support.tensorflow import LOAD_MODEL, TensorFlow
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.mounted, pytest.mark.tensorflow, pytest.mark.timeout(600)]
@@ -64,3 +65,35 @@ def test_saved_model_cli_is_not_taken_for_a_loader(
         before_bytes = origin.sent_bytes(RESNET50)
         assert tensorflow.shown(hub.path / RESNET50) == tensorflow.shown(models[RESNET50])
         assert origin.sent_bytes(RESNET50) - before_bytes <= SPECULATION_BYTES
+
+
+@pytest.mark.parametrize("form", ["uncompressed", "compressed"])
+def test_prefetching_a_model_while_tensorflow_loads_it_fetches_each_byte_once(
+    mount: MountHub, servers: Origin, tensorflow: TensorFlow, models: dict[str, Path], form: str, tmp_path: Path
+) -> None:
+    """By a path, through the mount; and by a handle, in a process beside it that has the same cache."""
+    origin, ready, go, log = servers.asked_for(form), tmp_path / "ready", tmp_path / "go", tmp_path / "log"
+    report = tmp_path / "report.json"
+    with mount(origin) as hub, ThreadPoolExecutor(2) as pool:
+        by_handle = (RESNET50, "--hub", origin.url, "--format", form)
+        (hub.path / RESNET50).stat()  # where the model is, was asked
+        before_bytes = origin.sent_bytes(RESNET50)
+        waits = ("--ready", ready, "--go", go)
+        loading = tensorflow.start(LOAD_MODEL, report, hub.path / RESNET50, *waits, log=log)
+        try:
+            assert eventually(ready.exists, 300), log.read_text()[-4000:]
+            go.touch()
+            fetches = [
+                pool.submit(hub.machine.hubfs, "prefetch", *what, timeout_s=300)
+                for what in ((hub.path / RESNET50,), by_handle)
+            ]
+            for fetch in fetches:
+                assert fetch.result().returncode == 0, fetch.result().stderr
+            assert loading.wait(300) == 0, log.read_text()[-4000:]
+        finally:
+            loading.kill()
+            loading.wait(30)
+        hosted_bytes = origin.hosted_bytes(models[RESNET50], packed(RESNET50))
+        assert origin.sent_bytes(RESNET50) - before_bytes == hosted_bytes
+        checked = hub.machine.hubfs("prefetch", "--check", *by_handle)
+        assert checked.returncode == 0, checked.stdout
