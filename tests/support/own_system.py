@@ -81,6 +81,16 @@ class OwnSystem:
             timeout=120,
         )
 
+    def started(self, *command: str | Path) -> "subprocess.Popen[bytes]":
+        """A command that goes on, for a with statement."""
+        return subprocess.Popen(
+            [*self._enter(), *command],
+            env={**os.environ, **self.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
     def seen(self, path: Path) -> Path:
         """A path there, for this process."""
         return Path(f"/proc/{self.pid}/root", *path.parts[1:])
