@@ -267,6 +267,40 @@ prometheus_programs() {
     fi
 }
 
+# The newest Python that hubfs supports, where none is installed: Debian unstable's, in a root of its own (27 MB are
+# fetched), in which the wheel is tried. Where that is not to be had, the test of it is skipped, and says so.
+newest_python() {
+    local keys=/usr/share/keyrings/debian-archive-keyring.gpg folder=$root/.work/python-3.14 mirror
+    [ -z "$(python_between 14 14)" ] || return 0
+    [ -e "$folder/stamp" ] && return
+    has_program apt-get && [ -e "$keys" ] && [ "$(id -u)" = 0 ] ||
+        { say "Python 3.14 is not fetched: that takes root, and apt of Debian"; return; }
+    say "fetching Python 3.14 from Debian unstable"
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' || true)
+    rm -rf "$folder" "$folder.partial"
+    mkdir -p "$folder.partial"
+    echo "deb [signed-by=$keys] ${mirror%%$'\n'*} sid main" >"$folder.partial/sources.list"
+    if (cd "$folder.partial" && unpacked_python) >"$root/.work/python-3.14.log" 2>&1; then
+        mv "$folder.partial/root" "$folder"
+    else
+        say "Python 3.14 could not be fetched: see .work/python-3.14.log"
+    fi
+    rm -rf "$folder.partial"
+}
+
+# Unpacks what sources.list here has of Python 3.14 into root; the system's own lists and packages stay as they are.
+unpacked_python() {
+    local package folder apart=(-o "Dir::Etc::SourceList=$PWD/sources.list" -o "Dir::Etc::SourceParts=$PWD/none"
+        -o "Dir::State::Lists=$PWD/lists" -o "Dir::State::status=$PWD/status" -o "Dir::Cache=$PWD/cache"
+        -o APT::Sandbox::User= -o Debug::NoLocking=1)
+    mkdir -p none lists/partial cache/archives/partial root/usr/{bin,sbin,lib,lib64} root/{dev,tmp} && touch status &&
+        apt-get "${apart[@]}" update &&
+        apt-get "${apart[@]}" install --yes --download-only --no-install-recommends python3.14 libstdc++6 || return 1
+    for package in cache/archives/*.deb; do dpkg-deb -x "$package" root || return 1; done
+    for folder in bin sbin lib lib64; do ln -sfn "usr/$folder" "root/$folder"; done
+    mknod -m 666 root/dev/null c 1 3 && chroot root /usr/bin/python3.14 --version && touch root/stamp
+}
+
 # client_folder NAME PIP-ARGUMENT…
 client_folder() {
     local folder=.work/$1
@@ -299,6 +333,7 @@ setup() {
     hubfs_environment
     newer_libfuse
     prometheus_programs
+    newest_python
     client_folders
     tensorflow_environment
 }

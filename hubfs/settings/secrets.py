@@ -11,7 +11,7 @@ from hubfs.blobs.http.url import without_secrets
 
 SECRET = ("token", "headers", "proxy_headers")
 
-UNLISTED = "HUBFSUNLISTED"
+UNLISTED = "HUBFS_UNLISTED"
 """Flags for the daemon alone (JSON): what its command line, which everybody may read, does not show."""
 
 

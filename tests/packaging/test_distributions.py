@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,13 +24,14 @@ import hubfs
 from hubfs.cli import COMMANDS
 from tests.support.files import files
 from tests.support.huggingface import HuggingFaceStandIn
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, WORK
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributions")]
 
 NAME = "BAAI/tiny"
 FILES = {"config.json": b'{"model_type": "bert"}', "model.safetensors": os.urandom(300_000)}
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
+NEWEST = WORK / "python-3.14"
 OUTSIDE = {"PYTHONPATH", "VIRTUAL_ENV"}
 """Variables that would lead out of an environment."""
 
@@ -164,6 +166,27 @@ def test_it_installs_into_an_empty_environment_and_fetches(
     asked = [str(python), "-c", every, "hubfs.blobs.s3_store"]
     done = run(asked, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not (NEWEST / "stamp").exists() or os.geteuid() != 0, reason="scripts/test fetches it, as root")
+def test_it_runs_by_the_newest_python_in_a_root_of_its_own(
+    wheel: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Warnings are errors there: what Python 3.14 is about to drop would be seen."""
+    with tempfile.TemporaryDirectory(dir=NEWEST / "tmp") as place:
+        options = ("--python-version", "3.14", "--only-binary", ":all:", "--no-binary", "fusepy")
+        uv("pip", "install", "--quiet", "--target", Path(place, "site"), *options, wheel)
+        inside = f"/{Path(place).relative_to(NEWEST)}"
+        variables = {
+            **environment,
+            "PYTHONPATH": f"{inside}/site",
+            "HOME": inside,
+            "HUBFS_CACHE_DIR": f"{inside}/cache",
+        }
+        python = ["chroot", NEWEST, "/usr/bin/python3.14", "-W", "error"]
+        done = run([*python, "-m", "hubfs", "fetch", f"hf:{NAME}", "--to", f"{inside}/model", "--quiet"], env=variables)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert files(Path(place, "model")) == FILES
 
 
 def test_the_versions_that_are_told_have_wheels_for_every_python() -> None:
