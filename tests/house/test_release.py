@@ -18,7 +18,6 @@ pytestmark = pytest.mark.slow
 
 VERSION = "98.7.6"
 
-WHAT_A_RELEASE_IS_MADE_OF = ("hubfs", "docs", "scripts", "LICENSE", "README.md", "pyproject.toml", ".gitignore")
 AUTHOR = {f"GIT_{role}_{what}": "a@example.com" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 ENVIRONMENT = {**os.environ, **AUTHOR, "HUBFS_BIN": sysconfig.get_path("scripts")}
 
@@ -44,10 +43,9 @@ def release(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository that has what this checkout has now, committed or not, with a version and a fragment of its own."""
     place = tmp_path_factory.mktemp("release") / "original"
-    for name in WHAT_A_RELEASE_IS_MADE_OF:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__", "*.png"))
-        else:
+    for name in git(ROOT, "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
+        if (ROOT / name).is_file() and not name.startswith("tests/") and not name.endswith(".png"):
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, place / name)
     about = place / "hubfs" / "__init__.py"
     said = f'__version__ = "{VERSION}"'
