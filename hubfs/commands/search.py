@@ -32,6 +32,8 @@ def search(
 
     The handles are printed as every command takes them. Exits with 1 where nothing was found.
     """
+    if not "".join(words).strip():
+        raise click.UsageError("WORDS are empty: name some, such as `hubfs search yamnet`")
     from hubfs.library.handles import with_every_kind  # noqa: PLC0415 - requests takes 0.1 s to import
 
     config = load({**flags, "hub": hub or None})

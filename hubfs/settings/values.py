@@ -128,7 +128,11 @@ def parse_hub(text: str) -> str:
     except ValueError:  # says what it met: half a password, maybe
         is_hub = False
     if not is_hub:
-        raise ValueError(f"it must be the http(s) URL of a hub, such as {DEFAULT_HUB}, or gs://bucket/prefix")
+        *others, last = (f"{scheme}:" for scheme in sorted(HUBS) if scheme not in ("http", "https", "gs"))
+        short = " or ".join(filter(None, [", ".join(others), last]))
+        raise ValueError(
+            f"it must be the http(s) URL of a hub, such as {DEFAULT_HUB}, or gs://bucket/prefix, or {short}"
+        )
     return text.rstrip("/")
 
 

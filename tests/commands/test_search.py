@@ -95,3 +95,13 @@ def test_nothing_found_is_said(search: Search) -> None:
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == "hubfs: nothing was found for no such model\n"
     assert search().exit_code == 2
+
+
+@pytest.mark.parametrize("words", [[""], [" ", "\t"]])
+def test_words_that_say_nothing_are_refused_and_nobody_is_asked(
+    search: Search, hub: HuggingFaceStandIn, words: list[str]
+) -> None:
+    done = search(*words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "WORDS are empty" in done.stderr
+    assert not hub.asked

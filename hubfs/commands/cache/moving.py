@@ -16,7 +16,7 @@ from hubfs.commands.fetch.filling import cached_bytes
 from hubfs.commands.fetch.session import session
 from hubfs.commands.fetch.telling import Teller
 from hubfs.endpoints import asking
-from hubfs.errors import HubfsError, InvalidConfig, InvalidHandle, quoted
+from hubfs.errors import HubfsError, InvalidConfig, InvalidHandle, NotCached, quoted
 from hubfs.library.handles import asked_for, handle_in
 from hubfs.model_id import BLOBS, ModelId
 from hubfs.settings.config import Config
@@ -27,7 +27,7 @@ _SILENT = {"quiet": True, "as_json": False, "terminal": False}
 def exported(config: Config, handles: Sequence[str], to: Path) -> tuple[Sequence[str], int]:
     """Writes models of these handles to the new file `to`; their names in the cache, and the size of their files.
 
-    Raises `InvalidHandle`, `NotCached`, and `InvalidConfig` for a model that is not whole, and for a file that cannot
+    Raises `InvalidHandle`, and `InvalidConfig` for a model that is not there, or not whole, and for a file that cannot
     be written: it is whole, or not there.
     """
     if config.cache_dir is None:
@@ -41,7 +41,10 @@ def exported(config: Config, handles: Sequence[str], to: Path) -> tuple[Sequence
         held = []
         try:
             for one in asked:
-                model = running.model(one)
+                try:
+                    model = running.model(one)
+                except NotCached as error:
+                    raise InvalidConfig(f"{quoted(one.text)} is not in the cache: `hubfs prefetch` it first") from error
                 if cached_bytes(model, running.engine.cancellation) < model.stored_bytes:
                     raise InvalidConfig(f"{quoted(one.text)} is not whole in the cache: `hubfs prefetch` it first")
                 there = {*store.models()}

@@ -16,18 +16,20 @@ from hubfs.errors import cut, printable
 UNBOUNDED = 10_000
 """The width of what is no terminal: no line is cut or wrapped."""
 
-_CELL_CHARACTERS = 500
+_CELL_CHARACTERS, _LINE_CHARACTERS = 500, 5000
+"""No cell and no sentence is longer: an error and a path have 2000 characters and some."""
+
 _BAR_COLUMNS = 10
 
 
 def told(value: object, style: str = "", *, characters: int = _CELL_CHARACTERS) -> Text:
     """What a daemon said, which may quote a hub: printable, and no longer than that."""
-    return Text(printable(cut(str(value), characters)), style)
+    return Text(cut(printable(str(value)), characters), style)
 
 
 def line(value: object, style: str = "", *, indent: int = 0) -> RenderableType:
-    """A sentence, of which nothing is left out: a terminal wraps it."""
-    return Padding(told(value, style, characters=UNBOUNDED), (0, 0, 0, indent), expand=False)
+    """A sentence, which a terminal wraps."""
+    return Padding(told(value, style, characters=_LINE_CHARACTERS), (0, 0, 0, indent), expand=False)
 
 
 def short(value: object, style: str = "") -> Text:

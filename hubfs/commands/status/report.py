@@ -142,7 +142,7 @@ def hubs(change: Change, width: int, *, ways: bool = True) -> Parts:
 
 def _of_way(way: Status) -> RenderableType:
     if way["rests"]:
-        return told(f"is left alone: {way['rests']}", "yellow", characters=UNBOUNDED)
+        return told(f"is left alone: {way['rests']}", "yellow", characters=2000)
     return told(f"{way['answered']}, {way['answered_at']}" if way["answered"] else "is asked", "dim")
 
 

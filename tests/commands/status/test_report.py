@@ -206,6 +206,13 @@ def test_what_no_daemon_tells_is_a_value_error(change: Callable[[dict[str, Any]]
         as_text(status, told(), width=80, color=True)
 
 
+def test_texts_without_bounds_are_cut() -> None:
+    long = [gone("\x1b" * 9000, "e" * 900_000), model("\u202e" * 9000)] * 50
+    text = as_text(told(models=long, recent_problems=["p" * 900_000] * 20, log_problem="l" * 900_000))
+    assert len(text) < 300_000
+    assert "(54000 characters)" in text
+
+
 def test_numbers_without_bounds_are_drawn() -> None:
     """JSON has them: `1e999` is infinity."""
     status = told(**json.loads('{"http": {"requests": 1, "bytes_received": 1e999}, "lost_bytes": 1e999}'))
