@@ -8,7 +8,7 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
-from hubfs.commands.completion import handles as handles_
+from hubfs.commands.completion import handles as cached_handles
 from hubfs.errors import InvalidConfig
 from hubfs.settings.config import load
 
@@ -47,7 +47,7 @@ def told(*, quiet: bool, as_json: bool) -> Any:
 
 
 @click.command()
-@click.argument("handles", metavar="HANDLE…", nargs=-1, required=True, shell_complete=handles_)
+@click.argument("handles", metavar="HANDLE…", nargs=-1, required=True, shell_complete=cached_handles)
 @click.option(
     "--to",
     metavar="DIR",
@@ -72,7 +72,7 @@ def fetch(handles: tuple[str, ...], to: Path, *, quiet: bool, as_json: bool, **f
 
 
 @click.command()
-@click.argument("handles", metavar="HANDLE…", nargs=-1, shell_complete=handles_)
+@click.argument("handles", metavar="HANDLE…", nargs=-1, shell_complete=cached_handles)
 @click.option("-f", "--file", metavar="LIST", type=click.File(), help="A file of handles, one a line; - for stdin.")
 @click.option("--check", is_flag=True, help="Only say how much is cached; exit with 1 unless all of it is.")
 @options

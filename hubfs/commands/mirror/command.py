@@ -4,12 +4,13 @@ from typing import Any, TextIO
 
 import click
 
+from hubfs.commands.completion import handles as cached_handles
 from hubfs.commands.fetch.command import listed, options, told
 from hubfs.settings.config import load
 
 
 @click.command()
-@click.argument("handles", metavar="HANDLE…", nargs=-1)
+@click.argument("handles", metavar="HANDLE…", nargs=-1, shell_complete=cached_handles)
 @click.option("--to", metavar="DIR|gs://…", required=True, help="A directory for `hubfs serve`, or a bucket.")
 @click.option("-f", "--file", metavar="LIST", type=click.File(), help="A file of handles, one a line; - for stdin.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go where.")
