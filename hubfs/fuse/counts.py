@@ -39,7 +39,8 @@ class _Operation:
 class OperationCounts:
     """Counts operations by name, which the kernel's protocol has few of. `_lock` guards every field below it.
 
-    Adding one takes half a microsecond, a hundredth of what the least operation takes.
+    Adding one takes 0.8 us: a request for attributes, the least that there is, takes 13 us between its two system
+    calls, and these take longer.
     """
 
     def __init__(self) -> None:
