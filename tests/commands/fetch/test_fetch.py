@@ -17,12 +17,13 @@ from click.testing import CliRunner, Result
 from hubfs.cli import main
 from hubfs.commands.fetch.copying import Copying
 from tests.support.archives import gzipped, tar_of
-from tests.support.files import files
+from tests.support.files import files, listed
 from tests.support.hosted import put
 from tests.support.http_origin import HttpOrigin
 from tests.support.huggingface import HuggingFaceStandIn
 from tests.support.kaggle import KaggleStandIn
 from tests.support.mount import HUBFS
+from tests.support.small_disk import small_disk
 from tests.support.waiting import eventually
 
 NAME = "BAAI/tiny"
@@ -155,6 +156,25 @@ def test_without_room_nothing_is_begun(fetch: Fetch, tmp_path: Path, monkeypatch
     said = fetch.refused(f"hf:{NAME}", "--to", tmp_path / "m")
     assert f"has no room: {sum(map(len, FILES.values()))} bytes are missing, and {free_bytes} are free" in said
     assert not (tmp_path / "m").exists()
+
+
+def test_on_a_small_disk_nothing_is_begun_and_one_that_fills_up_has_no_half_a_model(
+    fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path / "disk", size_bytes=2 << 20) as disk:
+        for verb in ("fetch", "mirror"):
+            done = CliRunner().invoke(main, [verb, f"hf:{NAME}", "--to", str(disk / "m")], env=fetch.environment)
+            assert done.exit_code == 1
+            assert "has no room: " in done.stderr
+            assert done.stderr.count("\n") == 1
+            assert listed(disk) == set()
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 1 << 40))  # type: ignore[attr-defined]
+        for verb in ("fetch", "mirror"):
+            done = CliRunner().invoke(main, [verb, f"hf:{NAME}", "--to", str(disk / verb)], env=fetch.environment)
+            assert done.exit_code == 1
+            assert "No space left on device" in done.stderr
+            assert done.stderr.count("\n") == 1
+            assert not [path for path in listed(disk / verb) if ".hubfs-" not in path], "no program sees a part of it"
 
 
 def test_a_wrong_byte_is_refused_and_once_the_hub_is_mended_only_that_file_is_asked_for(
