@@ -79,16 +79,29 @@ class _Making:
         """The directory. Raises `InvalidConfig` where it cannot be written, and what kept a file from being read."""
         entries = self._model.source.entries()
         missing = [entry for entry in entries if not self._is_there(entry)]
-        if missing or not self._place.is_dir():
+        if missing or not _is_directory(self._place):
             files = [entry.path for entry in missing if entry.kind is EntryKind.FILE]
             _log.info("Reading %d files of %s into the cache", len(files), self._model.path)
             side_by_side(self._read, files, self._cancellation)
             self._model.source.find("")  # raises why nothing of it may be served
             try:
-                self._put(missing)
+                self._put(self._cleared(entries))
             except OSError as error:
                 raise InvalidConfig(f"{error.filename or self._place} cannot be written: {error.strerror}") from error
         return self._place
+
+    def _cleared(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """What is to be put: everything, where something that is no directory lies in the way of one. Raises OSError.
+
+        A symlink that an accident put there may lead anywhere. Another process may have put everything meanwhile.
+        """
+        missing = [entry for entry in entries if not self._is_there(entry)]
+        if not _is_directory(self._folder):
+            self._layout.discard(self._folder)
+        if _is_directory(self._place) and all(entry.kind is EntryKind.FILE for entry in missing):
+            return missing
+        self._layout.discard(self._place)
+        return entries
 
     def _read(self, path: str) -> None:
         deque(self._model.pieces(path, self._cancellation), maxlen=0)
@@ -132,12 +145,8 @@ class _Making:
                 stage.rename(self._place)
                 return
             for entry in missing:
-                there = self._place / entry.path
-                if entry.kind is EntryKind.DIRECTORY:
-                    there.mkdir(mode=0o700, parents=True, exist_ok=True)
-                else:
-                    there.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    (stage / entry.path).replace(there)
+                if entry.kind is EntryKind.FILE:
+                    (stage / entry.path).replace(self._place / entry.path)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
 
@@ -153,3 +162,8 @@ class _Making:
             path.chmod(0o600)
             for piece in self._model.pieces(entry.path, self._cancellation):
                 file.write(piece)
+
+
+def _is_directory(path: Path) -> bool:
+    """Whether a directory is there, and no symlink to one."""
+    return path.is_dir() and not path.is_symlink()

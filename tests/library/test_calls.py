@@ -1,6 +1,8 @@
 """`hubfs.resolve` and `hubfs.open_hub`, of stand-ins for hubs. What `hubfs.load` loads is in tests/tensorflow."""
 
+import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,6 +124,25 @@ def test_what_somebody_took_away_is_put_back(hub: HuggingFaceStandIn) -> None:
     assert hubfs.resolve(f"hf:{NAME}") == str(path)
     assert {name: (path / name).read_bytes() for name in FILES} == FILES
     assert hub.calls["resolve"] <= calls + 1, "one file was overwritten in the cache"
+
+
+@pytest.mark.parametrize("inside", ["", "variables", ".."])
+@pytest.mark.parametrize("what", ["symlink", "file"])
+def test_what_lies_in_the_way_of_a_directory_is_replaced_and_never_written_through(
+    origin: HttpOrigin, tmp_path: Path, inside: str, what: str
+) -> None:
+    path = Path(hubfs.resolve("google/spice/2"))
+    foreign, there = tmp_path / "foreign", Path(os.path.normpath(path / inside))
+    foreign.mkdir()
+    shutil.rmtree(there)
+    if what == "symlink":
+        there.symlink_to(foreign)
+    else:
+        there.write_bytes(b"in the way")
+    assert hubfs.resolve("google/spice/2") == str(path)
+    assert files(path) == ARCHIVED
+    assert not there.is_symlink()
+    assert os.listdir(foreign) == []
 
 
 def test_it_is_not_evicted_while_the_process_runs(origin: HttpOrigin, cache: CacheLayout) -> None:
