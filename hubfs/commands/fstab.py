@@ -15,6 +15,7 @@ import click
 from hubfs.blobs.http.url import without_secrets
 from hubfs.commands.mount_helper import CONFIGURED
 from hubfs.errors import MountFailed, printable
+from hubfs.settings.secrets import SECRET, is_url
 
 _HELPERS = (Path("/sbin/mount.hubfs"), Path("/sbin/mount.fuse.hubfs"))
 """Where mount(8) looks, for the types hubfs and fuse.hubfs."""
@@ -54,7 +55,7 @@ def _line(mountpoint: Path, flags: Mapping[str, Any]) -> bytes:
     spec = " ".join(flags.get("hub") or ()) or CONFIGURED
     for text in (*options, *spec.split()):
         url = text.partition("=")[2] or text
-        if "://" in url and without_secrets(url) != url:
+        if is_url(url) and without_secrets(url) != url:
             raise MountFailed("--update-fstab: everybody may read fstab: say a URL with credentials in a config file")
     fields = (spec, str(mountpoint), "hubfs", ",".join(dict.fromkeys((*options, *_ALWAYS))), "0", "0")
     return os.fsencode(" ".join("".join(_ESCAPED.get(one, one) for one in field) for field in fields) + "\n")
@@ -63,11 +64,13 @@ def _line(mountpoint: Path, flags: Mapping[str, Any]) -> bytes:
 def _options(name: str, value: object) -> list[str]:
     if value is None or value == ():
         return []
+    if name in SECRET:
+        raise MountFailed(f"--update-fstab: everybody may read fstab: say {name} in a config file")
     if name == "mount_options" and isinstance(value, tuple):
         return [option for text in value for option in text.split(",")]
     if isinstance(value, bool):
         return [name if value else f"no_{name}"]
-    text = str(Path(str(value)).absolute()) if name in _PATHS and "://" not in str(value) else str(value)
+    text = str(Path(str(value)).absolute()) if name in _PATHS and not is_url(value) else str(value)
     if {",", '"'} & {*text}:
         raise MountFailed(f"--update-fstab: the value of --{name.replace('_', '-')} has a comma or a quotation mark")
     return [f"{name}={text}"]
@@ -106,6 +109,7 @@ def _update(new: bytes, *, dry: bool = False) -> None:
         if before == after:
             return
         if dry:
+            path.parent.stat()
             if not os.access(path.parent, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             return

@@ -6,7 +6,9 @@ import click
 
 from hubfs.blobs.http.url import without_secrets
 from hubfs.commands.options import settings_options
+from hubfs.errors import printable
 from hubfs.fuse.session.device import KNOWN_OPTIONS
+from hubfs.settings.secrets import SECRET
 
 CONFIGURED = "hubfs"
 """The hub of a line that names none: what the environment and the config file say."""
@@ -33,9 +35,13 @@ def _settings() -> None:
 
 
 def _flags() -> Mapping[str, tuple[str, bool]]:
-    """The options of `hubfs mount` by their names in fstab, and whether each takes a value."""
+    """The options of `hubfs mount` by their names in fstab, and whether each takes a value. Secrets are none: everybody
+    may read that file.
+    """
     found = {}
     for option in _settings.params:
+        if option.name in SECRET:
+            continue
         for flag in (*option.opts, *option.secondary_opts):
             if flag.startswith("--") and isinstance(option, click.Option):
                 found[flag.removeprefix("--").replace("-", "_")] = (flag, not option.is_flag)
@@ -106,5 +112,5 @@ def mount_helper(
     """  # noqa: D301 - the backspace is click's mark
     arguments = arguments_of(spec, directory, options, sloppy=sloppy)
     if verbose:
-        click.echo(f"hubfs {' '.join(arguments)}")
+        click.echo(printable(f"hubfs {' '.join(arguments)}"))
     return None if fake else arguments

@@ -38,6 +38,7 @@ def test_a_line_says_what_the_command_line_did(monkeypatch: pytest.MonkeyPatch, 
         {"hub": ("https://user:secret@hub.example",)},
         {"hub": ("a=https://hub.example/?key=secret",)},
         {"cache_dir": "gs://bucket/?key=secret"},
+        {"proxy_headers": ("X-Key: secret",)},
     ],
 )
 def test_no_secret_gets_into_a_file_that_everybody_may_read(flags: dict[str, object]) -> None:

@@ -50,7 +50,10 @@ def test_a_directory_is_no_option() -> None:
     assert arguments_of("hf:", "--force", [])[-2:] == ["--", "--force"]
 
 
-@pytest.mark.parametrize("option", ["nonsense", "nonsense=1", "foreground", "ready_fd=1", "remount", "token=x", "suid"])
+@pytest.mark.parametrize(
+    "option",
+    ["nonsense", "nonsense=1", "foreground", "ready_fd=1", "remount", "token=x", "proxy_headers=X-Key: x", "suid"],
+)
 def test_an_option_that_nobody_knows_is_refused_unless_it_may_be_left_out(option: str) -> None:
     with pytest.raises(click.UsageError, match="unknown option"):
         arguments_of("hf:", "/d", [option])

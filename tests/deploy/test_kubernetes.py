@@ -124,6 +124,9 @@ def test_the_versions_are_hubfs_own() -> None:
 
 def test_linters_of_dockerfiles_find_nothing_wrong() -> None:
     # DL3008: Debian's releases are what pins versions of packages; a mirror has no older ones.
-    hadolint = ["hadolint", "--ignore", "DL3008", ROOT / "docs/deploy/docker/Dockerfile"]
-    done = subprocess.run([SCRIPTS / hadolint[0], *hadolint[1:]], capture_output=True, text=True, check=False)
+    hadolint = SCRIPTS / "hadolint"
+    if not hadolint.exists():
+        pytest.skip("hadolint has wheels for x86_64 alone")
+    command = [hadolint, "--ignore", "DL3008", ROOT / "docs/deploy/docker/Dockerfile"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
