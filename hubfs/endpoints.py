@@ -74,8 +74,8 @@ def gcs_folder(config: Config, text: str) -> str:
     raise InvalidHandle(f"{text} is not a handle of {asked}; --hub names another hub")
 
 
-def store_settings(config: Config, retry: RetryPolicy) -> GcsSettings:
-    """How to reach the shared cache."""
+def store_settings(config: Config, retry: RetryPolicy = STORE_SETTINGS.retry) -> GcsSettings:
+    """How to reach the shared cache; not as patiently as a hub, for a reader waits, and the hub has the same bytes."""
     return replace(STORE_SETTINGS, endpoint_url=config.gcs_endpoint_url, token=config.gcs_token, retry=retry)
 
 

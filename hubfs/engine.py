@@ -160,7 +160,7 @@ class Engine:
             self.cache = TieredCache(self._memory, disk)
         shared_cache_url = self._shared_cache_url()
         if shared_cache_url is not None:
-            remote = endpoints.store_settings(config, self._retry)
+            remote = endpoints.store_settings(config)
             self._shared = shared = SharedCache.open(shared_cache_url, remote, self.cancellation, disk)
             if disk is None:
                 self.cache = OverShared(self._memory, shared.tier)

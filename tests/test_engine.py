@@ -11,7 +11,7 @@ from hubfs.errors import Cancelled, HubfsError, InvalidConfig
 from hubfs.settings.config import load
 from tests.support.archives import gzipped, tar_of
 from tests.support.hosted import put
-from tests.support.http_origin import HttpOrigin
+from tests.support.http_origin import Answer, HttpOrigin
 from tests.support.waiting import eventually
 
 PATH = "/google/spice/2/saved_model.pb"
@@ -75,3 +75,15 @@ def test_after_the_end_nobody_waits(tmp_path: Path, origin: HttpOrigin) -> None:
 def test_a_url_of_no_hub_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig):
         engine(tmp_path, "gs://_not a bucket_/x")
+
+
+def test_a_shared_cache_that_fails_is_asked_twice_before_readers_go_on(tmp_path: Path, origin: HttpOrigin) -> None:
+    with HttpOrigin() as store:
+        store.route("/*", lambda _: Answer(503))
+        flags = {"hub": (f"one={origin.url}",), "cache_dir": "gs://fleet/x", "gcs_endpoint": store.url}
+        running = Engine(load(flags, {"HUBFS_CACHE_DIR": str(tmp_path / "cache")}))
+        try:
+            assert read(running, "one") == DATA
+            assert len(store.requests) == 2
+        finally:
+            running.close()
