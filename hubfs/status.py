@@ -120,6 +120,7 @@ class Status:
         what the kernel asked for, by name, and `read_bytes` what readers got through this process.
         """
         origins = self._origins()
+        total = sum(origins.values(), HttpStats(0, 0))
         censuses = [models.census(most) for models in self._models.values()]
         shown = self._shown(censuses)[:most]
         asked = [(hub, latest) for hub, models in self._models.items() for latest in models.answers.asked()]
@@ -139,7 +140,7 @@ class Status:
             "cache": {name: asdict(stats) for name, stats in self._cache.stats().items()},
             "lost_bytes": self._budget.lost_bytes,
             "memory_budget": {"taken_bytes": self._budget.taken_bytes, "limit_bytes": self._budget.limit_bytes},
-            "http": asdict(sum(origins.values(), HttpStats(0, 0))),
+            "http": {"requests": total.requests, "bytes_received": total.bytes_received},
             "origins": {hub: asdict(stats) for hub, stats in origins.items()},
             "operations": {name: asdict(stats) for name, stats in self._operations.stats().items()},
             "read_bytes": self._operations.read_bytes,

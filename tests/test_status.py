@@ -125,8 +125,9 @@ def test_describes_the_mount_for_programs(status: Status) -> None:
     full = {"used_bytes": 1 << 20, "limit_bytes": 4 << 20, "problem": None}
     served = {"hits": 1, "misses": 0, "hit_bytes": 1 << 20, "evictions": 0, "failures": 0}
     assert found["cache"] == {"memory": {**full, **served}}
-    asked = found["http"]
-    assert (asked["requests"], asked["bytes_received"]) == (3, 700), "what buckets were asked counts"
+    assert found["http"] == {"requests": 3, "bytes_received": 700}, "what buckets were asked counts"
+    (asked,) = found["origins"].values()
+    assert (asked["requests"], asked["bytes_received"]) == (3, 700)
     assert (asked["results"], asked["in_flight"], sum(asked["latency"]["counts"])) == ({"ok": 3}, 1, 0)
     read = found["operations"]["read"]
     assert (read["count"], read["errors"], found["read_bytes"]) == (2, {"EIO": 1}, 9)
