@@ -18,6 +18,7 @@ pytestmark = pytest.mark.mounted
 
 ROUNDS = int(budget("crash_rounds", boxed=20, full=200))
 DEADLINE_S = budget("crash_s", boxed=38, full=3600)
+KILLED = {"daemon", "inflating process"}
 
 IN_ARCHIVES = ("noise/packed/1", "noise/packed/2")
 IN_A_BUCKET = ("noise/objects/1", "noise/objects/2")
@@ -64,7 +65,10 @@ def test_kills_at_any_instant_cost_no_mount_and_no_byte(
         random.Random(seed),
     )
     with crash_loop(loop, tmp_path / "hub"):
-        while loop.tally.rounds < ROUNDS and time.monotonic() - started_s < DEADLINE_S:
+        # A busy machine needs longer than its share for a kill of each.
+        while loop.tally.rounds < ROUNDS and (
+            time.monotonic() - started_s < DEADLINE_S or not loop.tally.kills.keys() >= KILLED
+        ):
             loop.round()
         loop.verify()
     found = loop.tally
@@ -79,4 +83,4 @@ def test_kills_at_any_instant_cost_no_mount_and_no_byte(
         **{f"kills_of_the_{what.replace(' ', '_')}": count for what, count in sorted(found.kills.items())},
     )
     assert not found.troubles, "\n".join(found.troubles)
-    assert set(found.kills) >= {"daemon", "inflating process"}, "nothing was killed"
+    assert found.kills.keys() >= KILLED, "nothing was killed"
