@@ -40,7 +40,8 @@ def asked_for(config: Config, texts: Sequence[str], *, folders: bool = False) ->
             own, name, version = handle_in(config, text)
             path = f"/{names_at(own.hub, catalog=own.catalog).path(name, version)}"
             if folders and version is None:
-                folder = f"/{name}"
+                above = _folder_in(config, text)
+                folder = f"/{name}" if above is None else above[1]
         except InvalidHandle:
             found = _folder_in(config, text) if folders else None
             if found is None:

@@ -198,6 +198,14 @@ def test_a_collection_means_its_models(hubfs: Commands, default: str, tmp_path: 
     assert [one["path"] for one in told] == [str(tmp_path / "place" / handle) for handle in (HOSTED, "up/a/7")]
 
 
+def test_a_namespace_means_its_repositories(hub: HuggingFaceStandIn, hubfs: Commands, tmp_path: Path) -> None:
+    hub.put("BAAI/other", {"config.json": b"{}"})
+    told = hubfs.told("mirror", "hf:BAAI", "--to", tmp_path / "place")
+    assert sorted(str(one["path"]) for one in told) == [
+        str(tmp_path / f"place/baai/{at}/1") for at in ("other", "tiny")
+    ]
+
+
 def test_commits_are_versions_in_the_order_of_their_arrival(
     hub: HuggingFaceStandIn, hubfs: Commands, tmp_path: Path
 ) -> None:
