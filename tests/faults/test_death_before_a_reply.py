@@ -73,8 +73,14 @@ def forget_names() -> None:
 
 
 def pid_of(hub: Mount) -> int:
-    assert eventually(lambda: told(hub.path))
-    return int(told(hub.path)["pid"])
+    found: list[int] = []
+
+    def answers() -> bool:
+        found[:] = [status["pid"] for status in (told(hub.path),) if status]
+        return bool(found)
+
+    assert eventually(answers)
+    return found[0]
 
 
 @pytest.mark.slow

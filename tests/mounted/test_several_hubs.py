@@ -130,7 +130,7 @@ def test_the_status_tells_them_apart(hubs: Mount, one: HttpOrigin, two: HttpOrig
     assert status["http"]["requests"] >= len(one.requests)
     text = hubs.machine.hubfs("status", hubs.path).stdout
     assert f"one={one.url}" in text
-    assert f"one/{HANDLE}: " in text
+    assert f"one/{HANDLE} " in text
 
 
 def test_a_handle_is_found_below_the_hub_that_has_it(hubs: Mount, two: HttpOrigin) -> None:

@@ -24,7 +24,7 @@ import hubfs
 from hubfs.cli import COMMANDS
 from tests.support.files import files
 from tests.support.huggingface import HuggingFaceStandIn
-from tests.support.paths import ROOT, WORK
+from tests.support.paths import ROOT, WORK, copy_of_the_tree
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributions")]
 
@@ -67,10 +67,7 @@ def uv(*arguments: str | Path, **environment: str) -> str:
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sdist, and the wheel that is built from it."""
     place = tmp_path_factory.mktemp("dist")
-    for name in ("hubfs", "tests", "docs", "scripts"):
-        shutil.copytree(ROOT / name, place / "tree" / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
-        shutil.copy(ROOT / name, place / "tree")
+    copy_of_the_tree(place / "tree")
     uv("build", "--quiet", "--out-dir", place / "dist", place / "tree")
     return place / "dist"
 

@@ -21,7 +21,7 @@ from tests.support.http_origin import Answer, Request, Route
 from tests.support.huggingface import HuggingFaceStandIn
 from tests.support.huggingface_cdn import Gate
 from tests.support.kaggle import KaggleStandIn
-from tests.support.paths import ROOT
+from tests.support.paths import copy_of_the_tree
 from tests.support.serving import write_model
 from tests.support.waiting import eventually
 
@@ -89,10 +89,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def run(*command: str | Path) -> None:
         subprocess.run([uv, *command], check=True, capture_output=True, timeout=240)
 
-    # Of a copy: a build writes beside what it builds.
-    for name in ("hubfs", "docs", "pyproject.toml", "README.md", "LICENSE"):
-        (place / "tree").mkdir(exist_ok=True)
-        subprocess.run(["cp", "-r", ROOT / name, place / "tree"], check=True)
+    copy_of_the_tree(place / "tree")
     run("build", "--wheel", "--quiet", "--out-dir", place / "dist", place / "tree")
     run("venv", "--quiet", "--python", sysconfig.get_path("scripts") + "/python", place / "venv")
     (wheel,) = (place / "dist").glob("*.whl")

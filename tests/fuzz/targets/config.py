@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from requests.utils import check_header_validity
 
 from hubfs.errors import InvalidConfig
-from hubfs.settings.config import _UNLISTED, SETTINGS, load
+from hubfs.settings.config import SETTINGS, load
+from hubfs.settings.secrets import UNLISTED
 
 WORDS = (
     *(f"{setting.name} = ".encode() for setting in SETTINGS),
@@ -59,4 +60,4 @@ def _environment(text: bytes) -> dict[str, str]:
     """What a process can have: no NUL; and not what hubfs tells its own daemon."""
     pairs = (line.partition(b"=") for line in text.replace(b"\0", b"").split(b"\n"))
     environment = {os.fsdecode(name): os.fsdecode(value) for name, equals, value in pairs if equals}
-    return {name: value for name, value in environment.items() if name != _UNLISTED}
+    return {name: value for name, value in environment.items() if name != UNLISTED}
