@@ -166,6 +166,7 @@ def shell(request: pytest.FixtureRequest, cache: Path, tmp_path: Path) -> Iterat
         command,
         {
             "HOME": str(tmp_path),
+            "XDG_RUNTIME_DIR": str(tmp_path),  # fish would make one below /tmp
             "PATH": f"{HUBFS.parent}:{os.environ['PATH']}",
             "TERM": "xterm",
             "LC_ALL": "C.UTF-8",

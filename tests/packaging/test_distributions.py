@@ -57,8 +57,9 @@ def run(command: Sequence[str | Path], **options: Any) -> "subprocess.CompletedP
 def uv(*arguments: str | Path, **environment: str) -> str:
     """What uv prints."""
     variables = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
-    variables |= {"UV_PYTHON_DOWNLOADS": "never", **environment}
-    done = run([sys.executable, "-m", "uv", *arguments], env=variables)
+    with tempfile.TemporaryDirectory() as locks:
+        variables |= {"UV_PYTHON_DOWNLOADS": "never", "TMPDIR": locks, **environment}
+        done = run([sys.executable, "-m", "uv", *arguments], env=variables)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

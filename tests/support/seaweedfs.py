@@ -42,6 +42,7 @@ def seaweedfs(home: Path, host: str = _HOST) -> Iterator[SeaweedFs]:
     ]
     (home / "s3.json").write_text(json.dumps({"identities": identities}))
     with ExitStack() as ending:
+        ending.callback(_clear, home)
         process, url = _started(home, host)
         ending.callback(process.wait, 60)
         ending.callback(process.kill)  # what it keeps is the test's
@@ -57,11 +58,19 @@ def seaweedfs(home: Path, host: str = _HOST) -> Iterator[SeaweedFs]:
         yield SeaweedFs(url, environment)
 
 
+def _clear(home: Path) -> None:
+    """Deletes the sockets that the program makes below /tmp, wherever temporary files are to go."""
+    for ports in home.glob("ports*"):
+        for name, port in json.loads(ports.read_text()).items():
+            Path(f"/tmp/seaweedfs-{name}-grpc-{port}.sock").unlink(missing_ok=True)
+
+
 def _started(home: Path, host: str) -> tuple[subprocess.Popen[bytes], str]:
     for number in range(_MOST_STARTS):
         ports = _free_ports(host, 2 * len(_SERVICES))
         data, log = home / f"data{number}", home / f"log{number}"
         data.mkdir()
+        (home / f"ports{number}").write_text(json.dumps(dict(zip(_SERVICES, ports[len(_SERVICES) :], strict=True))))
         with log.open("wb") as out:
             process = subprocess.Popen(
                 _command(home, data, host, ports),

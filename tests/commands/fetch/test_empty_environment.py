@@ -87,7 +87,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     uv = Path(sysconfig.get_path("scripts"), "uv")
 
     def run(*command: str | Path) -> None:
-        subprocess.run([uv, *command], check=True, capture_output=True, timeout=240)
+        environment = {**os.environ, "TMPDIR": str(place)}
+        done = subprocess.run([uv, *command], check=False, capture_output=True, timeout=240, env=environment)
+        assert done.returncode == 0, done.stderr.decode()
 
     copy_of_the_tree(place / "tree")
     run("build", "--wheel", "--quiet", "--out-dir", place / "dist", place / "tree")
