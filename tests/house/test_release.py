@@ -1,5 +1,6 @@
 """scripts/release, run on a clone of this checkout as it is now."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -30,13 +31,22 @@ def git(place: Path, *arguments: str) -> str:
 def release(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [project / "scripts" / "release", *arguments],
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, "TMPDIR": str(project.parent)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
         timeout=280,
     )
+
+
+def serving(place: Path) -> list[str]:
+    """The processes that serve something below `place`."""
+    programs = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            programs.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [program for program in programs if str(place) in program and " serve " in program]
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +78,8 @@ def project(original: Path, tmp_path: Path) -> Path:
 def test_a_release_is_built_tried_and_tagged_and_dist_has_what_was_tried(project: Path) -> None:
     done = release(project, "--tag", VERSION)
     assert done.returncode == 0, done.stderr
+    assert not [*project.parent.glob("hubfs-release.*")]
+    assert serving(project.parent) == [], "the wheel's hubfs serve goes on"
     dist = project / "dist"
     sums = dict(reversed(line.split("  ")) for line in (dist / "SHA256SUMS").read_text().splitlines())
     assert {*sums} == {f"hubfs-{VERSION}.tar.gz", f"hubfs-{VERSION}-py3-none-any.whl"}
