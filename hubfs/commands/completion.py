@@ -93,7 +93,7 @@ def path(metavar: str) -> dict[str, Any]:
 
 
 def _mountpoints(_context: click.Context, _incomplete: str) -> Sequence[str]:
-    from hubfs.mounts.table import mountpoints  # noqa: PLC0415 - whoever runs a command needs none of it
+    from hubfs.mounts.table import mountpoints  # noqa: PLC0415 - a command that runs needs none of it
 
     return sorted({str(path) for path in mountpoints()})
 

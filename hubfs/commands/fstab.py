@@ -121,7 +121,7 @@ def _update(new: bytes, *, dry: bool = False) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Whoever reads the file has the old content or the new one, as a whole, also after a power cut."""
+    """A reader of the file has the old content or the new one, as a whole, also after a power cut."""
     descriptor, name = tempfile.mkstemp(prefix=".fstab-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as written:

@@ -18,8 +18,9 @@ from typing import NoReturn
 from hubfs.blobs.http.url import redacted
 from hubfs.daemon import log
 from hubfs.daemon.dump import Dump, Sections
-from hubfs.daemon.keeper import HANDED_OVER, READY, STOPPING, WATCHDOG, Birth, Keeper, Served, served_in
+from hubfs.daemon.keeper import HANDED_OVER, READY, STOPPING, Birth, Keeper, Served, served_in
 from hubfs.daemon.log_format import formatter
+from hubfs.daemon.pulse import Pulse
 from hubfs.daemon.reload import Reload, reload
 from hubfs.daemon.tuning import give_back_memory, keep_memory_private, tune_process
 from hubfs.errors import InvalidConfig, MountFailed
@@ -52,9 +53,6 @@ _GIVEN_BACK_EVERY_S = 3.0
 
 _CLOSE_S = 0.5
 """What is still to be written to a shared cache may take so much of that, before readers are told that it is over."""
-
-_ASKED_AS_OFTEN = 4
-"""The mount is asked so often in the time after which the keeper takes its daemon for stuck."""
 
 
 class _Asked(Enum):
@@ -97,7 +95,7 @@ def run(
             on_ready()
             birth.keeper.tell(READY)
             birth.keeper.say(f"{_hubs(config)} is at {mountpoint}")
-            _Pulse(birth.keeper, server.device, server.handled).start()
+            Pulse(birth.keeper, server.device, server.handled).start()
             while (asked := _asked(done, _GIVEN_BACK_EVERY_S)) in (None, _Asked.RELOAD):
                 if asked is not None and again is not None:
                     reload(again, birth, server.served, mountpoint)
@@ -132,7 +130,7 @@ def _serving(config: Config, mountpoint: Path, problems: RecentProblems, done: "
     left = _taken_over(birth, passthrough)
     endpoint = None if config.metrics_addr is None else Endpoint(config.metrics_addr)
     if endpoint is not None and left is None and not birth.restarts:
-        endpoint.open()  # whoever mounts learns that the port is taken; a mount that is in use goes on without
+        endpoint.open()  # a new mount is refused where the port is taken; a mount that is in use goes on without
     with mount_point.claimed(mountpoint) if left is None else contextlib.nullcontext():
         binding = load(config.fuse_library, passthrough) if left is None else left[0]
         for text in config.warnings:
@@ -247,33 +245,6 @@ def _without_mounts(config: Config, mountpoint: Path) -> Config:
         _log.warning("%s is ignored: %s is on a mount of hubfs", OF_CLIENTS["cache_dir"], config.extracted_dir)
         return replace(config, cache_dir=kept, extracted_dir=None)
     return config
-
-
-class _Pulse(threading.Thread):
-    """Tells the keeper now and then that the mount answers, as long as it does; nothing to a keeper that asks nothing.
-
-    Another process asks the mount: a daemon that waited for its own answer could not be killed. That process has no
-    answer in time where every thread waits for a slow hub. One request after another is handled there: `handled` counts
-    them, and has changed since the last look.
-    """
-
-    def __init__(self, keeper: Keeper, device: int | None, handled: Callable[[], int]) -> None:
-        super().__init__(name="pulse", daemon=True)
-        self._keeper = keeper
-        self._device = device
-        self._handled = handled
-
-    def run(self) -> None:
-        every_s = (self._keeper.watchdog_s or 0) / _ASKED_AS_OFTEN
-        before = 0
-        while every_s and self._device is not None:
-            where = mount_table.where_is(self._device)  # nowhere: it was taken off, and is still in use
-            answer = None if where is None else mount_table.look(where, "")
-            handled = self._handled()
-            if answer is None or not (answer.is_late or answer.is_dead) or handled != before:
-                self._keeper.tell(WATCHDOG)
-            before = handled
-            time.sleep(every_s)
 
 
 class _Server(threading.Thread):

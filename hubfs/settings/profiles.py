@@ -1,4 +1,4 @@
-"""Profiles: settings for a kind of use, by the name of each. Whatever is said elsewhere beats what a profile says."""
+"""Profiles: settings for a kind of use, by the name of each. A flag, the environment or the config file beats them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

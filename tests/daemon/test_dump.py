@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 from tests.support.waiting import eventually
 
 PROCESS = """
-import logging, re, sys, threading
+import logging, re, sys, threading, time
 from pathlib import Path
 from hubfs.cache.memory import MemoryTier
 from hubfs.daemon.dump import Dump
@@ -29,7 +29,6 @@ tier = MemoryTier(1 << 20)
 
 def stuck():
     with tier._lock:
-        print("ready", flush=True)
         threading.Event().wait()
 
 def hog():
@@ -45,6 +44,11 @@ dump.listen()
 dump.tell_of({"cache": lambda: [str(tier.stats())], "failing": fails, "last": lambda: ["last line", "x" * 5000]})
 thread = threading.Thread(target={"stuck": stuck, "hog": hog}[sys.argv[3]], name="the-one", daemon=True)
 thread.start()
+# A stack that changes while it is told may be told in part.
+while sys.argv[3] == "stuck" and sys._current_frames()[thread.ident].f_code.co_name != "wait":
+    time.sleep(0.01)
+if sys.argv[3] == "stuck":
+    print("ready", flush=True)
 threading.Event().wait()
 """
 

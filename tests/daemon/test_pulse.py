@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hubfs.daemon.keeper import WATCHDOG, channel_to_child, heard
-from hubfs.daemon.life import _Pulse
+from hubfs.daemon.pulse import Pulse
 from hubfs.mounts import table as mount_table
 
 WELL, LATE = mount_table.Answer(0), mount_table.Answer(None)
@@ -32,11 +32,11 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[mount_table.Answer]
 
         monkeypatch.setattr(mount_table, "where_is", lambda _: Path("/nowhere"))
         monkeypatch.setattr(mount_table, "look", lambda *_: answers[len(told)])
-        monkeypatch.setattr("hubfs.daemon.life.time.sleep", sleep)
+        monkeypatch.setattr("hubfs.daemon.pulse.time.sleep", sleep)
         with ours:
             ours.setblocking(False)
             with pytest.raises(StopIteration):
-                _Pulse(keeper, os.makedev(0, 4711), lambda: handled[len(told)]).run()
+                Pulse(keeper, os.makedev(0, 4711), lambda: handled[len(told)]).run()
             keeper.close()
         return told
 
