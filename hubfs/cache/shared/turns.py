@@ -25,10 +25,11 @@ _LONGEST_POLL_S = 5.0
 
 
 def pause_s(poll_s: float, waited_s: float, chance: float) -> float:
-    """How long a daemon that waited so long waits before it asks again; `chance` is in [0, 1).
+    """The pause, in seconds, of a daemon that has waited `waited_s` for a lease, before it asks the store again.
 
-    A tenth of what it waited, for a thousand that ask twice a second are more than a bucket answers; a quarter more or
-    less, so that those who began together do not ask together.
+    The pause is a tenth of `waited_s`, at least `poll_s`: 1,000 daemons that ask twice a second are more than a bucket
+    answers. `chance`, in [0, 1), makes it up to a quarter longer or shorter, so that daemons that began together do not
+    ask together.
     """
     return (0.75 + 0.5 * chance) * max(poll_s, min(_LONGEST_POLL_S, 0.1 * waited_s))
 

@@ -54,7 +54,7 @@ class Secrets:
         return redacted_text(_LOOKS.sub(_INSTEAD, text))
 
     def without_in(self, value: Any) -> Any:
-        """The same of what is JSON, each text for itself: what is escaped hides from expressions."""
+        """A JSON value without its secrets. Each text is searched by itself, for JSON's escapes hide secrets."""
         if isinstance(value, str):
             return self.without(value)
         if isinstance(value, Mapping):
