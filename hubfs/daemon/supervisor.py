@@ -45,6 +45,8 @@ from hubfs.mounts.processes import send
 
 _END_S = 1.5
 """A daemon that was told to end and did not within so long is killed."""
+_STACKS_S = 1.0
+"""A daemon that hangs gets SIGABRT, on which it writes the stacks of its threads, and SIGKILL so much later."""
 _START_S = 15.0
 """A successor that does not answer within so long is killed."""
 _TICK_S = 1.0
@@ -67,6 +69,7 @@ class _Daemon:
     complaint: str = ""
     ready_s: float | None = None  # when its mount answered first
     well_s: float = 0.0  # when it was well the last time
+    hung_s: float | None = None  # when it was told to end, for it said nothing for too long
     is_watched: bool = False  # whether it says now and then that it is well
     silence: policy.Patience = field(default_factory=policy.Patience)
 
@@ -241,7 +244,6 @@ class Supervisor:
         """How the daemon died; None if it ended well, or somebody asked for the end, and it ended."""
         started_s = time.monotonic()
         told_s: float | None = None
-        hung = False
         with daemon.channel:
             while True:
                 told, speaks = self._wait(_TICK_S if told_s is None else _END_S / 10, daemon.channel)
@@ -251,12 +253,10 @@ class Supervisor:
                     send(daemon.pid, signal.SIGTERM)
                 if speaks and not self._hear(daemon, on_ready):
                     break
-                if told_s is not None:
-                    if time.monotonic() - told_s > _END_S:
-                        _log.warning("The daemon of %s does not end, and is killed", self._mountpoint)
-                        send(daemon.pid, signal.SIGKILL)
-                elif not hung and daemon.silence.waited_s() > self._bound_s(daemon):
-                    hung = True
+                if told_s is None:
+                    self._end_if_it_hangs(daemon)
+                elif time.monotonic() - told_s > _END_S:
+                    _log.warning("The daemon of %s does not end, and is killed", self._mountpoint)
                     send(daemon.pid, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(daemon.pid, 0)[1])
         if told_s is not None:
@@ -266,7 +266,16 @@ class Supervisor:
         if first and daemon.ready_s is None:
             raise MountFailed(daemon.complaint or f"The daemon ended without a word: it {_how(status)}")
         answered_s = None if daemon.ready_s is None else daemon.well_s - daemon.ready_s
-        return policy.Death(status, time.monotonic() - started_s, answered_s, hung) if status else None
+        lived_s = time.monotonic() - started_s
+        return policy.Death(status, lived_s, answered_s, hung=daemon.hung_s is not None) if status else None
+
+    def _end_if_it_hangs(self, daemon: _Daemon) -> None:
+        if daemon.hung_s is None:
+            if daemon.silence.waited_s() > self._bound_s(daemon):
+                daemon.hung_s = time.monotonic()
+                send(daemon.pid, signal.SIGABRT)
+        elif time.monotonic() - daemon.hung_s > _STACKS_S:
+            send(daemon.pid, signal.SIGKILL)
 
     def _bound_s(self, daemon: _Daemon) -> float:
         """For how long the daemon may say nothing."""

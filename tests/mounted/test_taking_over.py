@@ -198,6 +198,27 @@ def test_a_daemon_that_was_stopped_is_replaced(machine: Machine, servers: Origin
         assert "for it did not answer any more; another one takes its mount over" in hub.log()
 
 
+HOLDS_THE_INTERPRETER = """
+import re, signal
+signal.signal(signal.SIGRTMIN, lambda *_arguments: re.match("(a+)+$", "a" * 40 + "b"))  # for hours
+"""
+
+
+def test_the_log_says_where_a_daemon_hung(machine: Machine, servers: Origin, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(HOLDS_THE_INTERPRETER)
+    quick = machine.with_environment(HUBFS_HANG_TIMEOUT="4s", PYTHONPATH=str(site), **servers.environment)
+    with mounted(quick, tmp_path / "hub", servers.url, SUPERVISED) as hub:
+        daemon = daemon_of(hub)
+        time.sleep(2)  # it has said that it is well
+        os.kill(daemon, signal.SIGRTMIN)
+        assert eventually(lambda: not is_running(daemon))
+        assert eventually(lambda: told(hub.path).get("restarts") == 1)
+        assert f"process {daemon}) was killed by SIGABRT, for it did not answer any more" in hub.log()
+        assert f'File "{site}/sitecustomize.py", line 3 in <lambda>' in hub.log()
+
+
 def test_readers_of_a_mount_that_no_successor_can_serve_get_an_error(
     mount: MountHub, servers: Origin, small: Path, tmp_path: Path
 ) -> None:

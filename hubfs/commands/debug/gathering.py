@@ -100,9 +100,10 @@ def _output(arguments: list[str], patience_s: float) -> str:
 
 
 def _end_of(path: Path, start_bytes: int = 0) -> str:
-    """The end of a file, from `start_bytes` on."""
+    """The end of a file, from `start_bytes` on; of a shorter one, which was begun anew meanwhile, from its start."""
     with path.open("rb") as file:
         size_bytes = file.seek(0, os.SEEK_END)
+        start_bytes = start_bytes if start_bytes <= size_bytes else 0
         file.seek(max(start_bytes, size_bytes - _MOST_BYTES, 0))
         text = file.read(_MOST_BYTES).decode(errors="replace")
     # What begins in the middle of a line may be half an address, which hides what is secret of it.
