@@ -1,6 +1,6 @@
 """Screens of `hubfs status` and `hubfs top` as pictures, from a real mount of hubs that live as long as the script.
 
-scripts/pictures [DIRECTORY]     (docs/pictures)
+scripts/picture-of-status [DIRECTORY]     (docs/pictures)
 """
 
 import os
@@ -128,6 +128,14 @@ def draw(screen: pyte.Screen, file: Path) -> None:
     image.quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
+def take_away(mountpoint: Path) -> None:
+    """The mount point and its log, which only the picture needs by these names."""
+    for log in mountpoint.parent.glob(f"{mountpoint.name}.log*"):
+        log.unlink()
+    with suppress(OSError):  # somebody has files there
+        mountpoint.rmdir()
+
+
 def main(place: Path) -> None:
     over = threading.Event()
     with ExitStack() as stack:
@@ -137,6 +145,7 @@ def main(place: Path) -> None:
         )
         os.environ.pop("NO_COLOR", None)
         mountpoint = Path("/mnt/hubs")
+        stack.callback(take_away, mountpoint)
         mount = stack.enter_context(mounted(machine, mountpoint, "tfhub=tfhub:", "--hub=hf=hf:", "--memory-size=64MiB"))
         for reader in READERS:
             thread = threading.Thread(target=reader.run, args=(mount.path, over))

@@ -47,7 +47,7 @@ class Endpoint:
         if not isinstance(inputs, Mapping):
             free = [name for name in self.inputs if name not in arguments]
             if len(free) != 1:
-                raise ValueError(f"the signature has the inputs {_listed(free)}: call the layer with a dict of these")
+                raise ValueError(f"the signature has the inputs {listed(free)}: call the layer with a dict of these")
             inputs = {free[0]: inputs}
         return self.function(**arguments, **inputs)
 
@@ -86,7 +86,7 @@ def _what_is_there(tf: Any, path: str) -> str:
     if not tf.io.gfile.isdir(path):
         return ", for there is no such directory"
     names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(path))
-    return f", but {_listed(names[:_SHOWN])}{' …' if len(names) > _SHOWN else ''}" if names else ", for it is empty"
+    return f", but {listed(names[:_SHOWN])}{' …' if len(names) > _SHOWN else ''}" if names else ", for it is empty"
 
 
 def endpoint_of(loaded: Loaded, signature: str | None = None) -> Endpoint:
@@ -111,8 +111,8 @@ def endpoint_of(loaded: Loaded, signature: str | None = None) -> Endpoint:
     if not names:
         raise ValueError(f"{loaded.where} has no signature{'' if callable(model) else ', and cannot be called itself'}")
     if signature is None:
-        raise ValueError(f"{loaded.where} has several signatures; name one by `signature`: {_listed(names)}")
-    raise ValueError(f"{loaded.where} has no signature {signature!r}; it has {_listed(names)}")
+        raise ValueError(f"{loaded.where} has several signatures; name one by `signature`: {listed(names)}")
+    raise ValueError(f"{loaded.where} has no signature {signature!r}; it has {listed(names)}")
 
 
 def variables_of(loaded: Loaded, endpoint: Endpoint) -> tuple[Sequence[Any], Sequence[Any]]:
@@ -130,5 +130,6 @@ def variables_of(loaded: Loaded, endpoint: Endpoint) -> tuple[Sequence[Any], Seq
     return [*by_identity.values()], [*others.values()]
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Names as a message has them."""
     return ", ".join(map(repr, sorted(names)))

@@ -32,9 +32,21 @@ from urllib.parse import urlsplit
 
 from hubfs.integrations import loading
 from hubfs.integrations.layers import layer_class
+from hubfs.integrations.modules import GraphModule
 from hubfs.integrations.mounted import TFHUB_DEV, ModelNotOnMount, MountResolver, NotMounted
 
-__all__ = ["KerasLayer", "ModelNotOnMount", "NotMounted", "install", "load", "resolve", "stand_in", "uninstall"]
+__all__ = [
+    "KerasLayer",
+    "ModelNotOnMount",
+    "Module",
+    "NotMounted",
+    "get_expected_image_size",
+    "install",
+    "load",
+    "resolve",
+    "stand_in",
+    "uninstall",
+]
 
 KerasLayer: Any
 """A class of the Keras that the program uses, by `__getattr__`."""
@@ -44,7 +56,8 @@ __version__ = "0.16.1+hubfs"
 
 _NAME = "tensorflow_hub"
 _OF_TF1 = (
-    "is of TensorFlow 1, or of tf.estimator, and hubfs has it not; hub.load, hub.resolve and hub.KerasLayer are there"
+    "is of TensorFlow 1, or of tf.estimator, and hubfs has it not; "
+    "hub.load, hub.resolve, hub.KerasLayer and hub.Module are there"
 )
 _installed: list[MountResolver] = []
 _stood_for: list[ModuleType | None] = []
@@ -121,6 +134,16 @@ def load(handle: str, tags: Iterable[str] | None = None, options: Any = None) ->
     and as `resolve` does.
     """
     return _loaded(handle, tags, options).model
+
+
+def Module(spec: str, *args: Any, **kwargs: Any) -> GraphModule:  # noqa: N802 - a class of the library
+    """The module of a handle, in the default graph, for inference."""
+    return GraphModule(lambda: resolve(spec), *args, **kwargs)
+
+
+def get_expected_image_size(module: GraphModule, signature: str = "default", input_name: str = "images") -> list[int]:
+    """Height and width of the images that a module takes."""
+    return module.image_size(signature, input_name)
 
 
 def _loaded(handle: str, tags: Iterable[str] | None = None, options: Any = None) -> loading.Loaded:

@@ -98,6 +98,17 @@ def what_cannot_be() -> None:
     assert "is no SavedModel: it has no saved_model.pb, for it is empty" in refused(
         ValueError, lambda: hubfs.load(str(Path(WORK, "empty")))
     )
+    hub, module, loop = hubfs.integrations.tensorflow_hub, notebooks["TF1_MODULE"], notebooks["TF1_LOOP"]
+    assert "elsewhere, use hub.load" in refused(ValueError, lambda: hub.Module(module))
+    with tf.Graph().as_default():
+        assert "leave out trainable=True" in refused(NotImplementedError, lambda: hub.Module(module, trainable=True))
+        assert "use hub.load" in refused(ValueError, lambda: hub.Module(TEXT))
+        assert "it has [], ['train']" in refused(ValueError, lambda: hub.Module(loop, tags={"other"}))
+        made = hub.Module(module)
+        assert made.get_signature_names() == ["default"]
+        assert "no signature 'other'; it has 'default'" in refused(ValueError, lambda: made(["fox"], signature="other"))
+        assert "a dict of 'text'" in refused(ValueError, lambda: made({"words": ["fox"]}))
+        assert "has no input 'images'" in refused(ValueError, lambda: hub.get_expected_image_size(made))
 
 
 def the_keras_of_the_program() -> None:

@@ -45,7 +45,7 @@ tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 tf.random.set_seed(7)
 
-TF1_MODULE = "google/elmo/3"
+TF1_MODULE, TF1_LOOP = "google/elmo/3", "test/loop/1"
 
 
 def same(one: Any, other: Any) -> bool:
@@ -58,7 +58,7 @@ def differ(ones: Any, others: Any) -> list[bool]:
 
 
 def original(handle: str) -> Any:
-    return tf.saved_model.load(f"{LOCAL}/{handle}", tags=[] if handle == TF1_MODULE else None)
+    return tf.saved_model.load(f"{LOCAL}/{handle}", tags=[] if handle in (TF1_MODULE, TF1_LOOP) else None)
 
 
 def text_embedding(said: dict[str, Any]) -> None:
@@ -103,8 +103,20 @@ def tf1_module(said: dict[str, Any]) -> None:
         assert same(found, expected)
 
 
+def tf1_graph(said: dict[str, Any]) -> None:
+    embed, loop = (original(handle).signatures["default"] for handle in (TF1_MODULE, TF1_LOOP))
+    assert same(said["embedded"], embed(tf.constant(said["words"]))["default"])
+    assert same(said["embedded_by_name"], embed(tf.constant(said["words"][:2]))["default"])
+    expected = loop(tf.constant(said["features"]))
+    assert same(said["output"], expected["default"])
+    assert {*said["outputs"]} == {*expected}
+    assert all(same(said["outputs"][name], expected[name]) for name in expected)
+    assert [one.shape for one in said["slopes"]] == [(4, 4), (4, 4), (8,)], "a loop can be gone through backwards"
+    assert said["to_train"] == []
+
+
 def main() -> None:
-    for check in (text_embedding, image_features, yamnet, movenet, tf1_module):
+    for check in (text_embedding, image_features, yamnet, movenet, tf1_module, tf1_graph):
         check(runpy.run_path(str(NOTEBOOKS / f"{check.__name__}.py")))
         print("ran", check.__name__)
 

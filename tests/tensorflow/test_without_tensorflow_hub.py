@@ -15,12 +15,12 @@ from tests.support.paths import ROOT
 
 pytestmark = [pytest.mark.mounted, pytest.mark.tensorflow, pytest.mark.timeout(600)]
 
-NOTEBOOKS = ["text_embedding", "image_features", "yamnet", "movenet", "tf1_module"]
+NOTEBOOKS = ["text_embedding", "image_features", "yamnet", "movenet", "tf1_module", "tf1_graph"]
 CALLS = [
     *("loaded_and_layered", "several_inputs", "saved_and_exported", "what_cannot_be"),
     *("the_documents", "the_keras_of_the_program"),
 ]
-TF1_MODULE = "google/elmo/3"
+TF1_MODULE, TF1_LOOP = "google/elmo/3", "test/loop/1"
 SUPPORT = ROOT / "tests" / "support"
 
 
@@ -31,10 +31,12 @@ def hub_models() -> Path:
         (target / TF1_MODULE).parent.mkdir(parents=True)
         runs.run(SUPPORT / "save_tf1_module.py", target / TF1_MODULE)
         (target / "google/elmo/words.txt").unlink()
+        (target / TF1_LOOP).parent.mkdir(parents=True)
+        runs.run(SUPPORT / "save_tf1_loop.py", target / TF1_LOOP)
         (target / "test/weights/1").mkdir(parents=True)
         (target / "test/weights/1/weights.bin").write_bytes(b"no graph")
 
-    return kept("hub-models", save)
+    return kept("hub-models-with-loop", save)
 
 
 @pytest.fixture(scope="module")
