@@ -149,6 +149,10 @@ class ChecksummedBlob(WrappedBlob):
         self._looked = 0
         self._is_lost = False
 
+    def needs_block(self, index: int) -> bool:
+        """Whether a block has to be read whole: it was read before, and must be the same, or may have to be later."""
+        return not self._pinned or index in self._crcs
+
     def failed(self) -> bool:
         """Whether the model has failed.
 

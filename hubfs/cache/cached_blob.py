@@ -84,8 +84,11 @@ class CachedBlob(WrappedBlob):
     `failed` says that nothing of the model is to be served any more. The caller that has it say so drops the model
     after that; what a fetch brings that was under way meanwhile, and may be as damaged, is dropped here.
 
-    `_lock` guards `_flights` (the fetches under way, by block) and every run's `begun`; it is never held across I/O or
-    a wait, and taken before the lock of `budget`.
+    A reader that names ranges may read few of them past the cache where `needs_block` is set: it tells whether a block
+    has to come whole, to be verified. A block that was passed once comes whole the next time.
+
+    `_lock` guards `_flights` (the fetches under way, by block), every run's `begun` and `_passed` (a bit for each block
+    that was passed); it is never held across I/O or a wait, and taken before the lock of `budget`.
     """
 
     def __init__(
@@ -114,6 +117,8 @@ class CachedBlob(WrappedBlob):
         self._together = whole if len(whole) <= RUN_BLOCKS else range(0)
         self._lock = threading.Lock()
         self._flights: dict[int, _Run] = {}
+        self._passed = 0
+        self.needs_block: Callable[[int], bool] | None = None
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
         """The bytes from `offset_bytes` on: exactly `size_bytes`, fewer only at the end of the blob.
@@ -137,6 +142,35 @@ class CachedBlob(WrappedBlob):
             self._budget.read((self._cache_key, index))
         blocks = [arrived[index] if block is None else block for index, block in zip(indexes, found, strict=True)]
         return slice_blocks(blocks, indexes.start, offset_bytes, size_bytes)
+
+    def by_blocks(self, index: int) -> bool:
+        """Whether block `index` is here, on its way, or has to come whole: a look that costs little.
+
+        Blocks of a file that one request brings come whole, and those that other machines may wait for.
+        """
+        return (
+            self.needs_block is None
+            or self._streaming is not None
+            or bool(self._together)
+            or bool(self._passed >> index & 1)
+            or index in self._flights
+            or self._turns.others_wait
+            or self.needs_block(index)
+            or self._cache.has(self._cache_key, index)
+        )
+
+    def read_past(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """The bytes from `offset_bytes` on, from the blob below, for this reader alone: exactly `size_bytes`.
+
+        Raises as `read_at` does.
+        """
+        self._cancellation.check()
+        with self._budget.taken(size_bytes):
+            data = self._below(offset_bytes, size_bytes)
+        with self._lock:
+            for index in blocks_of(offset_bytes, size_bytes, self.size_bytes):
+                self._passed |= 1 << index
+        return data
 
     def prefetch(self, offset_bytes: int, size_bytes: int) -> int:
         """Begins to fetch the blocks of a byte range that are neither here nor on their way; returns at once.
@@ -272,6 +306,12 @@ class CachedBlob(WrappedBlob):
                 self._budget.give_back(self._size_of(index))
                 flight.set_exception(error)
 
+    def _below(self, offset_bytes: int, size_bytes: int) -> bytes:
+        data = self._blob.read_at(offset_bytes, size_bytes)
+        if len(data) != size_bytes:
+            raise Damaged(f"{self.key}: {size_bytes} bytes asked for, {len(data)} came")
+        return data
+
     def _hand_out(self, run: _Run) -> bool:
         """Gives the flights what the cache has by now; returns whether that was all."""
         arrived = True
@@ -288,10 +328,7 @@ class CachedBlob(WrappedBlob):
 
     def _fetch(self, run: _Run, part: range) -> None:
         self._cancellation.check()
-        size_bytes = sum(self._size_of(index) for index in part)
-        data = self._blob.read_at(part.start * BLOCK_SIZE_BYTES, size_bytes)
-        if len(data) != size_bytes:
-            raise Damaged(f"{self.key}: {size_bytes} bytes asked for, {len(data)} came")
+        data = self._below(part.start * BLOCK_SIZE_BYTES, sum(self._size_of(index) for index in part))
         for place, index in enumerate(part):
             block = data[place * BLOCK_SIZE_BYTES : (place + 1) * BLOCK_SIZE_BYTES]
             lasting = self._cache.put(self._cache_key, index, block)

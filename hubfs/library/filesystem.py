@@ -6,10 +6,12 @@ import os
 import posixpath
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -17,6 +19,7 @@ from fsspec.asyn import AsyncFileSystem, get_loop
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractBufferedFile
 
+from hubfs.cache.ranges import Read
 from hubfs.engine import Engine
 from hubfs.errors import HubfsError, NotASymlink
 from hubfs.fuse.errnos import errno_for
@@ -32,6 +35,11 @@ _THREADS = 32
 """So many questions and ranges at a time: each waits for the network in a thread of its own."""
 
 _PIECE_BYTES = 4 << 20
+
+_Bound = int | None
+"""Where a range begins or ends, as in a slice."""
+
+_WHOLE = (None, None)
 
 
 class _Running:
@@ -166,12 +174,31 @@ class HubFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no type
             tree, there = self._found(path)
             return tree.open(there, foreseen=foreseen)
 
-    def _read(self, path: str, start: int | None, end: int | None) -> bytes:
-        opened = self._opened(path, foreseen=(start, end) == (None, None))
+    def _ranges(self, path: str, wanted: Sequence[tuple[_Bound, _Bound]]) -> list[bytes | OSError]:
+        """Those ranges of a file, as of a slice, or why there is none. Its reads are made side by side."""
         try:
-            start, end, _ = slice(start, end).indices(opened.blob.size_bytes)
-            with _as_os_error(path):
-                return opened.blob.read_at(start, max(0, end - start))
+            opened = self._opened(path, foreseen=_WHOLE in wanted)
+        except OSError as error:
+            return [error] * len(wanted)
+        try:
+            blob = opened.blob
+            order = [range(blob.size_bytes)[slice(*one)] for one in wanted]
+            found: list[bytes | OSError] = [b""] * len(order)
+
+            def make(read: Read) -> None:
+                try:
+                    with _as_os_error(path):
+                        data = blob.read_at(read.offset_bytes, read.size_bytes)
+                except OSError as error:
+                    for number in read.ranges:
+                        found[number] = error
+                    return
+                for number in read.ranges:
+                    start = order[number].start - read.offset_bytes
+                    found[number] = data[start : start + len(order[number])]
+
+            _side_by_side(make, opened.plan(order), self._here().pool)
+            return found
         finally:
             opened.release()
 
@@ -204,7 +231,35 @@ class HubFileSystem(AsyncFileSystem):  # type: ignore[misc] # fsspec has no type
         return found if detail else [one["name"] for one in found]
 
     async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
-        return await self._asked(lambda: self._read(path, start, end))
+        [found] = await self._asked(lambda: self._ranges(path, [(start, end)]))
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    async def _cat_ranges(
+        self,
+        paths: list[str],
+        starts: _Bound | Iterable[_Bound],
+        ends: _Bound | Iterable[_Bound],
+        max_gap: int | None = None,
+        on_error: str = "return",
+        **_: Any,
+    ) -> list[bytes | OSError]:
+        if max_gap is not None:
+            raise NotImplementedError("ranges that are near to each other are joined without max_gap")
+        first = starts if isinstance(starts, Iterable) else [starts] * len(paths)
+        last = ends if isinstance(ends, Iterable) else [ends] * len(paths)
+        bounds = [one[1:] for one in zip(paths, first, last, strict=True)]
+        wanted: dict[str, list[int]] = {}  # the places of a file's ranges: the file is opened once
+        for place, path in enumerate(paths):
+            wanted.setdefault(path, []).append(place)
+        files = (partial(self._ranges, path, [bounds[place] for place in places]) for path, places in wanted.items())
+        found = dict(zip(chain(*wanted.values()), chain(*await asyncio.gather(*map(self._asked, files))), strict=True))
+        in_order = [found[place] for place in range(len(paths))]
+        error = next((one for one in in_order if isinstance(one, OSError)), None)
+        if error is not None and on_error != "return":
+            raise error
+        return in_order
 
     async def _get_file(self, rpath: str, lpath: str, callback: Any = DEFAULT_CALLBACK, **_: Any) -> None:
         await self._asked(lambda: self._copy(rpath, Path(lpath), callback))
@@ -259,6 +314,18 @@ class HubFile(AbstractBufferedFile):  # type: ignore[misc] # fsspec has no types
         if not self.closed:
             self._opened.release()
         super().close()
+
+
+def _side_by_side(work: Callable[[T], None], items: Sequence[T], pool: Executor) -> None:
+    """Does the work of each item: in threads of `pool`, and in this one, which may be one of them, where none began."""
+    begun = [(item, pool.submit(work, item)) for item in items[1:]]
+    for item in items[:1]:
+        work(item)
+    for item, task in reversed(begun):
+        if task.cancel():
+            work(item)
+        else:
+            task.result()
 
 
 @contextmanager

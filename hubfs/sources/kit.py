@@ -245,7 +245,9 @@ class Kit:
         return ArchiveSource(archive, wrap=wrap, on_complete=keep_index)
 
     def _file(self, key: CacheKey, blob: ChecksummedBlob) -> CachedBlob:
-        return self._cached(key, RetryingBlob(blob, self._retry, self._cancellation), blob.failed)
+        cached = self._cached(key, RetryingBlob(blob, self._retry, self._cancellation), blob.failed)
+        cached.needs_block = blob.needs_block
+        return cached
 
     def _later(self, task: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the mount goes away, and nobody waits for the task

@@ -7,6 +7,7 @@ from hubfs.blobs.blob import Blob, Prefetchable
 from hubfs.blobs.stamp import UNDATED
 from hubfs.cache.ahead import ReadAheadBlob
 from hubfs.cache.block_cache import BlockCache, CacheKey, Release, TieredCache
+from hubfs.cache.ranges import RangesBlob, passable
 from hubfs.errors import (
     HubfsError,
     IsADirectory,
@@ -36,7 +37,7 @@ from hubfs.tree.extended_attributes import ATTRIBUTES, ExtendedAttributes
 from hubfs.tree.look_ahead import links_ahead, models_ahead
 from hubfs.tree.model_directories import ModelDirectories
 from hubfs.tree.node import DIRECTORY, Names, Node, NodeKind, names_of
-from hubfs.tree.open_file import OpenFile, text_file
+from hubfs.tree.open_file import OpenFile, each_by_itself, text_file
 from hubfs.tree.places import either, place_at
 from hubfs.tree.times import time_ns
 
@@ -226,7 +227,11 @@ class HubTree:
                     entry = self._directories.find(source, inner)
                     if entry.kind is EntryKind.DIRECTORY:
                         raise IsADirectory(path)
-                    blob = self._read_ahead(source.open(entry))
+                    blob = source.open(entry)
+                if foreseen:
+                    blob = self._read_ahead(blob)
+                elif passable(blob):
+                    blob = RangesBlob(blob)
                 held = self._held(handle, source, entry)
                 backing = partial(self._backing, source, entry)
                 if isinstance(blob, ReadAheadBlob):
@@ -235,7 +240,8 @@ class HubTree:
                 if foreseen and self._prefetcher is not None:
                     watched.follow, ended = self._prefetcher.opened(source, entry, self._complete)
                     held = _both(ended, held)
-                return OpenFile(watched, source, held, backing)
+                plan = blob.plan if isinstance(blob, RangesBlob) else each_by_itself
+                return OpenFile(watched, source, held, backing, plan)
             case _:
                 raise IsADirectory(path)
 

@@ -96,6 +96,14 @@ def test_reads_that_are_no_whole_blocks_pass_unrecorded() -> None:
     assert blob.read_at(1, len(DATA)) == flipped(DATA, 77)[1:]
 
 
+def test_a_block_has_to_be_whole_that_must_be_the_same_as_before() -> None:
+    blob = checksummed(DATA)
+    blob.read_at(2 * BLOCK, BLOCK)
+    blob.read_at(4 * BLOCK, BLOCK - 1)
+    assert [index for index in range(8) if blob.needs_block(index)] == [2]
+    assert all(map(ChecksummedBlob(MemoryBlob("k", DATA), None, BLOCK, pinned=False).needs_block, range(8)))
+
+
 def test_an_empty_blob_is_verified_from_the_start() -> None:
     assert checksummed(b"").read_at(0, 10) == b""
 

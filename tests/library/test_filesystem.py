@@ -21,6 +21,7 @@ from hubfs.library.filesystem import HubFileSystem
 from hubfs.sources.prefetch.prefetcher import Prefetcher
 from hubfs.sources.source import Entry, Source
 from tests.support.archives import gzipped, tar_of
+from tests.support.gcs_server import gcs_server
 from tests.support.hosted import put
 from tests.support.http_origin import HttpOrigin
 from tests.support.huggingface import HuggingFaceStandIn
@@ -173,6 +174,141 @@ def test_ranges_are_read_in_parallel_and_each_byte_comes_once(hub: HuggingFaceSt
     assert found == [data[start : start + 1000] for start in starts]
     assert hub.calls["resolve"] == 1
     assert hub.cdn.body_bytes < len(data) + (1 << 20)
+
+
+KIB, MIB = 1 << 10, 1 << 20
+LARGE = random.Random(3).randbytes(24 * MIB)
+LARGE_PATH = "hf:BAAI/large/model.bin"
+FEW = [at * 2 * MIB + 1234 for at in range(12)]
+"""Where ranges begin, of which each lies in a block of its own."""
+
+
+def test_few_ranges_of_a_cold_file_cost_their_bytes_and_come_by_blocks_the_next_time(
+    hub: HuggingFaceStandIn, fs: HubFileSystem
+) -> None:
+    hub.put("BAAI/large", {"model.bin": LARGE})
+    wanted, ends = [LARGE[start : start + 64 * KIB] for start in FEW], [start + 64 * KIB for start in FEW]
+    assert fs.cat_ranges([LARGE_PATH] * 12, FEW, ends) == wanted
+    assert hub.calls["resolve"] == 1
+    assert sorted(headers["range"] for _, headers, *_ in hub.cdn.asked) == sorted(
+        f"bytes={start}-{start + 64 * KIB - 1}" for start in FEW
+    )
+    assert hub.cdn.body_bytes == 12 * 64 * KIB
+    assert fs.cat_file(LARGE_PATH, MIB, MIB + 10) == LARGE[MIB : MIB + 10]
+    assert hub.cdn.body_bytes == 12 * 64 * KIB + 10
+    for _ in range(2):
+        assert fs.cat_ranges([LARGE_PATH] * 12, FEW, ends) == wanted
+        assert fs.cat_file(LARGE_PATH, FEW[3], ends[3]) == wanted[3]
+    assert hub.cdn.body_bytes == 12 * 64 * KIB + 10 + 12 * MIB
+    assert fs.cat_file(LARGE_PATH) == LARGE
+    assert hub.cdn.body_bytes == 12 * 64 * KIB + 10 + len(LARGE)
+
+
+def test_many_ranges_of_a_cold_file_come_by_its_blocks_and_near_ones_together(
+    hub: HuggingFaceStandIn, fs: HubFileSystem
+) -> None:
+    hub.put("BAAI/large", {"model.bin": LARGE})
+    dense = [(5 * MIB + at * 100 * KIB, 5 * MIB + at * 100 * KIB + KIB) for at in range(10)]
+    near = [(9 * MIB + at * KIB, 9 * MIB + at * KIB + 10) for at in range(10)]
+    order = [*near, *dense, (11 * MIB, 12 * MIB)]
+    random.Random(5).shuffle(order)
+    starts, ends = zip(*order, strict=True)
+    assert fs.cat_ranges([LARGE_PATH] * len(order), starts, ends) == [LARGE[start:end] for start, end in order]
+    assert {headers["range"] for _, headers, *_ in hub.cdn.asked} == {
+        f"bytes={9 * MIB}-{9 * MIB + 9 * KIB + 9}",
+        f"bytes={5 * MIB}-{6 * MIB - 1}",
+        f"bytes={11 * MIB}-{12 * MIB - 1}",
+    }
+    assert len(hub.cdn.asked) == 3
+
+
+def test_ranges_of_a_bucket_are_of_one_generation_and_fail_once_it_is_gone(
+    made: Callable[..., HubFileSystem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with gcs_server() as store:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", store.url)
+        store.create_bucket("bucket")
+        store.upload("bucket", "google/spice/1/saved_model.pb", b"graph")
+        store.upload("bucket", "google/spice/1/variables/data", LARGE)
+        fs, path = made("gs://bucket"), "google/spice/1/variables/data"
+        found = fs.cat_ranges([path] * 12, FEW, [start + 64 * KIB for start in FEW])
+        assert found == [LARGE[start : start + 64 * KIB] for start in FEW]
+        assert store.sent_bytes() == 12 * 64 * KIB
+        assert len(store.downloads) == 12
+        assert len({one.query["generation"] for one in store.downloads}) == 1
+        store.upload("bucket", path, LARGE[::-1])
+        starts = [start + 70 * KIB + MIB for start in FEW[:3]]
+        gone = fs.cat_ranges([path] * 3, starts, [start + 10 for start in starts])
+        assert [getattr(one, "errno", None) for one in gone] == [errno.ESTALE] * 3
+        assert all("was replaced or deleted" in str(one) for one in gone)
+
+
+def test_of_a_file_that_turned_out_damaged_no_range_is_given_any_more(
+    hub: HuggingFaceStandIn, fs: HubFileSystem
+) -> None:
+    hub.rot("BAAI/large", hub.put("BAAI/large", {"model.bin": LARGE}), "model.bin", 20 * MIB)
+    assert fs.cat_file(LARGE_PATH, 8, 16) == LARGE[8:16]  # a part of a file is verified by nobody
+    with pytest.raises(OSError, match="is damaged: its sha256 is"):
+        fs.cat_file(LARGE_PATH)
+    found = fs.cat_ranges([LARGE_PATH] * 2, [8, 4 * MIB], [16, 4 * MIB + 5])
+    assert [getattr(one, "errno", None) for one in found] == [errno.EIO] * 2
+
+
+def test_offline_ranges_come_from_the_cache_or_not_at_all(
+    hub: HuggingFaceStandIn, fs: HubFileSystem, made: Callable[..., HubFileSystem]
+) -> None:
+    hub.put("BAAI/large", {"model.bin": LARGE})
+    assert fs.cat_file(LARGE_PATH, 8, 16) == LARGE[8:16]
+    offline = made(offline=True)
+    [missing] = offline.cat_ranges([LARGE_PATH], 8, 16)
+    assert isinstance(missing, OSError)
+    assert "are not cached" in str(missing)
+    assert fs.cat_file(LARGE_PATH, 8, 16) == LARGE[8:16]  # its block, by now
+    asked = len(hub.cdn.asked)
+    assert offline.cat_ranges([LARGE_PATH], 8, 16) == [LARGE[8:16]]
+    assert len(hub.cdn.asked) == asked
+
+
+def test_ranges_are_of_any_file_and_what_fails_is_told_in_its_place(fs: HubFileSystem) -> None:
+    model, config, none = f"{PATH}/model.bin", f"{PATH}/config.json", f"{PATH}/nothing"
+    data = FILES["model.bin"]
+    paths = [model, none, config, model, model, config, f"{PATH}/empty", none]
+    starts, ends = [5, 0, None, -7, 9 << 20, 90, 0, None], [9, 1, 3, None, 9 << 21, 99, 5, None]
+    found = fs.cat_ranges(paths, starts, ends)
+    assert found[2:7] == [FILES["config.json"][:3], data[-7:], data[9 << 20 :], b"", b""]
+    assert found[0] == data[5:9]
+    assert [one.errno for one in (found[1], found[7])] == [errno.ENOENT] * 2
+    with pytest.raises(FileNotFoundError):
+        fs.cat_ranges(paths, starts, ends, on_error="raise")
+    assert fs.cat_ranges([config, model], 0, 4) == [FILES["config.json"][:4], data[:4]]
+    assert fs.cat_ranges([], [], []) == []
+    with pytest.raises(ValueError, match="zip"):
+        fs.cat_ranges([config], [0, 1], [1, 2])
+    with pytest.raises(NotImplementedError, match="without max_gap"):
+        fs.cat_ranges([config], 0, 1, max_gap=5)
+
+
+def test_more_files_than_threads_have_their_ranges_read(hub: HuggingFaceStandIn, fs: HubFileSystem) -> None:
+    files = {f"{at}.bin": random.Random(at).randbytes(2000) for at in range(80)}
+    hub.put("BAAI/many", files)
+    paths = [f"hf:BAAI/many/{name}" for name in files] * 3
+    starts = [at // 80 * 500 for at in range(240)]
+    found = fs.cat_ranges(paths, starts, [start + 100 for start in starts])
+    assert found == [
+        files[path.rpartition("/")[2]][start : start + 100] for path, start in zip(paths, starts, strict=True)
+    ]
+
+
+def test_ranges_of_an_archive_come_with_the_archive(made: Callable[..., HubFileSystem]) -> None:
+    with HttpOrigin() as origin:
+        packed = gzipped(tar_of({"saved_model.pb": b"graph", "assets/large": FILES["model.bin"]}))
+        put(origin, "/google/spice/2", "tf-hub-format=compressed", packed)
+        fs = made(origin.url)
+        starts = [5, 3 * MIB, 9 * MIB]
+        found = fs.cat_ranges(["google/spice/2/assets/large"] * 3, starts, [start + 10 for start in starts])
+        assert found == [FILES["model.bin"][start : start + 10] for start in starts]
+        paths = {request.path for request in origin.requests}
+        assert sum(map(origin.body_bytes_sent, paths)) < len(packed) + MIB
 
 
 def test_a_header_foretells_a_load_but_not_to_who_reads_ranges(

@@ -23,6 +23,7 @@ from hubfs.cache.disk.room import DiskSettings
 from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
+from hubfs.cache.ranges import RangesBlob, passable
 from hubfs.errors import Damaged, NotCached, Unavailable
 from hubfs.hubs.bucket.hub import Bucket
 from hubfs.hubs.hub import Means
@@ -424,6 +425,24 @@ class Counting(ThreadPoolExecutor):
     def submit(self, task: Any, /, *arguments: Any, **more: Any) -> Any:
         self.tasks.append(task.__qualname__)
         return super().submit(task, *arguments, **more)
+
+
+@pytest.mark.parametrize(
+    ("lasting", "offline", "past"), [(True, False, True), (False, False, False), (True, True, False)]
+)
+def test_ranges_come_past_the_cache_where_a_hub_answers_and_names_the_version(
+    *, lasting: bool, offline: bool, past: bool
+) -> None:
+    file = RemoteFile(
+        12 * BLOCK_SIZE_BYTES, "p", lambda: MemoryBlob("p", bytes(12 * BLOCK_SIZE_BYTES)), lasting=lasting
+    )
+    memory = MemoryTier(64 << 20)
+    with ThreadPoolExecutor(1) as pool:
+        kit = kit_of(pool, Cancellation(), cache=memory, memory=memory, offline=offline)
+        source = kit.kept_files("h", ModelId("a", "1"), Manifest("u", Form.FILES, {"f": file}))
+        blob = source.open(source.find("f"))
+        assert passable(blob)
+        assert [read.past for read in RangesBlob(blob).plan([range(10, 20)])] == [past]
 
 
 def test_what_readers_need_not_hash_themselves_the_pool_does() -> None:
