@@ -275,9 +275,9 @@ class Answers:
         handle, pages = self.files.add(key, file)
         return Opened(handle, file, pages)
 
-    def reopened(self, path: str, handle: int) -> OpenFile:
-        """The file of a handle that an earlier process gave out for the path."""
-        return self.files.adopt(handle, self._tree.open(path))
+    def reopened(self, path: str) -> OpenFile:
+        """The file at a path of which an earlier process gave a handle out; for `files` to adopt, or to be released."""
+        return self._tree.open(path)
 
     def hold(self, path: str) -> Release | None:
         """Has the model of a file that an earlier process opened count as in use; None where nothing of it is kept."""

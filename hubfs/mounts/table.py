@@ -45,17 +45,27 @@ _DEEPEST = 20
 """Nothing that a mount says of itself is nested deeper: `json` encodes a value by recursion."""
 
 _LOOK = """
-import os, stat, sys
+import errno, os, stat, sys
 mountpoint, device, name, most_bytes = sys.argv[1:]
+
+def text():
+    file = os.open(f"{mountpoint}/.hubfs/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+    found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode) or found.st_dev != int(device):
+        sys.exit(22)
+    with os.fdopen(file, "rb") as opened:
+        return opened.read(int(most_bytes) + 1)
+
 try:
     os.statvfs(mountpoint)  # not stat, which the kernel answers out of its cache though nobody is there any more
     if name:
-        file = os.open(f"{mountpoint}/.hubfs/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode) or found.st_dev != int(device):
-            sys.exit(22)
-        with os.fdopen(file, "rb") as opened:
-            sys.stdout.buffer.write(opened.read(int(most_bytes) + 1))
+        try:
+            said = text()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            said = text()  # another daemon took over while the file was read
+        sys.stdout.buffer.write(said)
 except OSError as error:
     sys.exit(error.errno)
 """

@@ -73,14 +73,9 @@ def forget_names() -> None:
 
 
 def pid_of(hub: Mount) -> int:
-    found: list[int] = []
-
-    def answers() -> bool:
-        found[:] = [status["pid"] for status in (told(hub.path),) if status]
-        return bool(found)
-
-    assert eventually(answers)
-    return found[0]
+    status: dict[str, int] = {}
+    assert eventually(lambda: status.update(told(hub.path)) or status), "it may die while it is asked"
+    return status["pid"]
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ HAPPENED: dict[str, tuple[type[Exception], ...]] = {
     "it is": (Permanent,),
     "the archive is damaged, truncated or hostile; a checksum is wrong": (errors.Damaged,),
     "the origin changed, or went away, under an open file or directory": (errors.Stale,),
+    "a daemon died while a control file was read": (errors.Stale,),
     "the mount is taken off meanwhile": (errors.Cancelled,),
     "anything unexpected": (RuntimeError, HubfsError),
 }

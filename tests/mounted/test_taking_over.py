@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import errno
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,8 @@ pytestmark = pytest.mark.mounted
 VARIABLES = "variables/variables.data-00000-of-00001"
 SUPERVISED = "--supervise"
 MNT_DETACH = 2
+MIB = 1 << 20
+STALE = os.strerror(errno.ESTALE)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +119,40 @@ def test_open_files_mappings_and_directories_live_on(mount: MountHub, servers: O
         assert told(hub.path)["restarts"] == 2
         assert "was killed by SIGKILL; another one takes its mount over" in hub.log()
         assert "was taken over" in hub.log()
+
+
+def test_a_control_file_is_never_read_in_pieces_of_two_texts(mount: MountHub, servers: Origin, small: Path) -> None:
+    """The text is made for its open: what a dead daemon gave out of it no successor goes on with."""
+    with mount(servers, SUPERVISED) as hub, contextlib.ExitStack() as opened:
+        control = hub.path / ".hubfs"
+        assert files(hub.path / SMALL) == files(small)
+
+        def begun(name: str, size_bytes: int) -> tuple[FileIO, bytes]:
+            file = opened.enter_context((control / name).open("rb", buffering=0))
+            return file, file.read(size_bytes)
+
+        same, start = begun("version", 2)
+        in_the_middle = [begun(name, 10)[0] for name in ("status.json", "metrics", "mount.json")]
+        kill(hub)
+        assert start + same.read() == (control / "version").read_bytes()
+        for file in in_the_middle:
+            with pytest.raises(OSError, match=STALE):
+                file.read()
+            with pytest.raises(OSError, match=STALE):
+                os.pread(file.fileno(), 1, 10)
+            file.seek(0)
+            text = file.read()
+            if file.name.endswith(".json"):
+                assert json.loads(text)["pid"] == daemon_of(hub)
+            assert file.read() == b""
+            file.close()
+        at_the_end, text = begun("metrics", MIB)
+        assert len(text) < MIB
+        unread, _ = begun("mount.json", 0)
+        kill(hub)
+        assert text.endswith(b"\n")
+        assert at_the_end.read() == b"", "it has the whole text"
+        assert json.loads(unread.read())["pid"] == daemon_of(hub)
 
 
 def test_a_mount_in_the_background_is_supervised_where_it_can_be_taken_over(

@@ -98,6 +98,28 @@ def test_only_a_small_regular_file_of_the_mount_itself_is_read(forged: Path, for
     assert state_of(forged, name) == (State.STRANGE, None)
 
 
+@pytest.mark.parametrize(
+    ("error", "times", "state"),
+    [("ESTALE", 1, State.ALIVE), ("ESTALE", 2, State.STRANGE), ("EIO", 1, State.STRANGE)],
+)
+def test_a_text_is_asked_for_anew_if_another_daemon_took_over_meanwhile(
+    forged: Path, monkeypatch: pytest.MonkeyPatch, error: str, times: int, state: State
+) -> None:
+    (forged / ".hubfs" / mount_table.REPORT).write_text("{}")
+    failing = f"""
+import errno, os
+opened, left = os.fdopen, [{times}]
+def fails(file, mode):
+    if not left[0]:
+        return opened(file, mode)
+    left[0] -= 1
+    raise OSError(errno.{error}, "")
+os.fdopen = fails
+"""
+    monkeypatch.setattr(mount_table, "_LOOK", failing + mount_table._LOOK)
+    assert state_of(forged)[0] is state
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("forge", [*FILES.values(), *SHAPES], ids=[*FILES, *map(str, range(len(SHAPES)))])
 def test_one_bad_mount_spoils_no_report_on_the_others(forged: Path, tmp_path: Path, forge: object) -> None:

@@ -122,13 +122,13 @@ class Cache(MemoryTier):
         return lambda: self.released.append(model)
 
 
-def answers_of(models: OneModel, cache: Cache, directory: Path) -> Answers:
-    """What is answered of `models`; `directory` takes a file of the catalogue."""
+def answers_of(models: OneModel, cache: Cache, directory: Path, version: bytes = b"1.2.3\n") -> Answers:
+    """What is answered of `models`; `directory` takes a file of the catalogue; `version` is a control file."""
     file = directory / "catalog.jsonl"
     file.write_text(to_json_lines(CATALOG), encoding="ascii")
     names = Handles("https://hub", CatalogProvider(Cancellation(), file=file))
     models.hub = SimpleNamespace(names=names)
     hub = HubTree(cast("Models", models), cache, read_ahead=lambda blob: blob)
     modules = TfhubModules(["https://tfhub.dev"], names.written)
-    controls = ControlFiles({"version": lambda: b"1.2.3\n"}, {"tfhub_modules": [modules]})
+    controls = ControlFiles({"version": lambda: version}, {"tfhub_modules": [modules]})
     return Answers(VirtualTree({"": hub}, controls, cache), Owner(1, 2))

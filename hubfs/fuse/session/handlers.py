@@ -13,7 +13,7 @@ from hubfs.fuse.mounting import Timeouts
 from hubfs.fuse.passthrough import Passthrough
 from hubfs.fuse.session import protocol
 from hubfs.fuse.session.directories import Directories
-from hubfs.fuse.session.left_open import LeftOpen
+from hubfs.fuse.session.left_open import LeftOpen, goes_on_with, text_of
 from hubfs.fuse.session.nodes import NodeTable
 from hubfs.fuse.session.protocol import Opcode, Open
 from hubfs.fuse.session.replies import NO_ENTRY, Replies, directory_inode, dirent, dirent_bytes, told_of
@@ -182,7 +182,7 @@ class Handlers:
             # what is open and mapped of the old one stays as it is.
             self._nodes.replace(node_id)
             raise
-        self._nodes.opened(node_id, backing_id)
+        self._nodes.opened(node_id, backing_id, text_of(opened.file) if opened.direct else 0)
         if backing_id:
             return protocol.OPEN_OUT.pack(opened.handle, Open.PASSTHROUGH | Open.NOFLUSH, backing_id)
         return protocol.OPEN_OUT.pack(opened.handle, self._how(node_id, opened) | Open.NOFLUSH, 0)
@@ -196,22 +196,29 @@ class Handlers:
 
     def _read(self, node_id: int, body: memoryview) -> bytes:
         handle, offset_bytes, size_bytes, *_ = protocol.READ_IN.unpack_from(body)
-        files = self._answers.files
-        file = files.get(handle)
-        if file is None:  # an earlier process opened it
-            file = self._answers.reopened(self.path_of(node_id), handle)
-            try:
-                self._must_be_the_same(node_id, file)
-            except Stale:
-                files.remove(handle)
-                raise
+        file = self._answers.files.get(handle) or self._left_open(node_id, handle)
         return file.blob.read_at(offset_bytes, size_bytes)
+
+    def _left_open(self, node_id: int, handle: int) -> OpenFile:
+        """The file of a handle that an earlier process gave out. Nobody reads it before it is known to be the same."""
+        file = self._answers.reopened(self.path_of(node_id))
+        if file.pages_of is None:
+            file = goes_on_with(file, self._nodes.text_left(node_id, text_of(file)))
+        try:
+            self._must_be_the_same(node_id, file)
+        except Stale:
+            file.release()
+            raise
+        return self._answers.files.adopt(handle, file)
 
     def _must_be_the_same(self, node_id: int, file: OpenFile) -> None:
         """Raises `Stale` for a file that is another one than the kernel knows by the node, by its size or its bytes.
 
-        An earlier process may have opened it: then nothing but the table tells of the bytes.
+        An earlier process may have opened it: then nothing but the table tells of the bytes. A control file is another
+        one each time.
         """
+        if file.pages_of is None:
+            return
         told, contents = self._nodes.is_of(node_id, file.pages_of), _contents_of(file)
         if not (told and self._nodes.has_contents(node_id, contents)):
             raise Stale(f"{self.path_of(node_id)} is another file than it was: open it again")
@@ -290,9 +297,7 @@ class Handlers:
 
 
 def _contents_of(file: OpenFile) -> int:
-    """What stands for the bytes of a file, in 64 bits; 0 for a control file, which has others each time."""
-    if file.pages_of is None:
-        return 0
+    """What stands for the bytes of a file, in 64 bits."""
     name = f"{file.blob.size_bytes} {file.blob.key}".encode("utf-8", "surrogateescape")
     return int.from_bytes(sha256(name).digest()[:8], "little") or 1
 

@@ -1,12 +1,20 @@
-"""Files that an earlier process left open: their models are in use, though nobody has opened a file of them here."""
+"""Files that an earlier process left open.
+
+Their models are in use, though nobody has opened a file of them here. Of a control file the text is gone with the
+process that made it.
+"""
 
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
 
+from hubfs.blobs.blob import Blob, WrappedBlob
 from hubfs.cache.block_cache import Release
-from hubfs.errors import HubfsError
-from hubfs.fuse.session.nodes import NodeTable
+from hubfs.errors import HubfsError, Stale
+from hubfs.fuse.session.nodes import SEVERAL, NodeTable
+from hubfs.tree.open_file import OpenFile
 
 _log = logging.getLogger(__name__)
 
@@ -48,3 +56,42 @@ class LeftOpen:
             release = self._held.pop(node_id, None)
         if release is not None:
             release()
+
+
+def text_of(file: OpenFile) -> int:
+    """What stands for the text of a control file: its length, then 32 bits of its hash."""
+    text = file.blob.read_at(0, file.blob.size_bytes)
+    return len(text) << 32 | int.from_bytes(sha256(text).digest()[:4], "little")
+
+
+def goes_on_with(file: OpenFile, left: int) -> OpenFile:
+    """The control file `file` in the place of one that an earlier process left open; `left` stands for that text."""
+    if left == text_of(file):
+        return file
+    ended_bytes = None if left in (0, SEVERAL) else left >> 32
+    return replace(file, blob=BegunAnew(file.blob, ended_bytes))
+
+
+class BegunAnew(WrappedBlob):
+    """A text in the place of another one, which ended at `ended_bytes` (None: not known): no reader gets parts of both.
+
+    It is read from its start on, and not beyond what was given out of it: a reader that goes on in the middle of the
+    other text gets `Stale`, one that has all of that its end. `_lock` guards `_given_bytes`.
+    """
+
+    def __init__(self, text: Blob, ended_bytes: int | None) -> None:
+        super().__init__(text)
+        self._ended_bytes = ended_bytes
+        self._lock = threading.Lock()
+        self._given_bytes = 0
+
+    def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
+        """The bytes at an offset. Raises `Stale` for bytes whose predecessors no reader of this text has."""
+        with self._lock:
+            if offset_bytes <= self._given_bytes:
+                data = self._blob.read_at(offset_bytes, size_bytes)
+                self._given_bytes = max(self._given_bytes, offset_bytes + len(data))
+                return data
+            if self._ended_bytes is not None and not self._given_bytes and offset_bytes >= self._ended_bytes:
+                return b""
+        raise Stale(f"{self.key} was made by a daemon that ended while it was read")

@@ -27,22 +27,28 @@ _SMALLEST_BYTES = 64
 _FIRST_BYTES = 1 << 16
 
 
+SEVERAL = (1 << 64) - 1
+"""In the place of what stands for a text: several texts of the node are open, or were meanwhile."""
+
+
 class KnownNode:
     """A file, directory or symlink that the kernel knows. `path` is absolute, and empty for the root.
 
     `opens` counts files that are open; `backing_id` is the kernel's number of the file that the kernel reads itself, 0
-    for a file that it reads through us. `contents` stands for the bytes that were opened last, 0 for none. `source` is
-    what the kernel was told of, as of a `Node`; None as long as this process has told nothing, and for what may change.
-    `inherited`: an earlier process made the node.
+    for a file that it reads through us. `contents` stands for the bytes that were opened last, 0 for none; of a control
+    file, for the text that is open. `source` is what the kernel was told of, as of a `Node`; None as long as this
+    process has told nothing, and for what may change. `inherited`: an earlier process made the node, and left
+    `contents_left`.
     """
 
-    __slots__ = ("backing_id", "contents", "inherited", "lookups", "opens", "path", "place", "source")
+    __slots__ = ("backing_id", "contents", "contents_left", "inherited", "lookups", "opens", "path", "place", "source")
 
     def __init__(self, path: str, place: int, lookups: int, *held: int) -> None:
         self.path = path
         self.place = place  # of the record, in bytes
         self.lookups = lookups
         self.opens, self.backing_id, self.contents = held or (0, 0, 0)
+        self.contents_left = self.contents
         self.inherited = bool(held)
         self.source: object | None = None
 
@@ -206,13 +212,34 @@ class NodeTable:
                 return True
             if node.contents and contents:
                 return False
-            node.contents = contents
-            _U64.pack_into(self._map, node.place + _CONTENTS_AT, contents)
+            self._note(node, contents)
             return True
 
-    def opened(self, node_id: int, backing_id: int) -> None:
-        """A file of the node is open; `backing_id` as of `KnownNode`."""
-        self._count(node_id, 1, backing_id)
+    def text_left(self, node_id: int, text: int) -> int:
+        """What stands for the text of the node that an earlier process left open; `text` is what it is now."""
+        with self._lock:
+            node = self._nodes.get(node_id)
+            if node is None:
+                return 0
+            if node.contents != text:
+                self._note(node, SEVERAL)
+            return node.contents_left
+
+    def _note(self, node: KnownNode, contents: int) -> None:
+        """Held: `_lock`."""
+        node.contents = contents
+        _U64.pack_into(self._map, node.place + _CONTENTS_AT, contents)
+
+    def opened(self, node_id: int, backing_id: int, text: int = 0) -> None:
+        """A file of the node is open; `backing_id` as of `KnownNode`, and `text` stands for the text of a control file.
+
+        The record of the text comes first: a process that is killed between the two has not told of the open.
+        """
+        with self._lock:
+            node = self._nodes.get(node_id)
+            if node is not None and text and node.contents != text:
+                self._note(node, SEVERAL if node.opens else text)
+            self._count(node_id, 1, backing_id)
 
     def is_open(self, node_id: int) -> bool:
         """Whether a file of the node is open; not of a node that the kernel has forgotten."""
@@ -221,19 +248,20 @@ class NodeTable:
 
     def released(self, node_id: int) -> None:
         """A file of the node is open no longer."""
-        self._count(node_id, -1, None)
+        with self._lock:
+            self._count(node_id, -1, None)
 
     def _count(self, node_id: int, more: int, backing_id: int | None) -> None:
-        with self._lock:
-            node = self._nodes.get(node_id)
-            if node is None or node_id == ROOT_ID:
-                return
-            node.opens = max(0, node.opens + more)
-            if backing_id is not None:
-                node.backing_id = backing_id
-            if not node.opens:
-                node.backing_id = 0
-            _OPENS.pack_into(self._map, node.place + _OPENS_AT, node.opens, node.backing_id)
+        """Held: `_lock`."""
+        node = self._nodes.get(node_id)
+        if node is None or node_id == ROOT_ID:
+            return
+        node.opens = max(0, node.opens + more)
+        if backing_id is not None:
+            node.backing_id = backing_id
+        if not node.opens:
+            node.backing_id = 0
+        _OPENS.pack_into(self._map, node.place + _OPENS_AT, node.opens, node.backing_id)
 
     def _written(self, node_id: int, path: str) -> int:
         """The place of the new record, whose lookups are written last. Held: `_lock`."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubfs.errors import Stale
-from hubfs.fuse.session.nodes import NodeTable
+from hubfs.fuse.session.nodes import SEVERAL, NodeTable
 from hubfs.fuse.session.protocol import ROOT_ID
 
 PATHS = ["/a", "/a/b", "/ü", "/\udcff", "/" + "long/" * 40, "/" + "x" * 255]
@@ -75,16 +75,42 @@ def test_a_node_is_known_until_every_lookup_is_given_back_and_another_process_fi
 def test_the_contents_of_a_file_are_known_to_another_process_too() -> None:
     table = NodeTable()
     number, other = table.look_up("/a"), table.look_up("/b")
-    assert table.has_contents(number, 0), "a control file has none"
     assert table.has_contents(number, 7)
     successor = NodeTable(os.dup(table.descriptor))
     for each in (table, successor):
         assert each.has_contents(number, 7)
         assert not each.has_contents(number, 8)
-        assert each.has_contents(number, 0)
     assert successor.has_contents(other, 8)
     table.close()
     successor.close()
+
+
+@pytest.mark.parametrize(
+    ("done", "left"),
+    [
+        ([], 0),
+        ([7], 7),
+        ([7, 7], 7),
+        ([7, 8], SEVERAL),
+        ([7, 8, 0, 8], SEVERAL),
+        ([7, 8, 0, 0, 8], 8),
+        ([7, 0], 7),
+        ([7, 0, 8], 8),
+    ],
+)
+def test_the_text_that_is_open_is_known_to_another_process_unless_there_are_several(done: list[int], left: int) -> None:
+    """`done`: the texts that are opened, in order; 0: one is closed."""
+    table = NodeTable()
+    number = table.look_up("/.hubfs/status.json")
+    for text in done:
+        if text:
+            table.opened(number, 0, text)
+        else:
+            table.released(number)
+    successor = NodeTable(os.dup(table.descriptor))
+    assert successor.text_left(number, 9) == left
+    assert successor.text_left(number, 9) == left, "all that it left open are of one text"
+    assert NodeTable(os.dup(table.descriptor)).text_left(number, 9) == SEVERAL, "some may be read anew by now"
 
 
 def test_what_the_kernel_was_never_told_of_is_stale_and_the_root_stays() -> None:
@@ -97,6 +123,8 @@ def test_what_the_kernel_was_never_told_of_is_stale_and_the_root_stays() -> None
         table.forget(unknown, 1)
         table.replace(unknown)
         table.opened(unknown, 1)
+        table.opened(unknown, 0, 7)
+        assert table.text_left(unknown, 7) == 0
         table.released(unknown)
     table.forget(ROOT_ID, 10)
     assert table[ROOT_ID].path == ""

@@ -5,7 +5,8 @@ import os
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ from tests.support.one_model import FILES, LINK, ROOT, Cache, OneModel, answers_
 from tests.support.waiting import eventually
 
 GRAPH = f"{ROOT}/saved_model.pb"
+
+Serve = Callable[[bytes], AbstractContextManager[Kernel]]
 
 
 @pytest.fixture
@@ -512,6 +515,74 @@ def test_a_file_that_changed_between_two_processes_is_stale_and_never_read_as_th
         handle, *_ = opened(kernel, found)
         assert read(kernel, found, handle, 0, 100) == b"another"
     successor.close()
+
+
+class TestTextsOfAnEarlierProcess:
+    """A control file that a process left open, and of which its successor has another text."""
+
+    BEFORE, AFTER = b"0123456789", b"abcdefghijklmnop"
+
+    @pytest.fixture
+    def serve(self, models: OneModel, cache: Cache, tmp_path: Path, table: NodeTable) -> Serve:
+        """Serves the mount with a text of `/.hubfs/version`, by a process of its own."""
+
+        @contextmanager
+        def serving(text: bytes) -> Iterator[Kernel]:
+            successor = NodeTable(os.dup(table.descriptor))
+            try:
+                with served(answers_of(models, cache, tmp_path, text), successor) as (kernel, _):
+                    if not table.agreed:
+                        kernel.initialize()
+                    yield kernel
+            finally:
+                successor.close()
+
+        return serving
+
+    @staticmethod
+    def read_from(kernel: Kernel, node_id: int, handle: int, offset: int) -> bytes | None:
+        """Three bytes; None for ESTALE."""
+        error, data = kernel.ask(Opcode.READ, node_id, protocol.READ_IN.pack(handle, offset, 3, 0, 0, 0, 0))
+        assert error in (0, errno.ESTALE)
+        return None if error else data
+
+    def test_it_is_stale_in_the_middle_and_has_its_end_and_begins_anew(self, serve: Serve) -> None:
+        with serve(self.BEFORE) as kernel:
+            node_id = kernel.look_up("/.hubfs/version")
+            handle = opened(kernel, node_id)[0]
+            assert read(kernel, node_id, handle, 0, 3) == b"012"
+        with serve(self.AFTER) as kernel:
+            found = [self.read_from(kernel, node_id, handle, offset) for offset in (3, 9, 10, 11)]
+            assert found == [None, None, b"", b""]
+            assert [self.read_from(kernel, node_id, handle, offset) for offset in (0, 4, 10, 3)] == [
+                *(b"abc", None, None, b"def")
+            ]
+            assert read(kernel, node_id, handle, 6, 100) == self.AFTER[6:]
+            assert read(kernel, node_id, handle, len(self.AFTER), 100) == b""
+        with serve(self.AFTER + b"q") as kernel:
+            found = [self.read_from(kernel, node_id, handle, offset) for offset in (3, 10, len(self.AFTER), 0)]
+            assert found == [None, None, None, b"abc"], "of two texts none is known to be whose end this is"
+
+    def test_the_same_text_goes_on(self, serve: Serve) -> None:
+        with serve(self.BEFORE) as kernel:
+            node_id = kernel.look_up("/.hubfs/version")
+            handle = opened(kernel, node_id)[0]
+        for _ in range(2):
+            with serve(self.BEFORE) as kernel:
+                assert [self.read_from(kernel, node_id, handle, offset) for offset in (3, 9, 10)] == [b"345", b"9", b""]
+
+    def test_of_several_that_are_open_none_is_known(self, serve: Serve) -> None:
+        with serve(self.BEFORE) as kernel:
+            node_id = kernel.look_up("/.hubfs/version")
+            handles = [opened(kernel, node_id)[0]]
+        with serve(self.AFTER) as kernel:
+            handles.append(opened(kernel, node_id)[0])
+            assert self.read_from(kernel, node_id, handles[1], 3) == b"def"
+            assert self.read_from(kernel, node_id, handles[0], 10) == b"", "that is how it was left"
+        with serve(self.AFTER) as kernel:
+            for handle in handles:
+                assert self.read_from(kernel, node_id, handle, 3) is None
+                assert self.read_from(kernel, node_id, handle, 0) == b"abc"
 
 
 class Passing:
