@@ -7,7 +7,7 @@ x^(8 * len(B)), modulo the polynomial, and the contributions of all parts are ad
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, runtime_checkable
@@ -75,11 +75,18 @@ def announced_by(blob: Blob | None) -> Checksum | None:
 class Failure:
     """Why nothing of a model may be served any more: the first failure of any of its files, for good.
 
-    `on_failure` is called once, by the thread that failed the model. `_lock` guards the setting of `error`.
+    The failure of a file that several models share has `holders`: the failures of these models, which know of the error
+    before any reader gets it. `on_failure` is called once, by the thread that failed the model. `_lock` guards the
+    setting of `error`.
     """
 
-    def __init__(self, on_failure: Callable[[HubfsError], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        on_failure: Callable[[HubfsError], None] = lambda _: None,
+        holders: Callable[[], Sequence["Failure"]] = tuple,
+    ) -> None:
         self._on_failure = on_failure
+        self._holders = holders
         self._lock = threading.Lock()
         self.error: HubfsError | None = None
 
@@ -90,11 +97,15 @@ class Failure:
 
     def fail(self, error: HubfsError) -> None:
         """Nothing of the model may be served any more. Only the first failure counts."""
+        holders = [holder for holder in self._holders() if holder._is_first(error)]  # noqa: SLF001 - one of its own kind
+        for failed in [self, *holders] if self._is_first(error) else holders:
+            failed._on_failure(error)  # noqa: SLF001 - the same
+
+    def _is_first(self, error: HubfsError) -> bool:
         with self._lock:
             first = self.error is None
             self.error = self.error or error
-        if first:
-            self._on_failure(error)
+        return first
 
 
 class ChecksummedBlob(WrappedBlob):

@@ -9,7 +9,7 @@ from hubfs.blobs.blob import Blob, WrappedBlob
 from hubfs.blobs.checksums import Failure
 from hubfs.blobs.retry import Permanent
 from hubfs.cache.block_cache import CacheKey
-from hubfs.errors import HubfsError, Stale
+from hubfs.errors import Stale
 
 Open = Callable[[], Blob]
 
@@ -61,8 +61,8 @@ class SharedFile:
 class SharedFiles:
     """The files of a mount's models that are kept by content, each as long as a model has it.
 
-    A file that turns out to be damaged fails every model that has it, and `drop` takes what the cache keeps of the file
-    alone: it is told the `model` of the file's key.
+    A file that turns out to be damaged fails every model that has it before a reader is told, and `drop` takes what the
+    cache keeps of the file alone: it is told the `model` of the file's key.
 
     `_lock` guards `_files`, and who has each of them; it is taken after the lock of a `FilesSource`.
     """
@@ -81,21 +81,20 @@ class SharedFiles:
         """
         models: WeakSet[Failure] = WeakSet()
 
-        def failed(error: HubfsError) -> None:
+        def holders() -> list[Failure]:
+            """The models that have the file; from now on another blob stands for it."""
             with self._lock:
                 file = self._files.get(key)
                 if file is not None and file.models is models:
                     del self._files[key]
-                told = [*models]
-            self._drop(key.model)
-            for each in told:
-                each.fail(error)
+                return [*models]
 
         with self._lock:
             file = self._files.get(key)
             if file is None:
                 openers = {pin: opener}
-                self._files[key] = file = SharedFile(wrap(_FromAny(pin, openers), Failure(failed)), models, openers)
+                failure = Failure(lambda _: self._drop(key.model), holders)
+                self._files[key] = file = SharedFile(wrap(_FromAny(pin, openers), failure), models, openers)
             file.models.add(model)
             file.openers[pin] = opener
             return file
