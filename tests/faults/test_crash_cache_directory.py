@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -74,15 +76,30 @@ def test_a_directory_that_vanishes_under_a_mount_fails_no_read(
     cache = tmp_path / "cache"
     with mount(servers, "--cache-dir", cache, "--memory-size", "8MiB") as hub:
         assert files(hub.path / SMALL) == files(small)
-        assert eventually(lambda: vanished(cache)), "the daemon completes files meanwhile"
+        with stopped(hub.status()["pid"]):  # or it would write there meanwhile, and no directory could be removed
+            shutil.rmtree(cache)
         drop_pages(hub.path)
         assert files(hub.path / SMALL) == files(small)
     figures.add("crashes", broken_cache_directories=1)
 
 
-def vanished(directory: Path) -> bool:
-    shutil.rmtree(directory, ignore_errors=True)
-    return not directory.exists()
+@contextmanager
+def stopped(process: int) -> Iterator[None]:
+    """No thread of the process is in the middle of a system call, either."""
+
+    def stand_still() -> bool:
+        states = set()
+        for thread in Path(f"/proc/{process}/task").iterdir():
+            with suppress(OSError):  # it has ended
+                states.add((thread / "stat").read_text().rpartition(") ")[2][0])
+        return states == {"T"}
+
+    os.kill(process, signal.SIGSTOP)
+    try:
+        assert eventually(stand_still)
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
 
 
 def drop_pages(mountpoint: Path) -> None:

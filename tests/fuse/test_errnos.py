@@ -1,3 +1,4 @@
+import ast
 import errno
 import logging
 import re
@@ -81,6 +82,36 @@ def test_every_error_that_a_reader_can_meet_is_in_the_table() -> None:
     known = {kind for kind in kinds(HubfsError) if kind.__module__ == "hubfs.errors"}
     at_the_command_only = {HubfsError, errors.InvalidConfig, errors.MountFailed, errors.NotInstalled}
     assert {kind for kind in known if not any(base in ERRNOS for base in kind.__mro__)} == at_the_command_only
+
+
+def callers_of(name: str) -> set[str]:
+    """The functions of hubfs that call a function of this name, with their modules."""
+    found = set()
+    for file in (ROOT / "hubfs").rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        for function in ast.walk(ast.parse(text)) if name in text else ():
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                called = (ast.unparse(call.func) for call in ast.walk(function) if isinstance(call, ast.Call))
+                if any(f".{each}".endswith(f".{name}") for each in called):
+                    found.add(f"{file.relative_to(ROOT / 'hubfs')} {function.name}")
+    return found
+
+
+def test_a_package_that_is_missing_is_met_before_anything_is_mounted() -> None:
+    """Readers come to the last of these places alone, and get `AccessDenied` there (tests/blobs/gcs/test_token.py)."""
+    assert callers_of("NotInstalled") == {"errors.py needing"}
+    assert callers_of("needing") == {
+        "hubs/tfhub/serve/command.py serve",  # a command
+        "fuse/bindings/libfuse.py load",  # the binding that is to mount
+        "blobs/store.py open_store",
+        "blobs/gcs/credentials.py load",
+    }
+    assert callers_of("open_store") == {
+        *("commands/doctor/network.py shared_cache", "commands/doctor/network.py ask"),  # a command
+        "cache/shared/cache.py open",
+    }
+    assert callers_of("SharedCache.open") == {"engine.py _open_caches"}
+    assert callers_of("self._open_caches") == {"engine.py __init__"}, "which a mount begins with"
 
 
 def test_a_subclass_has_its_parents_errno() -> None:

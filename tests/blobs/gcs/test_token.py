@@ -1,6 +1,7 @@
 """A token that the store refuses before its time is renewed, but not over and over."""
 
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ import pytest
 from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.blobs.store import STORE_SETTINGS, open_store
-from hubfs.errors import AccessDenied, Cancelled, TimedOut
+from hubfs.errors import AccessDenied, Cancelled, NotInstalled, TimedOut
 from hubfs.waiting import Cancellation
 from tests.support.http_clients import QUICK
 from tests.support.http_origin import Answer, HttpOrigin
@@ -65,6 +66,18 @@ def test_a_renewed_token_is_for_what_is_written_too(origin: HttpOrigin, tmp_path
         assert store.put("name", b"data")
         store.close()
     assert len(origin.requests) == 2
+
+
+def test_a_reader_whose_token_needs_a_package_that_is_missing_is_denied_access_and_told_how_to_get_it(
+    client_with: Callable[..., GcsClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("gcsfs", "gcsfs.credentials"):
+        monkeypatch.setitem(sys.modules, module, None)
+    client = client_with("first")
+    with pytest.raises(NotInstalled):  # as a mount of a bucket meets it before anybody reads
+        client.load_credentials()
+    with pytest.raises(AccessDenied, match=r"needs gcsfs, which is not installed.*: pip install gcsfs"):
+        client.list("models", "a/")
 
 
 def test_a_token_that_does_not_come_is_waited_for_no_longer_than_a_bound(origin: HttpOrigin, tmp_path: Path) -> None:
