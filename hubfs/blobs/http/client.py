@@ -42,7 +42,21 @@ _HOSTS_KEPT = 64
 _DONE = 2
 """The first digit of the status of what was done."""
 _NO_HEADERS: Mapping[str, str] = {}
-_timeout = lru_cache(_HOSTS_KEPT)(urllib3.Timeout)
+
+
+class _Timeout(urllib3.Timeout):
+    """Bounds each wait, and not a request as a whole: so it holds for any number of requests, and is never copied."""
+
+    def clone(self) -> "_Timeout":
+        """Itself."""
+        return self
+
+    def start_connect(self) -> float:
+        """Notes nothing: no time that was taken counts."""
+        return 0.0
+
+
+_timeout = lru_cache(_HOSTS_KEPT)(_Timeout)
 _check = lru_cache(_HOSTS_KEPT)(check_header_validity)
 
 _Headers = dict[str, tuple[str, str]]

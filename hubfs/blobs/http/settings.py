@@ -73,10 +73,10 @@ class Netrc:
     """The user's netrc, which is read for each request: it may be written while a mount is there."""
 
     @cached_property
-    def _places(self) -> Sequence[Path]:
+    def _places(self) -> Sequence[str]:
         """Where it may be, as requests has it; the daemon's environment does not change."""
         named = os.environ.get("NETRC")
-        return [Path(place).expanduser() for place in ([named] if named else map("~/{}".format, NETRC_FILES))]
+        return [os.path.expanduser(place) for place in ([named] if named else map("~/{}".format, NETRC_FILES))]  # noqa: PTH111 - a path that is looked at for each request, which costs less of a text
 
     def login(self, url: str) -> tuple[str, str] | None:
         """User and password for the host of `url`. What requests does to find no file takes 20 us."""

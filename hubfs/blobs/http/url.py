@@ -29,7 +29,7 @@ Origin = tuple[str, str | None, int | None]
 """Scheme, host and port."""
 
 _REMEMBERED = 64
-"""Of so many URLs the origin is remembered: a request asks for it six times."""
+"""Of so many hosts the origin is remembered: a request asks for it six times, and a walk has a URL for each model."""
 
 
 def without_secrets(url: str) -> str:
@@ -54,9 +54,19 @@ def redacted_text(text: str) -> str:
     return _KAGGLE_TOKEN.sub("KGAT_...", _QUERY.sub(r"\1", _ADDRESS.sub(r"://\1", text)))
 
 
-@lru_cache(_REMEMBERED)
+def at_path(url: str) -> tuple[str, str]:
+    """`url` in two parts: the second begins at the first '/' behind '://', where no host goes on, or is empty."""
+    end = url.find("/", url.find("://") + 3) if "://" in url else -1
+    return (url, "") if end < 0 else (url[:end], url[end:])
+
+
 def origin_of(url: str) -> Origin:
     """Scheme, host and port: who gets the request. Raises `ValueError` for what is not a URL."""
+    return _origin_of(at_path(url)[0])
+
+
+@lru_cache(_REMEMBERED)
+def _origin_of(url: str) -> Origin:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
 

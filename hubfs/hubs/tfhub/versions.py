@@ -49,4 +49,5 @@ def _paths_of(reply: HttpReply) -> Iterator[str]:
     yield unquote(urlsplit(reply.url).path)
     for url in filter(None, (reply.headers.get("Location"), bucket_in(reply))):
         with suppress(ValueError):  # a text that is no URL shows nothing
-            yield unquote(urlsplit(urljoin(reply.url, url)).path)
+            whole = url if url.startswith(("http://", "https://")) else urljoin(reply.url, url)
+            yield unquote(urlsplit(whole).path)
