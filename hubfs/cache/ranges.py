@@ -52,7 +52,7 @@ def plan_reads(order: Sequence[range], file_size_bytes: int, by_blocks: Callable
             DENSE_PART * costs_bytes[index] >= block_size_at(index, file_size_bytes) or by_blocks(index)
             for index in touched
         ):
-            reads += [Read(order[number].start, len(order[number]), [number]) for number in read.ranges]
+            reads += [_read_of(order, [number]) for number in read.ranges]
         else:
             reads.append(read._replace(past=True))
     return reads
@@ -60,18 +60,20 @@ def plan_reads(order: Sequence[range], file_size_bytes: int, by_blocks: Callable
 
 def _joined(order: Sequence[range]) -> list[Read]:
     """Reads of the ranges by their offsets, each with those that begin before it ends, or soon after."""
-    reads: list[Read] = []
-    end_bytes = 0
+    groups: list[list[int]] = []
+    end_bytes = -1 - REQUEST_BYTES
     for number in sorted((number for number, one in enumerate(order) if one), key=lambda number: order[number].start):
-        one = order[number]
-        if reads and one.start - end_bytes <= REQUEST_BYTES:
-            offset_bytes, _, ranges, _ = reads.pop()
-            end_bytes = max(end_bytes, one.stop)
-            reads.append(Read(offset_bytes, end_bytes - offset_bytes, [*ranges, number]))
-        else:
-            end_bytes = one.stop
-            reads.append(Read(one.start, len(one), [number]))
-    return reads
+        if order[number].start - end_bytes > REQUEST_BYTES:
+            groups.append([])
+        groups[-1].append(number)
+        end_bytes = max(end_bytes, order[number].stop)
+    return [_read_of(order, group) for group in groups]
+
+
+def _read_of(order: Sequence[range], numbers: Sequence[int]) -> Read:
+    """One read of some ranges, of which the first begins first."""
+    offset_bytes = order[numbers[0]].start
+    return Read(offset_bytes, max(order[number].stop for number in numbers) - offset_bytes, numbers)
 
 
 def _within(read: Read, index: int) -> int:

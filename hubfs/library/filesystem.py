@@ -7,7 +7,7 @@ import posixpath
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from functools import partial
@@ -318,8 +318,11 @@ class HubFile(AbstractBufferedFile):  # type: ignore[misc] # fsspec has no types
 
 def _side_by_side(work: Callable[[T], None], items: Sequence[T], pool: Executor) -> None:
     """Does the work of each item: in threads of `pool`, and in this one, which may be one of them, where none began."""
-    begun = [(item, pool.submit(work, item)) for item in items[1:]]
-    for item in items[:1]:
+    begun: list[tuple[T, Future[None]]] = []
+    with suppress(RuntimeError):  # the pool is shut down
+        for item in items[1:]:
+            begun.append((item, pool.submit(work, item)))  # noqa: PERF401 - those before an error count
+    for item in [*items[:1], *items[1 + len(begun) :]]:
         work(item)
     for item, task in reversed(begun):
         if task.cancel():

@@ -81,6 +81,14 @@ def test_few_ranges_come_past_the_cache_and_near_ones_in_one_read() -> None:
     assert planned(across) == [Read(across.start, 10, [0], past=True)]
 
 
+def test_a_hundred_thousand_ranges_are_planned_as_a_few_are() -> None:
+    near = [one(at, 5) for at in range(100_000)]
+    [read] = planned(*reversed(near))
+    assert read == Read(0, 100_004, [*reversed(range(100_000))], past=True)
+    far = [one(at * MIB, 5) for at in range(100_000)]
+    assert planned(*far, size=1 << 40) == [Read(at * MIB, 5, [at], past=True) for at in range(100_000)]
+
+
 @pytest.mark.parametrize(
     "order",
     [

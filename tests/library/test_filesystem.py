@@ -8,6 +8,7 @@ import pickle
 import random
 import tarfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import md5
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tests.support.gcs_server import gcs_server
 from tests.support.hosted import put
 from tests.support.http_origin import HttpOrigin
 from tests.support.huggingface import HuggingFaceStandIn
+from tests.support.huggingface_cdn import Gate
 
 NAME = "BAAI/tiny"
 PATH = f"hf:{NAME}"
@@ -297,6 +299,20 @@ def test_more_files_than_threads_have_their_ranges_read(hub: HuggingFaceStandIn,
     assert found == [
         files[path.rpartition("/")[2]][start : start + 100] for path, start in zip(paths, starts, strict=True)
     ]
+
+
+def test_a_close_ends_the_ranges_that_are_under_way(hub: HuggingFaceStandIn, fs: HubFileSystem) -> None:
+    hub.put("BAAI/large", {"model.bin": LARGE})
+    hub.cdn.gate = Gate(lambda *_: True)
+    starts = [at * 200 * KIB for at in range(100)]
+    try:
+        with ThreadPoolExecutor(1) as reader:
+            found = reader.submit(fs.cat_ranges, [LARGE_PATH] * 100, starts, [start + 10 for start in starts])
+            assert hub.cdn.gate.wait()
+            fs.close()
+            assert {getattr(one, "errno", None) for one in found.result(120)} == {errno.EIO}
+    finally:
+        hub.cdn.gate.open()
 
 
 def test_ranges_of_an_archive_come_with_the_archive(made: Callable[..., HubFileSystem]) -> None:
