@@ -123,6 +123,7 @@ is_ready() {
 # new_environment DIRECTORY PYTHON
 new_environment() {
     say "making $1 with $("$2" --version)"
+    [ ! -L "$1" ] || rm "$1" # the environment of another checkout, which --clear would empty
     "$2" -m venv --clear "$1"
 }
 

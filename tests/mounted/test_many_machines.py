@@ -18,11 +18,11 @@ from tests.support.certificates import self_signed
 from tests.support.files import files
 from tests.support.http_origin import HttpOrigin, paced
 from tests.support.huggingface import HuggingFaceStandIn
-from tests.support.huggingface_cdn import Gate
 from tests.support.mount import Machine, Mount, mounted
 from tests.support.paths import ROOT
 from tests.support.seaweedfs import BUCKET, seaweedfs
 from tests.support.site import SERVERS, Site, site
+from tests.support.two_origins import Gate
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.mounted, pytest.mark.slow]

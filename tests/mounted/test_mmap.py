@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.huggingface import HuggingFaceStandIn
-from tests.support.huggingface_cdn import Gate
 from tests.support.huggingface_repo import Blob, Made
 from tests.support.mount import Machine, Mount, is_mounted, mounted
 from tests.support.paths import ROOT
+from tests.support.two_origins import Gate
 
 pytestmark = pytest.mark.mounted
 

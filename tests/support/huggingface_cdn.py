@@ -1,44 +1,16 @@
 """The CDN behind the stand-in for the Hugging Face Hub: files of LFS behind signed URLs that expire, by ranges."""
 
-import asyncio
 import hashlib
 import hmac
 import re
-import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
 from urllib.parse import parse_qs, quote, urlencode
 
 from tests.support.huggingface_repo import Blob, Content
 from tests.support.kaggle_replies import Reply
+from tests.support.two_origins import Gate
 
-
-class Gate:
-    """Holds some requests back until `open`: those of which `stops` says so, by the file's sha256 and the range."""
-
-    def __init__(self, stops: Callable[[str, range], bool]) -> None:
-        self._stops = stops
-        self._opened: Future[None] = Future()
-        self._held = threading.Semaphore(0)
-
-    def wait(self, count: int = 1) -> bool:
-        """Whether so many requests more came to be held within two minutes."""
-        return all(self._held.acquire(timeout=120) for _ in range(count))
-
-    def open(self) -> None:
-        if not self._opened.done():
-            self._opened.set_result(None)
-
-    async def pass_by(self, path: str, headers: Mapping[str, str]) -> None:
-        asked = _RANGE.fullmatch(headers.get("range", ""))
-        part = range(int(asked[1]), int(asked[2] or _NO_END) + 1) if asked else range(_NO_END)
-        if not self._opened.done() and self._stops(path.rpartition("/")[2], part):
-            self._held.release()
-            await asyncio.shield(asyncio.wrap_future(self._opened))
-
-
-_NO_END = 1 << 62
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 

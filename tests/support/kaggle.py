@@ -34,7 +34,7 @@ from tests.support.kaggle_models import (
 )
 from tests.support.kaggle_replies import Reply, json_reply, refusal
 from tests.support.kaggle_store import KaggleStore, Stored
-from tests.support.two_origins import TwoOrigins
+from tests.support.two_origins import Gate, TwoOrigins
 
 _MOST_MODELS = 50  # ListModels honours no larger page
 _MOST_ON_A_PAGE = 200
@@ -83,9 +83,9 @@ class KaggleStandIn(TwoOrigins):
     `users` those that signed in.
     `page_sizes` bounds what one page holds, whatever is asked. `tokens` and `refresh_tokens` (token → user) and `keys`
     (user → key) are the credentials that count; `readers` and `consented` are the users that see private models and
-    models behind terms of use. Knobs: `anonymous_lists` False refuses what may need an account (GetModel,
-    ListModelInstances, ListModelInstanceVersions); `hides_missing` answers 403 where nothing is; `repeats_token`
-    answers the same page, with the same token, for ever.
+    models behind terms of use. `gate` may hold requests to the store back. Knobs: `anonymous_lists` False refuses what
+    may need an account (GetModel, ListModelInstances, ListModelInstanceVersions); `hides_missing` answers 403 where
+    nothing is; `repeats_token` answers the same page, with the same token, for ever.
     """
 
     def __init__(self, *, page_sizes: int = _MOST_ON_A_PAGE, url_lives_s: int = _URL_LIVES_S) -> None:
@@ -104,6 +104,7 @@ class KaggleStandIn(TwoOrigins):
         self.users: set[str] = set()
         self.stored: list[Stored] = []
         self.store = KaggleStore(url_lives_s)
+        self.gate = Gate(lambda *_: False)
         super().__init__("kaggle", self.store)
         self._variations: dict[tuple[str, str, str, str], Variation] = {}
         self._put = 0  # versions
@@ -165,6 +166,9 @@ class KaggleStandIn(TwoOrigins):
         body = await request.read()
         port = request.transport.get_extra_info("sockname")[1] if request.transport else 0
         to_store = self.store.url in {f"http://{request.headers.get('Host')}", f"http://127.0.0.1:{port}"}
+        if to_store:
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            await self.gate.pass_by(request.url.raw_path, headers)
         reply = self._from_store(request) if to_store else self._from_api(request, body)
         return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
 

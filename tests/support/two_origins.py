@@ -1,9 +1,12 @@
-"""What the stand-ins for Kaggle and for the Hugging Face Hub have in common: two origins in a thread, and scripts."""
+"""What the stand-ins for Kaggle and for the Hugging Face Hub have in common: two origins, scripts, gates."""
 
 import asyncio
+import re
 import threading
 from abc import abstractmethod
 from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Protocol, TypeVar
 
@@ -71,3 +74,31 @@ class TwoOrigins:
     @abstractmethod
     async def _serve(self, request: web.BaseRequest) -> web.Response:
         """Answers a request to either origin."""
+
+
+class Gate:
+    """Holds some requests back until `open`: those of which `stops` says so, by the path's last part and the range."""
+
+    def __init__(self, stops: Callable[[str, range], bool]) -> None:
+        self._stops = stops
+        self._opened: Future[None] = Future()
+        self._held = threading.Semaphore(0)
+
+    def wait(self, count: int = 1) -> bool:
+        """Whether so many requests more came to be held within two minutes."""
+        return all(self._held.acquire(timeout=120) for _ in range(count))
+
+    def open(self) -> None:
+        if not self._opened.done():
+            self._opened.set_result(None)
+
+    async def pass_by(self, path: str, headers: Mapping[str, str]) -> None:
+        asked = _RANGE.fullmatch(headers.get("range", ""))
+        part = range(int(asked[1]), int(asked[2] or _NO_END) + 1) if asked else range(_NO_END)
+        if not self._opened.done() and self._stops(path.rpartition("/")[2], part):
+            self._held.release()
+            await asyncio.shield(asyncio.wrap_future(self._opened))
+
+
+_NO_END = 1 << 62
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")

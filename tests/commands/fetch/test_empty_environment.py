@@ -15,14 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from hubfs.blobs.http.client import HEAD_BYTES
 from tests.support.fault_proxy import FaultProxy
 from tests.support.files import files
 from tests.support.http_origin import Answer, Request, Route
 from tests.support.huggingface import HuggingFaceStandIn
-from tests.support.huggingface_cdn import Gate
 from tests.support.kaggle import KaggleStandIn
 from tests.support.paths import copy_of_the_tree
 from tests.support.serving import write_model
+from tests.support.two_origins import Gate
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -155,6 +156,53 @@ def test_files_cross_once_though_the_fetch_was_killed(empty: Empty) -> None:
         assert files(empty.home / "m") == SHARDS
         assert hf.cdn.body_bytes == sum(map(len, SHARDS.values())), "those that were held were sent to nobody"
         assert first_bytes == len(FIRST) << 20
+        held.open()
+
+
+def test_files_of_kaggle_cross_once_though_the_fetch_was_killed(empty: Empty) -> None:
+    first = {f"{at:02}.safetensors" for at in range(12)}
+    with KaggleStandIn() as kaggle:
+        kaggle.put(YAMNET, SHARDS)
+        held = kaggle.gate = Gate(lambda name, _: name not in first)
+        fetch = ("fetch", f"kaggle:{YAMNET}", "--to", "m")
+        begun = empty.begin(*fetch, HUBFS_KAGGLE_ENDPOINT=kaggle.url)
+        try:
+            assert eventually(lambda: len([*(empty.home / "m").rglob("whole/*.safetensors")]) == len(first))
+        finally:
+            killed(begun)
+        assert kaggle.body_bytes == sum(map(len, SHARDS.values())) // 2 + len(first) * HEAD_BYTES
+        kaggle.gate = Gate(lambda *_: False)
+        empty.hubfs(*fetch, HUBFS_KAGGLE_ENDPOINT=kaggle.url)
+        assert files(empty.home / "m") == SHARDS
+        # Of each file, the start is asked for once before all of it: Kaggle's listing has no version of the bytes.
+        assert kaggle.body_bytes == sum(map(len, SHARDS.values())) + len(SHARDS) * HEAD_BYTES
+        held.open()
+
+
+def test_an_archive_of_kaggle_has_no_index_and_comes_again_once(empty: Empty) -> None:
+    """So docs/OPERATIONS.md says: what is cached of an archive that was not read to its end is no whole model."""
+    many = {f"{at:02}.bin": random.Random(at).randbytes(1 << 20) for at in range(30)}
+    archive_bytes = sum(map(len, many.values()))
+    with KaggleStandIn() as kaggle:
+        kaggle.put(YAMNET, many)
+        held = kaggle.gate = Gate(lambda _, part: part.start >= 16 << 20)
+        fetch = ("fetch", f"kaggle:{YAMNET}", "--to")
+        begun = empty.begin(*fetch, "m", HUBFS_KAGGLE_ENDPOINT=kaggle.url)
+        try:
+            assert held.wait()
+            assert begun.poll() is None
+        finally:
+            killed(begun)
+        kaggle.gate = Gate(lambda *_: False)
+        assert not [*(empty.home / "m").rglob("*.bin")]
+        kaggle.reset_counts()
+        empty.hubfs(*fetch, "m", HUBFS_KAGGLE_ENDPOINT=kaggle.url)
+        assert files(empty.home / "m") == many
+        assert archive_bytes <= kaggle.body_bytes <= 1.01 * archive_bytes
+        kaggle.reset_counts()
+        empty.hubfs(*fetch, "again", HUBFS_KAGGLE_ENDPOINT=kaggle.url)
+        assert files(empty.home / "again") == many
+        assert kaggle.body_bytes == 0
         held.open()
 
 
