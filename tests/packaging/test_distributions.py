@@ -96,6 +96,29 @@ def environment(hub: HuggingFaceStandIn, tmp_path: Path) -> dict[str, str]:
     }
 
 
+def test_two_builds_of_one_commit_are_the_same_bytes(dist: Path, tmp_path: Path) -> None:
+    """Of another clone, by another umask, at another time; the sdist has the commit's time for wheels made of it."""
+    copy_of_the_tree(tmp_path / "first")
+    who = {f"GIT_{role}_{what}": "a@example.com" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    committed = {**os.environ, **who, "GIT_COMMITTER_DATE": "1700000000 +0000", "TMPDIR": str(tmp_path)}
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "the project"]):
+        done = run(["git", "-C", tmp_path / "first", *command], env=committed)
+        assert done.returncode == 0, done.stderr
+    done = run(["sh", "-c", "umask 077; git clone -q first second"], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    arguments = [sys.executable, "-m", "uv", "build", "--quiet", "--out-dir"]
+    for at, (clone, umask) in enumerate((("first", "022"), ("second", "077"))):
+        command = ["sh", "-c", 'umask "$0"; exec "$@"', umask, *arguments, str(tmp_path / str(at)), clone]
+        done = run(command, cwd=tmp_path, env=committed)
+        assert done.returncode == 0, done.stderr
+    one, other = ({path.name: path.read_bytes() for path in (tmp_path / str(at)).glob("hubfs-*")} for at in range(2))
+    assert {*one} == {path.name for path in dist.glob("hubfs-*")}
+    assert one == other
+    (wheel,) = (name for name in one if name.endswith(".whl"))
+    times = {member.date_time for member in zipfile.ZipFile(tmp_path / "0" / wheel).infolist()}
+    assert times == {(2023, 11, 14, 22, 13, 20)}
+
+
 def in_checkout(folder: str) -> set[str]:
     return {
         path.relative_to(ROOT).as_posix()
