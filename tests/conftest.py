@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.examples import how_many
-from tests.support.figures import Figures
+from tests.support.examples import how_many, without_constants_of_modules
+from tests.support.figures import FULL, Figures
 from tests.support.left_behind import left_behind
 from tests.support.models import pack, small_model
 from tests.support.mount import Machine, Mount, mounted
@@ -35,11 +35,18 @@ ALONE = ("tensorflow", "faults/test_soak.py", "faults/test_hostile_hub.py")
 """What takes the whole machine, or measures it: `scripts/test` runs these after the others, and one by one."""
 
 
-# How long an example takes says how busy the machine is.
+# How long an example takes says how busy the machine is. The examples are the same every time: a change is judged by
+# itself. `scripts/test faults` looks for others.
 settings.register_profile(
-    "hubfs", max_examples=how_many(100), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "hubfs",
+    max_examples=how_many(100),
+    deadline=None,
+    derandomize=not FULL,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("hubfs")
+if not FULL:
+    without_constants_of_modules()
 
 
 def pytest_configure(config: pytest.Config) -> None:

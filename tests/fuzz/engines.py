@@ -41,7 +41,7 @@ def has_atheris() -> bool:
     return importlib.util.find_spec("atheris") is not None
 
 
-def with_atheris(name: str, work: Path, duration_s: float, plant: str | None) -> None:
+def with_atheris(name: str, work: Path, duration_s: float, plant: str | None, seed: int, runs: int) -> None:
     import atheris  # noqa: PLC0415 - not everywhere
 
     # By the first part of a module's name. A target's own branches lead nowhere, and would be followed like hubfs's.
@@ -54,13 +54,18 @@ def with_atheris(name: str, work: Path, duration_s: float, plant: str | None) ->
             data = bytes(atheris.Mutate(data, max_bytes))
         return target.repair(data)[:max_bytes] if dice.randrange(UNREPAIRED) else data
 
-    corpus, found = work / "corpus", work / "found"
-    shutil.copytree(seeds(name)[0].parent, corpus)
+    kept, found = work / "kept", work / "found"
+    kept.mkdir()
     found.mkdir()
+    corpus = work / "corpus"  # named one by one: a directory has another order on another machine
+    corpus.write_text(",".join(str(path) for path in seeds(name)))
     words = work / "words"
     words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.words))
     options = {
         "max_total_time": max(1, int(duration_s)),
+        "seed_inputs": f"@{corpus}",
+        "seed": seed,
+        **({"runs": runs} if runs else {}),
         "max_len": max(target.max_bytes, *(path.stat().st_size for path in seeds(name))),
         "timeout": INPUT_BOUND_S,
         "rss_limit_mb": MEMORY_BOUND_MIB + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
@@ -71,20 +76,20 @@ def with_atheris(name: str, work: Path, duration_s: float, plant: str | None) ->
         "reload": 0,
     }
     arguments = [f"-{option}={value}" for option, value in options.items()]
-    atheris.Setup([sys.argv[0], *arguments, str(corpus)], target.fuzz, custom_mutator=mutate)
+    atheris.Setup([sys.argv[0], *arguments, str(kept)], target.fuzz, custom_mutator=mutate)
     atheris.Fuzz()
 
 
-def with_mutation(name: str, work: Path, duration_s: float, plant: str | None) -> None:
+def with_mutation(name: str, work: Path, duration_s: float, plant: str | None, seed: int, runs: int) -> None:
     target = _prepared(name, plant)
-    dice, executions = random.Random(0), 0
+    dice, executions = random.Random(seed), 0
     found = work / "found"
     found.mkdir()
     current = work / "current"
     corpus = [path.read_bytes() for path in seeds(name)]
     deadline_s = time.monotonic() + duration_s
     try:
-        while executions < len(corpus) or time.monotonic() < deadline_s:
+        while executions < len(corpus) or (time.monotonic() < deadline_s and not 0 < runs <= executions):
             data = corpus[executions] if executions < len(corpus) else mutated(dice, corpus, target)
             current.write_bytes(data)  # a crash of the process leaves it there
             faulthandler.dump_traceback_later(INPUT_BOUND_S, exit=True)
@@ -98,7 +103,7 @@ def with_mutation(name: str, work: Path, duration_s: float, plant: str | None) -
         print(f"stat::number_of_executed_units: {executions}", flush=True)
 
 
-ENGINES: dict[str, Callable[[str, Path, float, str | None], None]] = {
+ENGINES: dict[str, Callable[[str, Path, float, str | None, int, int], None]] = {
     "atheris": with_atheris,
     "mutation": with_mutation,
 }
@@ -142,13 +147,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("target")
     parser.add_argument("work", type=Path)
     parser.add_argument("seconds", type=float)
+    parser.add_argument("--seed", type=int, default=0, help="0: another one every time, of atheris")
+    parser.add_argument("--runs", type=int, default=0, help="the most inputs; 0: as many as there is time for")
     parser.add_argument("--plant")
     parser.add_argument("--engine", choices=tuple(ENGINES), default="atheris" if has_atheris() else "mutation")
     asked: Any = parser.parse_args(arguments)
     said = asked.engine if has_atheris() else f"{asked.engine}: atheris is not installed"
     print(f"engine: {said}", flush=True)
     try:
-        ENGINES[asked.engine](asked.target, asked.work, asked.seconds, asked.plant)
+        ENGINES[asked.engine](asked.target, asked.work, asked.seconds, asked.plant, asked.seed, asked.runs)
     except Exception:  # noqa: BLE001 - whatever it is, it is what was looked for
         traceback.print_exc()
         with contextlib.suppress(OSError):

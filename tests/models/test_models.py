@@ -311,10 +311,12 @@ def test_a_failed_source_is_given_for_a_while_and_then_made_anew(models: Models,
     failed.fail(failure)
     assert models.get(SPICE) is failed
     assert error_of(models, SPICE) == str(failure)
+    before_s = time.time()
     (known,) = models.census(9, idle=True).shown
     assert known.trouble is not None
     assert (known.source, known.error, known.trouble.kind) == (failed, str(failure), type(failure))
-    assert known.trouble.retry_at_s == pytest.approx(time.time() + 30, abs=2)
+    assert known.trouble.retry_at_s is not None
+    assert before_s + 28 <= known.trouble.retry_at_s <= time.time() + 32
     hub.now_s += 29
     assert models.get(SPICE) is failed
     assert not dropped
@@ -652,13 +654,15 @@ class TestWhatMayChange:
         self, models: Models, hub: Hub
     ) -> None:
         hub.versions_of["google/spice"] = ("1", "2")
+        before_s = time.time()
         assert models.answers.latest("google/spice") == "2"
         hub.on_disk = ["google/spice/2", "google/spice/3"]  # 3 is there, and not released yet
         hub.trouble = [Unavailable("no route")]
         hub.now_s += 15
         assert models.answers.latest("google/spice") == "2"
         (latest,) = models.answers.asked()
-        assert latest.asked_at_s == pytest.approx(time.time(), abs=5)
+        assert latest.asked_at_s is not None
+        assert before_s - 5 <= latest.asked_at_s <= time.time() + 5
 
     def test_what_is_here_counts_more_than_a_last_answer_that_is_not(self, models: Models, hub: Hub) -> None:
         assert models.answers.latest("google/spice") == "10"

@@ -26,6 +26,7 @@ HOST = f"127.77.{_PID >> 8 & 255}.{_PID & 255}"
 """An address of this machine that no other process of the tests uses: its ports are free."""
 PORT = 9464
 Samples = dict[tuple[str, ...], float]
+Counts = tuple[int, int, int]
 
 
 def samples(text: str) -> Samples:
@@ -51,6 +52,13 @@ def in_the_mount(hub: Mount) -> Samples:
     return samples((hub.path / ".hubfs" / "metrics").read_text())
 
 
+def counts(hub: Mount) -> Counts:
+    """What the status says of requests, of bytes from the hub, and of bytes on the disk."""
+    status = hub.status()
+    (origin,) = status["origins"].values()
+    return sum(origin["results"].values()), origin["bytes_received"], status["cache"]["disk"]["used_bytes"]
+
+
 @pytest.mark.both_libfuses
 def test_what_readers_did_is_counted_by_each_way_to_serve_the_kernel(
     mount: MountHub, servers: Origin, small: Path, binding: str
@@ -73,15 +81,21 @@ def test_the_port_and_the_mount_say_the_same_until_the_mount_ends(
     with mount(servers.asked_for("uncompressed"), "--metrics-addr", "127.0.0.1:0") as hub:
         address = str(hub.status()["metrics_addr"])
         assert files(hub.path / SMALL) == files(small)
-        at_port, status = scraped(address), hub.status()
+        # The readers' bytes may still be on their way to the disk: of one moment is what is the same before and after.
+        looks: list[tuple[Counts, Samples]] = []
+
+        def nothing_happens() -> bool:
+            before, at_port = counts(hub), scraped(address)
+            looks.append((before, at_port))
+            return before == counts(hub)
+
+        assert eventually(nothing_happens)
+        (requests, received_bytes, used_bytes), at_port = looks[-1]
         assert at_port.keys() <= in_the_mount(hub).keys()
-        (origin,) = status["origins"].values()
-        assert sum(value for name, value in at_port.items() if name[0] == "hubfs_origin_requests_total") == sum(
-            origin["results"].values()
-        )
+        assert sum(value for name, value in at_port.items() if name[0] == "hubfs_origin_requests_total") == requests
         hub_label = next(name[1] for name in at_port if name[0] == "hubfs_origin_received_bytes_total")
-        assert at_port["hubfs_origin_received_bytes_total", hub_label] == origin["bytes_received"] > 0
-        assert at_port["hubfs_cache_used_bytes", "disk"] == status["cache"]["disk"]["used_bytes"]
+        assert at_port["hubfs_origin_received_bytes_total", hub_label] == received_bytes > 0
+        assert at_port["hubfs_cache_used_bytes", "disk"] == used_bytes
         assert at_port["hubfs_models", "found"] == 1
         assert not any(SMALL.split("/", maxsplit=1)[0] in "".join(name) for name in at_port), "a model makes no series"
         assert f"http://{address}/metrics" in hub.log()

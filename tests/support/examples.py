@@ -6,6 +6,7 @@
 import os
 
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 FEW = os.environ.get("HUBFS_EXAMPLES") == "few"
 
@@ -18,3 +19,10 @@ def how_many(count: float) -> int:
 def examples(count: int) -> settings:
     """Settings for a test that looks at other than the usual hundred examples."""
     return settings(max_examples=how_many(count))
+
+
+def without_constants_of_modules() -> None:
+    """Hypothesis tries the constants of modules: of one seed it makes other examples once one more is imported."""
+    if hasattr(providers, "_get_local_constants"):
+        none = providers.Constants()
+        providers._get_local_constants = lambda: none

@@ -76,13 +76,13 @@ def test_no_thread_is_begun_for_a_head(origin: HttpOrigin, monkeypatch: pytest.M
 def test_a_body_is_waited_for_as_long_as_ever_after_a_slow_head(origin: HttpOrigin) -> None:
     def paced() -> Iterator[bytes]:
         yield b"HTTP/1.1 200 OK\r\n"
-        time.sleep(1.2)
+        time.sleep(2.7)
         yield b"Content-Length: 4\r\n\r\n"
-        time.sleep(1.2)
+        time.sleep(2.7)
         yield b"body"
 
     origin.always("/a", lambda answer: replace(answer, wire=paced()))
-    with http_client(stall_timeout_s=2.0) as client, client.open(origin.url + "/a") as transfer:
+    with http_client(stall_timeout_s=5.0) as client, client.open(origin.url + "/a") as transfer:
         assert transfer.read_up_to(5) == b"body"
 
 
