@@ -87,7 +87,7 @@ def test_metrics_are_served_and_nothing_else(port: int) -> None:
     ],
 )
 def test_what_is_no_request_is_told_so(port: int, words: bytes, status: bytes) -> None:
-    with contextlib.suppress(ConnectionResetError):  # the rest of a long one is not read
+    with contextlib.suppress(ConnectionError):  # the rest of a long one is not read
         assert status in said_to(port, words).partition(b"\r\n")[0]
     assert got(port)[0] == 200
 
@@ -113,7 +113,10 @@ def test_a_client_that_dawdles_is_given_up(told: Told, monkeypatch: pytest.Monke
     endpoint.serve(told, cancellation)
     port = int(str(endpoint.where).rpartition(":")[2])
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        with (
+            contextlib.suppress(ConnectionError),  # it may be given up before it says this
+            socket.create_connection(("127.0.0.1", port), timeout=30) as client,
+        ):
             client.sendall(b"GET /metrics HTTP/1.1\r\n")
             assert client.recv(1) == b""
     finally:
@@ -122,7 +125,7 @@ def test_a_client_that_dawdles_is_given_up(told: Told, monkeypatch: pytest.Monke
 
 
 def test_a_client_that_takes_no_reply_is_given_up(cancellation: Cancellation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint_module, "_CLIENT_S", 0.2)
+    monkeypatch.setattr(endpoint_module, "_CLIENT_S", 2.0)
     endpoint = Endpoint(ANYWHERE)
     endpoint.open()
     endpoint.serve(lambda _: (bytes(32 << 20), "text/plain"), cancellation)

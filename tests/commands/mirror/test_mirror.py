@@ -22,6 +22,7 @@ from hubfs.errors import Unavailable
 from tests.support.files import files, listed
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.huggingface import HuggingFaceStandIn
+from tests.support.huggingface_cdn import Gate
 from tests.support.kaggle import KaggleStandIn
 from tests.support.mount import HUBFS
 from tests.support.serving import serving, write_model
@@ -389,6 +390,8 @@ def test_a_mirror_that_was_killed_goes_on_and_nothing_that_was_whole_crosses_twi
 ) -> None:
     shards = {f"{at:02}.safetensors": random.Random(at).randbytes(1 << 20) for at in range(24)}
     hub.put("BAAI/large", shards)
+    last = {sha256(shards[name]).hexdigest() for name in ("22.safetensors", "23.safetensors")}
+    hub.cdn.gate = Gate(lambda name, _: name in last)  # however quick it is, it is killed before its end
     command = [HUBFS, "mirror", f"hf:{NAME}", "hf:BAAI/large", "--to", tmp_path / "place"]
     inherited = {name: text for name, text in os.environ.items() if not name.startswith(("HUBFS_", "HF_"))}
     environment = inherited | hubfs.environment
@@ -399,6 +402,7 @@ def test_a_mirror_that_was_killed_goes_on_and_nothing_that_was_whole_crosses_twi
     finally:
         begun.send_signal(signal.SIGKILL)
         begun.wait(60)
+        hub.cdn.gate.open()
     finished = {path.name for path in stage.rglob("whole/*.safetensors")}
     assert len(finished) >= 8
     assert (tmp_path / "place/baai/tiny/1.tar.gz").exists()
