@@ -7,6 +7,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Protocol, runtime_checkable
 
+from cachetools import LRUCache
+
 from hubfs.blobs.blob import Blob, WrappedBlob
 from hubfs.cache.ahead import FETCHES, RUN_BLOCKS
 from hubfs.cache.block_cache import (
@@ -70,6 +72,10 @@ class _Run:
         self.flights: dict[int, Future[bytes]] = {index: Future() for index in indexes}
 
 
+_MOST_PASSED = 4096
+"""So many blocks that were passed are remembered, 0.5 MB: a file may be of any size, by the word of its hub."""
+
+
 class CachedBlob(WrappedBlob):
     """Wraps `blob`: reads come from `cache`; what is missing is fetched once, for all readers, and kept.
 
@@ -87,8 +93,8 @@ class CachedBlob(WrappedBlob):
     A reader that names ranges may read few of them past the cache where `needs_block` is set: it tells whether a block
     has to come whole, to be verified. A block that was passed once comes whole the next time.
 
-    `_lock` guards `_flights` (the fetches under way, by block), every run's `begun` and `_passed` (a bit for each block
-    that was passed); it is never held across I/O or a wait, and taken before the lock of `budget`.
+    `_lock` guards `_flights` (the fetches under way, by block), every run's `begun` and `_passed` (the blocks that were
+    passed last); it is never held across I/O or a wait, and taken before the lock of `budget`.
     """
 
     def __init__(
@@ -117,7 +123,7 @@ class CachedBlob(WrappedBlob):
         self._together = whole if len(whole) <= RUN_BLOCKS else range(0)
         self._lock = threading.Lock()
         self._flights: dict[int, _Run] = {}
-        self._passed = 0
+        self._passed: LRUCache[int, None] = LRUCache(_MOST_PASSED)
         self.needs_block: Callable[[int], bool] | None = None
 
     def read_at(self, offset_bytes: int, size_bytes: int) -> bytes:
@@ -152,7 +158,7 @@ class CachedBlob(WrappedBlob):
             self.needs_block is None
             or self._streaming is not None
             or bool(self._together)
-            or bool(self._passed >> index & 1)
+            or index in self._passed
             or index in self._flights
             or self._turns.others_wait
             or self.needs_block(index)
@@ -169,7 +175,7 @@ class CachedBlob(WrappedBlob):
             data = self._below(offset_bytes, size_bytes)
         with self._lock:
             for index in blocks_of(offset_bytes, size_bytes, self.size_bytes):
-                self._passed |= 1 << index
+                self._passed[index] = None
         return data
 
     def prefetch(self, offset_bytes: int, size_bytes: int) -> int:

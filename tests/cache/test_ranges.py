@@ -2,6 +2,7 @@
 
 import random
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -197,6 +198,31 @@ def test_a_read_across_two_blocks_passes_both(made: Callable[..., File]) -> None
     file.read(one(5 * MIB - 5, 10))
     file.read(one(4 * MIB, 10), one(6 * MIB - 10, 10), one(7 * MIB, 10))
     assert file.origin.reads == [(5 * MIB - 5, 10), (4 * MIB, MIB), (5 * MIB, MIB), (7 * MIB, 10)]
+
+
+def test_blocks_that_were_passed_cost_little_memory_in_a_file_of_any_size() -> None:
+    endless = ScriptedBlob(b"")
+    endless.size_bytes = 1 << 60  # by the word of its hub
+    endless.answer = lambda _offset, size: bytes(size)
+    with ThreadPoolExecutor(1) as pool:
+        blob = CachedBlob(
+            *(endless, MemoryTier(1 << 30), KEY),
+            pool=pool,
+            cancellation=Cancellation(),
+            budget=MemoryBudget(1 << 30),
+            failed=lambda: False,
+        )
+        blob.needs_block = lambda _index: False
+        tracemalloc.start()
+        try:
+            for number in range(10_000):
+                blob.read_past((1 << 60) - (number + 1) * MIB, 10)
+            assert tracemalloc.get_traced_memory()[1] < 2 * MIB
+        finally:
+            tracemalloc.stop()
+        first, last = (1 << 40) - 10_000, (1 << 40) - 1
+        assert blob.by_blocks(first)
+        assert not blob.by_blocks(last), "it was long ago"
 
 
 def test_a_block_that_is_here_or_on_its_way_is_not_passed(made: Callable[..., File]) -> None:
