@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 from fsspec.asyn import get_loop
 
 from hubfs.blobs.fsspec_store import FsspecStore, translated
 from hubfs.blobs.gcs.client import GcsSettings
+from hubfs.blobs.http.transfer import refusal
+from hubfs.blobs.retry import Busy
 from hubfs.blobs.store import StoredObject
 from hubfs.errors import AccessDenied, HubfsError, InvalidConfig, NotFound
 from hubfs.waiting import Cancellation
@@ -85,13 +88,26 @@ class S3Store(FsspecStore):
             return await super()._put(path, data, if_absent=if_absent)
         except OSError as error:
             # s3fs calls it FileExistsError only where the store names the condition, which S3 alone does.
-            reply = getattr(error.__cause__, "response", None)
-            if if_absent and isinstance(reply, Mapping) and reply.get("Error", {}).get("Code") in _THERE:
+            if if_absent and _reply_of(error).get("Error", {}).get("Code") in _THERE:
                 return False
             raise
 
     def _translated(self, error: Exception, url: str, bound_s: float) -> HubfsError:
         if type(error).__name__ in _NO_CREDENTIALS:
             return RefusedByS3(f"{url}: there are no credentials")
+        reply = _reply_of(error).get("ResponseMetadata", {})
+        wish = {"Retry-After": str(reply.get("HTTPHeaders", {}).get("retry-after", ""))}
+        refused = refusal(url, int(reply.get("HTTPStatusCode", HTTPStatus.OK)), wish)
+        if isinstance(refused, Busy):  # SlowDown among them
+            return refused
         found = translated(error, url, bound_s)
         return RefusedByS3(str(found)) if isinstance(found, AccessDenied) else found
+
+
+def _reply_of(error: Exception) -> Mapping[str, Any]:
+    """What the store said, as botocore tells it; empty if `error` is of something else."""
+    for raised in (error, error.__cause__):
+        reply = getattr(raised, "response", None)
+        if isinstance(reply, Mapping):
+            return reply
+    return {}

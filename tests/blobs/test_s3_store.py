@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import s3fs
 
-from hubfs.blobs.retry import RetryPolicy
+from hubfs.blobs.retry import Busy, RetryPolicy
 from hubfs.blobs.store import STORE_SETTINGS, ObjectStore, open_store
 from hubfs.errors import (
     AccessDenied,
@@ -182,6 +182,18 @@ def test_a_store_that_is_busy_is_asked_as_often_as_the_settings_say(opened: Open
         with pytest.raises(Unavailable):
             opened(**keys(origin.url)).get("name")
         assert len(origin.requests) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("ask", [lambda store: store.get("name"), lambda store: store.list("blocks/")])
+def test_a_store_that_is_busy_says_so_and_for_how_long(
+    opened: Open, status: int, ask: Callable[[ObjectStore], object]
+) -> None:
+    with HttpOrigin() as origin:
+        origin.route("/*", lambda _: Answer(status, {"Retry-After": "7"}, REFUSAL % b"SlowDown"))
+        with pytest.raises(Busy, match=f"s3://{BUCKET}/x/") as raised:
+            ask(opened(**keys(origin.url)))
+        assert raised.value.retry_after_s == 7.0
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def test_the_disk_tier_reads_and_keeps_and_gives_pages_back_once_it_can(
 def test_the_shared_tier_hands_out_what_waits_and_writes_it_once_it_can(threads: threading.Event) -> None:
     cancellation = Cancellation()
     threads.set()
-    store = RestingStore(memory_store(cancellation))
+    store = RestingStore(memory_store(cancellation), cancellation)
     store.list("")  # fsspec's own thread runs
     writer = SharedTier(store, cancellation)
     turns = SharedTurns(store, writer, SharedIndexes(store), cancellation)

@@ -198,9 +198,8 @@ class OverSharedMachine(CacheMachine):
     lasting = True
 
     def open_cache(self) -> BlockCache:
-        self.shared = SharedTier(
-            RestingStore(self.store), self.cancellation, SharedSettings(queue_bytes=LIMIT_BYTES, gather_s=0.0)
-        )
+        store = RestingStore(self.store, self.cancellation)
+        self.shared = SharedTier(store, self.cancellation, SharedSettings(queue_bytes=LIMIT_BYTES, gather_s=0.0))
         return TieredCache(MemoryTier(LIMIT_BYTES // 2), OverShared(disk(self.root), self.shared))
 
     @rule()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from hubfs.blobs.store import STORE_SETTINGS, ObjectStore, StoredObject, open_store
-from hubfs.errors import Unavailable
+from hubfs.errors import HubfsError, Unavailable
 from hubfs.waiting import Cancellation
 
 T = TypeVar("T")
@@ -16,7 +16,7 @@ def memory_store(cancellation: Cancellation) -> ObjectStore:
 
 
 class Watched:
-    """`store`, counting what it is asked, and unavailable while `down`."""
+    """`store`, counting what it is asked, unavailable while `down`; `refuse` says what else it raises, if anything."""
 
     url = "watched://store"
 
@@ -24,6 +24,7 @@ class Watched:
         self._store = store
         self.calls: list[tuple[str, str]] = []
         self.down = False
+        self.refuse: Callable[[], HubfsError | None] = lambda: None
 
     def asked(self, method: str) -> list[str]:
         return [name for called, name in self.calls if called == method]
@@ -32,6 +33,9 @@ class Watched:
         self.calls.append((method, name))
         if self.down:
             raise Unavailable(f"{self.url}/{name}: down, as the test asked")
+        error = self.refuse()
+        if error is not None:
+            raise error
         return call()
 
     def get(self, name: str) -> bytes | None:

@@ -1,8 +1,8 @@
 """A fleet in simulated time: hundreds of daemons over the lease protocol itself, and a store and an origin of figures.
 
-The code of `hubfs.cache.shared` runs as it is (`SharedTurns`, `Lease`, `SharedIndexes`, `RestingStore`) on a store that
-takes time, has a limit of requests, and lets other daemons run between two requests. One greenlet a task, no thread;
-the same seed gives the same run.
+The code of `hubfs.cache.shared` runs as it is (`SharedTurns`, `Lease`, `Listings`, `SharedIndexes`, `RestingStore`) on
+a store that takes time, has a limit of requests, and lets other daemons run between two requests. One greenlet a task,
+no thread; the same seed gives the same run.
 """
 
 import heapq
@@ -12,18 +12,21 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from unittest.mock import patch
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from hubfs.blobs.retry import retrying
+from hubfs.blobs.retry import Busy, retrying
 from hubfs.blobs.store import STORE_SETTINGS, StoredObject
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
+from hubfs.cache.shared import listings
 from hubfs.cache.shared.indexes import SharedIndexes
-from hubfs.cache.shared.layout import RUN_BLOCKS, blocks_folder, place_of, run_name
+from hubfs.cache.shared.layout import RUN_BLOCKS, Place, place_of, run_name
 from hubfs.cache.shared.lease import Lease
+from hubfs.cache.shared.listings import Found, Listings, found_in
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.turns import SharedTurns
-from hubfs.errors import HubfsError, Unavailable
+from hubfs.errors import HubfsError
 
 MODEL = "hub/google/large/1@x"
 KEY = CacheKey(MODEL, "model.safetensors")
@@ -107,22 +110,42 @@ class Objects:
         self.pipe = Pipe(world, figures.store_bytes_per_s, figures.store_client_bytes_per_s)
         self.requests: Counter[tuple[str, int]] = Counter()
         self.refused = 0
-        self._listed: Sequence[StoredObject] = []
+        self._listed: Sequence[StoredObject] | None = None
+        self._parsed: tuple[Sequence[StoredObject], Found] | None = None
 
     def asked(self, kind: str, limit: int) -> None:
-        """Raises `Unavailable` beyond the limit, after half a round trip; some are slower than others."""
+        """Raises `Busy` beyond the limit, after half a round trip; some are slower than others."""
         self.world.sleep(self.figures.round_trip_s / 2 * self.world.random.lognormvariate(0, 0.4))
         second = kind, int(self.world.now_s)
         self.requests[second] += 1
         if self.requests[second] > limit:
             self.refused += 1
-            raise Unavailable("the store is busy")
+            raise Busy("the store is busy")
 
-    def listed(self) -> Sequence[StoredObject]:
-        """The runs; the same list as long as there are no more of them."""
-        if len(self._listed) != len(self.runs):
-            self._listed = [StoredObject(name, size) for name, size in self.runs.items()]
+    def put(self, name: str, data: bytes) -> None:
+        self.small[name] = data
+        self._listed = None
+
+    def put_run(self, name: str, size_bytes: int) -> None:
+        self.runs[name] = size_bytes
+        self._listed = None
+
+    def delete(self, name: str) -> None:
+        if self.small.pop(name, None) is not None:
+            self._listed = None
+
+    def listed(self, prefix: str) -> Sequence[StoredObject]:
+        """What lies among the blocks; the same list as long as nothing there changes."""
+        if self._listed is None:
+            leases = (StoredObject(name, len(data)) for name, data in self.small.items() if name.startswith("blocks/"))
+            self._listed = [*(StoredObject(name, size) for name, size in self.runs.items()), *leases]
+        assert prefix.removesuffix("/") == f"blocks/{MODEL}", "a model of that size is listed as a whole"
         return self._listed
+
+    def found_in(self, model: str, listed: Sequence[StoredObject]) -> Found:
+        if self._parsed is None or self._parsed[0] is not listed:
+            self._parsed = listed, found_in(model, listed)
+        return self._parsed[1]
 
     def most_per_s(self) -> int:
         return max(self.requests.values(), default=0)
@@ -143,18 +166,18 @@ class SimulatedStore:
         def write() -> bool:
             if if_absent and name in self._objects.small:
                 return False
-            self._objects.small[name] = data
+            self._objects.put(name, data)
             return True
 
         return self._ask("write", write)
 
     def delete(self, name: str) -> None:
-        self._ask("write", lambda: self._objects.small.pop(name, None))
+        self._ask("write", lambda: self._objects.delete(name))
 
     def list(self, prefix: str) -> Sequence[StoredObject]:
         def found() -> list[StoredObject]:
             if prefix.startswith("blocks/"):
-                return self._objects.listed()
+                return self._objects.listed(prefix)
             small = self._objects.small
             return [StoredObject(name, len(small[name])) for name in sorted(small) if name.startswith(prefix)]
 
@@ -164,7 +187,7 @@ class SimulatedStore:
 
     def put_run(self, name: str, size_bytes: int) -> None:
         self._objects.pipe.send(size_bytes)
-        self._ask("write", lambda: self._objects.runs.setdefault(name, size_bytes))
+        self._ask("write", lambda: self._objects.put_run(name, size_bytes))
 
     def get_run(self, name: str) -> None:
         self._ask("read", lambda: None)
@@ -222,6 +245,25 @@ class SimulatedBeats:
         self._running = False
 
 
+class SimulatedFlights:
+    """`SingleFlight`, with tasks that wait in the place of threads."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._flying: set[str] = set()
+
+    def run(self, key: str, work: Callable[[], object]) -> object:
+        if key in self._flying:
+            while key in self._flying:
+                self._world.sleep(0.005)
+            return None  # nobody looks at it
+        self._flying.add(key)
+        try:
+            return work()
+        finally:
+            self._flying.discard(key)
+
+
 @dataclass(eq=False)
 class SimulatedDaemon:
     """A daemon that wants the whole model; it stands for its own `SharedTier`, whose threads are tasks here."""
@@ -235,14 +277,15 @@ class SimulatedDaemon:
     dead: bool = False
     _tasks: list[greenlet] = field(default_factory=list)
     _writing: int = 0
-    _listed: Sequence[StoredObject] = ()
-    _listed_s: float = -1e9
-    _known: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         cancellation = SimulatedCancellation(self.world)
         self.raw = SimulatedStore(self.objects, cancellation)
-        self.store = RestingStore(self.raw, timer=lambda: self.world.now_s)
+        self.store = RestingStore(
+            self.raw, cancellation, timer=lambda: self.world.now_s, chance=self.world.random.random
+        )
+        self.listings = Listings(self.store, cancellation, 1.0, timer=lambda: self.world.now_s)
+        self.listings._asked = SimulatedFlights(self.world)
         self.indexes = SharedIndexes(self.store, self.afterwards, clock=lambda: self.world.now_s)
         self.turns = SharedTurns(
             self.store,
@@ -271,10 +314,12 @@ class SimulatedDaemon:
 
     # What `SharedTurns` and `SharedIndexes` ask of the tier.
 
-    def look_again(self, model: str) -> None:
+    def look_again(self, model: str, place: Place | None = None, within_s: float = 0.0) -> None:
         with suppress(HubfsError):
-            self._listed = self.store.list(blocks_folder(model))
-            self._listed_s = self.world.now_s
+            self.listings.look_again(model, place, within_s)
+
+    def leased(self, model: str, place: Place) -> bool:
+        return self.listings.leased(model, place)
 
     def afterwards(self, model: str, action: Callable[[], None]) -> None:
         def wait() -> None:
@@ -317,7 +362,7 @@ class SimulatedDaemon:
             self.spawn(work)
 
     def _read_run(self, number: int) -> None:
-        if not self._is_listed(number):
+        if not self._is_there(number):
             blocks = range(number * RUN_BLOCKS, (number + 1) * RUN_BLOCKS)
             with self.turns.run_turn(KEY, blocks, lambda: self._is_there(number)):
                 if not self._is_listed(number):
@@ -326,15 +371,14 @@ class SimulatedDaemon:
         self._read(number)
 
     def _is_there(self, number: int) -> bool:
-        """A listing is asked for again after a second, as the tier does."""
-        if not self._is_listed(number) and self.world.now_s - self._listed_s >= 1.0:
-            self.look_again(MODEL)
+        place = place_of(KEY, number * RUN_BLOCKS)
+        with suppress(HubfsError):
+            self.listings.of(MODEL, place, lambda found: place in found.objects)
         return self._is_listed(number)
 
     def _is_listed(self, number: int) -> bool:
-        if number not in self._known:
-            self._known |= {int(obj.name.rpartition("/")[2].partition(".")[0]) for obj in self._listed}
-        return number in self._known
+        known = self.listings._known.get(MODEL)
+        return known is not None and place_of(KEY, number * RUN_BLOCKS) in known.found.objects
 
     def _fetch(self, number: int) -> None:
         self.fetched_bytes += RUN_BYTES
@@ -345,14 +389,14 @@ class SimulatedDaemon:
 
         def write() -> None:
             with suppress(HubfsError):
-                self.raw.put_run(self._name(number), RUN_BYTES)
+                self.store._guarded(lambda: self.raw.put_run(self._name(number), RUN_BYTES))
             self._writing -= 1
 
         self.spawn(write)
 
     def _read(self, number: int) -> None:
         try:
-            self.raw.get_run(self._name(number))
+            self.store._guarded(lambda: self.raw.get_run(self._name(number)))
         except HubfsError:
             self.fetched_bytes += RUN_BYTES
             self.origin.send(RUN_BYTES)
@@ -399,7 +443,9 @@ def simulate(
 
     for number in range(kills):
         world.spawn(kill_one, 1.5 + 20.0 * number)
-    world.run(lambda: all(daemon.dead or daemon.ready_s is not None for daemon in fleet))
+    # Daemons that got the same listing share what it says: to parse it is nearly all that a simulation would do.
+    with patch.object(listings, "found_in", objects.found_in):
+        world.run(lambda: all(daemon.dead or daemon.ready_s is not None for daemon in fleet))
     living = [daemon for daemon in fleet if not daemon.dead]
     lost_bytes = sum(daemon.fetched_bytes for daemon in fleet if daemon.dead)
     return Outcome(

@@ -32,7 +32,7 @@ class SharedCache:
 
         Asks nobody. Raises `InvalidConfig` for a URL that cannot be a store.
         """
-        store = RestingStore(open_store(url, settings, cancellation))
+        store = RestingStore(open_store(url, settings, cancellation), cancellation)
         tier = SharedTier(store, cancellation, local=local)
         indexes = SharedIndexes(store, tier.afterwards)
         return cls(store, tier, indexes, SharedTurns(store, tier, indexes, cancellation))

@@ -1,9 +1,10 @@
 """What objects of the shared store are called, and how blocks lie in them.
 
 blocks/<model>/<file>/<run>.<mask>    up to eight neighbouring blocks of a file; `mask` says which of the run (hex)
+blocks/<model>/<file>/<run>.lease     who is fetching blocks of the run just now: one listing tells of both
 indexes/<model>.json                  the model's entries; there only when they are known and verified
 indexes/<model>.hubfs-index           of an archive: where inflating may start (checkpoints)
-leases/<model>/<name>                 who is fetching something just now
+leases/<model>/pass                   who is fetching an archive just now
 
 `<model>` is `<hub>/<handle>@<identity>`. A name says exactly which bytes are in an object, so objects of blocks never
 change, and every writer would write the same.
@@ -22,6 +23,8 @@ RUN_BLOCKS = 8
 """8 MiB are worth a request: the round trip of 20 to 50 ms is a small part of it."""
 
 _MAX_INDEX = (1 << 24) - 1  # of the last block of a file of 16 TiB, and none is larger
+
+_RUN_DIGITS = 7  # of the number of its last run
 
 HEADER_BYTES = 4096
 """Of a fixed size: blocks begin at the same place in every object."""
@@ -80,6 +83,26 @@ def parse_run_name(model: str, name: str) -> tuple[Place, int] | None:
     return parsed if is_one and run_name(model, *parsed) == name else None
 
 
+def run_lease_name(model: str, place: Place) -> str:
+    """The name of the lease of a run. It lies among the blocks, where older daemons leave it aside."""
+    return f"{blocks_folder(model)}{place.file}/{place.number:06d}.lease"
+
+
+def parse_run_lease_name(model: str, name: str) -> Place | None:
+    """What `run_lease_name` said; None for what it did not say."""
+    file, _, rest = name.removeprefix(blocks_folder(model)).partition("/")
+    number = rest.removesuffix(".lease")
+    if not (number.isascii() and number.isdecimal() and len(number) <= _RUN_DIGITS):
+        return None
+    place = Place(file, int(number))
+    return place if run_lease_name(model, place) == name else None
+
+
+def part_of(place: Place) -> str:
+    """How the names of a hundred neighbouring runs begin, below the folder of the model."""
+    return f"{place.file}/{place.number:06d}"[:-2]
+
+
 def index_name(model: str) -> str:
     """The name of a model's index."""
     return f"indexes/{model}.json"
@@ -90,9 +113,9 @@ def archive_index_name(model: str) -> str:
     return f"indexes/{model}.hubfs-index"
 
 
-def lease_name(model: str, name: str) -> str:
-    """The name of a lease."""
-    return f"leases/{model}/{name}"
+def pass_lease_name(model: str) -> str:
+    """The name of the lease of a pass over the archive of a model."""
+    return f"leases/{model}/pass"
 
 
 def encode(key: CacheKey, blocks: Mapping[int, bytes]) -> bytes | None:

@@ -1,36 +1,52 @@
-"""A store that is left alone for a while after it failed."""
+"""A store that is asked more slowly while it is busy, and left alone for a while after it failed."""
 
 import logging
+import math
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from hubfs.blobs.retry import Busy
 from hubfs.blobs.store import ObjectStore, StoredObject
+from hubfs.cache.shared.health import Health
 from hubfs.errors import Cancelled, HubfsError, Unavailable
+from hubfs.waiting import Cancellation
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_FIRST_REST_S = 10.0
-_LONGEST_REST_S = 300.0
+_FAILS = "The shared cache fails, and reads go on without it: %s"
+
+_BUSY_SAID_S = 60.0
+"""The log is told at most so often that the store is busy."""
 
 
 class RestingStore:
-    """`store`, with a rest after each failure: ten seconds, doubled up to five minutes; a success ends it.
+    """`store`, asked as `Health` says: slowly while it is busy, and not at all for a while after it failed.
 
-    While it rests everything raises `Unavailable` at once, so nobody waits for a store that is down. A line in the log
-    says when it begins to fail, and when it answers again. `_lock` guards every field below it.
+    A request that the store refuses, because it is busy, is repeated for half a minute. While the store rests all
+    requests raise `Unavailable` at once, so nobody waits for a store that is down. Lines in the log say when it begins
+    to be busy, or to fail, and when it answers again. `_lock` guards every field below it, and is held across no I/O.
     """
 
-    def __init__(self, store: ObjectStore, timer: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        cancellation: Cancellation,
+        *,
+        timer: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._store = store
+        self._cancellation = cancellation
         self._timer = timer
+        self._chance = chance
         self._lock = threading.Lock()
-        self._failing = False
-        self._rest_s = 0.0
-        self._resting_until_s = 0.0
+        self._health = Health()
+        self._said_busy_s = -math.inf
 
     @property
     def url(self) -> str:
@@ -41,7 +57,7 @@ class RestingStore:
     def resting(self) -> bool:
         """Whether it is left alone just now."""
         with self._lock:
-            return self._failing and self._timer() < self._resting_until_s
+            return self._health.resting(self._timer())
 
     def get(self, name: str) -> bytes | None:
         """The content of an object, or None if there is none."""
@@ -64,32 +80,57 @@ class RestingStore:
         self._store.close()
 
     def _guarded(self, call: Callable[[], T]) -> T:
-        if self.resting:
-            raise Unavailable(f"{self.url}: the shared cache failed a moment ago and is left alone")
-        try:
-            result = call()
-        except Cancelled:
-            raise
-        except HubfsError as error:
-            self._failed(error)
-            raise
-        self._worked()
-        return result
+        began_s, refusals, wish_s = self._timer(), 0, 0.0
+        while True:
+            self._wait(refusals, wish_s)
+            if self.resting:
+                raise Unavailable(f"{self.url}: the shared cache failed a moment ago and is left alone")
+            try:
+                result = call()
+            except Cancelled:
+                raise
+            except Busy as error:
+                refusals, wish_s = refusals + 1, error.retry_after_s or 0.0
+                if self._refused(error, self._timer() - began_s):
+                    raise
+            except HubfsError as error:
+                self._failed(error)
+                raise
+            else:
+                self._answered()
+                return result
+
+    def _wait(self, refusals: int, wish_s: float) -> None:
+        with self._lock:
+            resting = self._health.resting(self._timer())
+            delay_s = 0.0 if resting else self._health.delay_s(refusals, wish_s, self._chance())
+        if delay_s:
+            self._cancellation.sleep(delay_s)
+
+    def _refused(self, error: Busy, asked_s: float) -> bool:
+        """Whether the store is left alone now."""
+        with self._lock:
+            now_s = self._timer()
+            before, self._health = self._health, self._health.refused(now_s, asked_s)
+            failing = self._health.failing
+            says_busy = not failing and now_s - self._said_busy_s >= _BUSY_SAID_S
+            if says_busy:
+                self._said_busy_s = now_s
+        if failing and not before.failing:
+            _log.warning(_FAILS, error)
+        elif says_busy:
+            _log.warning("The shared cache is busy, and is asked more slowly: %s", error)
+        return failing
 
     def _failed(self, error: HubfsError) -> None:
         with self._lock:
-            if self._failing and self._timer() < self._resting_until_s:
-                return  # begun before the rest, and ended in it
-            began, self._failing = not self._failing, True
-            self._rest_s = min(max(2 * self._rest_s, _FIRST_REST_S), _LONGEST_REST_S)
-            self._resting_until_s = self._timer() + self._rest_s
-        if began:
-            _log.warning("The shared cache fails, and reads go on without it: %s", error)
+            before, self._health = self._health, self._health.failed(self._timer())
+        if not before.failing:
+            _log.warning(_FAILS, error)
 
-    def _worked(self) -> None:
+    def _answered(self) -> None:
         with self._lock:
-            ended = self._failing and self._timer() >= self._resting_until_s
-            if ended:
-                self._failing, self._rest_s = False, 0.0
+            before, self._health = self._health, self._health.answered(self._timer())
+            ended = before.failing and not self._health.failing
         if ended:
             _log.warning("The shared cache %s answers again", self.url)

@@ -24,15 +24,13 @@ from hubfs.cache.shared.layout import (
     run_name,
     verified,
 )
+from hubfs.cache.shared.listings import WAIT_S, Listings
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.writes import WriteBehind
 from hubfs.errors import Damaged, HubfsError
 from hubfs.waiting import Cancellation, SingleFlight
 
 _log = logging.getLogger(__name__)
-
-_WAIT_S = 60.0
-"""The bound for a reader that waits for another one's request; the request itself gives up earlier."""
 
 _DROP_S = 10.0
 
@@ -63,14 +61,6 @@ class _Gathering:
     blocks: dict[int, bytes] = field(default_factory=dict)
 
 
-@dataclass
-class _Listing:
-    """Which objects of a model there are: by place and mask, with their sizes. Guarded by the tier's lock."""
-
-    listed_s: float
-    objects: dict[Place, dict[int, int]]
-
-
 class SharedTier:
     """A BlockCache on an object store; the lowest tier. Reads whole runs of blocks, and writes behind.
 
@@ -94,8 +84,8 @@ class SharedTier:
         self._settings = settings or SharedSettings()
         self._local = local
         self._timer = timer
-        self._listings_asked: SingleFlight[str, _Listing] = SingleFlight(cancellation, _WAIT_S)
-        self._objects_asked: SingleFlight[str, dict[int, bytes]] = SingleFlight(cancellation, _WAIT_S)
+        self._listings = Listings(store, cancellation, self._settings.listing_s, timer)
+        self._objects_asked: SingleFlight[str, dict[int, bytes]] = SingleFlight(cancellation, WAIT_S)
         self._writes = WriteBehind(cancellation, threads=self._settings.writers, tick=self._seal_old)
         self._lock = threading.Lock()
         self._epochs: defaultdict[str, int] = defaultdict(int)  # by model: how often it was dropped
@@ -106,7 +96,6 @@ class SharedTier:
         self._neighbours: LRUCache[tuple[CacheKey, int], bytes] = LRUCache(
             maxsize=self._settings.neighbours_bytes, getsizeof=len
         )
-        self._listings: LRUCache[str, _Listing] = LRUCache(maxsize=1000)
         self._hits = 0
         self._misses = 0
         self._hit_bytes = 0
@@ -170,7 +159,7 @@ class SharedTier:
                     del runs[run]
             for place in [place for place in self._neighbours if place[0].model == model]:
                 del self._neighbours[place]
-            self._listings.pop(model, None)
+            self._listings.forget(model)
         self._writes.flush(_DROP_S, model)
         try:
             self._store.delete(index_name(model))
@@ -178,8 +167,7 @@ class SharedTier:
                 self._store.delete(obj.name)
         except HubfsError as error:
             _log.warning("The shared cache cannot drop %s: %s", model, error)
-        with self._lock:
-            self._listings.pop(model, None)
+        self._listings.forget(model)
 
     def cached_bytes(self, model: str) -> None:
         """None, always: to count takes a request, and a look at a status asks no store."""
@@ -196,12 +184,16 @@ class SharedTier:
             for run in [run for run in self._gathering if model in (None, run[0])]:
                 self._seal(run)
 
-    def look_again(self, model: str) -> None:
-        """Finds what others have stored of `model` up to now."""
+    def look_again(self, model: str, place: Place | None = None, within_s: float = 0.0) -> None:
+        """Finds what others have stored of `model`, or around `place`, up to now, or up to `within_s` ago."""
         try:
-            self._ask_for_listing(model)
+            self._listings.look_again(model, place, within_s)
         except HubfsError as error:
             _log.debug("Not listed in the shared cache: %s", error)
+
+    def leased(self, model: str, place: Place) -> bool:
+        """Whether a daemon fetches blocks of a run, as far as was found. Asks nobody."""
+        return self._listings.leased(model, place)
 
     def afterwards(self, model: str, action: Callable[[], None]) -> None:
         """Has `action` run, behind the readers' backs, once all blocks of `model` that were put before are written.
@@ -230,9 +222,10 @@ class SharedTier:
     def _fetch(self, key: CacheKey, index: int) -> bytes | None:
         place, bit = place_of(key, index), bit_of(index)
         for _ in range(3):
-            listing = self._list(key.model, lambda found: any(mask & bit for mask in found.objects.get(place, ())))
-            with self._lock:
-                sizes_bytes = {mask: size for mask, size in listing.objects.get(place, {}).items() if mask & bit}
+            found = self._listings.of(
+                key.model, place, lambda found: any(mask & bit for mask in found.objects.get(place, ()))
+            )
+            sizes_bytes = {mask: size for mask, size in found.objects.get(place, {}).items() if mask & bit}
             if not sizes_bytes:
                 return None
             mask = max(sizes_bytes, key=int.bit_count)
@@ -270,35 +263,10 @@ class SharedTier:
     def _refuse(self, key: CacheKey, name: str, damage: Damaged) -> None:
         """Deletes an object, so that a good one can take its place."""
         _log.warning("%s in the shared cache is left aside (%s): %s", name, key.path, damage)
-        with self._lock:
-            listing = self._listings.get(key.model)
-            parsed = parse_run_name(key.model, name)
-            if listing is not None and parsed is not None:
-                listing.objects.get(parsed[0], {}).pop(parsed[1], None)
+        parsed = parse_run_name(key.model, name)
+        if parsed is not None:
+            self._listings.note(key.model, *parsed, None)
         self._store.delete(name)
-
-    def _list(self, model: str, enough: Callable[[_Listing], bool] = lambda _: False) -> _Listing:
-        """What there is of a model; not older than `listing_s` unless it is `enough`, for no object changes."""
-        with self._lock:
-            listing = self._listings.get(model)
-            if listing is not None and (enough(listing) or self._timer() - listing.listed_s < self._settings.listing_s):
-                return listing
-        return self._listings_asked.run(model, lambda: self._ask_for_listing(model))
-
-    def _ask_for_listing(self, model: str) -> _Listing:
-        with self._lock:
-            epoch = self._epochs[model]
-        listing = _Listing(self._timer(), {})
-        for obj in self._store.list(blocks_folder(model)):
-            parsed = parse_run_name(model, obj.name)
-            if parsed is not None:
-                place, mask = parsed
-                listing.objects.setdefault(place, {})[mask] = obj.size_bytes
-        with self._lock:
-            known = self._listings.get(model)
-            if self._epochs[model] == epoch and (known is None or known.listed_s <= listing.listed_s):
-                self._listings[model] = listing
-        return listing
 
     def _seal_old(self) -> None:
         with self._lock:
@@ -330,17 +298,16 @@ class SharedTier:
         key, blocks = gathering.key, gathering.blocks
         mask = mask_of(blocks)
         try:
-            listing = self._list(key.model)
+            found = self._listings.of(key.model, place)
+            there = any(mask | other == other for other in found.objects.get(place, ()))
             with self._lock:
                 dropped = self._epochs[key.model] != gathering.epoch
-                there = any(mask | other == other for other in listing.objects.get(place, ()))
             data = None if dropped or there else encode(key, blocks)
             if data is not None:
                 self._store.put(run_name(key.model, place, mask), data, if_absent=True)
                 with self._lock:
                     if self._epochs[key.model] == gathering.epoch:
-                        current = self._listings.get(key.model) or listing
-                        current.objects.setdefault(place, {})[mask] = len(data)
+                        self._listings.note(key.model, place, mask, len(data))
         finally:
             with self._lock:
                 for index, block in blocks.items():

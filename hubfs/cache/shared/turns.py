@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.disk.indexes import Index
 from hubfs.cache.shared.indexes import SharedIndexes
-from hubfs.cache.shared.layout import lease_name, place_of
+from hubfs.cache.shared.layout import Place, pass_lease_name, place_of, run_lease_name
 from hubfs.cache.shared.lease import TTL_S, Lease
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedTier
@@ -22,6 +22,9 @@ from hubfs.waiting import Cancellation
 _log = logging.getLogger(__name__)
 
 _LONGEST_POLL_S = 5.0
+
+_SHARED_PAUSE = 0.75
+"""Runs that wait side by side look at one listing, unless it is older than this share of their pause."""
 
 
 def pause_s(poll_s: float, waited_s: float, chance: float) -> float:
@@ -82,7 +85,7 @@ class SharedTurns:
 
         A waiter learns nothing before the pass ends: the store gets the index last.
         """
-        with self._turn(model, "pass", lambda: arrived(None)) as mine:
+        with self._turn(model, None, lambda: arrived(None)) as mine:
             yield Turn(mine)
 
     @contextmanager
@@ -93,25 +96,25 @@ class SharedTurns:
         """
         with ExitStack() as turns:
             # In ascending order, so that no two daemons wait for each other.
-            for file, number in sorted({place_of(key, index) for index in (run.start, run.stop - 1)}):
-                turns.enter_context(self._turn(key.model, f"{file}.{number}", arrived))
+            for place in sorted({place_of(key, index) for index in (run.start, run.stop - 1)}):
+                turns.enter_context(self._turn(key.model, place, arrived))
             yield
 
     @contextmanager
-    def _turn(self, model: str, name: str, arrived: Callable[[], bool]) -> Iterator[bool]:
-        """Waits for the lease `name`, or `arrived()`. True if the caller must fetch, inside of the block."""
+    def _turn(self, model: str, place: Place | None, arrived: Callable[[], bool]) -> Iterator[bool]:
+        """Waits for the lease of a run, or of the pass, or for `arrived()`. True if the caller must fetch, inside."""
         # Each turn is an owner of its own: two sources of one model in a daemon exclude each other, too.
         owner = f"{self._daemon} {uuid.uuid4().hex}"
         lease = Lease(
             self._store,
-            lease_name(model, name),
+            pass_lease_name(model) if place is None else run_lease_name(model, place),
             owner,
             cancellation=self._cancellation,
             ttl_s=self._ttl_s,
             clock=self._clock,
             timer=self._timer,
         )
-        mine, leased = self._wait(model, lease, arrived)
+        mine, leased = self._wait(model, place, lease, arrived)
         try:
             yield mine
         finally:
@@ -119,20 +122,28 @@ class SharedTurns:
                 # The others find the lease gone only when they find the bytes, too.
                 self._tier.afterwards(model, lambda: self._give_back(lease))
 
-    def _wait(self, model: str, lease: Lease, arrived: Callable[[], bool]) -> tuple[bool, bool]:
-        """Whether to fetch, and whether the lease is held."""
+    def _wait(self, model: str, place: Place | None, lease: Lease, arrived: Callable[[], bool]) -> tuple[bool, bool]:
+        """Whether to fetch, and whether the lease is held.
+
+        The lease of a run is listed with the blocks, so a waiter asks for the lease itself only where it is not listed,
+        and now and then, to see that the holder lives.
+        """
         began_s = self._timer()
+        look_s = began_s + self._poll_s
         while not arrived():
-            try:
-                leased = lease.acquire()
-            except Cancelled:
-                raise
-            except HubfsError as error:
-                _log.debug("No turns are taken: %s", error)
-                return True, False
+            leased, listed = False, place is not None and self._tier.leased(model, place)
+            if not listed or self._timer() >= look_s or self._store.resting:
+                look_s = self._timer() + self._ttl_s / 3
+                try:
+                    leased = lease.acquire(listed=listed)
+                except Cancelled:
+                    raise
+                except HubfsError as error:
+                    _log.debug("No turns are taken: %s", error)
+                    return True, False
             if leased:
                 self._beats.add(lease)
-                self._tier.look_again(model)
+                self._tier.look_again(model, place)
                 if arrived():  # before it was acquired
                     self._give_back(lease)
                     return False, False
@@ -140,8 +151,9 @@ class SharedTurns:
             waited_s = self._timer() - began_s
             if waited_s >= self._patience_s:
                 return True, False
-            self._cancellation.sleep(pause_s(self._poll_s, waited_s, self._chance()))
-            self._tier.look_again(model)
+            pause = pause_s(self._poll_s, waited_s, self._chance())
+            self._cancellation.sleep(pause)
+            self._tier.look_again(model, place, _SHARED_PAUSE * pause)
         return False, False
 
     def _give_back(self, lease: Lease) -> None:

@@ -74,7 +74,7 @@ class Daemon:
         self.cancellation = Cancellation()
         self.pool = ThreadPoolExecutor(2)
         self.raw = open_store(store_url, replace(STORE_SETTINGS, endpoint_url=endpoint_url), self.cancellation)
-        store = RestingStore(self.raw)
+        store = RestingStore(self.raw, self.cancellation)
         layout = CacheLayout(home)
         layout.prepare()
         memory = MemoryTier(64 << 20)

@@ -28,7 +28,7 @@ def store() -> Iterator[Watched]:
 
 
 def indexes_on(store: Watched, clock: Clock | None = None) -> SharedIndexes:
-    return SharedIndexes(RestingStore(store), clock=clock or Clock())
+    return SharedIndexes(RestingStore(store, Cancellation()), clock=clock or Clock())
 
 
 def test_another_daemon_loads_what_one_saved(store: Watched) -> None:

@@ -5,7 +5,17 @@ import pytest
 
 from hubfs.blobs.checksums import crc32c
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
-from hubfs.cache.shared.layout import HEADER_BYTES, RUN_BLOCKS, decode, encode
+from hubfs.cache.shared.layout import (
+    HEADER_BYTES,
+    RUN_BLOCKS,
+    Place,
+    decode,
+    encode,
+    parse_run_lease_name,
+    parse_run_name,
+    run_lease_name,
+    run_name,
+)
 from hubfs.errors import Damaged
 
 KEY = CacheKey("hub.example/google/spice/2@0123", "variables/variables.data-00000-of-00001")
@@ -57,3 +67,14 @@ def test_a_header_nested_without_end_is_damaged():
     said = b"[" * (HEADER_BYTES - 10)
     with pytest.raises(Damaged):
         decode(KEY, (b"%08x %s" % (crc32c(said), said)).ljust(HEADER_BYTES - 1) + b"\n")
+
+
+@pytest.mark.parametrize("number", [0, 7, 999_999, 2_097_151])
+def test_a_lease_of_a_run_is_no_object_of_blocks_and_the_other_way_round(number: int):
+    """Daemons that know no leases among the blocks leave them aside: their parser of names is the same one."""
+    place = Place("0123456789abcdef01234567", number)
+    lease, run = run_lease_name(KEY.model, place), run_name(KEY.model, place, 0xFF)
+    assert parse_run_lease_name(KEY.model, lease) == place
+    assert parse_run_name(KEY.model, run) == (place, 0xFF)
+    assert parse_run_name(KEY.model, lease) is None
+    assert parse_run_lease_name(KEY.model, run) is None

@@ -43,7 +43,8 @@ class SharedTierContract(BlockCacheContract):
         raise NotImplementedError
 
     def cache_of(self, limit_bytes: int) -> BlockCache:
-        return SharedTier(RestingStore(self.store()), self.cancellation, SharedSettings(queue_bytes=limit_bytes))
+        store = RestingStore(self.store(), self.cancellation)
+        return SharedTier(store, self.cancellation, SharedSettings(queue_bytes=limit_bytes))
 
 
 class TestSharedTierInMemory(SharedTierContract):
@@ -71,7 +72,7 @@ class Fleet:
 
     def tier(self, local: BlockCache | None = None, **settings: float) -> SharedTier:
         return SharedTier(
-            RestingStore(self.store, self.clock),
+            RestingStore(self.store, self.cancellation, timer=self.clock),
             self.cancellation,
             SharedSettings(**settings),  # type: ignore[arg-type]
             local=local,

@@ -1,12 +1,15 @@
 """Turns: who fetches, and who waits for it."""
 
+import json
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from hubfs.cache.shared.indexes import SharedIndexes
+from hubfs.cache.shared.layout import place_of, run_lease_name
 from hubfs.cache.shared.store import RestingStore
 from hubfs.cache.shared.tier import SharedTier
 from hubfs.cache.shared.turns import SharedTurns
@@ -25,14 +28,14 @@ class Desk:
         self.store = Watched(memory_store(self.cancellation))
 
     def daemon(self, *, ttl_s: float = 15.0, patience_s: float = 60.0) -> tuple[SharedTier, SharedTurns]:
-        store = RestingStore(self.store)
+        store = RestingStore(self.store, self.cancellation)
         tier = SharedTier(store, self.cancellation)
         indexes = SharedIndexes(store, tier.afterwards)
         turns = SharedTurns(store, tier, indexes, self.cancellation, ttl_s=ttl_s, poll_s=0.02, patience_s=patience_s)
         return tier, turns
 
     def leases(self) -> list[str]:
-        return [obj.name for obj in self.store.list("leases/")]
+        return [obj.name for obj in self.store.list("") if "leases/" in obj.name or obj.name.endswith(".lease")]
 
 
 @pytest.fixture
@@ -79,6 +82,78 @@ def test_who_waits_is_next_when_nothing_arrives(desk: Desk, pool: ThreadPoolExec
         assert still_waits(waiting)
         assert pool.submit(take, second, f"{MODEL}0").result(60) is True
     assert waiting.result(60) is True
+
+
+def test_who_waits_for_blocks_asks_by_listings_and_finds_them(desk: Desk, pool: ThreadPoolExecutor) -> None:
+    (tier, first), (other, second) = desk.daemon(), desk.daemon(ttl_s=3600.0)
+    looked = threading.Event()
+
+    def arrived() -> bool:
+        looked.set()
+        return other.get(KEY, 0) is not None
+
+    def read() -> bytes | None:
+        with second.run_turn(KEY, range(8), arrived):
+            return other.get(KEY, 0)
+
+    with first.run_turn(KEY, range(8), lambda: tier.get(KEY, 0) is not None):
+        (lease,) = desk.leases()
+        desk.store.calls.clear()
+        waiting = pool.submit(read)
+        assert looked.wait(60)
+        assert still_waits(waiting)
+        waited = list(desk.store.calls)
+        tier.put(KEY, 0, block_of(0))
+    assert waiting.result(60) == block_of(0)
+    assert {method for method, _ in waited} <= {"list", "get"}  # a name that many write is refused by buckets
+    assert waited.count(("get", lease)) <= 1
+    assert eventually(lambda: not desk.leases())
+
+
+def test_who_waits_for_blocks_is_next_when_others_came(desk: Desk, pool: ThreadPoolExecutor) -> None:
+    (tier, first), (other, second) = desk.daemon(), desk.daemon()
+
+    def read() -> bool:
+        with second.run_turn(KEY, range(1, 2), lambda: other.get(KEY, 1) is not None):
+            return other.get(KEY, 1) is None
+
+    with first.run_turn(KEY, range(1), lambda: tier.get(KEY, 0) is not None):
+        waiting = pool.submit(read)
+        assert still_waits(waiting)
+        tier.put(KEY, 0, block_of(0))
+    assert waiting.result(60) is True
+    assert eventually(lambda: not desk.leases())
+
+
+@pytest.mark.slow
+def test_who_waits_for_blocks_takes_over_from_a_holder_that_died(desk: Desk) -> None:
+    (tier, _), (other, second) = desk.daemon(), desk.daemon(ttl_s=1.5)
+    desk.store.put(run_lease_name(MODEL, place_of(KEY, 0)), json.dumps({"owner": "?", "time_s": time.time()}).encode())
+    with second.run_turn(KEY, range(8), lambda: other.get(KEY, 0) is not None):
+        assert tier.get(KEY, 0) is None
+    assert eventually(lambda: not desk.leases())
+
+
+def test_a_lease_left_behind_long_ago_is_no_wait_for_its_holder(desk: Desk) -> None:
+    other, second = desk.daemon(ttl_s=3600.0)
+    desk.store.put(run_lease_name(MODEL, place_of(KEY, 0)), b'{"owner": "?", "time_s": 0}')
+    with second.run_turn(KEY, range(8), lambda: other.get(KEY, 0) is not None):
+        assert other.get(KEY, 0) is None
+
+
+def test_a_store_that_dies_while_somebody_waits_for_blocks_lets_it_fetch(desk: Desk, pool: ThreadPoolExecutor) -> None:
+    (_, first), (other, second) = desk.daemon(), desk.daemon(ttl_s=3600.0)
+
+    def read() -> bool:
+        with second.run_turn(KEY, range(8), lambda: other.get(KEY, 0) is not None):
+            return True
+
+    with first.run_turn(KEY, range(8), lambda: False):
+        waiting = pool.submit(read)
+        assert still_waits(waiting)
+        desk.store.down = True
+        assert waiting.result(60) is True
+        desk.store.down = False
 
 
 def test_what_has_arrived_already_needs_no_lease(desk: Desk) -> None:
