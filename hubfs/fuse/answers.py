@@ -5,8 +5,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import count
@@ -168,12 +167,8 @@ class Listed:
         return 0 if self.node is None else self.node.place
 
 
-@contextmanager
-def _gone_is_stale(path: str) -> Iterator[None]:
-    try:
-        yield
-    except NotFound as gone:
-        raise Stale(f"{path} was there when it was opened, and is gone: {gone}") from gone
+def _gone(path: str, gone: NotFound) -> Stale:
+    return Stale(f"{path} was there when it was opened, and is gone: {gone}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,13 +244,17 @@ class Answers:
         Never `NotFound`: the directory is open, and libc takes ENOENT for its end. It would look empty
         (docs/decisions/readdir.md).
         """
-        with _gone_is_stale(path):
+        try:
             return self._tree.list(path)
+        except NotFound as gone:
+            raise _gone(path, gone) from gone
 
     def listed(self, path: str, names: Names) -> list[Listed]:
         """The `names` of a directory that was listed, with what is known of them. Raises as `names`."""
-        with _gone_is_stale(path):
+        try:
             nodes = self._tree.nodes(path, names)
+        except NotFound as gone:
+            raise _gone(path, gone) from gone
         listed = [Listed(name, kind, nodes.get(name)) for name, kind in names]
         for each in listed:
             if each.kind is NodeKind.SYMLINK and each.node is not None:

@@ -145,7 +145,7 @@ class HubTree:
             case InModel(handle, "") if not opens and self._is_written_down(handle):
                 return _root_of(handle, None)
             case InModel(handle, inner):
-                source = self._look_inside(handle, lists=False)
+                source = self._look_inside(handle, lists=opens)
                 if self._prefetcher is not None:
                     self._prefetcher.looked_up(source, inner)
                 entry = ROOT

@@ -57,7 +57,8 @@ class LookAhead(Generic[T]):
         self._known = known
         self._ask_for = ask
         self._timer = timer
-        self._lock = threading.Condition()  # a thread that puts a question into the queue notifies it
+        self._lock = threading.Lock()
+        self._more = threading.Condition(self._lock)  # a thread that puts a question into the queue notifies it
         self._order: Sequence[T] = ()
         self._positions: dict[T, int] = {}
         self._ordered_at_s: float | None = None  # when the order was begun to be made last
@@ -101,7 +102,7 @@ class LookAhead(Generic[T]):
             self._asked.update(one for one, _ in missing)
             begun = max(0, min(len(self._queue) - self._idle, AT_ONCE - self._threads))
             self._threads += begun
-            self._lock.notify(len(self._queue))
+            self._more.notify(len(self._queue))
         for _ in range(begun):
             try:
                 threading.Thread(target=self._work, name="look ahead", daemon=True).start()
@@ -131,7 +132,7 @@ class LookAhead(Generic[T]):
         with self._lock:
             if not self._queue:
                 self._idle += 1
-                self._lock.wait(_LINGER_S)
+                self._more.wait(_LINGER_S)
                 self._idle -= 1
             if self._queue and self._timer() >= self._rests_until_s:
                 return self._queue.popleft()

@@ -238,6 +238,7 @@ def _place(root: Path, *names: str) -> Path:
 
 
 def _relative(name: str) -> str:
-    if any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name:
+    parts = name.split("/")
+    if "" in parts or "." in parts or ".." in parts or "\0" in name:
         raise OSError(errno.EINVAL, "not a path inside the cache", name)
     return name

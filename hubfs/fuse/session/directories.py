@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from itertools import count
 from time import time_ns
 
-from cachetools import LRUCache
-
 from hubfs.fuse.answers import Answers, Listed
 from hubfs.fuse.session.protocol import Open
 from hubfs.tree.node import Names
@@ -44,7 +42,7 @@ class Directories:
         self._lock = threading.Lock()
         self._opened: dict[int, _Opened] = {}
         self._openers: dict[int, int] = {}
-        self._kept: LRUCache[int, object] = LRUCache(_REMEMBERED)
+        self._kept: dict[int, object] = {}  # what was opened last is at the end
         self._numbers = count(time_ns())
 
     def open(self, node_id: int, path: str) -> tuple[int, int]:
@@ -56,12 +54,18 @@ class Directories:
         names = None if node.source is not None else self._answers.names(path)
         now = node.source if names is None else hash(tuple(names))
         with self._lock:
-            same = self._kept.get(node_id) == now
+            same = self._kept.pop(node_id, None) == now
             others = names is not None and node_id in self._openers
-            self._kept[node_id] = now if same or not others else None
+            self._keep(node_id, now if same or not others else None)
             handle = next(self._numbers)
             self._add(handle, _Opened(node_id, names))
         return handle, _STILL if same else _ANEW
+
+    def _keep(self, node_id: int, names: object) -> None:
+        """In the place of what was opened longest ago. Held: `_lock`."""
+        self._kept[node_id] = names
+        if len(self._kept) > _REMEMBERED:
+            del self._kept[next(iter(self._kept))]
 
     def _add(self, handle: int, opened: _Opened) -> None:
         """Held: `_lock`."""

@@ -78,6 +78,7 @@ class Session:
             knows=self._is_known,
             over=self._over,
         )
+        self._nothing = self._handlers.nothing
         answers.watch(self._handlers.dropped)
         self._waiting: dict[int, int] = {}
         self._interrupts = Interrupts(self._waiting, self._abandon)
@@ -223,7 +224,7 @@ class Session:
         else:
             if not (mine and self._write(unique, 0, reply)):
                 self._handlers.undo(opcode, node_id, reply)
-            error = errno.ENOENT if reply is self._handlers.nothing else 0
+            error = errno.ENOENT if reply is self._nothing else 0
             self._counts.add(_NAMES[opcode], error, took_s, len(reply))  # the reader goes on meanwhile
 
     def _errno(self, raised: Exception, opcode: int, node_id: int, body: memoryview) -> int:

@@ -62,7 +62,7 @@ def is_name(segments: Sequence[str]) -> bool:
     return (
         first_name < len(segments) <= MAX_SEGMENTS
         and is_publisher(segments[0])
-        and all(map(is_name_segment, segments[1:]))
+        and all(map(_SEGMENT.fullmatch, segments[1:]))
     )
 
 
@@ -83,7 +83,7 @@ def parse_handle(text: str) -> ModelId:
         len(name) <= MAX_SEGMENTS - 2
         and is_publisher(publisher)
         and named
-        and all(map(is_name_segment, name))
+        and all(map(_SEGMENT.fullmatch, name))
         and is_version(version)
     ):
         return ModelId("/".join((publisher, *name)), version)
@@ -111,14 +111,14 @@ def possible_models(segments: Sequence[str]) -> list[tuple[ModelId, Sequence[str
                 break
             raise InvalidHandle(f"a model's handle has at most {MAX_SEGMENTS} segments")
         if position == 0:
-            if not is_publisher(segment):
+            if not _PUBLISHER.fullmatch(segment):
                 raise InvalidHandle(f"'{quoted(segment)}' cannot be a publisher: lower-case letters, digits and '-'")
-        elif position > first_name and is_version(segment):
+        elif position > first_name and _VERSION.fullmatch(segment):
             rest = segments[position + 1 :]
             found.append((ModelId("/".join(segments[:position]), segment), rest))
             if kind is Kind.MODEL:
                 break
-        elif not is_name_segment(segment):
+        elif not _SEGMENT.fullmatch(segment):
             if found:
                 break  # a file's name in a model, and no part of a longer name
             raise InvalidHandle(f"'{quoted(segment)}' cannot be part of a model's name: letters, digits, '_', '.', '-'")

@@ -65,9 +65,11 @@ class Handles(Names):
         """What `path` is, by the grammar of handles and the catalogue."""
         catalog = self._catalog.current()
         name, _, last = path.strip("/").rpartition("/")
-        if self._readme is not None and last == README and catalog.versions(name):
+        if last != README:
+            return self._place_of(path, catalog)
+        if self._readme is not None and catalog.versions(name):
             return Text(self._readme(catalog, name))
-        return place_of(path, catalog) if last == README else self._place_of(path, catalog)  # the texts may be long
+        return place_of(path, catalog)  # which is not remembered: the texts may be long
 
     def shown(self, folder: tuple[str, ...], known: Known) -> Shown:
         """Publishers, names, versions, `latest` and documentation."""

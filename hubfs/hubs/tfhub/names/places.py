@@ -41,7 +41,7 @@ _MODEL_FILES = {Kind.LITE: "model.tflite", Kind.CORAL: "model.tflite", Kind.TFJS
 
 def place_of(path: str, catalog: Catalog) -> Place:
     """What `path` (absolute, as FUSE gives it) is. Raises `EntryNotFound` for what cannot exist, `NotInCatalogue`."""
-    segments = tuple(segment for segment in path.split("/") if segment)
+    segments = tuple(filter(None, path.split("/")))
     if segments[1:2] == (COLLECTION,):
         return _in_collections(segments, catalog)
     try:

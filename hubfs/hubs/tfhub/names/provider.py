@@ -50,7 +50,7 @@ class CatalogProvider:
     cannot be used.
 
     `_lock` guards `_file`, `_stamp`, `_next_look_s`, `_hub`, `_etag`, `_troubled` and `_merged`; nothing is read,
-    parsed or merged while it is held.
+    parsed or merged while it is held. `current`, which is asked for each path, looks at two of them without it.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class CatalogProvider:
     def current(self) -> Catalog:
         """The catalogue."""
         path = self._path
-        if path is not None and self._is_due():  # others do not wait for this look
+        # Others do not wait for this look.
+        if path is not None and self._timer() >= self._next_look_s and self._is_due():
             self._look_at(path)
-        with self._lock:
-            merged = self._merged
+        merged = self._merged
         return self._merge() if merged is None else merged
 
     def _is_due(self) -> bool:
