@@ -1,6 +1,5 @@
 import json
 import random
-import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from hubfs.waiting import Cancellation
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
 from tests.support.one_answer import one_answer
 from tests.support.sources import HUB, bucket_source, kept_bucket_source
+from tests.support.waiting import eventually
 
 HANDLE = parse_handle("google/spice/2")
 WEIGHTS = random.Random(12).randbytes((2 << 20) + 999)
@@ -205,12 +205,11 @@ def test_a_block_that_was_on_its_way_when_the_source_failed_is_not_given_out(
 ) -> None:
     source = bucket_source(client, HANDLE, "gs://models/google/spice/2")
     graph, index = (source.open(source.find(path)) for path in ("saved_model.pb", "variables/variables.index"))
-    server.spoil(Fault(stall_s=3), Fault(flip_byte=0))
+    server.spoil(Fault(stall_s=6))
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(graph.read_at, 0, 5)
-        while client.stats().requests < 2:
-            time.sleep(0.01)
-        time.sleep(0.1)
+        assert eventually(lambda: not server.to_spoil)
+        server.spoil(Fault(flip_byte=0))
         with pytest.raises(Damaged):
             index.read_at(0, 5)
         with pytest.raises(Damaged, match=r"variables\.index"):

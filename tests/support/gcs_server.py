@@ -102,6 +102,12 @@ class GcsServer:
         with self._lock:
             self._faults.extend(faults)
 
+    @property
+    def to_spoil(self) -> int:
+        """How many faults wait for an answer."""
+        with self._lock:
+            return len(self._faults)
+
     def spoil_beyond(self, offset_bytes: int, fault: Fault) -> None:
         """Every answer to a request for a range from `offset_bytes` on gets this fault."""
         with self._lock:
