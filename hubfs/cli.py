@@ -99,6 +99,9 @@ class _Group(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         if _COMPLETES in os.environ:
             import hubfs.commands.completion  # noqa: F401, PLC0415 - it registers how bash is answered
+        if not args and _is_of_mount_fuse(sys.argv[1:]):
+            sys.argv[-1] = sys.argv[-1].removesuffix(",dev,suid")  # it says these for root, whatever the user said
+            mount_helper()
         try:
             return super().main(*args, **extra)
         except OSError as error:  # of what nobody thought of: a directory above a path that may not be searched, say
@@ -109,6 +112,11 @@ class _Group(click.Group):
                 click.echo(f"hubfs: {printable(f'{what}: {error.strerror}')}", err=True)
             _forget_output()
             sys.exit(1)
+
+
+def _is_of_mount_fuse(arguments: Sequence[str]) -> bool:
+    """Whether `mount -t fuse.hubfs SPEC DIRECTORY` runs this: mount.fuse3 knows no commands."""
+    return len(arguments) == 4 and arguments[2] == "-o" and arguments[0] not in COMMANDS  # noqa: PLR2004 - and options
 
 
 def _forget_output() -> None:
@@ -148,7 +156,7 @@ def main() -> None:
 
 
 def mount_helper() -> NoReturn:
-    """The command `mount.hubfs`: reads what mount(8) says, and goes on as `hubfs mount`."""
+    """The command `mount.hubfs`: reads what mount(8), or mount.fuse3, says, and goes on as `hubfs mount`."""
     from hubfs.commands.mount_helper import MOUNT_FAILED, WRONG_USE, mount_helper  # noqa: PLC0415 - not for `hubfs`
 
     try:

@@ -61,6 +61,26 @@ def test_mount_knows_the_type(system: OwnSystem, servers: Origin, small: Path, t
     assert not mounts(system)
 
 
+@pytest.mark.parametrize("asked", [["fuse.hubfs", "{}"], ["fuse", "hubfs#{}"]], ids=["type", "source"])
+def test_mount_fuse_finds_the_command(
+    system: OwnSystem, servers: Origin, small: Path, tmp_path: Path, asked: list[str]
+) -> None:
+    """As with sshfs: nothing is linked, and `hubfs` is where programs are."""
+    system.run("ln", "-s", HUBFS, "/usr/sbin/hubfs")
+    kind, spec = (text.format(servers.url) for text in asked)
+    system.run("mount", "-t", kind, spec, HUB, "-o", f"allow_other,cache_dir={tmp_path}/cache,noexec,nofail")
+    ((source, where, shown),) = mounts(system)
+    assert (source, where) == (servers.url, str(HUB))
+    assert {"ro", "noexec", "nosuid", "nodev", "allow_other"} <= {*shown.split(",")}
+    assert files(system.seen(HUB) / SMALL) == files(small)
+    assert (tmp_path / "cache/models").exists()
+    done = system.tried("mount", "-t", kind, spec, HUB, "-o", "nonsense=1")
+    assert done.returncode == UNKNOWN
+    assert "unknown option 'nonsense'; there are " in done.stderr
+    system.run("umount", HUB)
+    assert not mounts(system)
+
+
 def test_what_cannot_be_mounted_has_the_status_of_mount(system: OwnSystem, servers: Origin) -> None:
     link(system)
     done = system.tried("mount", "-t", "hubfs", servers.url, HUB, "-o", "nonsense=1")

@@ -1,6 +1,7 @@
 """The units of docs/deploy/systemd: as systemd reads them, and as a real systemd runs them."""
 
 import json
+import os
 import shutil
 import sysconfig
 import threading
@@ -13,6 +14,7 @@ import pytest
 
 from hubfs.formats.inflating import process as worker_process
 from tests.conftest import SMALL
+from tests.support.another_user import NOBODY, kept_open
 from tests.support.files import files
 from tests.support.origin import Origin
 from tests.support.own_system import OwnSystem, booted, own_system
@@ -28,7 +30,8 @@ VARIABLES = "variables/variables.data-00000-of-00001"
 MANAGER = """[Service]
 Type=notify
 Delegate=yes
-Environment=XDG_RUNTIME_DIR=/run/user XDG_CONFIG_HOME=/etc XDG_CACHE_HOME=/var/cache SYSTEMD_UNIT_PATH={units}
+User={user}
+Environment=XDG_RUNTIME_DIR=/run/user XDG_CONFIG_HOME=/etc XDG_CACHE_HOME=/run/home SYSTEMD_UNIT_PATH={units}
 ExecStart=/lib/systemd/systemd --user
 """
 
@@ -77,9 +80,14 @@ def read_until(over: threading.Event, model: Path, original: Path) -> int:
     return rounds
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[*KINDS, "ordinary"])
 def service(request: pytest.FixtureRequest, tmp_path: Path, servers: Origin) -> Iterator[Service]:
-    """The unit for systems, or for users, whose hub is in the settings; with a space in the name of its directory."""
+    """The unit for systems, or for users, whose hub is in the settings; with a space in the name of its directory.
+
+    The user is root, or an ordinary one, who lets others read his mount.
+    """
+    user = NOBODY if request.param == "ordinary" else 0
+    variables = {**servers.environment, **({"HUBFS_ALLOW_OTHER": "true"} if user else {})}
     for kind in KINDS:
         units = tmp_path / kind
         shutil.copytree(UNITS / kind, units)
@@ -87,19 +95,26 @@ def service(request: pytest.FixtureRequest, tmp_path: Path, servers: Origin) -> 
             shutil.copy(Path("/lib/systemd/system", f"{target}.target"), units)
         (units / "default.target").write_text("[Unit]\nDescription=All that there is\n")
         (units / "hubfs@.service.d").mkdir()
-        environment = " ".join(f'"{name}={value}"' for name, value in servers.environment.items())
+        environment = " ".join(f'"{name}={value}"' for name, value in variables.items())
         (units / "hubfs@.service.d/here.conf").write_text(
             f"[Service]\nExecSearchPath={SCRIPTS}:/usr/bin:/usr/sbin\nEnvironment={environment}\n"
             f"StandardError=append:{tmp_path}/log\n"
         )
-    (tmp_path / "system/manager.service").write_text(MANAGER.format(units=tmp_path / "user"))
-    with booted(tmp_path / "system") as system:
-        system.run("mkdir", "-p", "/etc/hubfs", "/run/my hub", "/run/user")
+    (tmp_path / "system/manager.service").write_text(MANAGER.format(units=tmp_path / "user", user=user))
+    tmp_path.chmod(0o755)
+    (tmp_path / "log").touch()
+    os.chown(tmp_path / "log", user, user)
+    with booted(tmp_path / "system", opened=kept_open(tmp_path) if user else ()) as system:
+        places = ("/run/my hub", "/run/user", "/run/home")
+        system.run("mkdir", "-p", "/etc/hubfs", *places)
+        system.run("chown", str(user), *places)
+        system.seen(Path("/etc/fuse.conf")).write_text("user_allow_other\n")
         name = system.run("systemd-escape", "--path", "--template=hubfs@.service", "/run/my hub").strip()
         service = Service(system, name, tmp_path / "log", Path("/run/my hub"))
-        if request.param == "user":
+        if request.param != "system":
             system.run("systemctl", "start", "manager")
-            service.manager = ("env", "XDG_RUNTIME_DIR=/run/user", "systemctl", "--user")
+            who = ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups")
+            service.manager = (*who, "env", "XDG_RUNTIME_DIR=/run/user", "systemctl", "--user")
         service.set(hub=servers.url, format="compressed")
         yield service
 
@@ -117,9 +132,9 @@ def test_readers_see_nothing_of_a_restart_a_reload_and_a_death(service: Service,
             again = service.tells("MainPID")
             assert again != first
 
-            service.set(hub=servers.url, format="compressed", log_file="/run/hubfs.log")
+            service.set(hub=servers.url, format="compressed", log_file="/run/home/hubfs.log")
             service.ctl("reload")
-            assert eventually(lambda: service.status()["log_file"] == "/run/hubfs.log")
+            assert eventually(lambda: service.status()["log_file"] == "/run/home/hubfs.log")
 
             service.set(hub="nonsense:")
             service.ctl("reload")
@@ -138,7 +153,7 @@ def test_readers_see_nothing_of_a_restart_a_reload_and_a_death(service: Service,
     service.ctl("stop")
     assert service.tells("Result") == "success"
     assert not (service.hub / ".hubfs").exists()
-    logs = service.log() + service.system.seen(Path("/run/hubfs.log")).read_text()
+    logs = service.log() + service.system.seen(Path("/run/home/hubfs.log")).read_text()
     assert "Traceback" not in logs
     # The filter of system calls lets the process that inflates archives confine itself further.
     assert ("is not confined" in logs) == bool(worker_process.unconfined_by()), logs

@@ -22,7 +22,7 @@ NAMELESS = 54321
 """A user that no /etc/passwd has, as containers are started with."""
 
 # Opened before a directory above is covered, and then bound to the same place on top of that.
-_OPEN_UP = r"""
+OPEN_UP = r"""
 set -e
 umask 022; number=3
 for kept in "$@"; do eval "exec $number<\"\$kept\""; number=$((number + 1)); done
@@ -48,9 +48,14 @@ umount --lazy "$devices"; rmdir "$devices"
 grep ' fuse.hubfs ' /proc/self/mounts | cut -d ' ' -f 2 | while read -r place; do
     umount --lazy "$(printf %b "$place")"
 done || true
-echo ready
-exec cat
 """
+_WAITING = "echo ready; exec cat"
+
+
+def kept_open(root: Path) -> list[Path]:
+    """What a user has to reach, `root` among it: the arguments of `OPEN_UP`."""
+    needed = {Path(path).resolve() for path in (sys.base_prefix, ROOT)} | {Path(sys.prefix), root}
+    return [path for path in sorted(needed) if not any(other in path.parents for other in needed)]
 
 
 @contextlib.contextmanager
@@ -61,10 +66,8 @@ def ordinary_machine(root: Path, environment: dict[str, str], user: int = NOBODY
     for directory in (root, root / "home", root / "temp"):
         directory.mkdir(parents=True)
         os.chown(directory, user, user)
-    needed = {Path(path).resolve() for path in (sys.base_prefix, ROOT)} | {Path(sys.prefix), root}
-    kept = [path for path in sorted(needed) if not any(other in path.parents for other in needed)]
     with subprocess.Popen(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", _OPEN_UP, "sh", *kept],
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", OPEN_UP + _WAITING, "sh", *kept_open(root)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -6,12 +6,13 @@ systemd can be its first process: a real one, which knows no units but those tha
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from tests.support.another_user import OPEN_UP
 from tests.support.namespace import end_all_that_see
 from tests.support.waiting import eventually
 
@@ -48,7 +49,7 @@ echo 0123456789abcdef0123456789abcdef >/etc/machine-id
 { cat "$0/fstab" || true; } >/etc/fstab 2>/dev/null
 echo ready
 exec env -i container=hubfs-test PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_UNIT_PATH="$0:/run/systemd/generator" \
-    SYSTEMD_GENERATOR_PATH="$1" SYSTEMD_ENVIRONMENT_GENERATOR_PATH=/run/generators \
+    SYSTEMD_GENERATOR_PATH="$generators" SYSTEMD_ENVIRONMENT_GENERATOR_PATH=/run/generators \
     /lib/systemd/systemd --system --log-target=null
 """
 
@@ -111,15 +112,18 @@ def own_system(environment: Mapping[str, str] | None = None) -> Iterator[OwnSyst
 
 
 @contextlib.contextmanager
-def booted(units: Path, generators: Path | None = None) -> Iterator[OwnSystem]:
-    """A system that systemd was booted on, with the units of this directory. Skips where that cannot be."""
+def booted(units: Path, generators: Path | None = None, opened: Sequence[Path] = ()) -> Iterator[OwnSystem]:
+    """A system that systemd was booted on, with the units of this directory. Skips where that cannot be.
+
+    There, ordinary users reach what is `opened`, and /dev/fuse.
+    """
     lines = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     groups = [Path(where) for _, where, kind, *_ in lines if kind == "cgroup2"]
     if not groups or not Path("/lib/systemd/systemd").exists():
         pytest.skip("systemd cannot be booted here: it is not installed, or there is no cgroup2")
     group = groups[0] / f"hubfs-test-{os.getpid()}"
-    script = OWN_DIRECTORIES + _FIRST_PROCESS
-    arguments = [str(units), str(generators or "/run/generators")]
+    script = f"generators=$1; shift\n{OPEN_UP if opened else ''}{OWN_DIRECTORIES}{_FIRST_PROCESS}"
+    arguments = [str(units), str(generators or "/run/generators"), *map(str, opened)]
     try:
         with _started(["sh", "-c", _OWN_GROUP, "sh", str(group), script, *arguments]) as process:
             (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
