@@ -55,7 +55,8 @@ def test_a_model_is_read_by_who_mounted_alone(user: Machine, small: Path, form: 
     assert [line[:32] for line in read.stdout.splitlines()] == [
         hashlib.md5((small / path).read_bytes()).hexdigest() for path in files
     ]
-    assert run(user, "stat", "-c", "%u %a", f"hub/{SMALL}/saved_model.pb").stdout == f"{NOBODY} 444\n"
+    told = run(user, "stat", "-c", "%u %a", f"hub/{SMALL}/saved_model.pb")
+    assert (told.stdout, told.stderr) == (f"{NOBODY} 444\n", "")
     modes = run(user, "find", "home/.cache/hubfs", "home/.local", "-type", "f", "-printf", "%m %U\n").stdout
     assert set(modes.splitlines()) == {f"600 {NOBODY}"}
     assert set(run(user, "find", "home/.cache/hubfs", "-type", "d", "-printf", "%m\n").stdout.split()) == {"700"}
