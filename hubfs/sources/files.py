@@ -221,6 +221,9 @@ class FilesSource:
         """Why nothing of this source may be served any more; it does not recover."""
         return self._failure.error
 
+    def await_end(self, patience_s: float) -> None:
+        """Waits for nothing, since it is complete."""
+
     def find(self, path: str) -> Entry:
         """The entry at `path`. Never waits. Raises `EntryNotFound`, and the failure of the source."""
         self._failure.check()

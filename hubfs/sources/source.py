@@ -121,6 +121,10 @@ class Source(Protocol):
         """Whether every entry is known and nothing is left to verify before it is trusted."""
         ...
 
+    def await_end(self, patience_s: float) -> None:
+        """Waits until it is `complete`, at most so many seconds, if nothing more of the hub is needed. Never raises."""
+        ...
+
     @property
     def extent(self) -> Extent:
         """Of what is known by now; of all once `complete`. Never waits, and its cost does not grow with the model."""

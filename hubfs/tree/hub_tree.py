@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from time import monotonic
 
 from hubfs.blobs.blob import Blob, Prefetchable
 from hubfs.blobs.stamp import UNDATED
@@ -47,6 +48,10 @@ Whole = Callable[[CacheKey, int, float], int | None]
 
 ReadAhead = Callable[[Blob], Blob]
 """Makes one reader's view of a blob."""
+
+_WORTH_A_WAIT_BYTES = 64 << 20
+"""Of a file that is so large, reading through the daemon costs more than the wait for the end of an archive that came:
+0.7 ms a MiB."""
 
 
 class HubTree:
@@ -262,7 +267,13 @@ class HubTree:
 
         A model that failed is served no more.
         """
-        if self._whole is None or entry.sparse is not None or not source.complete or source.failure is not None:
+        if self._whole is None or entry.sparse is not None:
+            return None
+        if not source.complete and entry.size_bytes >= _WORTH_A_WAIT_BYTES:
+            until_s = monotonic() + patience_s
+            source.await_end(patience_s)
+            patience_s = max(0.0, until_s - monotonic())
+        if not source.complete or source.failure is not None:
             return None
         return self._whole(key_of(source, entry), entry.size_bytes, patience_s)
 

@@ -242,6 +242,29 @@ def test_what_is_not_verified_or_has_holes_has_no_backing_file(
     file.release()
 
 
+@pytest.mark.parametrize(("worth_bytes", "asked"), [(1, ["assets/vocab.txt"]), (1 << 20, [])])
+def test_the_open_of_a_large_file_waits_for_the_end_of_an_archive_that_came(
+    hub: TreeHub, tree: VirtualTree, monkeypatch: pytest.MonkeyPatch, worth_bytes: int, asked: list[str]
+) -> None:
+    tree.list("/google/spice/2")
+    file = tree.open("/google/spice/2/assets/vocab.txt")
+    complete = False
+
+    def end(_: ArchiveSource, patience_s: float) -> None:
+        nonlocal complete
+        assert patience_s == 1.5
+        complete = True
+
+    monkeypatch.setattr("hubfs.tree.hub_tree._WORTH_A_WAIT_BYTES", worth_bytes)
+    monkeypatch.setattr(ArchiveSource, "complete", property(lambda _: complete))
+    monkeypatch.setattr(ArchiveSource, "await_end", end)
+    assert file.backing(1.5) is None
+    assert complete is bool(asked)
+    assert [key.path for key, _, patience_s in hub.whole if 0.0 <= patience_s <= 1.5] == asked
+    monkeypatch.undo()
+    file.release()
+
+
 @pytest.mark.parametrize("path", ["/google/spice/2", "/google/spice/2/variables", "/.hubfs"])
 def test_a_directory_cannot_be_opened_as_a_file(tree: VirtualTree, path: str) -> None:
     with pytest.raises(IsADirectory):

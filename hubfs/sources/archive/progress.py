@@ -2,12 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
 
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES
-from hubfs.errors import Damaged, EntryNotFound, HubfsError, TimedOut, Unavailable
+from hubfs.errors import Cancelled, Damaged, EntryNotFound, HubfsError, TimedOut, Unavailable
 from hubfs.formats.index_file import IndexedMember
 from hubfs.model_id import ModelId
 from hubfs.sources.archive.contents import ArchiveContents
@@ -159,6 +159,22 @@ class ArchiveProgress:
             self._check()
             return sorted(self._contents.all(), key=lambda member: member.path)
 
+    def await_end(self, patience_s: float) -> None:
+        """Waits for the end of the pass that runs, if one does, at most so many seconds. Never raises."""
+        with self._condition:
+            number = self._pass_number
+
+            def ended() -> bool:
+                return not self._running or self._pass_number != number
+
+            self._questions.append(ended)
+            self._condition.notify_all()  # the pass may be waiting to be wanted
+            try:
+                with suppress(TimedOut, Cancelled):
+                    self._cancellation.wait_for(self._condition, ended, patience_s, f"the end of {self._url}")
+            finally:
+                self._questions.remove(ended)
+
     def check(self) -> None:
         """Raises the failure, if there is one."""
         with self._condition:
@@ -283,15 +299,15 @@ class ArchiveProgress:
             return self._contents.replace(member)
 
     def deliver(self, seen: BlockSeen) -> None:
-        """A block came by."""
+        """A block came by. Readers are woken for a block that one of them waits for, and for no other."""
         with self._condition:
-            waiter = self._waiters.get((seen.path, seen.index))
-            if waiter is not None:
-                waiter.block = seen.block
             self._position_bytes = seen.offset_bytes + len(seen.block)
             self._furthest_bytes = max(self._furthest_bytes, self._position_bytes)
             self._steps += 1
-            self._condition.notify_all()
+            waiter = self._waiters.get((seen.path, seen.index))
+            if waiter is not None:
+                waiter.block = seen.block
+                self._condition.notify_all()
 
     def pace(self, seen: BlockSeen) -> None:
         """Waits while `seen`, the block in hand, is too far ahead of the readers, and nobody waits for it.

@@ -99,6 +99,11 @@ class ArchiveSource:
         """Whether a whole pass was verified."""
         return self._progress.complete
 
+    def await_end(self, patience_s: float) -> None:
+        """Waits for the end of a pass that has received all of the archive, at most so many seconds. Never raises."""
+        if self._progress.running and self.to_come_bytes == 0:
+            self._progress.await_end(patience_s)
+
     @property
     def failure(self) -> HubfsError | None:
         """Why nothing of this source may be served any more; it does not recover."""

@@ -71,6 +71,16 @@ def test_reading_in_order_takes_one_pass(source: ArchiveSource, stream: Scripted
     assert stream.transfers == 1
 
 
+def test_a_pass_whose_end_is_waited_for_waits_for_no_reader(desk: Desk) -> None:
+    stream = desk.stream(ARCHIVE, chunk_bytes=len(ARCHIVE))
+    source = desk.source(stream, MemoryTier(SMALL), AHEAD, size_bytes=len(ARCHIVE))  # type: ignore[arg-type]
+    check(source, "fingerprint.pb", 0, 60)
+    assert source.to_come_bytes == 0
+    assert not source.complete
+    source.await_end(300.0)
+    assert source.complete
+
+
 def test_a_slow_reader_takes_one_pass(source: ArchiveSource, stream: ScriptedStream) -> None:
     pauses = random.Random(3)
     for path, data in FILES.items():

@@ -420,3 +420,71 @@ def test_an_archive_without_an_end_is_hostile(
     source = archive_source(HANDLE, URL, model_name(label_of(HUB), HANDLE, "v1"), "v1", **collaborators)
     with pytest.raises(Damaged, match="hostile"):
         source.entries()
+
+
+class _HeldEnd:
+    """Holds a pass at its end: all of the archive came, and was verified, and nobody was told so yet."""
+
+    def __init__(self) -> None:
+        self.reached, self.released = threading.Event(), threading.Event()
+
+    def __call__(self, _: ArchiveSource) -> None:
+        self.reached.set()
+        assert self.released.wait(60), "the test left the pass at its end"
+
+
+@pytest.fixture
+def end() -> Iterator[_HeldEnd]:
+    held = _HeldEnd()
+    yield held
+    held.released.set()
+
+
+@pytest.fixture
+def ending(desk: Desk, end: _HeldEnd) -> ArchiveSource:
+    """A source whose pass is held at its end."""
+    archive = gzipped(tar_of(FILES))
+    source = desk.source(desk.stream(archive), on_complete=end, size_bytes=len(archive))  # type: ignore[arg-type]
+    read(source, [*FILES][-1])
+    assert end.reached.wait(60)
+    assert (source.complete, source.to_come_bytes) == (False, 0)
+    return source
+
+
+def test_the_end_of_an_archive_that_came_is_waited_for(
+    ending: ArchiveSource, end: _HeldEnd, pool: ThreadPoolExecutor
+) -> None:
+    waits = pool.submit(ending.await_end, 300.0)
+    assert still_waits(waits)
+    end.released.set()
+    waits.result(60)
+    assert ending.complete
+
+
+def test_who_waits_for_the_end_has_patience(ending: ArchiveSource) -> None:
+    ending.await_end(0.01)
+    assert not ending.complete
+
+
+def test_a_wait_for_the_end_ends_with_the_mount(ending: ArchiveSource, desk: Desk, pool: ThreadPoolExecutor) -> None:
+    waits = pool.submit(ending.await_end, 300.0)
+    assert still_waits(waits)
+    desk.cancellation.cancel()
+    waits.result(60)
+    assert not ending.complete
+
+
+@pytest.mark.parametrize("told", [["size_bytes"], []])
+def test_the_end_of_an_archive_that_is_still_to_come_is_not_waited_for(
+    desk: Desk, pool: ThreadPoolExecutor, told: list[str]
+) -> None:
+    archive = gzipped(tar_of(FILES))
+    stream = desk.stream(archive)
+    source = desk.source(stream, **dict.fromkeys(told, len(archive)))  # type: ignore[arg-type]
+    pool.submit(source.await_end, 300.0).result(60)  # no pass runs
+    assert not stream.transfers
+    stream.pause_at(len(archive) // 2)
+    source.find(next(iter(FILES)))
+    pool.submit(source.await_end, 300.0).result(60)
+    assert not source.complete
+    assert source.streams
