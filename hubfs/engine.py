@@ -71,10 +71,7 @@ class Engine:
         # One reader alone may keep all fetches busy; the budget bounds all windows together.
         self._policy = ReadAheadPolicy(limit_bytes=max(BLOCK_SIZE_BYTES, min(LIMIT_BYTES, self.budget.limit_bytes)))
         self._prefetcher = Prefetcher(self.cancellation) if config.prefetch and not config.offline else None
-        whole = self._whole
-        self._completer = (
-            None if whole is None or self._prefetcher is None else Completer(self.cancellation, lambda: whole.is_asked)
-        )
+        self._completer = None if self._whole is None or self._prefetcher is None else Completer(self.cancellation)
         self._kit = Kit(
             cached=self._cached,
             cache=self.cache,

@@ -267,6 +267,8 @@ class HubTree:
 
         A model that failed is served no more.
         """
+        if self._completer is not None:
+            self._completer.is_wanted = True  # though it may be too early for this file
         if self._whole is None or entry.sparse is not None:
             return None
         if not source.complete and entry.size_bytes >= _WORTH_A_WAIT_BYTES:

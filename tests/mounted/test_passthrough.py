@@ -332,6 +332,16 @@ def test_a_file_that_was_read_in_order_is_completed_behind_its_reader(
         assert not passes(hub, path)
 
 
+def test_what_a_loader_will_open_of_a_cold_archive_is_verified_before(mount: MountHub, servers: Origin) -> None:
+    """The graph is opened while the archive comes, when no file of it can be passed through."""
+    with mount(servers.asked_for("compressed")) as hub:
+        with opened(hub.path / SMALL / "saved_model.pb") as fd:
+            assert os.read(fd, MIB)
+            assert not (hub.path / SMALL / "debug" / "saved_model_debug_info.pb").exists()
+            assert eventually(lambda: any(hub.machine.root.rglob(f"seals/{DATA}")))
+        assert eventually(lambda: passes(hub, hub.path / SMALL / DATA))
+
+
 @by_libfuse_too
 def test_every_file_of_the_model_has_the_right_bytes_by_many_readers(
     mount: MountHub, bucket: Origin, small: Path

@@ -22,6 +22,7 @@ from hubfs.models.models import Models
 from hubfs.models.troubles import Troubles
 from hubfs.sources.archive.source import ArchiveSource
 from hubfs.sources.kit import Kit
+from hubfs.sources.prefetch.completer import Completer
 from hubfs.tree.control_files import ControlFiles
 from hubfs.tree.hub_tree import HubTree
 from hubfs.tree.virtual_tree import VirtualTree
@@ -95,11 +96,13 @@ class TreeHub(Hub):
             timer=lambda: self.now_s,
         )
         self.whole: list[tuple[CacheKey, int, float]] = []
+        self.completer = Completer(desk.cancellation)
         hub = HubTree(
             self.models,
             self.cache,
             read_ahead=self.view,
             whole=lambda *asked: self.whole.append(asked),
+            completer=self.completer,
             troubles=self.troubles,
         )
         controls = ControlFiles(

@@ -216,8 +216,9 @@ def test_the_backing_file_of_an_open_file_is_the_one_of_the_cache(hub: TreeHub, 
     tree.list("/google/spice/2")  # to the end of the archive
     path = "assets/vocab.txt"
     file = tree.open(f"/google/spice/2/{path}")
-    assert not hub.whole
+    assert (hub.whole, hub.completer.is_wanted) == ([], False)
     assert file.backing(1.5) is None
+    assert hub.completer.is_wanted
     assert hub.whole == [(CacheKey("google/spice/2@v1", path), len(FILES[path]), 1.5)]
     file.release()
 
@@ -238,6 +239,7 @@ def test_what_is_not_verified_or_has_holes_has_no_backing_file(
     monkeypatch.setattr(kind, field, property(lambda _: value, lambda *_: None))
     assert file.backing(1.5) is None
     assert not hub.whole
+    assert hub.completer.is_wanted  # of other files, and of this one later
     monkeypatch.undo()
     file.release()
 

@@ -73,8 +73,6 @@ class WholeFiles:
         self._flights: SingleFlight[CacheKey, None] = SingleFlight(cancellation, _VERIFYING_S)
         self._lock = threading.Lock()
         self._found: LRUCache[CacheKey, tuple[_State, bool]] = LRUCache(_REMEMBERED)
-        self.is_asked = False
-        """Whether anybody ever asked for a file. Where nobody does, it makes no difference which ones are whole."""
 
     def opened(self, key: CacheKey, size_bytes: int, patience_s: float) -> int | None:
         """A descriptor (read-only) of the file of `size_bytes` itself, for the caller to close; None if it is not
@@ -82,7 +80,6 @@ class WholeFiles:
 
         The caller holds the model meanwhile. Raises nothing.
         """
-        self.is_asked = True
         try:
             state = self._state(key)
             if not size_bytes or state.data.size_bytes != size_bytes:

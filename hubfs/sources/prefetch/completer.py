@@ -42,13 +42,13 @@ class Completer:
     """Completes files one after the other, as far as the memory budget allows, and never fails anybody.
 
     A thread runs while there is something to do, and ends on `cancellation`. `_lock` guards `_line` and `_running`;
-    nothing is asked under it. `wanted`: whether it makes a difference that a file is whole.
+    nothing is asked under it.
     """
 
-    def __init__(
-        self, cancellation: Cancellation, wanted: Callable[[], bool], *, timer: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._wanted = wanted
+    def __init__(self, cancellation: Cancellation, *, timer: Callable[[], float] = time.monotonic) -> None:
+        self.is_wanted = False
+        """Whether anybody ever asked for a whole file. Where nobody does, it makes no difference which ones are."""
+
         self._cancellation = cancellation
         self._timer = timer
         self._lock = threading.Lock()
@@ -74,7 +74,7 @@ class Completer:
                 os.close(fd)
             return fd is not None
 
-        if self._wanted():
+        if self.is_wanted:
             self.complete(Completion(blob, is_whole, settle, hold()))
 
     def complete(self, completion: Completion) -> None:

@@ -70,7 +70,7 @@ def cancellation() -> Iterator[Cancellation]:
 
 @pytest.fixture
 def completer(cancellation: Cancellation) -> Completer:
-    return Completer(cancellation, lambda: True)
+    return Completer(cancellation)
 
 
 def test_everything_is_asked_for_as_room_allows_and_held_meanwhile(completer: Completer) -> None:
@@ -107,7 +107,7 @@ def test_it_is_given_up_where_there_is_no_progress(
     """For want of memory, or since the disk keeps nothing."""
     monkeypatch.setattr(module, "_IN_VAIN_S", 0.05)
     held = Held(Remote(room_bytes), becomes_whole=False)
-    Completer(cancellation, lambda: True).complete(held.completion())
+    Completer(cancellation).complete(held.completion())
     assert held.released.wait(60)
 
 
@@ -124,7 +124,7 @@ def test_an_error_ends_one_and_the_next_goes_on(completer: Completer, error: Exc
 
 
 def test_the_end_of_the_mount_ends_it_and_every_hold(cancellation: Cancellation) -> None:
-    completer = Completer(cancellation, lambda: True)
+    completer = Completer(cancellation)
     held = [Held(Remote(room_bytes=0)) for _ in range(module._MOST + 5)]
     for one in held:
         completer.complete(one.completion())
