@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from hubfs.blobs.http.client import HttpClient
+from hubfs.testing import Clock
+from hubfs.waiting import Cancellation
 from tests.support.examples import how_many, without_constants_of_modules
 from tests.support.figures import FULL, Figures
+from tests.support.http_clients import http_client
 from tests.support.left_behind import left_behind
 from tests.support.models import pack, small_model
 from tests.support.mount import Machine, Mount, mounted
@@ -124,6 +128,25 @@ def _temporary_files_stay_below(tmp_path_factory: pytest.TempPathFactory) -> Ite
 def _no_way_out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with symlinks_that_stay_below(tmp_path_factory.getbasetemp()):
         yield
+
+
+@pytest.fixture
+def cancellation() -> Iterator[Cancellation]:
+    """A mount's, which goes away at the end of the test."""
+    cancellation = Cancellation()
+    yield cancellation
+    cancellation.cancel()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def client() -> Iterator[HttpClient]:
+    with http_client() as client:
+        yield client
 
 
 @pytest.fixture

@@ -28,16 +28,6 @@ class Question:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def cancellation() -> Cancellation:
-    return Cancellation()
-
-
-@pytest.fixture
 def remembered(clock: Clock, cancellation: Cancellation) -> Remembered[str, int]:
     return Remembered(
         cancellation,

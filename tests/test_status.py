@@ -27,7 +27,6 @@ from hubfs.models.troubles import Trouble
 from hubfs.models.uses import Use
 from hubfs.sources.source import Extent, Form, Source
 from hubfs.status import RecentProblems, Status
-from tests.support.http_clients import http_client
 
 MODEL = "hub/google/spice/2@x"
 NOON_S = 1_769_860_800.0
@@ -39,12 +38,6 @@ WAYS = [
     WayTold("the public bucket", "gs://public", rests="403"),
     WayTold("Kaggle", "https://kaggle", answered="google/spice/2", answered_at_s=NOON_S),
 ]
-
-
-@pytest.fixture
-def http() -> Iterator[HttpClient]:
-    with http_client() as client:
-        yield client
 
 
 @pytest.fixture
@@ -91,7 +84,7 @@ def budget() -> MemoryBudget:
 
 
 @pytest.fixture
-def status(http: HttpClient, known: list[KnownModel], budget: MemoryBudget, problems: RecentProblems) -> Status:
+def status(client: HttpClient, known: list[KnownModel], budget: MemoryBudget, problems: RecentProblems) -> Status:
     def census(most: int, *, idle: bool = False) -> Census:
         return Census(found=7 if idle else 12, in_use=1, in_trouble=1, shown=known[:most])
 
@@ -108,7 +101,7 @@ def status(http: HttpClient, known: list[KnownModel], budget: MemoryBudget, prob
         cache_dir=None,
         models={"": models_of("https://hub", census)},
         cache=cache,
-        http=[http],
+        http=[client],
         buckets=[cast("GcsClient", SimpleNamespace(stats=lambda: HttpStats(3, 700, {"ok": 3}, 1)))],
         budget=budget,
         problems=problems,

@@ -10,11 +10,6 @@ from hubfs.waiting import Cancellation, GaveUp, SingleFlight, await_result
 from tests.support.waiting import Stopwatch, eventually, waiting_threads
 
 
-@pytest.fixture
-def cancellation() -> Cancellation:
-    return Cancellation()
-
-
 def soon(act: Callable[[], object]) -> threading.Timer:
     timer = threading.Timer(0.05, act)
     timer.start()

@@ -34,13 +34,6 @@ Open = Callable[..., ObjectStore]
 
 
 @pytest.fixture
-def cancellation() -> Iterator[Cancellation]:
-    cancellation = Cancellation()
-    yield cancellation
-    cancellation.cancel()
-
-
-@pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch, cancellation: Cancellation) -> Iterator[Open]:
     """Opens stores in an environment that has nothing of botocore's but what the test says."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):

@@ -29,13 +29,6 @@ def server() -> Iterator[GcsServer]:
 
 
 @pytest.fixture
-def cancellation() -> Iterator[Cancellation]:
-    cancellation = Cancellation()
-    yield cancellation
-    cancellation.cancel()
-
-
-@pytest.fixture
 def bucket(server: GcsServer, cancellation: Cancellation) -> Iterator[ObjectStore]:
     server.reset()
     yield from opened(server, cancellation, timeout_s=200.0)

@@ -45,11 +45,6 @@ def origin() -> Iterator[Origin]:
 
 
 @pytest.fixture
-def cancellation() -> Cancellation:
-    return Cancellation()
-
-
-@pytest.fixture
 def pool(origin: Origin) -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(4) as pool:
         yield pool

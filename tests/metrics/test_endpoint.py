@@ -33,11 +33,6 @@ def told() -> Told:
 
 
 @pytest.fixture
-def cancellation() -> Cancellation:
-    return Cancellation()
-
-
-@pytest.fixture
 def port(told: Told, cancellation: Cancellation) -> Iterator[int]:
     endpoint = Endpoint(ANYWHERE)
     endpoint.open()

@@ -13,11 +13,6 @@ from tests.support.waiting import eventually
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def reachability(clock: Clock) -> Reachability:
     return Reachability("https://hub", Cancellation(), rest_s=10, timer=clock)
 

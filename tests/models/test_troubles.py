@@ -10,11 +10,6 @@ SPICE = "google/spice/2"
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def troubles(clock: Clock) -> Troubles:
     return Troubles(timer=clock, clock=clock)
 

@@ -27,11 +27,6 @@ FILES = {
 TOKEN = "hf_" + "5e" * 17
 
 
-@pytest.fixture
-def binding() -> str:
-    return "session"
-
-
 def test_a_repository_is_read_through_a_mount(machine: Machine, tmp_path: Path) -> None:
     with HuggingFaceStandIn(page_size=3) as stand_in:
         old = stand_in.put(NAME, {"config.json": b"{}"})

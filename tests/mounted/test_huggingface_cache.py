@@ -29,11 +29,6 @@ UNREACHABLE = {"HF_ENDPOINT": "http://127.0.0.1:9"}
 
 
 @pytest.fixture
-def binding() -> str:
-    return "session"
-
-
-@pytest.fixture
 def stand_in() -> Iterator[HuggingFaceStandIn]:
     """The mount's."""
     with HuggingFaceStandIn() as stand_in:

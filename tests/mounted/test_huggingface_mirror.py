@@ -26,11 +26,6 @@ FILES = {
 
 
 @pytest.fixture
-def binding() -> str:
-    return "session"
-
-
-@pytest.fixture
 def stand_in() -> Iterator[HuggingFaceStandIn]:
     with HuggingFaceStandIn() as stand_in:
         stand_in.compresses = True  # what comes so to the mirror, the mirror passes on

@@ -22,11 +22,6 @@ FILES = {"saved_model.pb": b"graph" * 50_000, "variables/a b+é": os.urandom(3 <
 """Some bytes differ each time: no cache of another run has them."""
 
 
-@pytest.fixture
-def binding() -> str:
-    return "session"
-
-
 @pytest.mark.parametrize("dialect", ["rpc", "rest"])
 def test_a_model_of_kaggle_is_a_directory_of_files(machine: Machine, tmp_path: Path, dialect: str) -> None:
     with KaggleStandIn() as kaggle:

@@ -24,11 +24,6 @@ main()
 FILES = {"bones": b"b" * 100_000, "teeth/left": b"l", "teeth/right": b""}
 
 
-@pytest.fixture
-def binding() -> str:
-    return "session"
-
-
 def test_it_mounts_beside_another(machine: Machine, tmp_path: Path) -> None:
     for path, data in FILES.items():
         for age in ("a", "aab"):

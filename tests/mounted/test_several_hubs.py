@@ -27,11 +27,6 @@ STORED = {"saved_model.pb": b"stored" * 33}
 
 
 @pytest.fixture
-def binding() -> str:
-    return "session"
-
-
-@pytest.fixture
 def one() -> Iterator[HttpOrigin]:
     with HttpOrigin() as origin:
         put(origin, f"/{HANDLE}", "tf-hub-format=compressed", gzipped(tar_of(FILES)))

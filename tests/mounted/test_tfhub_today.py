@@ -39,11 +39,6 @@ AT_KAGGLE = {
 }
 
 
-@pytest.fixture
-def binding() -> str:
-    return "session"
-
-
 class World:
     """The hosts of the three ways. Each can have models, and go away."""
 

@@ -23,11 +23,6 @@ ALTERNATE, USUAL = b"\x1b[?1049h", b"\x1b[?1049l"
 """What has a terminal show its other screen, and its first one again (xterm's control sequences)."""
 
 
-@pytest.fixture
-def binding() -> str:
-    return "session"
-
-
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     return Machine(tmp_path_factory.mktemp("machine")).with_environment(HUBFS_FUSE_LIBRARY="session")

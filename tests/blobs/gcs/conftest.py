@@ -17,11 +17,6 @@ def server(store: GcsServer) -> GcsServer:
 
 
 @pytest.fixture
-def cancellation() -> Cancellation:
-    return Cancellation()
-
-
-@pytest.fixture
 def client(server: GcsServer, cancellation: Cancellation) -> Iterator[GcsClient]:
     client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=200, retry=QUICK), cancellation)
     yield client

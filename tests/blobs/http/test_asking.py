@@ -13,7 +13,6 @@ from hubfs.blobs.http.connections import Target, _parsed
 from hubfs.blobs.http.url import Origin, origin_of
 from hubfs.blobs.retry import Permanent
 from tests.support.calls import calls_of
-from tests.support.http_clients import http_client
 from tests.support.http_origin import HttpOrigin, Request
 
 MOST_CALLS = 320
@@ -25,12 +24,6 @@ def origin() -> Iterator[HttpOrigin]:
     with HttpOrigin() as origin:
         origin.put("/a", b"bytes")
         yield origin
-
-
-@pytest.fixture
-def client() -> Iterator[HttpClient]:
-    with http_client() as client:
-        yield client
 
 
 def test_a_question_on_a_kept_connection_takes_few_calls(origin: HttpOrigin, client: HttpClient) -> None:

@@ -23,12 +23,6 @@ def origin():
         yield origin
 
 
-@pytest.fixture
-def client():
-    with http_client() as client:
-        yield client
-
-
 def test_a_read_fetches_its_range_and_nothing_else(origin, client) -> None:
     blob = HttpBlob(client, origin.url + "/file")
     origin.reset()

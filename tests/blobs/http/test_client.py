@@ -38,12 +38,6 @@ def origin():
 
 
 @pytest.fixture
-def client():
-    with http_client() as client:
-        yield client
-
-
-@pytest.fixture
 def hasty():
     """A client for hosts that are silent for ever."""
     with http_client(stall_timeout_s=0.5) as client:

@@ -41,12 +41,6 @@ class Commands:
 
 
 @pytest.fixture
-def hub() -> Iterator[HuggingFaceStandIn]:
-    with HuggingFaceStandIn() as hub:
-        yield hub
-
-
-@pytest.fixture
 def commits(hub: HuggingFaceStandIn) -> list[str]:
     return [hub.put(NAME, OLD), hub.put(NAME, NEW)]
 

@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -33,13 +33,6 @@ class Source:
                 raise self._error
         finally:
             self.closed.set()
-
-
-@pytest.fixture
-def cancellation() -> Iterator[Cancellation]:
-    cancellation = Cancellation()
-    yield cancellation
-    cancellation.cancel()
 
 
 def test_everything_comes_in_order_and_is_pulled_by_another_thread(cancellation: Cancellation) -> None:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ from hubfs.model_id import ModelId
 from tests.support.http_clients import QUICK, http_client
 from tests.support.huggingface import HuggingFaceStandIn, refusal, too_many
 from tests.support.kaggle_replies import Fault, Reply, instead, json_reply
-from tests.support.kits import Workshop, workshop
+from tests.support.kits import Workshop
 from tests.support.sources import contents
 from tests.support.waiting import eventually
 
@@ -33,12 +32,6 @@ def stand_in() -> Iterator[HuggingFaceStandIn]:
     with HuggingFaceStandIn(page_size=2) as stand_in:
         stand_in.put(NAME, FILES, commit=COMMIT)
         yield stand_in
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Workshop]:
-    with workshop(tmp_path / "cache") as tools:
-        yield tools
 
 
 @contextmanager

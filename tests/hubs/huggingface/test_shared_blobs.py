@@ -36,12 +36,6 @@ def stand_in() -> Iterator[HuggingFaceStandIn]:
 
 
 @pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Workshop]:
-    with workshop(tmp_path / "cache") as tools:
-        yield tools
-
-
-@pytest.fixture
 def hub(stand_in: HuggingFaceStandIn, tools: Workshop) -> Iterator[Hub]:
     gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9", retry=QUICK), tools.cancellation)
     with http_client(tools.cancellation) as http:

@@ -17,7 +17,7 @@ from hubfs.model_id import ModelId
 from tests.support.http_clients import NO_HEADERS, QUICK, http_client
 from tests.support.kaggle import KaggleStandIn
 from tests.support.kaggle_replies import instead, json_reply, too_many
-from tests.support.kits import Workshop, workshop
+from tests.support.kits import Workshop
 from tests.support.sources import contents
 
 NAME = "google/gemma/keras/2b"
@@ -32,12 +32,6 @@ def kaggle() -> Iterator[KaggleStandIn]:
         kaggle.gated.add("google/gemma")
         kaggle.consented.add("reader")
         yield kaggle
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Workshop]:
-    with workshop(tmp_path / "cache") as tools:
-        yield tools
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -20,7 +19,7 @@ from hubfs.model_id import ModelId
 from tests.support.http_clients import QUICK, http_client
 from tests.support.kaggle import KaggleStandIn
 from tests.support.kaggle_replies import Reply, error_in_a_200, instead, json_reply, refusal, too_many
-from tests.support.kits import Workshop, workshop
+from tests.support.kits import Workshop
 from tests.support.sources import contents
 from tests.support.waiting import eventually
 
@@ -38,12 +37,6 @@ def kaggle() -> Iterator[KaggleStandIn]:
         kaggle.put(str(NEWER), {"x": b"y"})
         kaggle.put("google/spice/tfLite/spice/1", {"x": b"y"})
         yield kaggle
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Workshop]:
-    with workshop(tmp_path / "cache") as tools:
-        yield tools
 
 
 @contextmanager

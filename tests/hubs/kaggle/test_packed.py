@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ from hubfs.sources.source import Form
 from tests.support.http_clients import QUICK, http_client
 from tests.support.kaggle import KaggleStandIn
 from tests.support.kaggle_replies import instead, refusal, too_many, zipped
-from tests.support.kits import Workshop, workshop
+from tests.support.kits import Workshop
 from tests.support.sources import contents
 
 MODEL = ModelId("google/bert/tensorFlow2/many", "1")
@@ -54,12 +53,6 @@ def kaggle() -> Iterator[KaggleStandIn]:
     with KaggleStandIn() as kaggle:
         kaggle.put(str(MODEL), MANY)
         yield kaggle
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Iterator[Workshop]:
-    with workshop(tmp_path / "cache") as tools:
-        yield tools
 
 
 @contextmanager

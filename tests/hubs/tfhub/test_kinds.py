@@ -9,7 +9,6 @@ from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.model_id import ModelId
 from hubfs.sources.source import Form
-from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin, Request, Resource
 
 LITE = parse_handle("google/lite-model/spice/1")
@@ -17,18 +16,6 @@ CORAL = parse_handle("google/coral-model/spice/1")
 TFJS = parse_handle("google/tfjs-model/spice/2/default/1")
 TFLITE = b"\x1c\0\0\0TFL3" + bytes(2000)
 PAGE = Answer(200, {"Content-Type": "text/html"}, b"<!DOCTYPE html><html>All models</html>")
-
-
-@pytest.fixture
-def origin():
-    with HttpOrigin() as origin:
-        yield origin
-
-
-@pytest.fixture
-def client():
-    with http_client() as client:
-        yield client
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from hubfs.sources.files import FilesSource, Manifest
 from hubfs.sources.hosted import kept_files
 from hubfs.sources.source import ROOT, Entry, EntryKind, Form
 from tests.support.hosted import PAGE, put
-from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin, redirect
 from tests.support.sources import Told, source_of
 
@@ -32,12 +31,6 @@ def origin() -> Iterator[HttpOrigin]:
     with HttpOrigin() as origin:
         put(origin, f"/{HANDLE}", "lite-format=tflite", BODY)
         yield origin
-
-
-@pytest.fixture
-def client() -> Iterator[HttpClient]:
-    with http_client() as client:
-        yield client
 
 
 @pytest.fixture

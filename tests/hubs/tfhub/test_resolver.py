@@ -57,20 +57,8 @@ class OneModel:
 
 
 @pytest.fixture
-def origin():
-    with HttpOrigin() as origin:
-        yield origin
-
-
-@pytest.fixture
 def hub(origin):
     return OneModel(origin)
-
-
-@pytest.fixture
-def client():
-    with http_client() as client:
-        yield client
 
 
 @pytest.fixture

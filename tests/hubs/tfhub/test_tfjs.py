@@ -20,7 +20,7 @@ from hubfs.sources.files import FilesSource, Manifest, RemoteFile
 from hubfs.sources.hosted import Urls, kept_files
 from hubfs.sources.source import Entry, EntryKind, Form
 from tests.support.hosted import PAGE, manifest, put, put_tfjs
-from tests.support.http_clients import NO_HEADERS, QUICK, http_client
+from tests.support.http_clients import NO_HEADERS, QUICK
 from tests.support.http_origin import Answer, HttpOrigin, cut, status
 from tests.support.sources import source_of
 
@@ -42,12 +42,6 @@ def origin() -> Iterator[HttpOrigin]:
     with HttpOrigin() as origin:
         put_tfjs(origin, ROOT, FILES)
         yield origin
-
-
-@pytest.fixture
-def client() -> Iterator[HttpClient]:
-    with http_client() as client:
-        yield client
 
 
 @pytest.fixture

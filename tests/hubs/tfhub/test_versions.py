@@ -8,7 +8,6 @@ from hubfs.errors import AccessDenied, InvalidHandle, ModelNotFound, Unavailable
 from hubfs.hubs.tfhub.resolver import TfhubResolver
 from hubfs.hubs.tfhub.versions import GAP, MOST, count_up, shown_in
 from hubfs.sources.source import Form
-from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin, Request, Resource
 
 ARCHIVE = gzip.compress(b"an archive") + bytes(200_000)
@@ -45,20 +44,8 @@ class Hub:
 
 
 @pytest.fixture
-def origin():
-    with HttpOrigin() as origin:
-        yield origin
-
-
-@pytest.fixture
 def hub(origin) -> Hub:
     return Hub(origin)
-
-
-@pytest.fixture
-def client():
-    with http_client() as client:
-        yield client
 
 
 @pytest.fixture

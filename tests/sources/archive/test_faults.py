@@ -52,13 +52,6 @@ class Dropping(MemoryTier):
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    desk = Desk()
-    yield desk
-    desk.close()
-
-
-@pytest.fixture
 def cache() -> Dropping:
     return Dropping()
 

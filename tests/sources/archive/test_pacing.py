@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -34,13 +33,6 @@ WEIGHTS = "variables/variables.data-00000-of-00001"
 ARCHIVE = tar_of(FILES)
 BLOCKS = [(path, index) for path, data in FILES.items() for index in range(-(-len(data) // BLOCK_SIZE_BYTES))]
 SMALL, AHEAD = 2 * MIB, MIB
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    desk = Desk()
-    yield desk
-    desk.close()
 
 
 @pytest.fixture

@@ -31,12 +31,6 @@ def origin() -> Iterator[HttpOrigin]:
         yield origin
 
 
-@pytest.fixture
-def client() -> Iterator[HttpClient]:
-    with http_client() as client:
-        yield client
-
-
 def find(origin: HttpOrigin, client: HttpClient, path: str = f"/google/spice/2{QUERY}", **options) -> IndexFile | None:
     seen = client.probe(origin.url + path)
     origin.reset()

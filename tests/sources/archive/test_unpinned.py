@@ -1,7 +1,6 @@
 """An archive whose host names no version of it: what came before is what tells that it is still the same."""
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -30,13 +29,6 @@ SWAPS = {
     "more": {"new": b""} | FILES,
     "another kind": {"fingerprint.pb/x": b""} | {path: FILES[path] for path in FILES if path != "fingerprint.pb"},
 }
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    desk = Desk()
-    yield desk
-    desk.close()
 
 
 def first(desk: Desk, stream: ScriptedStream) -> ArchiveSource:

@@ -70,11 +70,6 @@ def four_shards() -> dict[str, bytes | Blob]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock(0)
-
-
-@pytest.fixture
 def asked() -> Asked:
     return Asked()
 
@@ -185,7 +180,7 @@ def test_shards_that_nobody_follows_are_fetched_no_further(prefetcher: Prefetche
     blob.read_at(0, READ_BYTES)
     assert eventually(lambda: asked.room_bytes < BLOCK)
     release()
-    clock.now_s = FOLLOW_S + 1
+    clock.now_s += FOLLOW_S + 1
     assert eventually(is_idle)
     asked.room_bytes = 1 << 40
     assert settled(asked) <= 10 * BLOCK

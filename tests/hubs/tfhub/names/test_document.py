@@ -4,23 +4,10 @@ from hubfs.errors import AccessDenied, Damaged, Unavailable
 from hubfs.hubs.tfhub.names import document as catalog_document
 from hubfs.hubs.tfhub.names.document import fetch
 from hubfs.hubs.tfhub.names.provider import CatalogDocument
-from tests.support.http_clients import http_client
 from tests.support.http_origin import Answer, HttpOrigin, cut, redirect, status
 
 PATH = "/catalog.jsonl"
 BODY = b'{"kind": "Module", "handle": "google/spice/2"}\n'
-
-
-@pytest.fixture
-def origin():
-    with HttpOrigin() as origin:
-        yield origin
-
-
-@pytest.fixture
-def client():
-    with http_client() as client:
-        yield client
 
 
 def test_the_document_comes_with_its_etag(origin, client):

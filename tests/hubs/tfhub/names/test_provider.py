@@ -39,16 +39,6 @@ class Hub:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def cancellation() -> Cancellation:
-    return Cancellation()
-
-
-@pytest.fixture
 def hub():
     with HttpOrigin() as origin:
         yield Hub(origin)

@@ -15,7 +15,6 @@ from hubfs.formats.gzip.blob import GzipBlob
 from hubfs.formats.index_file import IndexFile
 from hubfs.hubs.tfhub.questions import PARAMETERS
 from hubfs.sources.archive.published import find_published_index
-from tests.support.http_clients import http_client
 from tests.support.models import pack
 from tests.support.serving import serving, write_model
 
@@ -38,12 +37,6 @@ def root(tmp_path: Path) -> Path:
 def hub(root: Path) -> Iterator[str]:
     with serving(root) as url:
         yield url
-
-
-@pytest.fixture
-def client() -> Iterator[HttpClient]:
-    with http_client() as client:
-        yield client
 
 
 def link_of(url: str) -> str | None:
