@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from hubfs.cache.block_cache import CacheKey
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.store import DiskStore
 from hubfs.cli import main
 from tests.support.archives import gzipped, tar_of
+from tests.support.commands import Commands
 from tests.support.hosted import put
 from tests.support.http_origin import HttpOrigin
 from tests.support.huggingface import HuggingFaceStandIn
@@ -26,15 +27,11 @@ OLD, NEW = {**WEIGHTS, "config.json": b"{}"}, {**WEIGHTS, "config.json": b"[]", 
 SPICE = {"saved_model.pb": b"graph" * 100, "variables/variables.data": random.Random(3).randbytes(2 << 20)}
 
 
-class Commands:
+class Cache(Commands):
     def __init__(self, environment: dict[str, str], root: Path) -> None:
-        self.environment, self.root = environment, root
+        super().__init__(environment)
+        self.root = root
         self.store = DiskStore(CacheLayout(root))
-
-    def __call__(self, *arguments: str, exit_code: int = 0, text: str | None = None) -> Result:
-        done = CliRunner().invoke(main, [*arguments], env=self.environment, input=text)
-        assert done.exit_code == exit_code, done.output
-        return done
 
     def told(self, *arguments: str, exit_code: int = 0) -> dict[str, object]:
         return dict(json.loads(self("cache", *arguments, "--json", exit_code=exit_code).stdout))
@@ -55,7 +52,7 @@ def commits(hub: HuggingFaceStandIn) -> list[str]:
 
 
 @pytest.fixture
-def hubfs(hub: HuggingFaceStandIn, commits: list[str], tmp_path: Path) -> Iterator[Commands]:
+def hubfs(hub: HuggingFaceStandIn, commits: list[str], tmp_path: Path) -> Iterator[Cache]:
     """A cache with two commits that share a file, and a model of an archive, which was used last."""
     with HttpOrigin() as origin:
         put(origin, "/google/spice/2", "tf-hub-format=compressed", gzipped(tar_of(SPICE)))
@@ -65,7 +62,7 @@ def hubfs(hub: HuggingFaceStandIn, commits: list[str], tmp_path: Path) -> Iterat
             "HUBFS_CACHE_DIR": str(tmp_path / "cache"),
             "HOME": str(tmp_path),
         }
-        hubfs = Commands(environment, tmp_path / "cache")
+        hubfs = Cache(environment, tmp_path / "cache")
         hubfs("prefetch", *(f"hf:{NAME}@{commit}" for commit in commits), "google/spice/2")
         hub.reset_counts()
         ages_d = {"+blobs/": 10, commits[0]: 9, commits[1]: 3, "spice": 1}
@@ -76,7 +73,7 @@ def hubfs(hub: HuggingFaceStandIn, commits: list[str], tmp_path: Path) -> Iterat
         assert not hub.asked, "nobody is asked about what is here"
 
 
-def test_the_models_are_listed_with_what_they_share(hubfs: Commands, commits: list[str]) -> None:
+def test_the_models_are_listed_with_what_they_share(hubfs: Cache, commits: list[str]) -> None:
     names = hubfs.names("--sort", "name")
     assert names == sorted(names)
     assert {name.rpartition("/")[2] for name in names} == {*commits, "2"}
@@ -92,7 +89,7 @@ def test_the_models_are_listed_with_what_they_share(hubfs: Commands, commits: li
     assert len(hubfs.names("--filter", "name=*/BAAI/*", "--filter", "used>1d")) == 2
 
 
-def test_a_model_goes_and_takes_with_it_what_no_other_shares(hubfs: Commands, commits: list[str]) -> None:
+def test_a_model_goes_and_takes_with_it_what_no_other_shares(hubfs: Cache, commits: list[str]) -> None:
     assert "no terminal" in hubfs("cache", "rm", f"hf:{NAME}@{commits[0]}", exit_code=1).stderr
     assert "would go" in hubfs("cache", "rm", f"hf:{NAME}", "--dry-run").stdout
     assert len(hubfs.names()) == 3
@@ -103,7 +100,7 @@ def test_a_model_goes_and_takes_with_it_what_no_other_shares(hubfs: Commands, co
     assert "is not in the cache" in hubfs("cache", "rm", f"hf:{NAME}", "--yes", exit_code=1).stderr
 
 
-def test_what_is_in_use_stays(hubfs: Commands) -> None:
+def test_what_is_in_use_stays(hubfs: Cache) -> None:
     model = hubfs.model("http")
     release = DiskStore(CacheLayout(hubfs.root)).hold(model)
     try:
@@ -116,7 +113,7 @@ def test_what_is_in_use_stays(hubfs: Commands) -> None:
         release()
 
 
-def test_pruning_takes_the_least_recently_used_and_nothing_that_is_pinned(hubfs: Commands, commits: list[str]) -> None:
+def test_pruning_takes_the_least_recently_used_and_nothing_that_is_pinned(hubfs: Cache, commits: list[str]) -> None:
     assert "is pinned" in hubfs("cache", "pin", f"hf:{NAME}@{commits[0]}").stdout
     assert len(hubfs.names("--filter", "pinned=true")) == 1
     assert "0 models" in hubfs("cache", "prune", "--older-than", "8d", "--dry-run").stdout, "one is pinned"
@@ -131,7 +128,7 @@ def test_pruning_takes_the_least_recently_used_and_nothing_that_is_pinned(hubfs:
     assert hubfs.names() == []
 
 
-def test_a_version_is_pinned_before_it_is_there(hubfs: Commands) -> None:
+def test_a_version_is_pinned_before_it_is_there(hubfs: Cache) -> None:
     assert hubfs.told("pin", "google/other/1")["pinned"] == [
         f"{hubfs.model('http').split('/google')[0]}/google/other/1"
     ]
@@ -155,7 +152,7 @@ def test_every_one_of_a_thousand_flipped_bits_is_found(tmp_path: Path) -> None:
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "0 blocks of 1000 files are right, and 0 were damaged")
 
 
-def test_a_damaged_file_is_named_and_is_fetched_again(hubfs: Commands) -> None:
+def test_a_damaged_file_is_named_and_is_fetched_again(hubfs: Cache) -> None:
     assert hubfs("cache", "verify").stdout.endswith(" and 0 were damaged\n")
     (path,) = hubfs.root.rglob("data/variables/variables.data")
     data = bytearray(path.read_bytes())

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.sealed_json import seal
-from hubfs.cli import main
 from tests.support.archives import gzipped, tar_of
+from tests.support.commands import Commands
 from tests.support.files import files
 from tests.support.hosted import put
 from tests.support.http_origin import HttpOrigin
@@ -25,19 +24,6 @@ SPICE = {
     "variables/variables.data": random.Random(3).randbytes((2 << 20) + 5),
     "assets/empty": b"",
 }
-
-
-class Commands:
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.environment = environment
-
-    def __call__(self, *arguments: str | Path, exit_code: int = 0) -> Result:
-        done = CliRunner().invoke(main, [*map(str, arguments)], env=self.environment)
-        assert done.exit_code == exit_code, done.output
-        return done
-
-    def at(self, cache: Path) -> "Commands":
-        return Commands({**self.environment, "HUBFS_CACHE_DIR": str(cache)})
 
 
 @pytest.fixture

@@ -13,12 +13,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from hubfs.blobs import store as stores
-from hubfs.cli import main
 from hubfs.commands.mirror.directory import DirectoryPlace
 from hubfs.errors import Unavailable
+from tests.support.commands import Commands
 from tests.support.files import files, listed
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.huggingface import HuggingFaceStandIn
@@ -43,10 +42,9 @@ HOSTED = "google/spice/2"
 
 
 @pytest.fixture
-def hub() -> Iterator[HuggingFaceStandIn]:
-    with HuggingFaceStandIn() as hub:
-        hub.put(NAME, FILES)
-        yield hub
+def hub(hub: HuggingFaceStandIn) -> HuggingFaceStandIn:
+    hub.put(NAME, FILES)
+    return hub
 
 
 @pytest.fixture
@@ -78,27 +76,8 @@ def store() -> Iterator[GcsServer]:
         yield store
 
 
-class Commands:
+class Mirroring(Commands):
     """Commands of a user. All temporary files are below `TMPDIR`."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.environment = environment
-
-    def __call__(self, *arguments: str | Path, exit_code: int = 0, text: str | None = None) -> Result:
-        done = CliRunner().invoke(main, [*map(str, arguments)], env=self.environment, input=text)
-        assert done.exit_code == exit_code, done.output
-        return done
-
-    def told(self, *arguments: str | Path, exit_code: int = 0) -> list[dict[str, object]]:
-        said = map(json.loads, self(*arguments, "--json", exit_code=exit_code).stdout.splitlines())
-        return [one for one in said if one["event"] != "progress"]
-
-    def refused(self, *arguments: str | Path, exit_code: int = 1) -> str:
-        """The one line that says why."""
-        done = self(*arguments, exit_code=exit_code)
-        assert not done.stdout
-        assert done.stderr.count("\n") == 1 or exit_code != 1
-        return done.stderr
 
     def has(self, url: str, handle: str, to: Path) -> dict[str, bytes]:
         """What a hub has of a model, without what is cached."""
@@ -109,14 +88,14 @@ class Commands:
 
 
 @pytest.fixture
-def hubfs(hub: HuggingFaceStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
+def hubfs(hub: HuggingFaceStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mirroring:
     (tmp_path / "temp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
-    return Commands({"HF_ENDPOINT": hub.url, "HUBFS_CACHE_DIR": str(tmp_path / "cache"), "HOME": str(tmp_path)})
+    return Mirroring({"HF_ENDPOINT": hub.url, "HUBFS_CACHE_DIR": str(tmp_path / "cache"), "HOME": str(tmp_path)})
 
 
 def test_a_directory_hosts_models_of_every_hub_and_once_more_nothing_is_fetched(
-    hub: HuggingFaceStandIn, hubfs: Commands, models: dict[str, dict[str, bytes]], default: str, tmp_path: Path
+    hub: HuggingFaceStandIn, hubfs: Mirroring, models: dict[str, dict[str, bytes]], default: str, tmp_path: Path
 ) -> None:
     place = tmp_path / "place"
     with KaggleStandIn() as kaggle:
@@ -145,7 +124,7 @@ def test_a_directory_hosts_models_of_every_hub_and_once_more_nothing_is_fetched(
 
 
 def test_a_bucket_is_a_hub_of_models_of_every_hub_and_once_more_nothing_is_stored(
-    store: GcsServer, hubfs: Commands, models: dict[str, dict[str, bytes]], default: str, tmp_path: Path
+    store: GcsServer, hubfs: Mirroring, models: dict[str, dict[str, bytes]], default: str, tmp_path: Path
 ) -> None:
     hubfs.environment |= {"HUBFS_HUB": default, "STORAGE_EMULATOR_HOST": store.url}
     place = "gs://team/hub"
@@ -163,7 +142,7 @@ def test_a_bucket_is_a_hub_of_models_of_every_hub_and_once_more_nothing_is_store
 
 
 def test_a_folder_means_the_newest_of_each_model_and_a_list_means_its_lines(
-    hubfs: Commands, default: str, tmp_path: Path
+    hubfs: Mirroring, default: str, tmp_path: Path
 ) -> None:
     hubfs.environment["HUBFS_HUB"] = default
     newest = ["google/lite-model/ears", "google/spice", "google/tfjs-model/ears"]
@@ -187,7 +166,7 @@ def test_a_folder_means_the_newest_of_each_model_and_a_list_means_its_lines(
     assert "no model is known below 'nobody'" in hubfs.refused("mirror", "nobody", "--to", tmp_path / "other")
 
 
-def test_a_collection_means_its_models(hubfs: Commands, default: str, tmp_path: Path) -> None:
+def test_a_collection_means_its_models(hubfs: Mirroring, default: str, tmp_path: Path) -> None:
     lines = [
         {"kind": "Module", "handle": HOSTED},
         {"kind": "Module", "handle": "up/a/7"},
@@ -199,7 +178,7 @@ def test_a_collection_means_its_models(hubfs: Commands, default: str, tmp_path: 
     assert [one["path"] for one in told] == [str(tmp_path / "place" / handle) for handle in (HOSTED, "up/a/7")]
 
 
-def test_a_namespace_means_its_repositories(hub: HuggingFaceStandIn, hubfs: Commands, tmp_path: Path) -> None:
+def test_a_namespace_means_its_repositories(hub: HuggingFaceStandIn, hubfs: Mirroring, tmp_path: Path) -> None:
     hub.put("BAAI/other", {"config.json": b"{}"})
     told = hubfs.told("mirror", "hf:BAAI", "--to", tmp_path / "place")
     assert sorted(str(one["path"]) for one in told) == [
@@ -208,7 +187,7 @@ def test_a_namespace_means_its_repositories(hub: HuggingFaceStandIn, hubfs: Comm
 
 
 def test_commits_are_versions_in_the_order_of_their_arrival(
-    hub: HuggingFaceStandIn, hubfs: Commands, tmp_path: Path
+    hub: HuggingFaceStandIn, hubfs: Mirroring, tmp_path: Path
 ) -> None:
     place, old = tmp_path / "place", hub.put(NAME, FILES)
     new = hub.put(NAME, {**FILES, "config.json": b"{}"})
@@ -221,7 +200,7 @@ def test_commits_are_versions_in_the_order_of_their_arrival(
 
 
 def test_what_lies_there_is_kept_and_what_differs_is_refused(
-    hubfs: Commands, models: dict[str, dict[str, bytes]], default: str, tmp_path: Path
+    hubfs: Mirroring, models: dict[str, dict[str, bytes]], default: str, tmp_path: Path
 ) -> None:
     hubfs.environment["HUBFS_HUB"] = default
     place = tmp_path / "place"
@@ -265,7 +244,7 @@ def test_what_lies_there_is_kept_and_what_differs_is_refused(
     ],
 )
 def test_what_makes_no_sense_is_one_line_and_leaves_nothing(
-    store: GcsServer, hubfs: Commands, default: str, tmp_path: Path, handles: list[str], to: str, reason: str
+    store: GcsServer, hubfs: Mirroring, default: str, tmp_path: Path, handles: list[str], to: str, reason: str
 ) -> None:
     hubfs.environment |= {"HUBFS_HUB": default, "STORAGE_EMULATOR_HOST": store.url}
     (tmp_path / "file").write_text("mine")
@@ -278,13 +257,13 @@ def test_what_makes_no_sense_is_one_line_and_leaves_nothing(
     assert not [request for request in store.requests if request.method != "GET"]
 
 
-def test_arguments_that_make_no_sense_exit_with_2(hubfs: Commands, tmp_path: Path) -> None:
+def test_arguments_that_make_no_sense_exit_with_2(hubfs: Mirroring, tmp_path: Path) -> None:
     for arguments in ((), (HOSTED,), ("--to", tmp_path / "m"), (HOSTED, "--to", tmp_path / "m", "--quiet", "--json")):
         assert "Usage: " in hubfs.refused("mirror", *arguments, exit_code=2)
     assert not (tmp_path / "m").exists()
 
 
-def test_without_room_nothing_is_begun(hubfs: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_room_nothing_is_begun(hubfs: Mirroring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 4 << 20))  # type: ignore[attr-defined]
     said = hubfs.refused("mirror", f"hf:{NAME}", "--to", tmp_path / "place")
     model_bytes = sum(map(len, FILES.values()))
@@ -294,7 +273,7 @@ def test_without_room_nothing_is_begun(hubfs: Commands, tmp_path: Path, monkeypa
 
 
 def test_of_several_models_those_follow_that_can_be_read(
-    hub: HuggingFaceStandIn, hubfs: Commands, tmp_path: Path
+    hub: HuggingFaceStandIn, hubfs: Mirroring, tmp_path: Path
 ) -> None:
     commit = hub.put("BAAI/rotten", {"model.safetensors": b"well" * 100_000})
     hub.rot("BAAI/rotten", commit, "model.safetensors", 5)
@@ -310,7 +289,7 @@ def test_of_several_models_those_follow_that_can_be_read(
     assert (tmp_path / "place/baai/rotten/1.tar.gz").exists()
 
 
-def test_two_processes_do_not_mirror_to_one_place(hubfs: Commands, tmp_path: Path) -> None:
+def test_two_processes_do_not_mirror_to_one_place(hubfs: Mirroring, tmp_path: Path) -> None:
     (tmp_path / "place/.hubfs-mirror").mkdir(parents=True)
     held = os.open(tmp_path / "place/.hubfs-mirror", os.O_RDONLY)
     try:
@@ -323,7 +302,7 @@ def test_two_processes_do_not_mirror_to_one_place(hubfs: Commands, tmp_path: Pat
 
 @pytest.mark.parametrize("disk_cache", [True, False])
 def test_a_mirror_that_ended_before_the_model_was_placed_shows_nothing_of_it_and_goes_on(
-    hub: HuggingFaceStandIn, hubfs: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, disk_cache: bool
+    hub: HuggingFaceStandIn, hubfs: Mirroring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, disk_cache: bool
 ) -> None:
     command = ("mirror", f"hf:{NAME}", "--to", tmp_path / "place", *([] if disk_cache else ["--no-disk-cache"]))
 
@@ -334,7 +313,7 @@ def test_a_mirror_that_ended_before_the_model_was_placed_shows_nothing_of_it_and
         down.setattr(DirectoryPlace, "put", ended)
         hubfs(*command, exit_code=1)
     with serving(tmp_path / "place") as url:
-        other = Commands({**hubfs.environment, "HUBFS_HUB": url})
+        other = Mirroring({**hubfs.environment, "HUBFS_HUB": url})
         assert "has no model baai/tiny/1" in other.refused("fetch", "baai/tiny/1", "--to", tmp_path / "m")
         hub.reset_counts()
         hubfs(*command)
@@ -343,7 +322,7 @@ def test_a_mirror_that_ended_before_the_model_was_placed_shows_nothing_of_it_and
 
 
 def test_an_object_of_parts_goes_on_where_it_was_and_is_whole(
-    store: GcsServer, hubfs: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: GcsServer, hubfs: Mirroring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stores, "_PART_BYTES", 100_000)
     monkeypatch.setattr(stores, "_MOST_COMPOSED", 4)
@@ -370,7 +349,7 @@ def test_an_object_of_parts_goes_on_where_it_was_and_is_whole(
 
 
 def test_an_index_of_another_archive_is_left_aside(
-    hub: HuggingFaceStandIn, store: GcsServer, hubfs: Commands, tmp_path: Path
+    hub: HuggingFaceStandIn, store: GcsServer, hubfs: Mirroring, tmp_path: Path
 ) -> None:
     large = {"a": random.Random(5).randbytes(9 << 20), "b": b"b"}
     hub.put(NAME, large)
@@ -386,7 +365,7 @@ def test_an_index_of_another_archive_is_left_aside(
 
 @pytest.mark.slow
 def test_a_mirror_that_was_killed_goes_on_and_nothing_that_was_whole_crosses_twice(
-    hub: HuggingFaceStandIn, hubfs: Commands, tmp_path: Path
+    hub: HuggingFaceStandIn, hubfs: Mirroring, tmp_path: Path
 ) -> None:
     shards = {f"{at:02}.safetensors": random.Random(at).randbytes(1 << 20) for at in range(24)}
     hub.put("BAAI/large", shards)
