@@ -1,67 +1,32 @@
 """The table "fault of Hugging Face" of docs/SEMANTICS.md, executed: the stand-in for the hub, a real mount, readers."""
 
-import errno
 import hashlib
 import os
-import random
-import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.fault_rows import is_told, read, reads, table
+from tests.support import fault_rows
+from tests.support.fault_rows import SMALL, Case, always, execute, impatient_mount, noise, scripted, table
 from tests.support.figures import Figures
 from tests.support.huggingface import HuggingFaceStandIn, refusal, too_many
-from tests.support.kaggle_replies import Fault, Reply, instead, json_reply
-from tests.support.mount import Machine, Mount, mounted
-from tests.support.waiting import eventually
+from tests.support.kaggle_replies import Reply, instead, json_reply
+from tests.support.mount import Mount
 
 pytestmark = pytest.mark.mounted
 
-SLACK_S = 60.0
-"""Beyond its bound, a reader on a busy machine may take so much longer before it counts as hung."""
-
-SMALL, LARGE = "config.json", "model.safetensors"
+LARGE = "model.safetensors"
 HEAD = "| fault of Hugging Face | readers get | within |"
 
 
 @dataclass
-class Stage:
-    """A repository, and its commit. `begun` is called by each reader of `paths` once it has read a piece."""
-
-    hub: HuggingFaceStandIn
-    name: str
-    commit: str
-    right: dict[str, bytes]
-    begun: Callable[[], None] = field(default=lambda: None)
-    paths: tuple[str, ...] = (SMALL, LARGE, LARGE, SMALL)
-
-    def always(self, what: str, fault: Fault) -> None:
-        self.hub.script(what, *[fault] * 500)
-
-    def once_begun(self, do: Callable[[], object]) -> None:
-        first = threading.Lock()
-
-        def begun() -> None:
-            if first.acquire(blocking=False):
-                do()
-
-        self.begun = begun
-
-
-Case = Callable[[Stage], None]
-
-
-def _always(what: str, fault: Fault) -> Case:
-    return lambda stage: stage.always(what, fault)
-
-
-def _scripted(what: str, *faults: Fault) -> Case:
-    return lambda stage: stage.hub.script(what, *faults)
+class Stage(fault_rows.Stage):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.commit = self.hub.put(self.name, self.right)
 
 
 def _busy(stage: Stage) -> None:
@@ -108,19 +73,17 @@ CASES: dict[str, Case] = {
         lambda: stage.hub.put(stage.name, dict.fromkeys(stage.right, b"moved"))
     ),
     "a flipped bit": _rots,
-    "a page of HTML in the place of the tree": _always("tree", _PAGE),
-    "a page of HTML in the place of every file": _always("resolve", _PAGE),
+    "a page of HTML in the place of the tree": always("tree", _PAGE),
+    "a page of HTML in the place of every file": always("resolve", _PAGE),
     "the tree says other hashes": _other_hashes,
     "the tree says other sizes": _other_sizes,
-    "the tree names a file outside of the model": _always("tree", instead(json_reply([_OUTSIDE]))),
-    "the pages of the tree lead in a circle": _always("tree", _circle),
-    "a file that is listed and not there": _always(
-        "resolve", instead(refusal(404, "EntryNotFound", "Entry not found"))
-    ),
+    "the tree names a file outside of the model": always("tree", instead(json_reply([_OUTSIDE]))),
+    "the pages of the tree lead in a circle": always("tree", _circle),
+    "a file that is listed and not there": always("resolve", instead(refusal(404, "EntryNotFound", "Entry not found"))),
     "the repository is gated": lambda stage: stage.hub.gated.add(stage.name),
     "the repository is not there": lambda stage: stage.hub.private.add(stage.name),
-    "a fault of the hub's, twice": _scripted("tree", _BROKEN, _BROKEN),
-    "a fault of the hub's, every time": _always("tree", _BROKEN),
+    "a fault of the hub's, twice": scripted("tree", _BROKEN, _BROKEN),
+    "a fault of the hub's, every time": always("tree", _BROKEN),
 }
 
 
@@ -145,9 +108,7 @@ def mend(hub: HuggingFaceStandIn) -> None:
 @pytest.fixture(scope="module")
 def mount(every_hub: HuggingFaceStandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
     root = tmp_path_factory.mktemp("huggingface-faults")
-    ttls = {"HUBFS_NEGATIVE_TTL": "0.5s", "HUBFS_FAILURE_TTL": "0.5s", "HUBFS_FUSE_LIBRARY": "session"}
-    machine = Machine(root / "machine", {"HF_ENDPOINT": every_hub.url, **ttls})
-    with mounted(machine, root / "hub", "hf:", "-o", "negative_timeout=0") as mount:
+    with impatient_mount(root, "hf:", {"HF_ENDPOINT": every_hub.url}) as mount:
         yield mount
 
 
@@ -157,32 +118,11 @@ def test_the_table_has_every_fault_once_and_no_other() -> None:
 
 @pytest.mark.parametrize("fault", CASES)
 def test_a_reader_gets_what_the_table_says(hub: HuggingFaceStandIn, mount: Mount, fault: str, figures: Figures) -> None:
-    expected, within_s = table(HEAD)[fault]
-    noise = random.Random(fault)
-    right = {SMALL: noise.randbytes(999), LARGE: noise.randbytes(5_200_000)}
     name = f"noise/row{[*CASES].index(fault)}"
-    stage = Stage(hub, name, hub.put(name, right), right)
+    stage = Stage(hub, name, noise(fault, LARGE))
+    root = mount.path / f"{name}@{stage.commit}"
+    if fault == "the branch moves in mid-read":  # by the symlink, as loaders do
+        root = Path(os.path.realpath(mount.path / name))
     CASES[fault](stage)
-    root = mount.path / name
-    if fault != "the branch moves in mid-read":  # else by the symlink, as loaders do
-        root = mount.path / f"{name}@{stage.commit}"
-    began_s = time.monotonic()
-    with ThreadPoolExecutor(4) as readers:
-        opened = Path(os.path.realpath(root))
-        got = [*zip(stage.paths, readers.map(lambda path: read(opened / path, stage.begun), stage.paths), strict=True)]
-    took_s = time.monotonic() - began_s
-    told = expected == "right bytes" or is_told(mount, root, stage.paths)
-    mend(hub)
-    codes = {answer for _, answer in got if isinstance(answer, int)}
-    named = {f"errors_{errno.errorcode[code]}": 1 for code in codes}
-    figures.add("huggingface faults", injected=1, reads=len(got), **named)
-    if expected == "right bytes":
-        assert all(answer == right[path] for path, answer in got), codes
-    else:
-        assert {errno.errorcode[code] for code in codes} == {expected}
-        assert len([answer for _, answer in got if isinstance(answer, int)]) == len(got), "wrong bytes"
-    assert told
-    assert took_s < within_s + SLACK_S
-    assert eventually(lambda: reads(mount.path / f"{name}@{stage.commit}", right), timeout_s=SLACK_S), (
-        "the path did not work again"
-    )
+    count = partial(figures.add, "huggingface faults")
+    execute(table(HEAD)[fault], stage, mount, root, partial(mend, hub), count)
