@@ -19,9 +19,9 @@ from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from aiohttp import web
 
-from tests.support.huggingface_cdn import Cdn, ranged
+from tests.support.huggingface_cdn import Cdn
 from tests.support.huggingface_repo import Commit, Content, Repo, entries_of
-from tests.support.kaggle_replies import Fault, Reply, json_reply
+from tests.support.kaggle_replies import Fault, Reply, json_reply, ranged
 from tests.support.two_origins import TwoOrigins
 
 _MOST_ON_A_PAGE = 1000

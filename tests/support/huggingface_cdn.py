@@ -2,16 +2,13 @@
 
 import hashlib
 import hmac
-import re
 import time
 from collections.abc import Mapping
 from urllib.parse import parse_qs, quote, urlencode
 
-from tests.support.huggingface_repo import Blob, Content
-from tests.support.kaggle_replies import Reply
+from tests.support.huggingface_repo import Blob
+from tests.support.kaggle_replies import Reply, ranged
 from tests.support.two_origins import Gate
-
-_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
 class Cdn:
@@ -76,15 +73,3 @@ class Cdn:
 
     def _signature(self, path: str, expires: str) -> str:
         return hmac.new(str(self._key).encode(), f"{path}\n{expires}".encode(), hashlib.sha256).hexdigest()
-
-
-def ranged(content: Content, headers: Mapping[str, str], wanted: str | None) -> Reply:
-    """The whole of `content`, or the range that was asked for."""
-    asked = _RANGE.fullmatch(wanted or "")
-    if asked is None:
-        return Reply(200, headers, content[:])
-    start, size = int(asked[1]), len(content)
-    end = min(int(asked[2]) + 1, size) if asked[2] else size
-    if start >= size:
-        return Reply(416, {**headers, "Content-Range": f"bytes */{size}"})
-    return Reply(206, {**headers, "Content-Range": f"bytes {start}-{end - 1}/{size}"}, content[start:end])

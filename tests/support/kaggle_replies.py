@@ -2,9 +2,12 @@
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from tests.support.huggingface_repo import Content
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,8 @@ class Reply:
 
 
 Fault = Callable[[Reply], Reply]
+
+RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
 def json_reply(answer: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
@@ -53,3 +58,15 @@ def zipped(name: str, content: bytes) -> bytes:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo(name), content)
     return packed.getvalue()
+
+
+def ranged(content: Content, headers: Mapping[str, str], wanted: str | None) -> Reply:
+    """The whole of `content`, or the range that was asked for."""
+    asked = RANGE.fullmatch(wanted or "")
+    if asked is None:
+        return Reply(200, headers, content[:])
+    start, size = int(asked[1]), len(content)
+    end = min(int(asked[2]) + 1, size) if asked[2] else size
+    if start >= size:
+        return Reply(416, {**headers, "Content-Range": f"bytes */{size}"})
+    return Reply(206, {**headers, "Content-Range": f"bytes {start}-{end - 1}/{size}"}, content[start:end])

@@ -2,18 +2,17 @@
 
 import hashlib
 import hmac
-import re
 import time
 from base64 import b64encode
 from calendar import timegm
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from aiohttp import web
 
 from hubfs.blobs.checksums import crc32c
-from tests.support.kaggle_replies import Reply
+from tests.support.kaggle_replies import Reply, ranged
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class KaggleStore:
         if path not in self._objects:
             return _xml(404, "NoSuchKey")
         content = self._objects[path]
-        return _ranged(self._rotten.get(path, content), self._said_of(path), request.headers.get("Range"))
+        return ranged(self._rotten.get(path, content), self._said_of(path), request.headers.get("Range"))
 
     def _said_of(self, path: str) -> dict[str, str]:
         digests = self._digests[path]
@@ -102,20 +101,3 @@ class KaggleStore:
 def _xml(status: int, code: str) -> Reply:
     body = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{code}</Message></Error>"
     return Reply(status, {"Content-Type": "application/xml; charset=UTF-8"}, body.encode())
-
-
-def _ranged(content: bytes, headers: Mapping[str, str], wanted: str | None) -> Reply:
-    whole = Reply(200, headers, content)
-    asked = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "")
-    if asked is None:
-        return whole
-    start, size = int(asked[1]), len(content)
-    end = min(int(asked[2]) + 1, size) if asked[2] else size
-    if start >= size:
-        return Reply(416, {**headers, "Content-Range": f"bytes */{size}"})
-    return replace(
-        whole,
-        status=206,
-        headers={**headers, "Content-Range": f"bytes {start}-{end - 1}/{size}"},
-        body=content[start:end],
-    )

@@ -1,7 +1,6 @@
 """What the stand-ins for Kaggle and for the Hugging Face Hub have in common: two origins, scripts, gates."""
 
 import asyncio
-import re
 import threading
 from abc import abstractmethod
 from collections import defaultdict, deque
@@ -12,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from aiohttp import web
 
-from tests.support.kaggle_replies import Fault, Reply, well
+from tests.support.kaggle_replies import RANGE, Fault, Reply, well
 
 _Own = TypeVar("_Own", bound="TwoOrigins")
 
@@ -93,7 +92,7 @@ class Gate:
             self._opened.set_result(None)
 
     async def pass_by(self, path: str, headers: Mapping[str, str]) -> None:
-        asked = _RANGE.fullmatch(headers.get("range", ""))
+        asked = RANGE.fullmatch(headers.get("range", ""))
         part = range(int(asked[1]), int(asked[2] or _NO_END) + 1) if asked else range(_NO_END)
         if not self._opened.done() and self._stops(path.rpartition("/")[2], part):
             self._held.release()
@@ -101,4 +100,3 @@ class Gate:
 
 
 _NO_END = 1 << 62
-_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
