@@ -5,10 +5,9 @@ import pytest
 
 from hubfs.blobs.blob import Blob
 from hubfs.blobs.checksums import Checksum, ChecksummedBlob
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
-from hubfs.waiting import Cancellation
 from tests.contracts.blob_contract import BlobContract
 from tests.support.gcs_server import GcsServer, gcs_server
+from tests.support.http_clients import gcs_client
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +25,9 @@ class TestGcsBlob(BlobContract):
     @contextmanager
     def blob_of(self, payload: bytes) -> Iterator[Blob]:
         self.server.upload("bucket", "a model/1/weights #1.bin", payload)
-        client = GcsClient(GcsSettings(endpoint_url=self.server.url), Cancellation())
-        try:
+        with gcs_client(self.server.url) as client:
             (obj,) = client.list("bucket", "a model/1/")
             yield self.wrapped(client.blob(obj), obj.checksum)
-        finally:
-            client.close()
 
     def wrapped(self, blob: Blob, checksum: Checksum | None) -> Blob:
         return blob

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.http.client import HttpClient
 from hubfs.hubs import registry
 from hubfs.hubs.about import About
@@ -15,7 +14,7 @@ from hubfs.hubs.tfhub.ways import PUBLIC_BUCKET
 from hubfs.model_id import ModelId
 from tests.contracts.hub_contract import HubContract, Requests, Served
 from tests.support.gcs_server import GcsServer, gcs_server
-from tests.support.http_clients import QUICK, http_client
+from tests.support.http_clients import gcs_client, http_client
 from tests.support.huggingface import HuggingFaceStandIn
 from tests.support.kaggle import KaggleStandIn
 from tests.support.kits import Workshop
@@ -41,14 +40,10 @@ def made(
     tfhub_url: str = "http://127.0.0.1:9",
     huggingface_url: str = "http://127.0.0.1:9",
 ) -> Iterator[tuple[Hub, HttpClient]]:
-    gcs = GcsClient(GcsSettings(endpoint_url=store_url, timeout_s=10, retry=QUICK), tools.cancellation)
-    with http_client(tools.cancellation) as http:
-        try:
-            environ = {"HUBFS_KAGGLE_DIALECT": kaggle_dialect}
-            endpoints = {"kaggle": kaggle_url, "tfhub": tfhub_url, "hf": huggingface_url}
-            yield make_hub(url, Means(http, gcs, endpoints=endpoints, environ=environ)), http
-        finally:
-            gcs.close()
+    environ = {"HUBFS_KAGGLE_DIALECT": kaggle_dialect}
+    endpoints = {"kaggle": kaggle_url, "tfhub": tfhub_url, "hf": huggingface_url}
+    with gcs_client(store_url, tools.cancellation, timeout_s=10) as gcs, http_client(tools.cancellation) as http:
+        yield make_hub(url, Means(http, gcs, endpoints=endpoints, environ=environ)), http
 
 
 class TestTfHubOnNginx(HubContract):

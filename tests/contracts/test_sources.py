@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
+from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.cache.memory import MemoryTier
 from hubfs.hubs.hub import label_of
@@ -13,11 +13,10 @@ from hubfs.model_id import model_name
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.files import FilesSource
 from hubfs.sources.source import Form, Source
-from hubfs.waiting import Cancellation
 from tests.contracts.source_contract import HANDLE, SourceContract
 from tests.support.archives import gzipped, tar_of
 from tests.support.gcs_server import GcsServer, gcs_server
-from tests.support.http_clients import http_client
+from tests.support.http_clients import gcs_client, http_client
 from tests.support.http_origin import HttpOrigin
 from tests.support.sources import HUB, bucket_source, kept_bucket_source
 from tests.support.streams import archive_source, wrap_by
@@ -75,11 +74,8 @@ class TestBucketSource(SourceContract):
     def source_of(self, files: Mapping[str, bytes]) -> Iterator[Source]:
         for path, data in files.items():
             self.server.upload("models", f"spice/2/{path}", data)
-        client = GcsClient(GcsSettings(endpoint_url=self.server.url), Cancellation())
-        try:
+        with gcs_client(self.server.url) as client:
             yield self.reopened(bucket_source(client, HANDLE, "gs://models/spice/2"), client)
-        finally:
-            client.close()
 
     def reopened(self, source: FilesSource, client: GcsClient) -> FilesSource:
         return source

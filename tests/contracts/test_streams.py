@@ -1,13 +1,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.streaming.http_stream import HttpStream
 from hubfs.blobs.streaming.stream import RangedStream
 from hubfs.waiting import Cancellation
 from tests.contracts.stream_contract import Stream, StreamContract
 from tests.support.gcs_server import gcs_server
-from tests.support.http_clients import QUICK, http_client
+from tests.support.http_clients import QUICK, gcs_client, http_client
 from tests.support.http_origin import HttpOrigin, redirect
 from tests.support.ranges import ScriptedRanges
 
@@ -48,9 +47,7 @@ class TestRangedStream(StreamContract):
 class TestGcsStream(StreamContract):
     @contextmanager
     def stream_of(self, payload: bytes) -> Iterator[Stream]:
-        with gcs_server() as server:
+        with gcs_server() as server, gcs_client(server.url) as client:
             server.create_bucket("bucket")
             server.upload("bucket", "a/b.tar.gz", payload)
-            client = GcsClient(GcsSettings(endpoint_url=server.url, retry=QUICK), Cancellation())
             yield client.stream(client.at("gs://bucket/a/b.tar.gz"))
-            client.close()

@@ -10,7 +10,7 @@ import google_crc32c
 import pytest
 
 from hubfs.blobs.blob import Blob
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
+from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.retry import RetryPolicy
 from hubfs.cache.block_cache import CacheKey
 from hubfs.errors import AccessDenied, Damaged, EntryNotFound, IsADirectory, ModelNotFound, Stale, Unavailable
@@ -19,8 +19,8 @@ from hubfs.hubs.tfhub.names.handle import parse_handle
 from hubfs.model_id import model_name
 from hubfs.sources.files import FilesSource
 from hubfs.sources.source import Entry, EntryKind, Form, Source
-from hubfs.waiting import Cancellation
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
+from tests.support.http_clients import gcs_client
 from tests.support.one_answer import one_answer
 from tests.support.sources import HUB, bucket_source, kept_bucket_source
 from tests.support.waiting import eventually
@@ -61,9 +61,8 @@ def server(store: GcsServer) -> GcsServer:
 @pytest.fixture
 def client(server: GcsServer) -> Iterator[GcsClient]:
     retry = RetryPolicy(attempts=2, base_s=0.01)
-    client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=10, retry=retry), Cancellation())
-    yield client
-    client.close()
+    with gcs_client(server.url, timeout_s=10, retry=retry) as client:
+        yield client
 
 
 @pytest.fixture
@@ -269,11 +268,9 @@ def test_objects_that_mark_directories_are_directories(client: GcsClient, server
 )
 def test_a_name_that_is_no_path_is_refused(client: GcsClient, path: str) -> None:
     items = [{"name": f"m/{name}", "size": "1", "generation": "1"} for name in ("good", path)]
-    with one_answer(json.dumps({"items": items}).encode()) as url:
-        hostile = GcsClient(GcsSettings(endpoint_url=url), Cancellation())
-        with pytest.raises(Damaged) as caught:
-            bucket_source(hostile, HANDLE, "gs://b/m")
-        hostile.close()
+    said = json.dumps({"items": items}).encode()
+    with one_answer(said) as url, gcs_client(url) as hostile, pytest.raises(Damaged) as caught:
+        bucket_source(hostile, HANDLE, "gs://b/m")
     assert repr(path.removesuffix("/"))[1:-1] in str(caught.value)
     assert "gs://b/m/" in str(caught.value)
 

@@ -1,6 +1,6 @@
 """The kit of a mount, over a real cache directory, without a mount."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +12,11 @@ from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskSettings, DiskTier
 from hubfs.cache.memory import MemoryTier
+from hubfs.hubs.hub import Hub, Means, make_hub
 from hubfs.sources.kit import Kit
+from hubfs.sources.source import Form
 from hubfs.waiting import Cancellation
+from tests.support.http_clients import gcs_client, http_client
 from tests.support.sources import kit_of
 
 
@@ -42,3 +45,12 @@ def workshop(directory: Path, *, offline: bool = False) -> Iterator[Workshop]:
             yield Workshop(kit, indexes, cache, cancellation)
         finally:
             cancellation.cancel()
+
+
+@contextmanager
+def made_hub(
+    url: str, tools: Workshop, endpoints: Mapping[str, str], form: Form | None = None, **environ: str
+) -> Iterator[Hub]:
+    """The hub at `url`, with stand-ins at `endpoints`. There is no store."""
+    with gcs_client(cancellation=tools.cancellation) as gcs, http_client(tools.cancellation) as http:
+        yield make_hub(url, Means(http, gcs, form, endpoints=endpoints, environ=environ))

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
+from hubfs.blobs.gcs.client import GcsClient
 from hubfs.waiting import Cancellation
 from tests.support.gcs_server import GcsServer
-from tests.support.http_clients import QUICK
+from tests.support.http_clients import gcs_client
 
 
 @pytest.fixture
@@ -18,6 +18,5 @@ def server(store: GcsServer) -> GcsServer:
 
 @pytest.fixture
 def client(server: GcsServer, cancellation: Cancellation) -> Iterator[GcsClient]:
-    client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=200, retry=QUICK), cancellation)
-    yield client
-    client.close()
+    with gcs_client(server.url, cancellation, timeout_s=200) as client:
+        yield client

@@ -1,5 +1,4 @@
 import gzip
-import json
 import os
 import random
 import socket
@@ -9,7 +8,9 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import pytest
@@ -31,7 +32,7 @@ from hubfs.errors import (
 from hubfs.waiting import Cancellation
 from tests.support.certificates import self_signed
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
-from tests.support.http_clients import QUICK
+from tests.support.http_clients import QUICK, gcs_client
 from tests.support.http_origin import HttpOrigin
 from tests.support.one_answer import one_answer
 
@@ -113,13 +114,17 @@ def test_an_object_is_asked_for_by_name(client: GcsClient, server: GcsServer) ->
             client.stat(bucket, name)
 
 
+@contextmanager
+def store_that_says(body: bytes, **how: Any) -> Iterator[GcsClient]:
+    with one_answer(body, **how) as address, gcs_client(address) as client:
+        yield client
+
+
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"name": "o", "size": "1", "generation": "x"}'])
-def test_a_description_that_cannot_be_understood_is_damaged(cancellation: Cancellation, body: bytes) -> None:
-    with one_answer(body) as address:
-        client = GcsClient(GcsSettings(endpoint_url=address), cancellation)
-        with pytest.raises(Damaged, match="gs://bucket/o: the answer is not the description of an object"):
-            client.stat("bucket", "o")
-        client.close()
+def test_a_description_that_cannot_be_understood_is_damaged(body: bytes) -> None:
+    said = "gs://bucket/o: the answer is not the description of an object"
+    with store_that_says(body) as client, pytest.raises(Damaged, match=said):
+        client.stat("bucket", "o")
 
 
 STRANGE = [
@@ -242,8 +247,7 @@ def test_a_read_with_retries_outlives_cuts_and_server_errors(
 
 
 def test_a_store_that_is_silent_times_out(client: GcsClient, server: GcsServer, cancellation: Cancellation) -> None:
-    hasty = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=0.4, retry=QUICK), cancellation)
-    try:
+    with gcs_client(server.url, cancellation, timeout_s=0.4) as hasty:
         obj = the_object(client)
         server.spoil(Fault(stall_s=300))
         began_s = time.monotonic()
@@ -252,8 +256,6 @@ def test_a_store_that_is_silent_times_out(client: GcsClient, server: GcsServer, 
         assert time.monotonic() - began_s < 100
         server.reset()  # the request may not have come as far as to the fault
         assert read(client, obj, 0, 3) == DATA[:3]
-    finally:
-        hasty.close()
 
 
 def test_cancelling_ends_the_reads_in_flight(client: GcsClient, server: GcsServer, cancellation: Cancellation) -> None:
@@ -312,70 +314,47 @@ def test_a_dead_store_is_unavailable_soon(cancellation: Cancellation, scheme: st
     client.close()
 
 
-def test_an_answer_of_another_kind_of_host_is_damaged(cancellation: Cancellation) -> None:
-    with one_answer(b"<html>welcome to the airport</html>") as address:
-        client = GcsClient(GcsSettings(endpoint_url=address), cancellation)
-        with pytest.raises(Damaged, match="not a listing"):
-            client.list("bucket", "a/")
-        client.close()
-
-
 @pytest.mark.parametrize(
-    "item",
+    "body",
     [
-        {},
-        {"name": 5, "size": "1", "generation": "1"},
-        {"name": "a/x", "size": "many", "generation": "1"},
-        {"name": "a/x", "size": "1"},
-        {"name": "a/x", "size": "1", "generation": "1", "crc32c": "?"},
-        {"name": "a/x", "size": "1", "generation": "1", "crc32c": "AAAAAAAA"},
+        b"<html>welcome to the airport</html>",
+        b'{"nextPageToken": "a\\ud800"}',  # no URL can ask for it
+        b'{"items": [{}]}',
+        b'{"items": [{"name": 5, "size": "1", "generation": "1"}]}',
+        b'{"items": [{"name": "a/x", "size": "many", "generation": "1"}]}',
+        b'{"items": [{"name": "a/x", "size": "1"}]}',
+        b'{"items": [{"name": "a/x", "size": "1", "generation": "1", "crc32c": "?"}]}',
+        b'{"items": [{"name": "a/x", "size": "1", "generation": "1", "crc32c": "AAAAAAAA"}]}',
     ],
 )
-def test_a_listing_that_cannot_be_understood_is_damaged(cancellation: Cancellation, item: object) -> None:
-    with one_answer(json.dumps({"items": [item]}).encode()) as address:
-        client = GcsClient(GcsSettings(endpoint_url=address), cancellation)
-        with pytest.raises(Damaged, match="not a listing"):
-            client.list("bucket", "a/")
-        client.close()
+def test_a_listing_that_cannot_be_understood_is_damaged(body: bytes) -> None:
+    with store_that_says(body) as client, pytest.raises(Damaged, match="not a listing"):
+        client.list("bucket", "a/")
 
 
-def test_a_listing_without_end_is_given_up(cancellation: Cancellation) -> None:
-    with one_answer(json.dumps({"nextPageToken": "again"}).encode(), times=300) as address:
-        client = GcsClient(GcsSettings(endpoint_url=address), cancellation)
-        with pytest.raises(Damaged, match="not a model"):
-            client.list("bucket", "a/")
-        client.close()
+def test_a_listing_without_end_is_given_up() -> None:
+    endless = b'{"nextPageToken": "again"}'
+    with store_that_says(endless, times=300) as client, pytest.raises(Damaged, match="not a model"):
+        client.list("bucket", "a/")
 
 
-def test_a_listing_whose_next_page_no_url_can_ask_for_is_damaged(cancellation: Cancellation) -> None:
-    with one_answer(b'{"nextPageToken": "a\\ud800"}') as address:
-        client = GcsClient(GcsSettings(endpoint_url=address), cancellation)
-        with pytest.raises(Damaged, match="not a listing"):
-            client.list("bucket", "a/")
-        client.close()
+def test_a_listing_of_prefixes_that_are_no_texts_is_damaged() -> None:
+    with store_that_says(b'{"prefixes": [5]}') as client, pytest.raises(Damaged, match="not a listing"):
+        client.folder("bucket", "a/")
 
 
-def test_a_listing_of_prefixes_that_are_no_texts_is_damaged(cancellation: Cancellation) -> None:
-    with one_answer(b'{"prefixes": [5]}') as address:
-        client = GcsClient(GcsSettings(endpoint_url=address), cancellation)
-        with pytest.raises(Damaged, match="not a listing"):
-            client.folder("bucket", "a/")
-        client.close()
-
-
-def test_a_store_that_ignores_the_range_is_read_behind_what_it_sends(cancellation: Cancellation) -> None:
-    with one_answer(b"0123456789") as address:
-        client = GcsClient(GcsSettings(endpoint_url=address), cancellation)
+def test_a_store_that_ignores_the_range_is_read_behind_what_it_sends() -> None:
+    with store_that_says(b"0123456789") as client:
         assert read(client, GcsObject("bucket", "o", 10, "1"), 2, 3) == b"234"
-        client.close()
 
 
 def test_an_answer_of_another_generation_is_stale(cancellation: Cancellation) -> None:
-    with one_answer(b"0123456789", headers="X-Goog-Generation: 2\r\n") as address:
-        client = GcsClient(GcsSettings(endpoint_url=address), cancellation)
-        with pytest.raises(Stale):
-            read(client, GcsObject("bucket", "o", 10, "1"), 0, 3)
-        client.close()
+    with (
+        one_answer(b"0123456789", headers="X-Goog-Generation: 2\r\n") as address,
+        gcs_client(address, cancellation) as client,
+        pytest.raises(Stale),
+    ):
+        read(client, GcsObject("bucket", "o", 10, "1"), 0, 3)
 
 
 def test_requests_and_bytes_are_counted(client: GcsClient, server: GcsServer) -> None:
@@ -411,11 +390,9 @@ def test_credentials_that_cannot_be_used_are_refused_without_being_shown(tmp_pat
 
 
 def test_a_password_in_the_endpoint_is_not_shown(cancellation: Cancellation) -> None:
-    client = GcsClient(GcsSettings(endpoint_url="http://user:secret@127.0.0.1:1", retry=QUICK), cancellation)
-    with pytest.raises(Unavailable) as caught:
+    with gcs_client("http://user:secret@127.0.0.1:1", cancellation) as client, pytest.raises(Unavailable) as caught:
         client.list("bucket", "a/")
     assert "secret" not in str(caught.value)
-    client.close()
 
 
 @pytest.mark.slow
@@ -451,7 +428,5 @@ def test_the_authorities_of_a_ca_bundle_in_the_environment_are_trusted(
         ):
             if bundle is not None:
                 monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-            client = GcsClient(GcsSettings(endpoint_url=secure.url, retry=QUICK), cancellation)
-            with pytest.raises(error, match=said):
+            with gcs_client(secure.url, cancellation) as client, pytest.raises(error, match=said):
                 client.stat("bucket", "name")
-            client.close()

@@ -8,12 +8,12 @@ from itertools import count
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
+from hubfs.blobs.gcs.client import GcsClient
 from hubfs.blobs.gcs.object import GcsObject
 from hubfs.blobs.retry import Busy, Permanent, RetryPolicy
 from hubfs.errors import HubfsError, TimedOut, Unavailable
-from hubfs.waiting import Cancellation
 from tests.support.fault_proxy import garbage, slow_header
+from tests.support.http_clients import gcs_client
 from tests.support.http_origin import Answer, HttpOrigin, Request
 
 OBJECT = GcsObject("models", "a", 10, "1")
@@ -25,12 +25,8 @@ def store(answer: Answer, *, timeout_s: float = 20.0) -> Iterator[GcsClient]:
     """A client of a store that answers so, whatever it is asked."""
     with HttpOrigin() as origin:
         origin.route("/*", lambda _: answer)
-        settings = GcsSettings(endpoint_url=origin.url, timeout_s=timeout_s, retry=RetryPolicy(attempts=1))
-        client = GcsClient(settings, Cancellation())
-        try:
+        with gcs_client(origin.url, timeout_s=timeout_s, retry=RetryPolicy(attempts=1)) as client:
             yield client
-        finally:
-            client.close()
 
 
 @pytest.mark.parametrize(
@@ -83,12 +79,8 @@ def test_redirects_in_a_circle_are_not_asked_again() -> None:
 
     with HttpOrigin() as origin:
         origin.route("/*", circle)
-        client = GcsClient(GcsSettings(endpoint_url=origin.url), Cancellation())
-        try:
-            with pytest.raises(Permanent, match="redirects more than 10 times"):
-                client.blob(OBJECT).read_at(0, 10)
-        finally:
-            client.close()
+        with gcs_client(origin.url) as client, pytest.raises(Permanent, match="redirects more than 10 times"):
+            client.blob(OBJECT).read_at(0, 10)
 
 
 @pytest.mark.parametrize("status_line", [b"206 Partial Content", b"503 Busy"])

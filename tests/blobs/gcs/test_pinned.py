@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.gcs.object import GcsObject
 from hubfs.errors import Stale, Unavailable
-from hubfs.waiting import Cancellation
-from tests.support.http_clients import QUICK
+from tests.support.http_clients import gcs_client
 from tests.support.http_origin import Answer, HttpOrigin
 
 OBJECT = GcsObject("models", "a b/index.html", 10, "7")
@@ -27,12 +25,11 @@ def origin() -> Iterator[HttpOrigin]:
 
 @pytest.fixture(params=["blob", "stream"])
 def read(request: pytest.FixtureRequest, origin: HttpOrigin) -> Iterator[Read]:
-    client = GcsClient(GcsSettings(endpoint_url=origin.url, retry=QUICK), Cancellation())
-    if request.param == "blob":
-        yield lambda: client.blob(OBJECT).read_at(0, 10)
-    else:
-        yield lambda: b"".join(client.stream(OBJECT).chunks())
-    client.close()
+    with gcs_client(origin.url) as client:
+        if request.param == "blob":
+            yield lambda: client.blob(OBJECT).read_at(0, 10)
+        else:
+            yield lambda: b"".join(client.stream(OBJECT).chunks())
 
 
 def test_the_first_request_is_for_the_bytes_of_that_generation(origin: HttpOrigin, read: Read) -> None:

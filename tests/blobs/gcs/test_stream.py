@@ -15,7 +15,7 @@ from hubfs.blobs.retry import RetryPolicy
 from hubfs.errors import AccessDenied, Cancelled, Damaged, NotFound, Stale, TimedOut, Unavailable
 from hubfs.waiting import Cancellation
 from tests.support.gcs_server import Fault, GcsServer, Passed, gcs_server
-from tests.support.http_clients import QUICK
+from tests.support.http_clients import QUICK, gcs_client
 from tests.support.one_answer import one_answer
 from tests.support.waiting import eventually
 
@@ -184,11 +184,10 @@ def test_an_object_without_a_checksum_is_read_unverified(client: GcsClient) -> N
 
 @pytest.mark.parametrize("body", [b"0123", b"0123456789"])
 def test_an_object_of_another_length_is_another_one(cancellation: Cancellation, body: bytes) -> None:
-    with one_answer(body) as address:
-        client = GcsClient(GcsSettings(endpoint_url=address, retry=RetryPolicy(attempts=1)), cancellation)
+    with one_answer(body) as address, gcs_client(address, cancellation, retry=RetryPolicy(attempts=1)) as client:
+        stream = client.stream(GcsObject("bucket", "o", 7, "1"))
         with pytest.raises(Stale, match=r"gs://bucket/o: .* changed"):
-            list(client.stream(GcsObject("bucket", "o", 7, "1")).chunks())
-        client.close()
+            list(stream.chunks())
 
 
 def test_what_is_replaced_in_mid_stream_is_stale(client: GcsClient, server: GcsServer) -> None:
@@ -236,16 +235,13 @@ def test_closing_the_generator_gives_what_is_under_way_up_at_once(client: GcsCli
 def test_a_store_that_falls_silent_times_out(client: GcsClient, server: GcsServer, cancellation: Cancellation) -> None:
     once = RetryPolicy(attempts=1)
     (obj,) = client.list("bucket", NAME)
-    hasty = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=0.4, retry=once), cancellation)
-    try:
+    with gcs_client(server.url, cancellation, timeout_s=0.4, retry=once) as hasty:
         stream = hasty.stream(obj)
         server.spoil(*[Fault(stall_s=300)] * 2)
         began_s = time.monotonic()
         with pytest.raises(TimedOut, match=URL):
             list(stream.chunks())
         assert time.monotonic() - began_s < 100
-    finally:
-        hasty.close()
 
 
 def test_a_cancel_ends_a_stalled_stream_at_once(

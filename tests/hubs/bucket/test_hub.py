@@ -17,6 +17,7 @@ from hubfs.sources.source import Form
 from hubfs.waiting import Cancellation
 from tests.support.files import files
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
+from tests.support.http_clients import gcs_client
 from tests.support.http_origin import Answer, HttpOrigin, Request
 from tests.support.models import pack
 from tests.support.sources import Told, contents, source_of
@@ -89,9 +90,8 @@ def server(store: GcsServer) -> GcsServer:
 
 @pytest.fixture
 def client(server: GcsServer) -> Iterator[GcsClient]:
-    client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=10, retry=QUICK), Cancellation())
-    yield client
-    client.close()
+    with gcs_client(server.url, timeout_s=10) as client:
+        yield client
 
 
 @pytest.fixture(params=[HUB, f"{HUB}/", "gs://root-hub", "gs://root-hub/"])
@@ -369,14 +369,12 @@ def test_pages_are_followed(tmp_path: Path) -> None:
     for name in ("one", "tfjs-model/x"):
         for number in range(1, 1051):
             put(tmp_path / f"data/bucket/google/{name}/{number}.tgz")
-    with gcs_server(tmp_path / "data") as server:
-        client = GcsClient(GcsSettings(endpoint_url=server.url, retry=QUICK), Cancellation())
+    with gcs_server(tmp_path / "data") as server, gcs_client(server.url) as client:
         hub = Bucket("gs://bucket", gcs=client)
         assert hub.versions("google/one") == [str(number) for number in range(1, 1051)]
         assert len(hub.children("google/one")) == 1050
         assert hub.alias("google/tfjs-model/x") == "1050"
         assert len(server.requests) == 3 * 2
-        client.close()
 
 
 def put(file: Path) -> None:
@@ -388,12 +386,10 @@ def put(file: Path) -> None:
 def test_hundreds_of_models_are_listed_by_one_request_a_folder(tmp_path: Path) -> None:
     for number in range(400):
         put(tmp_path / f"data/bucket/google/m{number}/{number}/saved_model.pb")
-    with gcs_server(tmp_path / "data") as server:
-        client = GcsClient(GcsSettings(endpoint_url=server.url, retry=QUICK), Cancellation())
+    with gcs_server(tmp_path / "data") as server, gcs_client(server.url) as client:
         hub = Bucket("gs://bucket", gcs=client)
         assert hub.children("google") == sorted(f"m{number}" for number in range(400))
         assert len(server.requests) == 1
-        client.close()
 
 
 def test_pages_of_folders_are_followed() -> None:
@@ -409,20 +405,18 @@ def test_pages_of_folders_are_followed() -> None:
 
     with HttpOrigin() as origin:
         origin.route("/storage/v1/b/bucket/o", page)
-        client = GcsClient(GcsSettings(endpoint_url=origin.url, retry=QUICK), Cancellation())
-        assert Bucket("gs://bucket/hub", gcs=client).children("google") == ["m0", "m1", "m2", "m3"]
-        client.close()
+        with gcs_client(origin.url) as client:
+            assert Bucket("gs://bucket/hub", gcs=client).children("google") == ["m0", "m1", "m2", "m3"]
 
 
 def test_a_store_that_lists_deeper_than_it_was_asked_shows_no_names_with_slashes() -> None:
     listed = {"prefixes": ["hub/google/spice/1/", "hub/google/spice/deeper/2/", "hub/google/spice/3/4/"]}
     with HttpOrigin() as origin:
         origin.route("/storage/v1/b/bucket/o", lambda _: Answer(200, {}, json.dumps(listed).encode()))
-        client = GcsClient(GcsSettings(endpoint_url=origin.url, retry=QUICK), Cancellation())
-        hub = Bucket("gs://bucket/hub", gcs=client)
-        assert hub.versions("google/spice") == ["1"]
-        assert hub.children("google/spice") == ["1"]
-        client.close()
+        with gcs_client(origin.url) as client:
+            hub = Bucket("gs://bucket/hub", gcs=client)
+            assert hub.versions("google/spice") == ["1"]
+            assert hub.children("google/spice") == ["1"]
 
 
 @pytest.mark.parametrize("url", ["gs://nobucket", "gs://nobucket/team/hub"])
@@ -460,11 +454,9 @@ def test_server_errors_are_asked_again_and_then_unavailable(hub: Bucket, server:
 
 def test_a_store_that_falls_silent_times_out(server: GcsServer) -> None:
     once = RetryPolicy(attempts=1)
-    client = GcsClient(GcsSettings(endpoint_url=server.url, timeout_s=0.3, retry=once), Cancellation())
     server.spoil(Fault(stall_s=2))
-    with pytest.raises(TimedOut, match=HUB):
+    with gcs_client(server.url, timeout_s=0.3, retry=once) as client, pytest.raises(TimedOut, match=HUB):
         Bucket(HUB, gcs=client).children("")
-    client.close()
 
 
 def test_a_store_that_died_is_unavailable_and_not_an_empty_hub(tmp_path: Path) -> None:

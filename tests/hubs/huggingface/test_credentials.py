@@ -4,13 +4,11 @@ from unittest import mock
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.hubs.hub import Means, make_hub
 from hubfs.hubs.huggingface import credentials
 from hubfs.hubs.huggingface.credentials import find_credentials
 from hubfs.hubs.huggingface.hub import HuggingFace
-from hubfs.waiting import Cancellation
-from tests.support.http_clients import http_client
+from tests.support.http_clients import gcs_client, http_client
 
 FILE = {"Authorization": "Bearer of-file"}
 
@@ -86,10 +84,8 @@ def test_a_token_of_the_environment_stays_whatever_the_file_says(tmp_path: Path)
     ],
 )
 def test_no_token_is_sent_by_http_to_another_machine(endpoint: str | None, sent: bool) -> None:  # noqa: FBT001 - a case
-    gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9"), Cancellation())
     endpoints = {} if endpoint is None else {"hf": endpoint}
-    with http_client() as http:
+    with gcs_client() as gcs, http_client() as http:
         hub = make_hub("hf:", Means(http, gcs, endpoints=endpoints, environ={"HF_TOKEN": "a"}))
-    gcs.close()
     assert isinstance(hub, HuggingFace)
     assert bool(hub._api.headers) is sent

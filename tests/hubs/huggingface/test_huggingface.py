@@ -4,19 +4,17 @@ import random
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.http import blob as http_blob
 from hubfs.errors import AccessDenied, Damaged, InvalidConfig, ModelNotFound, Unavailable
-from hubfs.hubs.hub import Hub, Means, make_hub
+from hubfs.hubs.hub import Hub
 from hubfs.model_id import ModelId
-from tests.support.http_clients import QUICK, http_client
 from tests.support.huggingface import HuggingFaceStandIn, refusal, too_many
 from tests.support.kaggle_replies import Fault, Reply, instead, json_reply
-from tests.support.kits import Workshop
+from tests.support.kits import Workshop, made_hub
 from tests.support.sources import contents
 from tests.support.waiting import eventually
 
@@ -34,12 +32,10 @@ def stand_in() -> Iterator[HuggingFaceStandIn]:
         yield stand_in
 
 
-@contextmanager
-def made(stand_in: HuggingFaceStandIn, tools: Workshop, url: str = "hf:", **environ: str) -> Iterator[Hub]:
-    gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9", retry=QUICK), tools.cancellation)
-    with http_client(tools.cancellation) as http:
-        yield make_hub(url, Means(http, gcs, endpoints={"hf": stand_in.url}, environ=environ))
-    gcs.close()
+def made(
+    stand_in: HuggingFaceStandIn, tools: Workshop, url: str = "hf:", **environ: str
+) -> AbstractContextManager[Hub]:
+    return made_hub(url, tools, {"hf": stand_in.url}, **environ)
 
 
 @pytest.fixture

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.cache.block_cache import CacheKey
 from hubfs.errors import Damaged, NotCached, Stale, Unavailable
-from hubfs.hubs.hub import Hub, Means, make_hub
+from hubfs.hubs.hub import Hub
 from hubfs.model_id import ModelId
 from hubfs.sources.source import Source, cached_bytes, key_of
-from tests.support.http_clients import QUICK, http_client
 from tests.support.huggingface import HuggingFaceStandIn
-from tests.support.kits import Workshop, workshop
+from tests.support.kits import Workshop, made_hub, workshop
 from tests.support.sources import contents
 from tests.support.waiting import eventually
 
@@ -37,10 +35,8 @@ def stand_in() -> Iterator[HuggingFaceStandIn]:
 
 @pytest.fixture
 def hub(stand_in: HuggingFaceStandIn, tools: Workshop) -> Iterator[Hub]:
-    gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9", retry=QUICK), tools.cancellation)
-    with http_client(tools.cancellation) as http:
-        yield make_hub("hf:", Means(http, gcs, endpoints={"hf": stand_in.url}))
-    gcs.close()
+    with made_hub("hf:", tools, {"hf": stand_in.url}) as hub:
+        yield hub
 
 
 def weights_of(source: Source) -> CacheKey:

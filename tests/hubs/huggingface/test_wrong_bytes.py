@@ -10,21 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, blocks_of
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.whole import WholeFiles
 from hubfs.errors import Damaged, HubfsError
-from hubfs.hubs.hub import Means, make_hub
 from hubfs.model_id import ModelId
 from hubfs.sources.source import Source, key_of
 from tests.support.figures import Figures
-from tests.support.http_clients import QUICK, http_client
 from tests.support.huggingface import HuggingFaceStandIn
 from tests.support.huggingface_client import calls
 from tests.support.kaggle_replies import Fault, Reply
-from tests.support.kits import workshop
+from tests.support.kits import made_hub, workshop
 
 NAME = "org/wrong"
 FAULTS = 1000
@@ -81,10 +78,8 @@ def test_of_a_thousand_wrong_bits_and_cut_bodies_none_makes_a_wrong_whole_file(
     noise = random.Random(16)
     seen: Counter[str] = Counter()
     with HuggingFaceStandIn() as stand_in, workshop(tmp_path / "cache") as tools:
-        gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9", retry=QUICK), tools.cancellation)
         whole = WholeFiles(DiskStore(CacheLayout(tmp_path / "cache")), tools.cancellation)
-        with http_client(tools.cancellation) as http:
-            hub = make_hub("hf:", Means(http, gcs, endpoints={"hf": stand_in.url}))
+        with made_hub("hf:", tools, {"hf": stand_in.url}) as hub:
             for wrong in [*_wrongs(stand_in)]:
                 source = hub.open(ModelId(NAME, wrong.commit), tools.kit)
                 key = key_of(source, source.find(wrong.path))
@@ -101,7 +96,6 @@ def test_of_a_thousand_wrong_bits_and_cut_bodies_none_makes_a_wrong_whole_file(
                         assert kept.read() == wrong.content
                 else:
                     assert not tools.cache.cached_bytes(key.model), "nothing wrong is kept"
-        gcs.close()
     figures.note("1,000 wrong bits and cut bodies, hubfs", **seen)
     assert seen == {"errors": FAULTS * 3 // 4, "right": FAULTS // 4}, "a body that was cut is asked for again"
 

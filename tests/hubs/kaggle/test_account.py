@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.errors import AccessDenied, Unavailable
 from hubfs.hubs.hub import Hub, Means, make_hub
 from hubfs.model_id import ModelId
-from tests.support.http_clients import NO_HEADERS, QUICK, http_client
+from tests.support.http_clients import NO_HEADERS, gcs_client, http_client
 from tests.support.kaggle import KaggleStandIn
 from tests.support.kaggle_replies import instead, json_reply, too_many
 from tests.support.kits import Workshop
@@ -45,10 +44,8 @@ def made(
 
 @contextmanager
 def means(kaggle: KaggleStandIn, environ: Mapping[str, str], headers: Mapping[str, str]) -> Iterator[Means]:
-    with http_client(headers=headers) as http:
-        gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9", retry=QUICK), http.cancellation)
+    with gcs_client() as gcs, http_client(headers=headers) as http:
         yield Means(http, gcs, endpoints={"kaggle": kaggle.url}, environ=environ, headers=headers)
-        gcs.close()
 
 
 def oauth(home: Path, *, access_token: str, in_s: float) -> Path:

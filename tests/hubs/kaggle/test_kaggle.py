@@ -4,22 +4,20 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.http import blob as http_blob
 from hubfs.errors import AccessDenied, Damaged, EntryNotFound, InvalidConfig, InvalidHandle, ModelNotFound, Unavailable
-from hubfs.hubs.hub import Hub, Means, make_hub
+from hubfs.hubs.hub import Hub
 from hubfs.hubs.kaggle import names
 from hubfs.hubs.kaggle.dialects import dialect_of, fields_of
 from hubfs.hubs.place import Alias, Folder, InModel, Link
 from hubfs.model_id import ModelId
-from tests.support.http_clients import QUICK, http_client
 from tests.support.kaggle import KaggleStandIn
 from tests.support.kaggle_replies import Reply, error_in_a_200, instead, json_reply, refusal, too_many
-from tests.support.kits import Workshop
+from tests.support.kits import Workshop, made_hub
 from tests.support.sources import contents
 from tests.support.waiting import eventually
 
@@ -39,12 +37,8 @@ def kaggle() -> Iterator[KaggleStandIn]:
         yield kaggle
 
 
-@contextmanager
-def made(kaggle: KaggleStandIn, tools: Workshop, **environ: str) -> Iterator[Hub]:
-    gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9", retry=QUICK), tools.cancellation)
-    with http_client(tools.cancellation) as http:
-        yield make_hub("kaggle:", Means(http, gcs, endpoints={"kaggle": kaggle.url}, environ=environ))
-    gcs.close()
+def made(kaggle: KaggleStandIn, tools: Workshop, **environ: str) -> AbstractContextManager[Hub]:
+    return made_hub("kaggle:", tools, {"kaggle": kaggle.url}, **environ)
 
 
 @pytest.fixture(params=["rpc", "rest"])
@@ -97,10 +91,8 @@ def test_a_path_is_a_place_by_its_grammar() -> None:
 
 
 def test_an_owner_that_none_can_be_is_no_hub(kaggle: KaggleStandIn, tools: Workshop) -> None:
-    gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9"), tools.cancellation)
-    with http_client() as http, pytest.raises(InvalidConfig):
-        make_hub("kaggle:a/b", Means(http, gcs))
-    gcs.close()
+    with pytest.raises(InvalidConfig), made_hub("kaggle:a/b", tools, {}):
+        pass
 
 
 def test_a_dialect_that_there_is_not_is_said(kaggle: KaggleStandIn, tools: Workshop) -> None:

@@ -2,21 +2,19 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.http.client import WHOLE_BYTES
 from hubfs.errors import Unavailable
-from hubfs.hubs.hub import Hub, Means, make_hub
+from hubfs.hubs.hub import Hub
 from hubfs.hubs.kaggle.packed import MANY_FILES, MOST_BYTES, SMALL_FILE_BYTES, comes_packed
 from hubfs.model_id import ModelId
 from hubfs.sources.source import Form
-from tests.support.http_clients import QUICK, http_client
 from tests.support.kaggle import KaggleStandIn
 from tests.support.kaggle_replies import instead, refusal, too_many, zipped
-from tests.support.kits import Workshop
+from tests.support.kits import Workshop, made_hub
 from tests.support.sources import contents
 
 MODEL = ModelId("google/bert/tensorFlow2/many", "1")
@@ -55,13 +53,10 @@ def kaggle() -> Iterator[KaggleStandIn]:
         yield kaggle
 
 
-@contextmanager
-def made(kaggle: KaggleStandIn, tools: Workshop, form: Form | None = None, dialect: str = "rpc") -> Iterator[Hub]:
-    gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9", retry=QUICK), tools.cancellation)
-    environ = {"HUBFS_KAGGLE_DIALECT": dialect}
-    with http_client(tools.cancellation) as http:
-        yield make_hub("kaggle:", Means(http, gcs, form, endpoints={"kaggle": kaggle.url}, environ=environ))
-    gcs.close()
+def made(
+    kaggle: KaggleStandIn, tools: Workshop, form: Form | None = None, dialect: str = "rpc"
+) -> AbstractContextManager[Hub]:
+    return made_hub("kaggle:", tools, {"kaggle": kaggle.url}, form, HUBFS_KAGGLE_DIALECT=dialect)
 
 
 @pytest.mark.parametrize("dialect", ["rpc", "rest"])

@@ -4,15 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.hubs.hub import Hub, Means, WayTold, make_hub
 from hubfs.hubs.place import InModel, Text
 from hubfs.hubs.tfhub.bundled import bundled_catalogue
 from hubfs.hubs.tfhub.names.catalogue import Catalog, CatalogEntry, CatalogKind
 from hubfs.hubs.tfhub.readme import readme
 from hubfs.model_id import ModelId
-from hubfs.waiting import Cancellation
-from tests.support.http_clients import http_client
+from tests.support.http_clients import gcs_client, http_client
 from tests.support.known import known
 
 WAYS = [WayTold("the public bucket", "gs://public"), WayTold("Kaggle", "https://kaggle")]
@@ -44,12 +42,9 @@ def test_documentation_that_there_is_comes_first() -> None:
 
 @pytest.fixture
 def hubs() -> Iterator[dict[str, Hub]]:
-    cancellation = Cancellation()
-    gcs = GcsClient(GcsSettings(), cancellation)
-    with http_client(cancellation) as http:
+    with gcs_client() as gcs, http_client() as http:
         yield {url: make_hub(url, Means(http, gcs)) for url in ("https://tfhub.dev", "https://hub.example")}
         assert http.stats().requests == 0
-    gcs.close()
 
 
 def test_every_model_of_the_public_hub_has_one(hubs: dict[str, Hub]) -> None:

@@ -23,7 +23,7 @@ from hubfs.testing import Clock
 from hubfs.waiting import Cancellation
 from tests.support.files import files
 from tests.support.gcs_server import Fault, GcsServer, gcs_server
-from tests.support.http_clients import QUICK, http_client
+from tests.support.http_clients import QUICK, gcs_client, http_client
 from tests.support.kaggle import KaggleStandIn
 from tests.support.kaggle_replies import instead, refusal
 from tests.support.kits import Workshop, workshop
@@ -188,8 +188,7 @@ def world(tmp_path: Path, small: Path) -> Iterator[World]:
     ):
         store.create_bucket(BUCKET)
         nginx.host_archive(str(NNLM), pack(small, tmp_path / "model.tar.gz"))
-        gcs = GcsClient(GcsSettings(endpoint_url=store.url, timeout_s=10, retry=QUICK), tools.cancellation)
-        try:
+        with gcs_client(store.url, tools.cancellation, timeout_s=10) as gcs:
             third = make_hub("kaggle:", Means(http, gcs, endpoints={"kaggle": kaggle.url}))
             hub = TfHub(
                 "https://tfhub.dev",
@@ -202,8 +201,6 @@ def world(tmp_path: Path, small: Path) -> Iterator[World]:
             made = World(hub, store, kaggle, tools, clock)
             made.upload(SPICE, files(small))
             yield made
-        finally:
-            gcs.close()
 
 
 def test_the_bucket_answers_without_the_others_and_the_hub_for_what_the_bucket_lacks(world: World) -> None:
@@ -414,15 +411,13 @@ def test_kaggle_that_lists_nothing_does_not_rest(world: World) -> None:
 
 def test_all_that_the_catalogue_knows_is_named_without_a_question() -> None:
     cancellation = Cancellation()
-    gcs = GcsClient(GcsSettings(endpoint_url="http://127.0.0.1:9", retry=QUICK), cancellation)
-    with http_client(cancellation) as http:
+    with gcs_client() as gcs, http_client(cancellation) as http:
         kaggle = make_hub("kaggle:", Means(http, gcs, endpoints={"kaggle": "http://127.0.0.1:9"}))
         there = AtKaggle(kaggle, "tfhub.dev", bundled_catalogue, cancellation)
         known = {entry.handle: entry.kaggle.name for entry in bundled_catalogue().entries if entry.kaggle is not None}
         assert {handle: str(there.named(parse_handle(handle))) for handle in known} == known
         assert len(known) == 941
         assert http.stats().requests == 0
-    gcs.close()
 
 
 def test_the_public_hub_alone_has_several_ways(world: World) -> None:
