@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.support.helm import read, rendered
 from tests.support.origin import Origin
 from tests.support.own_system import OwnSystem, own_system
 from tests.support.paths import ROOT
+from tests.support.programs import ran
 from tests.support.waiting import eventually
 
 CHART = ROOT / "docs/deploy/helm/hubfs"
@@ -128,5 +128,5 @@ def test_linters_of_dockerfiles_find_nothing_wrong() -> None:
     if not hadolint.exists():
         pytest.skip("hadolint has wheels for x86_64 alone")
     command = [hadolint, "--ignore", "DL3008", ROOT / "docs/deploy/docker/Dockerfile"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = ran(command)
     assert (done.returncode, done.stdout) == (0, "")

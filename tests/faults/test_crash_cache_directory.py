@@ -17,6 +17,7 @@ from tests.support.figures import Figures
 from tests.support.files import files
 from tests.support.mount import Machine, mounted
 from tests.support.origin import Origin
+from tests.support.programs import ran
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
@@ -151,10 +152,5 @@ def test_everything_that_a_mount_writes_is_for_who_mounted_alone(
     logs = log, log.with_name("log.1")
     assert {stat.S_IMODE(path.lstat().st_mode) for path in (*logs, *written) if path.is_file()} == {0o600}
     let_others_in(cache.parent)
-    refused = subprocess.run(
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "ls", cache / "models"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    refused = ran(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "ls", cache / "models"])
     assert "Permission denied" in refused.stderr

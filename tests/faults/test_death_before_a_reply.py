@@ -1,7 +1,6 @@
 """A daemon dies between counting a lookup and telling the kernel of it: the table of nodes stays flat."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from tests.support.figures import Figures, budget
 from tests.support.files import files
 from tests.support.mount import Machine, Mount, mounted
 from tests.support.origin import Origin
+from tests.support.programs import ran
 from tests.support.waiting import eventually
 
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
@@ -94,7 +94,7 @@ def test_the_table_of_nodes_is_what_the_kernel_knows(
         wanted = int(budget("deaths_before_replies", boxed=20, full=100))
         while deaths < wanted:
             forget_names()
-            walk = subprocess.run(["find", hub.path / SMALL, "-ls"], capture_output=True, text=True, check=False)
+            walk = ran(["find", hub.path / SMALL, "-ls"])
             assert walk.returncode == 0, walk.stderr
             deaths, pid = (deaths + 1, now) if (now := pid_of(hub)) != pid else (deaths, pid)
         flag.unlink()

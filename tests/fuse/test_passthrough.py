@@ -4,7 +4,6 @@ import errno
 import itertools
 import os
 import struct
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from hubfs.fuse import passthrough as module
 from hubfs.fuse.passthrough import Passthrough, stack_depth, why_off
 from hubfs.tree.open_file import Backing, OpenFile, text_file
 from tests.support.paths import ROOT
+from tests.support.programs import ran
 
 DEVICE = 77
 NODE = 5
@@ -392,7 +392,7 @@ def test_rights_are_those_of_this_process() -> None:
     told = []
     for before in ([], ["unshare", "--user", "--map-root-user"]):
         command = [*before, sys.executable, "-c", program]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = ran(command, cwd=ROOT)
         if done.returncode:
             pytest.skip(f"this machine allows no user namespaces: {done.stderr}")
         told.append(done.stdout)

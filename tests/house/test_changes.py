@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.programs import ran
 
 pytestmark = pytest.mark.slow
 
@@ -46,9 +47,7 @@ def project(tmp_path: Path) -> Path:
 
 def lint(project: Path) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "HUBFS_BIN": sysconfig.get_path("scripts"), "HUBFS_BASE": "main"}
-    return subprocess.run(
-        [project / "scripts/lint", "changes"], env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
+    return ran([project / "scripts/lint", "changes"], env=environment, timeout=120)
 
 
 def test_every_issue_has_an_entry() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.http_origin import Answer, HttpOrigin
 from tests.support.paths import ROOT
+from tests.support.programs import ran
 from tests.support.service_account import service_account, token_server
 
 SLOW = ("aiohttp", "fsspec", "gcsfs", "google.auth", "grpc")
@@ -39,14 +40,7 @@ client.close()
 def imported(script: str, *arguments: object) -> set[str]:
     """Which of `SLOW` a new process has imported once it ran `script`."""
     told = f"import sys\n{script}\nprint('modules', *(set({SLOW!r}) & sys.modules.keys()))"
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore::FutureWarning", "-c", told, *map(str, arguments)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT,
-    )
+    run = ran([sys.executable, "-W", "ignore::FutureWarning", "-c", told, *map(str, arguments)], timeout=60, cwd=ROOT)
     assert run.returncode == 0, run.stderr
     return set(run.stdout.splitlines()[-1].split()[1:])
 
@@ -124,9 +118,7 @@ def new_modules(script: str) -> set[str]:
     """What a new process imports for `script`."""
     told = "print('modules', *(sys.modules.keys() - before))"
     code = f"import atexit, sys\nbefore = {{*sys.modules}}\natexit.register(lambda: {told})\n{script}"
-    run = subprocess.run(
-        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60, cwd=ROOT
-    )
+    run = ran([sys.executable, "-c", code], timeout=60, cwd=ROOT)
     return set(run.stdout.rpartition("modules ")[2].split())
 
 

@@ -1,26 +1,20 @@
 import os
 import re
-import subprocess
 import sysconfig
 
 import pytest
 
 from tests.conftest import LAYERS
 from tests.support.paths import ROOT
+from tests.support.programs import ran
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("check", ["ruff", "format", "mypy", "imports", "collect"])
 def test_the_house_is_in_order(check: str) -> None:
-    done = subprocess.run(
-        [ROOT / "scripts" / "lint", check],
-        env={**os.environ, "HUBFS_BIN": sysconfig.get_path("scripts")},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
+    done = ran(
+        [ROOT / "scripts" / "lint", check], env={**os.environ, "HUBFS_BIN": sysconfig.get_path("scripts")}, timeout=200
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.programs import ran
 
 pytestmark = pytest.mark.slow
 
@@ -29,14 +30,8 @@ def git(place: Path, *arguments: str) -> str:
 
 
 def release(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [project / "scripts" / "release", *arguments],
-        env={**ENVIRONMENT, "TMPDIR": str(project.parent)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
+    return ran(
+        [project / "scripts" / "release", *arguments], env={**ENVIRONMENT, "TMPDIR": str(project.parent)}, timeout=280
     )
 
 

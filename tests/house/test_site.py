@@ -1,6 +1,5 @@
 """The documents as pages: mkdocs makes them without a warning, and each page can be reached by the menu."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -8,18 +7,13 @@ import pytest
 import yaml
 
 from tests.support.paths import ROOT
+from tests.support.programs import ran
 
 
 @pytest.mark.slow
 def test_the_pages_are_made_without_a_warning(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path / "site"],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
+    done = ran(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path / "site"], cwd=ROOT, timeout=200
     )
     assert done.returncode == 0, done.stderr
     for page in ("index.html", "OPERATIONS.html", "guides/offline.html", "decisions/index.html"):

@@ -1,6 +1,5 @@
 """The files that CI and Git hooks read: of the form that these want, and about scripts that are there."""
 
-import subprocess
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import yaml
 
 from hubfs.settings.file import tomllib
 from tests.support.paths import ROOT
+from tests.support.programs import ran
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
@@ -23,9 +23,7 @@ def jobs() -> dict[str, Any]:
 @pytest.mark.parametrize("schema", ["vendor.github-workflows", "custom.github-workflows-require-timeout"])
 def test_workflows_are_of_the_form_that_github_wants(schema: str) -> None:
     check = Path(sysconfig.get_path("scripts"), "check-jsonschema")
-    done = subprocess.run(
-        [check, "--builtin-schema", schema, *WORKFLOWS], capture_output=True, text=True, check=False, timeout=120
-    )
+    done = ran([check, "--builtin-schema", schema, *WORKFLOWS], timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

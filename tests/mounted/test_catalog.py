@@ -1,7 +1,6 @@
 """A catalogue in the mount: what is listed, what is not, and that listing asks nobody about models."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tests.support.files import files, listed
 from tests.support.hosted import put
 from tests.support.http_origin import HttpOrigin
 from tests.support.mount import Machine, Mount, is_mounted, mounted
+from tests.support.programs import ran
 from tests.support.serving import serving, write_model
 from tests.support.waiting import Stopwatch, eventually
 
@@ -84,15 +84,9 @@ def test_a_long_listing_above_the_models_asks_for_none_of_them_and_a_look_inside
 def test_publishers_and_names_are_listed_quickly(mount: Mount, hub: HandlesHub, handles: Handles) -> None:
     before = len(hub.asked_for())
     watch = Stopwatch()
-    done = subprocess.run(
-        ["find", mount.path, "-mindepth", "1", "-maxdepth", "2", "-printf", "%P\n"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    done = ran(["find", mount.path, "-mindepth", "1", "-maxdepth", "2", "-printf", "%P\n"], timeout=60)
     took_s = watch.took_s()
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
     found = {line for line in done.stdout.splitlines() if not line.startswith(".hubfs")}
     names = [*handles.models, *handles.collections]
     assert found == {"/".join(name.split("/")[:depth]) for name in names for depth in (1, 2)}

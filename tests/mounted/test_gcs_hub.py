@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from tests.support.files import files, listed
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.models import pack
 from tests.support.mount import Machine, Mount, mounted
+from tests.support.programs import ran
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
@@ -61,14 +61,8 @@ def test_from_an_empty_start_ls_shows_what_the_bucket_has(hub: Mount, store: Gcs
 
 
 def test_find_meets_every_file_of_every_layout(hub: Mount, small: Path) -> None:
-    done = subprocess.run(
-        ["find", hub.path, "-name", ".hubfs", "-prune", "-o", "-type", "f", "-printf", "%P %s\n"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert done.stderr == ""
+    done = ran(["find", hub.path, "-name", ".hubfs", "-prune", "-o", "-type", "f", "-printf", "%P %s\n"], timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
     model = {name: len(data) for name, data in files(small).items()}
     expected = {f"noise/small/{version}/{name}": size for version in (1, 2, 3) for name, size in model.items()}
     expected["noise/lite-model/ears/2/default/1/model.tflite"] = len(TFLITE)

@@ -1,7 +1,6 @@
 """What is fetched ahead of the loaders of safetensors and GGUF, at a stand-in for the Hugging Face Hub."""
 
 import json
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from safetensors.numpy import save
 from tests.support.huggingface import HuggingFaceStandIn
 from tests.support.huggingface_repo import Blob
 from tests.support.mount import Machine, Mount, mounted
+from tests.support.programs import output_of
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
@@ -126,11 +126,7 @@ def mount(there: Machine, tmp_path: Path) -> Iterator[Mount]:
 
 
 def run(script: str, *paths: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", script, *paths], capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return output_of([sys.executable, "-c", script, *paths], timeout=240)
 
 
 def came(served: Served, *paths: str) -> bool:

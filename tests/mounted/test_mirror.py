@@ -15,6 +15,7 @@ from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.http_origin import Answer, Request, Route
 from tests.support.huggingface import HuggingFaceStandIn
 from tests.support.mount import HUBFS, Machine, mounted
+from tests.support.programs import ran
 from tests.support.serving import serving, write_model
 from tests.support.waiting import eventually
 
@@ -47,7 +48,7 @@ def served(machine: Machine, directory: Path) -> Iterator[str]:
 
 
 def is_equal(one: Path, other: Path) -> bool:
-    done = subprocess.run(["diff", "-r", one, other], capture_output=True, text=True, check=False, timeout=120)
+    done = ran(["diff", "-r", one, other], timeout=120)
     assert not done.stderr
     return done.returncode == 0 and not done.stdout
 

@@ -26,6 +26,7 @@ from tests.support.mount import Machine, Mount, mounted
 from tests.support.nginx import nginx_hub
 from tests.support.origin import Origin, running_origin
 from tests.support.posix import AT_FDCWD, RESOLVE, Directory, called, entries_by_getdents, errno_name, openat2
+from tests.support.programs import output_of
 from tests.support.soak import taken_by
 
 pytestmark = pytest.mark.mounted
@@ -264,11 +265,7 @@ print(json.dumps({
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_others_may_read_where_they_are_allowed_and_change_nothing_either(model: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", AS_NOBODY, model], capture_output=True, text=True, check=False, timeout=30
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    told = json.loads(output_of([sys.executable, "-c", AS_NOBODY, model], timeout=30))
     assert told.pop("access") == [True, True, False, False]
     assert told.pop("access of a directory") == [True, True, False, True]
     assert {name: errno.errorcode.get(number, "ok") for name, number in told.items()} == {

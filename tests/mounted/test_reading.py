@@ -3,7 +3,6 @@
 import hashlib
 import os
 import random
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from tests.conftest import SMALL, MountHub
 from tests.support.files import files
 from tests.support.mount import Mount
 from tests.support.origin import Origin
+from tests.support.programs import output_of
 
 pytestmark = [pytest.mark.mounted, pytest.mark.both_libfuses]
 
@@ -35,9 +35,7 @@ def hub(mount: MountHub, origin: Origin) -> Iterator[Mount]:
 
 
 def run(*command: str | Path) -> str:
-    done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return output_of(command, timeout=120)
 
 
 def test_cp_copies_the_whole_model(hub: Mount, small: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tests.support.http_origin import HttpOrigin, stall, stall_first
 from tests.support.models import pack
 from tests.support.mount import Machine, Mount, is_mounted, mounted
 from tests.support.origin import Origin, running_origin
+from tests.support.programs import output_of, ran
 from tests.support.waiting import Stopwatch, eventually
 
 pytestmark = pytest.mark.mounted
@@ -114,7 +115,7 @@ def test_a_signal_that_a_reader_lives_through_ends_no_request(machine: Machine, 
         origin.always(f"/{SMALL}", stall_first(1.0))
         with mounted(machine, tmp_path / "hub", origin.url, "--format", "compressed") as hub:
             asked = [sys.executable, "-c", LOOK_UP_WITH_ALARMS, hub.path / SMALL]
-            done = subprocess.run(asked, capture_output=True, text=True, check=False)
+            done = ran(asked)
             assert done.returncode == 0, done.stderr
 
 
@@ -156,7 +157,7 @@ def test_a_walk_that_comes_again_opens_and_closes_directories_and_asks_for_the_a
         publisher = (hub.path / SMALL).parent.parent
 
         def walk(*command: str | Path) -> str:
-            return subprocess.run([*command, publisher], capture_output=True, text=True, check=True).stdout
+            return output_of([*command, publisher])
 
         found = [Path(path) for path in walk("find").splitlines()]
         walk("ls", "-lR")

@@ -3,7 +3,6 @@
 import email.utils
 import http.client
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,6 +17,7 @@ from tests.support.http_origin import Answer, HttpOrigin, Resource, Route, redir
 from tests.support.models import pack, small_model
 from tests.support.mount import Machine, Mount, mounted
 from tests.support.nginx import nginx_files
+from tests.support.programs import output_of
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.mounted
@@ -37,9 +37,7 @@ DATES = {
 
 
 def run(*command: str | Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, stdin=subprocess.DEVNULL)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return output_of(command, timeout=120)
 
 
 def of_form(route: Route) -> Route:

@@ -13,10 +13,9 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,6 +24,7 @@ from hubfs.cli import COMMANDS
 from tests.support.files import files
 from tests.support.huggingface import HuggingFaceStandIn
 from tests.support.paths import ROOT, WORK, copy_of_the_tree
+from tests.support.programs import output_of, ran
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributions")]
 
@@ -44,14 +44,10 @@ def pythons() -> Mapping[str, str]:
         for one in (f"python{version}", sys.executable, "/usr/bin/python3", *map(str, of_pyenv)):
             path = shutil.which(one)
             asked = "import sys, venv; print('.'.join(map(str, sys.version_info[:2])))"
-            if path and run([path, "-c", asked]).stdout.strip() == version:
+            if path and ran([path, "-c", asked]).stdout.strip() == version:
                 found[version] = path
                 break
     return found
-
-
-def run(command: Sequence[str | Path], **options: Any) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, **options)
 
 
 def uv(*arguments: str | Path, **environment: str) -> str:
@@ -59,9 +55,7 @@ def uv(*arguments: str | Path, **environment: str) -> str:
     variables = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
     with tempfile.TemporaryDirectory() as locks:
         variables |= {"UV_PYTHON_DOWNLOADS": "never", "TMPDIR": locks, **environment}
-        done = run([sys.executable, "-m", "uv", *arguments], env=variables)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+        return output_of([sys.executable, "-m", "uv", *arguments], env=variables)
 
 
 @pytest.fixture(scope="module")
@@ -102,15 +96,13 @@ def test_two_builds_of_one_commit_are_the_same_bytes(dist: Path, tmp_path: Path)
     who = {f"GIT_{role}_{what}": "a@example.com" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     committed = {**os.environ, **who, "GIT_COMMITTER_DATE": "1700000000 +0000", "TMPDIR": str(tmp_path)}
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "the project"]):
-        done = run(["git", "-C", tmp_path / "first", *command], env=committed)
+        done = ran(["git", "-C", tmp_path / "first", *command], env=committed)
         assert done.returncode == 0, done.stderr
-    done = run(["sh", "-c", "umask 077; git clone -q first second"], cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    output_of(["sh", "-c", "umask 077; git clone -q first second"], cwd=tmp_path)
     arguments = [sys.executable, "-m", "uv", "build", "--quiet", "--out-dir"]
     for at, (clone, umask) in enumerate((("first", "022"), ("second", "077"))):
         command = ["sh", "-c", 'umask "$0"; exec "$@"', umask, *arguments, str(tmp_path / str(at)), clone]
-        done = run(command, cwd=tmp_path, env=committed)
-        assert done.returncode == 0, done.stderr
+        output_of(command, cwd=tmp_path, env=committed)
     one, other = ({path.name: path.read_bytes() for path in (tmp_path / str(at)).glob("hubfs-*")} for at in range(2))
     assert {*one} == {path.name for path in dist.glob("hubfs-*")}
     assert one == other
@@ -175,7 +167,7 @@ def test_it_installs_into_an_empty_environment_and_fetches(
     uv("pip", "install", "--quiet", "--python", python, wheel)
     uv("pip", "check", "--quiet", "--python", python)
     command = [str(python.with_name("hubfs")), "fetch", f"hf:{NAME}", "--to", str(tmp_path / "model"), "--quiet"]
-    done = run(command, env=environment, cwd=tmp_path)
+    done = ran(command, env=environment, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert files(tmp_path / "model") == FILES
     every = (
@@ -185,8 +177,7 @@ def test_it_installs_into_an_empty_environment_and_fetches(
         "    if one.name not in ('hubfs.__main__', *sys.argv[1:]): importlib.import_module(one.name)\n"
     )
     asked = [str(python), "-c", every, "hubfs.blobs.s3_store"]
-    done = run(asked, env=environment, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    output_of(asked, env=environment, cwd=tmp_path)
 
 
 @pytest.mark.skipif(not (NEWEST / "stamp").exists() or os.geteuid() != 0, reason="scripts/test fetches it, as root")
@@ -205,7 +196,7 @@ def test_it_runs_by_the_newest_python_in_a_root_of_its_own(
             "HUBFS_CACHE_DIR": f"{inside}/cache",
         }
         python = ["chroot", NEWEST, "/usr/bin/python3.14", "-W", "error"]
-        done = run([*python, "-m", "hubfs", "fetch", f"hf:{NAME}", "--to", f"{inside}/model", "--quiet"], env=variables)
+        done = ran([*python, "-m", "hubfs", "fetch", f"hf:{NAME}", "--to", f"{inside}/model", "--quiet"], env=variables)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert files(Path(place, "model")) == FILES
 
@@ -241,8 +232,7 @@ def test_pipx_installs_it(wheel: Path, environment: dict[str, str], tmp_path: Pa
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
     }
     variables = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
-    done = run([sys.executable, "-m", "pipx", "install", "--quiet", wheel], env={**variables, **of_pipx})
-    assert done.returncode == 0, done.stderr
+    output_of([sys.executable, "-m", "pipx", "install", "--quiet", wheel], env={**variables, **of_pipx})
     assert {f"hubfs-{name}.1" for name in COMMANDS} <= {path.name for path in (tmp_path / "man" / "man1").iterdir()}
     command = [str(tmp_path / "bin" / "hubfs"), "fetch", f"hf:{NAME}", "--to", str(tmp_path / "model"), "--quiet"]
     subprocess.run(command, check=True, env=environment, cwd=tmp_path)
@@ -307,7 +297,7 @@ def test_a_small_installation_mounts_and_reads(
 def test_a_package_that_is_missing_is_one_clear_line(
     small: Path, environment: dict[str, str], tmp_path: Path, arguments: list[str], variables: dict[str, str], said: str
 ) -> None:
-    done = run([small, *arguments], env={**environment, **variables}, cwd=tmp_path)
+    done = ran([small, *arguments], env={**environment, **variables}, cwd=tmp_path)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"hubfs: {said}")

@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ import pytest
 
 from hubfs.cli import COMMANDS, main
 from tests.support.paths import ROOT
+from tests.support.programs import output_of, ran
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,7 @@ def shown(page: Path) -> str:
     variables = {**os.environ, "MANWIDTH": "200", "MAN_KEEP_FORMATTING": "", "GROFF_NO_SGR": "1", "LC_ALL": "C.UTF-8"}
     if shutil.which("man") is None:
         pytest.skip("man is not installed; scripts/test installs it")
-    return subprocess.run(
-        ["man", "--nj", "--nh", "-l", page], capture_output=True, check=True, env=variables, text=True, timeout=120
-    ).stdout
+    return output_of(["man", "--nj", "--nh", "-l", page], env=variables, timeout=120)
 
 
 def test_every_command_has_a_page(pages: dict[str, Path]) -> None:
@@ -46,7 +44,7 @@ def test_the_linters_of_mandoc_and_groff_say_nothing(pages: dict[str, Path]) -> 
         if shutil.which(lint[0]) is None:
             pytest.skip(f"{lint[0]} is not installed; scripts/test installs it")
         for page in pages.values():
-            done = subprocess.run([*lint, page], capture_output=True, check=False, text=True, timeout=120)
+            done = ran([*lint, page], timeout=120)
             assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), page.name
 
 

@@ -16,6 +16,7 @@ import pytest
 from tests.support.mount import Machine
 from tests.support.namespace import end_all_that_see
 from tests.support.paths import ROOT
+from tests.support.programs import ran
 
 NOBODY = 65534
 NAMELESS = 54321
@@ -94,11 +95,4 @@ def as_user(machine: Machine, user: int) -> Machine:
 
 def run(machine: Machine, *command: str | Path) -> "subprocess.CompletedProcess[str]":
     """Runs any other command there, in the machine's root."""
-    return subprocess.run(
-        [*machine.wrapper, *command],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return ran([*machine.wrapper, *command], timeout=60)

@@ -5,12 +5,12 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from tests.support.huggingface import HuggingFaceStandIn
+from tests.support.programs import ran
 
 _CLIENT = Path(__file__).parents[2] / ".work/huggingface_hub"
 _PROGRAM = """
@@ -103,7 +103,7 @@ def calls(
         **environ,
     }
     command = [sys.executable, "-c", _PROGRAM, json.dumps(asked)]
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    if not ran.stdout.strip():
-        raise AssertionError(ran.stderr)
-    return list(json.loads(ran.stdout.splitlines()[-1]))
+    done = ran(command, env=environment, timeout=240)
+    if not done.stdout.strip():
+        raise AssertionError(done.stderr)
+    return list(json.loads(done.stdout.splitlines()[-1]))

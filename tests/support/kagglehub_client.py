@@ -6,12 +6,12 @@
 
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.kaggle import KaggleStandIn
+from tests.support.programs import ran
 
 DIALECTS = ("newest", "rest")
 _CLIENTS = Path(__file__).parents[2] / ".work/kagglehub"
@@ -64,8 +64,8 @@ def model_download(
     own = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(client)}
     environment = {**own, **where, **secret, **folder}
     command = [sys.executable, "-c", _PROGRAM, json.dumps([handle, path])]
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    if not ran.stdout.strip():
-        raise AssertionError(ran.stderr)
-    said = json.loads(ran.stdout.splitlines()[-1])
+    done = ran(command, env=environment, timeout=120)
+    if not done.stdout.strip():
+        raise AssertionError(done.stderr)
+    said = json.loads(done.stdout.splitlines()[-1])
     return Downloaded(**{**said, "path": Path(said["path"])} if "path" in said else said)

@@ -2,13 +2,13 @@
 
 import json
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.support import tensorflow
 from tests.support.models import from_package, kept
+from tests.support.programs import ran
 
 FACE_DETECTION = "google/lite-model/face-detection/short-range/1"
 FACE_LANDMARK = "google/lite-model/face-landmark/1"
@@ -89,8 +89,6 @@ def _npm(*arguments: str, cwd: Path) -> None:
 
 
 def _output(command: Sequence[str | Path], cwd: Path | None = None) -> str:
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd=cwd, timeout=300
-    )
+    done = ran(command, cwd=cwd, timeout=300)
     assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stderr[-4000:]}"
     return done.stdout

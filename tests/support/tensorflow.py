@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.paths import ROOT
+from tests.support.programs import ran
 
 LOAD_MODEL = Path(__file__).with_name("load_model.py")
 C_PROGRAM = Path(__file__).parent / "c" / "load_saved_model.c"
@@ -84,16 +85,7 @@ def read_report(report: Path, models: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _output(command: Sequence[str | Path], cwd: Path, timeout_s: float) -> str:
-    done = subprocess.run(
-        command,
-        # saved_model_cli prints sets: in one order every time, if their hashes are the same every time.
-        env={**os.environ, "PYTHONHASHSEED": "0"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        timeout=timeout_s,
-    )
+    # saved_model_cli prints sets: in one order every time, if their hashes are the same every time.
+    done = ran(command, env={**os.environ, "PYTHONHASHSEED": "0"}, cwd=cwd, timeout=timeout_s)
     assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stderr[-4000:]}"
     return done.stdout

@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.support.paths import ROOT
+from tests.support.programs import ran
 from tests.support.tensorflow import LOAD_MODEL, TensorFlow, python
 
 CALLS = Path(__file__).with_name("tensorflow_hub_calls.py")
@@ -38,16 +38,7 @@ def load_offline(work: Path, *arguments: str | Path, cache_dir: Path) -> Ran:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TFHUB_", "PYTHON"))}
     chosen = {"TFHUB_CACHE_DIR": str(cache_dir), "PYTHONPATH": str(OFFLINE), "HUBFS_TEST_ATTEMPTS": str(attempts)}
     began_s = time.monotonic()
-    done = subprocess.run(
-        [python(), program, report, *arguments],
-        env={**inherited, **chosen},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=work,
-        timeout=240,
-    )
+    done = ran([python(), program, report, *arguments], env={**inherited, **chosen}, cwd=work, timeout=240)
     took_s = time.monotonic() - began_s
     outputs = json.loads(report.read_text()) if done.returncode == 0 else None
     return Ran(outputs, done.stderr, attempts.read_text().splitlines(), took_s)

@@ -2,11 +2,11 @@
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from tests.support.paths import ROOT
+from tests.support.programs import ran
 
 _PROGRAM = Path(__file__).with_name("run_transformers.py")
 _PYTHON = ROOT / ".venv-transformers" / "bin" / "python"
@@ -16,7 +16,7 @@ def run(home: Path, action: str, *arguments: str | Path, **environment: str) -> 
     """What `run_transformers.py` prints. No hub can be asked by it, but through the variables of `environment`."""
     if not _PYTHON.exists():
         raise FileNotFoundError(f"{_PYTHON} is missing: `scripts/test transformers` installs PyTorch there")
-    ran = subprocess.run(
+    done = ran(
         [_PYTHON, "-I", _PROGRAM, action, *arguments],
         env={
             "PATH": os.environ["PATH"],
@@ -26,11 +26,7 @@ def run(home: Path, action: str, *arguments: str | Path, **environment: str) -> 
             "HF_HUB_DISABLE_TELEMETRY": "1",
             **environment,
         },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
         timeout=500,
-        check=False,
     )
-    assert ran.returncode == 0, f"{action} of {arguments} ended with {ran.returncode}: {ran.stderr}"
-    return dict(json.loads(ran.stdout.splitlines()[-1]))
+    assert done.returncode == 0, f"{action} of {arguments} ended with {done.returncode}: {done.stderr}"
+    return dict(json.loads(done.stdout.splitlines()[-1]))

@@ -2,7 +2,6 @@
 
 import os
 import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from hubfs.cache.disk.indexes import IndexStore
 from hubfs.cache.disk.layout import CacheLayout
 from tests.support.disk_cache import KEY, MODEL, block_of, data_file, let_others_in, map_file, tier
+from tests.support.programs import ran
 
 BLOCK = block_of(1, 5000)
 
@@ -60,12 +60,7 @@ def test_another_user_cannot_read_any_of_it(tmp_path: Path) -> None:
     with umask(0):
         filled(root)
     for path in (root, root / "models", data_file(root), map_file(root), CacheLayout(root).index(MODEL)):
-        done = subprocess.run(
-            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cat", path],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = ran(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cat", path])
         assert "Permission denied" in done.stderr or "Is a directory" in done.stderr, path
         assert not done.stdout
 

@@ -15,6 +15,7 @@ from hubfs.mounts.processes import is_running
 from hubfs.waiting import Cancellation
 from tests.support.archives import gzipped
 from tests.support.inflating import inflating_processes, noise_and_text
+from tests.support.programs import output_of, ran
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -103,9 +104,7 @@ def uid(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def confined(tmp_path: Path, uid: int) -> dict[str, dict[str, str | None]]:
     command = [sys.executable, "-c", PROGRAM, tmp_path / "file", str(uid)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
+    return dict(json.loads(output_of(command, timeout=30)))
 
 
 def test_a_confined_process_reaches_no_file_no_network_and_no_other_process(confined) -> None:
@@ -125,7 +124,7 @@ def test_landlock_alone_keeps_every_file_away(tmp_path: Path) -> None:
         "    except PermissionError: print('refused')\n"
     )
     command = [sys.executable, "-c", program, tmp_path / "new"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    done = ran(command, timeout=30)
     if "no Landlock" in done.stderr:
         pytest.skip("this kernel has no Landlock")
     assert (done.stdout, done.stderr) == ("refused\nrefused\n", "")

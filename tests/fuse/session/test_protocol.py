@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from struct import Struct
 
@@ -10,6 +9,7 @@ import pytest
 
 from hubfs.fuse.session import protocol
 from hubfs.fuse.session.protocol import Init, Notify, Opcode, Open
+from tests.support.programs import ran
 
 HEADER = Path("/usr/include/linux/fuse.h")
 
@@ -65,5 +65,5 @@ def test_sizes_and_numbers_are_those_of_the_kernels_header(tmp_path: Path) -> No
     program = tmp_path / "claims.c"
     lines = (f'_Static_assert({claim}, "{claim}");' for claim in claims)
     program.write_text("\n".join(("#include <linux/fuse.h>", *lines, "")))
-    done = subprocess.run(["cc", "-fsyntax-only", program], capture_output=True, text=True, check=False)
+    done = ran(["cc", "-fsyntax-only", program])
     assert done.returncode == 0, done.stderr

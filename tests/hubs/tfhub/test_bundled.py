@@ -1,6 +1,5 @@
 """The public catalogue that comes with hubfs."""
 
-import subprocess
 import sys
 import time
 
@@ -12,6 +11,7 @@ from hubfs.errors import InvalidHandle, ModelNotFound
 from hubfs.hubs.registry import is_default
 from hubfs.hubs.tfhub.bundled import bundled_catalogue, kaggle_handle, tfhub_handle
 from hubfs.hubs.tfhub.names.catalogue import CatalogKind, KaggleName
+from tests.support.programs import output_of
 
 
 def test_every_public_handle_is_in_it_with_what_is_known_of_the_model():
@@ -158,9 +158,7 @@ def test_a_command_that_needs_no_catalogue_reads_none():
         finally:
             assert not [path for path in opened if str(path).endswith(".tsv")], opened
     """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Usage" in done.stdout
+    assert "Usage" in output_of([sys.executable, "-c", program])
 
 
 @pytest.mark.parametrize(
