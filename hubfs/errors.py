@@ -46,13 +46,10 @@ def _one_line(text: str) -> str:
 class HubfsError(Exception):
     """Base of every error that hubfs raises on purpose. `advice` is what the user can do.
 
-    `ordinary`: it happens on good days, too, and is an answer rather than a trouble: nobody is warned of it.
-
     Errors are kept, shown and logged: of a message that quotes too much, only the start exists.
     """
 
     advice: ClassVar[str] = "this is a bug of hubfs: the log has a traceback to report"
-    ordinary: ClassVar[bool] = False
 
     def __init__(self, message: str = "") -> None:
         super().__init__(cut(message, _MESSAGE_CHARACTERS))
@@ -64,6 +61,10 @@ class HubfsError(Exception):
 
     def __str__(self) -> str:
         return printable(_one_line(super().__str__()))
+
+
+class Ordinary(HubfsError):
+    """Base of what happens on good days, too, and is an answer rather than a trouble: nobody is warned of it."""
 
 
 class InvalidHandle(HubfsError):
@@ -98,10 +99,8 @@ def needing(package: str, what: str, install: str = "") -> Iterator[None]:
         raise NotInstalled(f"{what} needs {package}, which is not installed{missing}: {how}") from error
 
 
-class NotFound(HubfsError):
+class NotFound(Ordinary):
     """Base: the name does not exist."""
-
-    ordinary = True
 
 
 class ModelNotFound(NotFound):
@@ -112,46 +111,32 @@ class EntryNotFound(NotFound):
     """The model has no entry of that path."""
 
 
-class NameTooLong(HubfsError):
+class NameTooLong(Ordinary):
     """The name does not exist, and is longer than names can be."""
 
-    ordinary = True
 
-
-class NotADirectory(HubfsError):
+class NotADirectory(Ordinary):
     """A directory was asked for; the entry is something else."""
 
-    ordinary = True
 
-
-class IsADirectory(HubfsError):
+class IsADirectory(Ordinary):
     """A file was asked for; the entry is a directory."""
 
-    ordinary = True
 
-
-class NotASymlink(HubfsError):
+class NotASymlink(Ordinary):
     """A symlink was asked for; the entry is something else."""
 
-    ordinary = True
 
-
-class NoSuchAttribute(HubfsError):
+class NoSuchAttribute(Ordinary):
     """The entry has no extended attribute of that name."""
 
-    ordinary = True
 
-
-class NoAttributes(HubfsError):
+class NoAttributes(Ordinary):
     """No file has extended attributes of this name space."""
 
-    ordinary = True
 
-
-class ReadOnly(HubfsError):
+class ReadOnly(Ordinary):
     """Somebody tried to write."""
-
-    ordinary = True
 
 
 class AccessDenied(HubfsError):
@@ -200,7 +185,5 @@ class Stale(HubfsError):
     advice = "open the file again: half a minute later the model is what the origin has now"
 
 
-class Cancelled(HubfsError):
+class Cancelled(Ordinary):
     """The mount is going away; a wait or a transfer was given up for that."""
-
-    ordinary = True

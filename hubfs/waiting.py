@@ -14,7 +14,7 @@ from typing import Generic, TypeVar, cast
 
 from cachetools import LRUCache
 
-from hubfs.errors import Cancelled, HubfsError, TimedOut
+from hubfs.errors import Cancelled, Ordinary, TimedOut
 
 _log = logging.getLogger(__name__)
 
@@ -22,10 +22,8 @@ _NOTICED_WITHIN_S = 0.25
 """How long `Cancellation.wait_for` sleeps before it looks again."""
 
 
-class GaveUp(HubfsError):
+class GaveUp(Ordinary):
     """A question that was asked ahead of readers failed once. No reader meets this: it asks anew."""
-
-    ordinary = True
 
 
 class Cancellation:

@@ -43,7 +43,7 @@ def told(error: Exception, operation: str, subject: object) -> int:
         _log.error("%s %s: unexpected error", operation, subject, exc_info=error, extra=said)
         return errno.EIO
     number = errno_for(type(error))
-    if error.ordinary:
+    if isinstance(error, errors.Ordinary):
         _log.debug("%s %s: %s", operation, subject, error)
     else:
         said = _fields(operation, subject, number)

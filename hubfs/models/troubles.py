@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from cachetools import TTLCache
 
 from hubfs.blobs.blob import Blob, WrappedBlob
-from hubfs.errors import HubfsError
+from hubfs.errors import HubfsError, Ordinary
 
 _KEPT = 10_000
 _PATHS_KEPT = 100
@@ -125,7 +125,7 @@ class Troubles:
         """Notes an error, unless it happens on good days, too."""
         if not isinstance(error, HubfsError):
             error = HubfsError(f"unexpected {type(error).__name__}; the log has the traceback")
-        elif error.ordinary:
+        elif isinstance(error, Ordinary):
             return
         self.note(handle, path, error, offset_bytes=offset_bytes)
 

@@ -80,7 +80,7 @@ def test_every_error_that_a_reader_can_meet_is_in_the_table() -> None:
         return {kind}.union(*map(kinds, kind.__subclasses__()))
 
     known = {kind for kind in kinds(HubfsError) if kind.__module__ == "hubfs.errors"}
-    at_the_command_only = {HubfsError, errors.InvalidConfig, errors.MountFailed, errors.NotInstalled}
+    at_the_command_only = {HubfsError, errors.Ordinary, errors.InvalidConfig, errors.MountFailed, errors.NotInstalled}
     assert {kind for kind in known if not any(base in ERRNOS for base in kind.__mro__)} == at_the_command_only
 
 

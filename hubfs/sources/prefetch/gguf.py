@@ -28,9 +28,7 @@ class Gguf(Plan):
         """At a read of its first bytes."""
         return read and path.endswith(".gguf")
 
-    def learn(self, entries: Sequence[Entry]) -> None:
-        """What the model has. Called once."""
-        self.learned = True
+    def _learn(self, entries: Sequence[Entry]) -> None:
         folder, name = folder_of(self.begun_by), name_of(self.begun_by)
         files = files_in(entries, folder)
         split = _SPLIT.fullmatch(name)

@@ -226,6 +226,10 @@ class Plan:
 
     def learn(self, entries: Sequence[Entry]) -> None:
         """What the model has. Called once."""
+        self.learned = True
+        self._learn(entries)
+
+    def _learn(self, entries: Sequence[Entry]) -> None:
         raise NotImplementedError
 
     def opened(self, path: str) -> None:

@@ -72,9 +72,7 @@ class Safetensors(Plan):
         """Once all was asked for, and the index is opened again, or a header read again."""
         return super().over and self._again
 
-    def learn(self, entries: Sequence[Entry]) -> None:
-        """What the model has. Called once."""
-        self.learned = True
+    def _learn(self, entries: Sequence[Entry]) -> None:
         folder = folder_of(self.begun_by)
         files = {folder + path: size for path, size in files_in(entries, folder).items() if "/" not in path}
         self._sizes_bytes = {path: size for path, size in files.items() if path.endswith(_ENDING)}

@@ -46,9 +46,7 @@ class SavedModel(Plan):
         """At its opening."""
         return not read and name_of(path) == "saved_model.pb"
 
-    def learn(self, entries: Sequence[Entry]) -> None:
-        """What the model has. Called once."""
-        self.learned = True
+    def _learn(self, entries: Sequence[Entry]) -> None:
         folder, name = folder_of(self.begun_by), name_of(self.begun_by)
         files = files_in(entries, folder)
         ranges = [(name, range(files[name])), *_ranges(files)]

@@ -37,9 +37,7 @@ class SmallFiles(Plan):
         """What would begin the same plan."""
         return (folder_of(path) == folder_of(self.begun_by) and name_of(path) in _ALONE) or path == self.begun_by
 
-    def learn(self, entries: Sequence[Entry]) -> None:
-        """What the model has. Called once."""
-        self.learned = True
+    def _learn(self, entries: Sequence[Entry]) -> None:
         folder, name = folder_of(self.begun_by), name_of(self.begun_by)
         files = files_in(entries, folder)
         found = sorted(

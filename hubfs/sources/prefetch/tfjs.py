@@ -17,9 +17,7 @@ class Tfjs(Plan):
         """At its opening."""
         return not read and name_of(path) == "model.json"
 
-    def learn(self, entries: Sequence[Entry]) -> None:
-        """What the model has. Called once."""
-        self.learned = True
+    def _learn(self, entries: Sequence[Entry]) -> None:
         folder, name = folder_of(self.begun_by), name_of(self.begun_by)
         files = files_in(entries, folder)
         paths = [name, *(path for path in sorted(files, key=by_numbers) if _SHARD.fullmatch(path))]

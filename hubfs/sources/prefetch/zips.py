@@ -29,9 +29,7 @@ class Zip(Plan):
         name = name_of(path)
         return not read and (name.endswith(_ENDINGS) or (name.endswith(".bin") and "model" in name))
 
-    def learn(self, entries: Sequence[Entry]) -> None:
-        """What the model has. Called once."""
-        self.learned = True
+    def _learn(self, entries: Sequence[Entry]) -> None:
         size_bytes = next(entry.size_bytes for entry in entries if entry.path == self.begun_by)
         self._tail = tail = tail_of(size_bytes)
         wanted = [
