@@ -134,8 +134,7 @@ class HubContract:
     def test_what_the_cache_keeps_is_read_again_without_asking(self, served: Served, tools: Workshop) -> None:
         source = served.hub.open(self.old, tools.kit)
         assert contents(source) == FILES
-        kept = tools.indexes.of(source.model)
-        assert kept is not None
+        kept = tools.kept(source.model)
         assert tools.indexes.load(f"{served.hub.label}/{self.old}") == kept
         asked = served.requests.count()
         again = served.hub.load(self.old, kept, tools.kit)
@@ -147,8 +146,7 @@ class HubContract:
     def test_what_the_cache_lost_is_fetched_again(self, hub: Hub, tools: Workshop) -> None:
         source = hub.open(self.old, tools.kit)
         assert contents(source) == FILES
-        kept = tools.indexes.of(source.model)
-        assert kept is not None
+        kept = tools.kept(source.model)
         tools.cache.drop(source.model)
         assert contents(hub.load(self.old, kept, tools.kit)) == FILES
 
@@ -160,8 +158,7 @@ class HubContract:
     ) -> None:
         source = hub.open(self.old, tools.kit)
         contents(source)
-        kept = tools.indexes.of(source.model)
-        assert kept is not None
+        kept = tools.kept(source.model)
         with pytest.raises((Damaged, KeyError, ValueError)):
             hub.load(self.old, {**kept, **change}, tools.kit)
 

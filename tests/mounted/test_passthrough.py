@@ -21,6 +21,7 @@ from hubfs.fuse.passthrough import why_off
 from tests.conftest import SMALL, MountHub
 from tests.mounted.test_taking_over import kill
 from tests.support.another_user import ordinary_machine, run
+from tests.support.disk_cache import spoil
 from tests.support.files import files, listed
 from tests.support.mount import Machine, Mount
 from tests.support.origin import Origin
@@ -97,6 +98,14 @@ def passes(hub: Mount, path: Path) -> bool:
         return passed_through(hub) == 1
 
 
+def read_whole(hub: Mount, small: Path) -> tuple[Path, bytes]:
+    """The path of DATA, and its bytes, once all of SMALL was read and the file is passed through."""
+    path = hub.path / SMALL / DATA
+    assert files(hub.path / SMALL) == files(small)
+    assert eventually(lambda: passes(hub, path))
+    return path, (small / DATA).read_bytes()
+
+
 def cached(hub: Mount, path: str) -> Path:
     """The data file of a file of SMALL in the disk cache."""
     found = [*(hub.machine.root.rglob(f"{SMALL.rpartition('/')[2]}@*/data/{path}"))]
@@ -112,17 +121,6 @@ def is_held(model: Path) -> bool:
         except BlockingIOError:
             return True
     return False
-
-
-def spoil(path: Path, offset_bytes: int) -> None:
-    """Flips a bit; the time of the last write stays what it was."""
-    before = path.stat()
-    with path.open("r+b") as file:
-        file.seek(offset_bytes)
-        byte = file.read(1)[0]
-        file.seek(offset_bytes)
-        file.write(bytes([byte ^ 1]))
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def by_read(path: Path) -> bytes:
@@ -208,9 +206,7 @@ def test_a_file_that_is_open_stays_as_it_was_opened(mount: MountHub, bucket: Ori
 @by_libfuse_too
 def test_damage_on_the_disk_is_found_before_a_file_passes_through(mount: MountHub, bucket: Origin, small: Path) -> None:
     with mount(bucket) as hub:
-        path, content = hub.path / SMALL / DATA, (small / DATA).read_bytes()
-        assert files(hub.path / SMALL) == files(small)
-        assert eventually(lambda: passes(hub, path))
+        path, content = read_whole(hub, small)
         spoil(cached(hub, DATA), 3 * MIB + 17)
         with opened(path) as fd:
             assert passed_through(hub) == 0
@@ -227,9 +223,7 @@ def test_a_file_whose_backing_file_changed_while_it_is_open_is_opened_beside_it(
     mount: MountHub, bucket: Origin, small: Path
 ) -> None:
     with mount(bucket) as hub:
-        path, content = hub.path / SMALL / DATA, (small / DATA).read_bytes()
-        assert files(hub.path / SMALL) == files(small)
-        assert eventually(lambda: passes(hub, path))
+        path, content = read_whole(hub, small)
         with opened(path):
             spoil(cached(hub, DATA), 17)
             for _ in range(3):
@@ -238,9 +232,7 @@ def test_a_file_whose_backing_file_changed_while_it_is_open_is_opened_beside_it(
 
 def test_what_is_evicted_or_deleted_is_read_on(mount: MountHub, bucket: Origin, small: Path) -> None:
     with mount(bucket) as hub:
-        path, content = hub.path / SMALL / DATA, (small / DATA).read_bytes()
-        assert files(hub.path / SMALL) == files(small)
-        assert eventually(lambda: passes(hub, path))
+        path, content = read_whole(hub, small)
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
             shutil.rmtree(cached(hub, DATA).parents[2])
             assert bytes(mapped) == file.read() == content
@@ -251,9 +243,7 @@ def test_what_is_evicted_or_deleted_is_read_on(mount: MountHub, bucket: Origin, 
 @by_libfuse_too
 def test_a_mapping_outlives_the_daemon_and_the_mount(mount: MountHub, bucket: Origin, small: Path) -> None:
     with mount(bucket) as hub:
-        path, content = hub.path / SMALL / DATA, (small / DATA).read_bytes()
-        assert files(hub.path / SMALL) == files(small)
-        assert eventually(lambda: passes(hub, path))
+        path, content = read_whole(hub, small)
         file = path.open("rb")
         mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
         hub.kill()
@@ -266,9 +256,7 @@ def test_a_mapping_outlives_the_daemon_and_the_mount(mount: MountHub, bucket: Or
 
 def test_a_daemon_that_takes_over_keeps_to_what_is_open(mount: MountHub, bucket: Origin, small: Path) -> None:
     with mount(bucket, "--supervise") as hub:
-        path, content = hub.path / SMALL / DATA, (small / DATA).read_bytes()
-        assert files(hub.path / SMALL) == files(small)
-        assert eventually(lambda: passes(hub, path))
+        path, content = read_whole(hub, small)
         model = cached(hub, DATA).parents[2]
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped:
             for _ in range(2):
@@ -295,9 +283,7 @@ with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT
     sys.exit(bytes(mapped) != first)
 """
     with mount(bucket) as hub:
-        path = hub.path / SMALL / DATA
-        assert files(hub.path / SMALL) == files(small)
-        assert eventually(lambda: passes(hub, path))
+        path, _ = read_whole(hub, small)
         with subprocess.Popen(
             [sys.executable, "-c", program, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as reader:

@@ -14,14 +14,9 @@ import pytest
 
 from hubfs.blobs.blob import MemoryBlob
 from hubfs.blobs.checksums import Checksum
-from hubfs.blobs.gcs.client import GcsClient, GcsSettings
 from hubfs.blobs.stamp import Stamp
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey, TieredCache
 from hubfs.cache.disk.indexes import Index, IndexStore
-from hubfs.cache.disk.layout import CacheLayout
-from hubfs.cache.disk.room import DiskSettings
-from hubfs.cache.disk.store import DiskStore
-from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.memory import MemoryTier
 from hubfs.cache.ranges import RangesBlob, passable
 from hubfs.errors import Damaged, NotCached, Unavailable
@@ -40,8 +35,9 @@ from hubfs.waiting import Cancellation
 from tests.support.archives import gzipped, tar_of
 from tests.support.gcs_server import GcsServer, gcs_server
 from tests.support.hosted import manifest, put, put_tfjs
-from tests.support.http_clients import QUICK, http_client
+from tests.support.http_clients import gcs_client, http_client
 from tests.support.http_origin import HttpOrigin, status
+from tests.support.kits import workshop
 from tests.support.saved_models import whole_model
 from tests.support.sources import contents, kit_of
 from tests.support.waiting import eventually
@@ -110,21 +106,13 @@ def start(tmp_path: Path, origin: HttpOrigin, bucket: GcsServer) -> Start:
     @contextmanager
     def started(extracted_dir: Path | None = None, *, offline: bool = False) -> Iterator[Machine]:
         bucket.reset()
-        cancellation = Cancellation()
-        gcs = GcsClient(GcsSettings(endpoint_url=bucket.url, timeout_s=10, retry=QUICK), cancellation)
-        layout = CacheLayout(tmp_path / "cache")
-        layout.prepare()
-        indexes = IndexStore(layout)
-        memory = MemoryTier(8 << 20)
-        cache = TieredCache(memory, DiskTier(DiskStore(layout), DiskSettings(64 << 20, 0)))
-        with ThreadPoolExecutor(2) as pool, http_client(cancellation) as http:
-            kit = kit_of(pool, cancellation, cache=cache, memory=memory, indexes=indexes, offline=offline)
+        with (
+            workshop(tmp_path / "cache", offline=offline) as tools,
+            gcs_client(bucket.url, tools.cancellation, timeout_s=10) as gcs,
+            http_client(tools.cancellation) as http,
+        ):
             hub = TfHub(origin.url, Means(http, gcs, extracted_dir=extracted_dir))
-            try:
-                yield Machine(hub, Bucket("gs://models", gcs=gcs), kit, indexes, cache)
-            finally:
-                cancellation.cancel()
-                gcs.close()
+            yield Machine(hub, Bucket("gs://models", gcs=gcs), tools.kit, tools.indexes, tools.cache)
 
     return started
 
@@ -283,17 +271,23 @@ def without_dates(index: Any) -> Any:
     return [*map(without_dates, index)] if isinstance(index, list) else index
 
 
+def lost(machine: Machine, handle: ModelId, location: Location) -> Index:
+    """What the cache had kept of a model that was read, and is in it no longer."""
+    source = machine.opened(handle, location)
+    contents(source)
+    assert eventually(lambda: machine.index(handle))
+    index = machine.index(handle)
+    assert index is not None
+    machine.cache.drop(source.model)
+    return index
+
+
 # Not an archive in a bucket: an HTTP hub names none, so it would not be found there again.
 @pytest.mark.parametrize("form", ["archive", "bucket", "file", "files"])
 def test_what_the_cache_lost_is_fetched_again_from_where_it_was(start: Start, origin: HttpOrigin, form: str) -> None:
     handle, location, files = located(origin, form)
     with start() as machine:
-        source = machine.opened(handle, location)
-        contents(source)
-        assert eventually(lambda: machine.index(handle))
-        index = machine.index(handle)
-        assert index is not None
-        machine.cache.drop(source.model)
+        index = lost(machine, handle, location)
         assert machine.index(handle) is None
         assert contents(machine.loaded(handle, index)) == files
 
@@ -386,12 +380,7 @@ def test_that_the_hub_has_a_model_no_longer_is_not_told_as_a_file_that_does_not_
 ) -> None:
     handle, location, _ = located(origin, form)
     with start() as machine:
-        source = machine.opened(handle, location)
-        contents(source)
-        assert eventually(lambda: machine.index(handle))
-        index = machine.index(handle)
-        assert index is not None
-        machine.cache.drop(source.model)
+        index = lost(machine, handle, location)
         origin.always(f"/{handle}/model.json" if form == "files" else f"/{handle}", status(404))
         with pytest.raises(Unavailable, match=f"what is cached of {handle} can still be read"):
             contents(machine.loaded(handle, index))

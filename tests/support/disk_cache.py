@@ -52,6 +52,17 @@ cache = tier(Path(sys.argv[1]), *map(int, sys.argv[2:]))
 """
 
 
+def spoil(path: Path, offset_bytes: int = BLOCK_SIZE_BYTES + 100) -> None:
+    """Flips a bit, as a disk does: the time of the last write stays what it was."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.seek(offset_bytes)
+        byte = file.read(1)[0]
+        file.seek(offset_bytes)
+        file.write(bytes([byte ^ 1]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 @contextmanager
 def another_process(root: Path, program: str, limit_bytes: int = PLENTY_BYTES) -> Iterator["subprocess.Popen[str]"]:
     """Runs `program`, which has a tier on the same directory as `cache`; it is killed afterwards."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hubfs.cache.block_cache import TieredCache
-from hubfs.cache.disk.indexes import IndexStore
+from hubfs.cache.disk.indexes import Index, IndexStore
 from hubfs.cache.disk.layout import CacheLayout
 from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskSettings, DiskTier
@@ -28,6 +28,12 @@ class Workshop:
     indexes: IndexStore
     cache: TieredCache
     cancellation: Cancellation
+
+    def kept(self, model: str) -> Index:
+        """What the cache has kept of the model's entries."""
+        found = self.indexes.of(model)
+        assert found is not None
+        return found
 
 
 @contextmanager

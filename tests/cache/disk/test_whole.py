@@ -16,7 +16,7 @@ from hubfs.cache.disk.store import DiskStore
 from hubfs.cache.disk.tier import DiskTier
 from hubfs.cache.disk.whole import WholeFiles
 from hubfs.waiting import Cancellation
-from tests.support.disk_cache import KEY, MODEL, block_of, tier
+from tests.support.disk_cache import KEY, MODEL, block_of, spoil, tier
 from tests.support.waiting import eventually
 
 SIZE_BYTES = 2 * BLOCK_SIZE_BYTES + 4321
@@ -65,17 +65,6 @@ def of_a_daemon(layout: CacheLayout) -> WholeFiles:
 def fill(cache: DiskTier, key: CacheKey = KEY) -> None:
     for index, block in enumerate(BLOCKS):
         assert cache.put(key, index, block)
-
-
-def spoil(path: Path, offset_bytes: int = BLOCK_SIZE_BYTES + 100) -> None:
-    """Flips a bit, as a disk does: the time of the last write stays what it was."""
-    before = path.stat()
-    with path.open("r+b") as file:
-        file.seek(offset_bytes)
-        byte = file.read(1)[0]
-        file.seek(offset_bytes)
-        file.write(bytes([byte ^ 1]))
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def content(whole: WholeFiles, key: CacheKey = KEY, size_bytes: int = SIZE_BYTES) -> bytes | None:

@@ -124,8 +124,7 @@ def test_a_warm_model_costs_nothing(hub: Hub, stand_in: HuggingFaceStandIn, tool
     source = hub.open(MODEL, tools.kit)
     assert contents(source) == FILES
     stand_in.reset_counts()
-    kept = tools.indexes.of(source.model)
-    assert kept is not None
+    kept = tools.kept(source.model)
     assert contents(hub.load(MODEL, kept, tools.kit)) == FILES
     assert not stand_in.calls
 
@@ -198,8 +197,7 @@ class TestVerified:
         source = hub.open(MODEL, tools.kit)
         source.open(source.find("model.safetensors")).read_at(0, 1 << 20)
         stand_in.mend()
-        kept = tools.indexes.of(source.model)
-        assert kept is not None
+        kept = tools.kept(source.model)
         later = hub.load(MODEL, kept, tools.kit)
         blob = later.open(later.find("model.safetensors"))
         assert blob.read_at(2 << 20, 1 << 20) == LARGE[2 << 20 : 3 << 20]

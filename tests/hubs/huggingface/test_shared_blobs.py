@@ -176,8 +176,7 @@ def test_offline_a_commit_is_read_of_which_each_file_came_with_another_one(
     assert contents(hub.open(NEW, tools.kit)) == NEW_FILES
     old = hub.open(OLD, tools.kit)
     assert read(old, "config.json") == b"{}"
-    kept = tools.indexes.of(old.model)
-    assert kept is not None
+    kept = tools.kept(old.model)
     stand_in.reset_counts()
     with workshop(tmp_path / "cache", offline=True) as later:
         assert contents(hub.load(OLD, kept, later.kit)) == OLD_FILES

@@ -177,8 +177,7 @@ def test_a_warm_model_costs_nothing(hub: Hub, kaggle: KaggleStandIn, tools: Work
     source = hub.open(MODEL, tools.kit)
     assert contents(source) == FILES
     kaggle.reset_counts()
-    kept = tools.indexes.of(source.model)
-    assert kept is not None
+    kept = tools.kept(source.model)
     assert contents(hub.load(MODEL, kept, tools.kit)) == FILES
     assert not kaggle.calls
     assert not kaggle.stored
@@ -242,8 +241,7 @@ def test_a_wrong_byte_that_an_earlier_mount_kept_is_found_when_the_file_is_whole
     source = hub.open(MODEL, tools.kit)
     source.open(source.find("variables/variables.data")).read_at(0, 1 << 20)
     kaggle.store.mend()
-    kept = tools.indexes.of(source.model)
-    assert kept is not None
+    kept = tools.kept(source.model)
     later = hub.load(MODEL, kept, tools.kit)
     blob = later.open(later.find("variables/variables.data"))
     assert blob.read_at(2 << 20, 1 << 20) == LARGE[2 << 20 : 3 << 20]

@@ -66,8 +66,7 @@ def test_a_model_of_many_files_costs_one_download_call(kaggle: KaggleStandIn, to
         assert contents(source) == MANY
         assert kaggle.calls == {LIST: 1, DOWNLOAD: 1}
         kaggle.reset_counts()
-        kept = tools.indexes.of(source.model)
-        assert kept is not None
+        kept = tools.kept(source.model)
         assert contents(hub.load(MODEL, kept, tools.kit)) == MANY
         assert not kaggle.calls
         assert not kaggle.stored
@@ -83,8 +82,7 @@ def test_what_the_cache_has_lost_is_read_from_the_archive_again(kaggle: KaggleSt
     with made(kaggle, tools) as hub:
         source = hub.open(MODEL, tools.kit)
         assert contents(source) == MANY
-        kept = tools.indexes.of(source.model)
-        assert kept is not None
+        kept = tools.kept(source.model)
         tools.cache.drop(source.model)
         assert contents(hub.load(MODEL, kept, tools.kit)) == MANY
 
@@ -133,8 +131,7 @@ def test_an_archive_that_goes_away_is_not_taken_for_a_missing_file(kaggle: Kaggl
     with made(kaggle, tools) as hub, made(kaggle, tools) as later:
         source = hub.open(MODEL, tools.kit)
         assert contents(source) == MANY
-        kept = tools.indexes.of(source.model)
-        assert kept is not None
+        kept = tools.kept(source.model)
         tools.cache.drop(source.model)
         kaggle.script(DOWNLOAD, *[instead(refusal(404, "Not found"))] * 9)
         lost = later.load(MODEL, kept, tools.kit)
