@@ -1,11 +1,9 @@
 """Sources without a mount: of a manifest, of bytes in memory, and of whatever a hub opens."""
 
-from collections.abc import Mapping
 from concurrent.futures import Executor
-from functools import partial
 from typing import Any
 
-from hubfs.blobs.blob import Blob, MemoryBlob
+from hubfs.blobs.blob import Blob
 from hubfs.blobs.gcs.client import GcsClient
 from hubfs.cache.block_cache import BlockCache, CacheKey
 from hubfs.cache.cached_blob import CachedBlob
@@ -18,9 +16,9 @@ from hubfs.model_id import ModelId
 from hubfs.sources.archive.origin import ArchiveOrigin
 from hubfs.sources.archive.passes import ArchiveSettings
 from hubfs.sources.bucket import kept_bucket, list_bucket
-from hubfs.sources.files import FilesSource, Manifest, OnFailure, RemoteFile, Wrap
+from hubfs.sources.files import FilesSource, Manifest, OnFailure, Wrap
 from hubfs.sources.kit import Kit
-from hubfs.sources.source import EntryKind, Form, Source
+from hubfs.sources.source import EntryKind, Source
 from hubfs.waiting import Cancellation
 from tests.support.http_clients import QUICK
 
@@ -49,12 +47,6 @@ def bucket_source(
 def kept_bucket_source(client: GcsClient, model: ModelId, index: Index, wrap: Wrap = plain) -> FilesSource:
     """The source that the index of a `bucket_source` describes. Raises `Damaged`."""
     return source_of(kept_bucket(client, model, index), model, wrap)
-
-
-def in_memory(contents: Mapping[str, bytes], url: str = "gs://models/a") -> Manifest:
-    """Files whose bytes are `contents`, by path."""
-    files = {path: RemoteFile(len(data), path, partial(MemoryBlob, path, data)) for path, data in contents.items()}
-    return Manifest(url, Form.UNCOMPRESSED, files)
 
 
 def contents(source: Source) -> dict[str, bytes]:

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hubfs.blobs.checksums import crc32c
 from hubfs.cache.block_cache import BLOCK_SIZE_BYTES, CacheKey
 from hubfs.cache.disk.blocks import clear_record, read_record, records, seed_of, write_record
 from tests.support.disk_cache import KEY, MODEL
@@ -29,10 +28,6 @@ def fd(path: Path) -> Iterator[int]:
     fd = os.open(path, os.O_RDWR | os.O_CREAT)
     yield fd
     os.close(fd)
-
-
-def test_crc32c_is_the_castagnoli_one() -> None:
-    assert crc32c(b"123456789") == 0xE3069283
 
 
 def test_an_empty_map_has_no_record(fd: int) -> None:

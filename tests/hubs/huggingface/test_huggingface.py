@@ -120,15 +120,6 @@ def test_every_request_for_bytes_asks_for_a_range_as_it_is(
     assert all("range" in headers and headers["accept-encoding"] == "identity" for headers in (*resolved, *sent))
 
 
-def test_a_warm_model_costs_nothing(hub: Hub, stand_in: HuggingFaceStandIn, tools: Workshop) -> None:
-    source = hub.open(MODEL, tools.kit)
-    assert contents(source) == FILES
-    stand_in.reset_counts()
-    kept = tools.kept(source.model)
-    assert contents(hub.load(MODEL, kept, tools.kit)) == FILES
-    assert not stand_in.calls
-
-
 def test_a_signed_url_that_is_refused_is_resolved_again_once(
     hub: Hub, stand_in: HuggingFaceStandIn, tools: Workshop
 ) -> None:

@@ -173,16 +173,6 @@ def test_a_file_costs_one_download_call_for_any_number_of_reads_and_readers(
     assert kaggle.body_bytes <= len(LARGE) + 512
 
 
-def test_a_warm_model_costs_nothing(hub: Hub, kaggle: KaggleStandIn, tools: Workshop) -> None:
-    source = hub.open(MODEL, tools.kit)
-    assert contents(source) == FILES
-    kaggle.reset_counts()
-    kept = tools.kept(source.model)
-    assert contents(hub.load(MODEL, kept, tools.kit)) == FILES
-    assert not kaggle.calls
-    assert not kaggle.stored
-
-
 def test_a_signed_url_that_expires_is_renewed_once(hub: Hub, kaggle: KaggleStandIn, tools: Workshop) -> None:
     source = hub.open(MODEL, tools.kit)
     blob = source.open(source.find("variables/variables.data"))
