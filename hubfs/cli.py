@@ -100,7 +100,7 @@ class _Group(click.Group):
         if _COMPLETES in os.environ:
             import hubfs.commands.completion  # noqa: F401, PLC0415 - it registers how bash is answered
         if not args and _is_of_mount_fuse(sys.argv[1:]):
-            sys.argv[-1] = sys.argv[-1].removesuffix(",dev,suid")  # it says these for root, whatever the user said
+            sys.argv[-1] = sys.argv[-1].removesuffix(",dev,suid")  # mount(8) adds these for root, also after `-o suid`
             mount_helper()
         try:
             return super().main(*args, **extra)

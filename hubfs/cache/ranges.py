@@ -113,7 +113,7 @@ class RangesBlob(WrappedBlob):
         self._past: frozenset[tuple[int, int]] = frozenset()
 
     def plan(self, order: Sequence[range]) -> list[Read]:
-        """The reads that bring the ranges of `order`, for the reader to make, in whatever order."""
+        """The reads that bring the ranges of `order`, for the reader to make, in any order."""
         reads = plan_reads(order, self.size_bytes, self._blob.by_blocks)
         self._past = frozenset((read.offset_bytes, read.size_bytes) for read in reads if read.past)
         return reads

@@ -54,7 +54,7 @@ class _Known:
         return self.listed_s if place is None else self.parts_s.get(part_of(place), self.listed_s)
 
     def with_part(self, part: str, asked_s: float, found: Found) -> "_Known":
-        """With what was found of a part, in the place of what was known of it."""
+        """The same, but for the objects and leases of a part, which are those of `found`."""
         objects = {place: sizes for place, sizes in self.found.objects.items() if part_of(place) != part}
         leases = {place for place in self.found.leases if part_of(place) != part}
         merged = Found({**objects, **found.objects}, leases | found.leases)
