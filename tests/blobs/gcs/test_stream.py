@@ -202,7 +202,7 @@ def test_what_is_replaced_in_mid_stream_is_stale(client: GcsClient, server: GcsS
 @pytest.mark.slow
 def test_ranges_stay_small_on_a_slow_line_so_that_bytes_are_not_held_back(client: GcsClient, server: GcsServer) -> None:
     stream = client.stream(client.at(URL))
-    server.spoil(*[Fault(stall_s=0.6)] * 8)
+    server.spoil_beyond(0, Fault(stall_s=0.6))  # late requests of an earlier test take none of these
     chunks = stream.chunks()
     got = b"".join(next(chunks) for _ in range(3))
     chunks.close()
