@@ -12,6 +12,7 @@ from typing import Any
 from hubfs.hubs.tfhub.serve.app import HostSettings, make_app
 from hubfs.hubs.tfhub.serve.connections import ConnectionLimits
 from hubfs.hubs.tfhub.serve.server import listening
+from tests.support.loops import end_others
 
 
 @contextmanager
@@ -29,6 +30,7 @@ def serving(directory: Path, limits: ConnectionLimits | None = None, **settings:
         yield url
     finally:
         asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result(60)
+        asyncio.run_coroutine_threadsafe(end_others(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(60)
         loop.run_until_complete(loop.shutdown_default_executor())

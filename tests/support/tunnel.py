@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.loops import end_others
+
 
 class Tunnel:
     """`url` is what `HTTPS_PROXY` would name; `tunnels` are the hosts that somebody was connected to, and `heads` what
@@ -64,11 +66,7 @@ def tunnel(certificate: tuple[Path, Path] | None = None) -> Iterator[Tunnel]:
         started.set()
         await ended.wait()
         server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.sleep(0)  # the transports that were aborted close their sockets
+        await end_others()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="tunnel", daemon=True)
     thread.start()

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from aiohttp import web
 
 from tests.support.kaggle_replies import RANGE, Fault, Reply, well
+from tests.support.loops import end_others
 
 _Own = TypeVar("_Own", bound="TwoOrigins")
 
@@ -56,9 +57,7 @@ class TwoOrigins:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        runner = self._runner
-        if runner is not None:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), self._loop).result(60)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(60)
         self._loop.close()
@@ -69,6 +68,11 @@ class TwoOrigins:
         for _ in range(2):
             await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.url, self._behind.url = (f"http://127.0.0.1:{address[1]}" for address in self._runner.addresses)
+
+    async def _end(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await end_others()
 
     @abstractmethod
     async def _serve(self, request: web.BaseRequest) -> web.Response:
