@@ -134,9 +134,20 @@ def test_soak(mount: MountHub, world: World, figures: Figures, tmp_path: Path) -
     assert counted.calls > 100 * soak_s, "the readers hardly read"
     if soak_s < SETTLED_S:
         return
-    assert median(last, "rss_mb") < median(settled, "rss_mb") * 1.15 + 15, "memory grows"
+    # Memory follows what is read just now, in phases of up to a minute: what is never given back lifts the peaks.
+    early, late = samples[quarter : 5 * quarter // 2], samples[5 * quarter // 2 :]
+    assert peak_mb(late) < peak_mb(early) * 1.2, "memory grows"
     assert median(last, "fds") < median(settled, "fds") * 1.2 + 20, "descriptors leak"
-    assert median(last, "threads") < median(settled, "threads") + 10, "threads leak"
+    # Threads come for a moment where many wait: one that stays is there when the fewest are, too.
+    assert fewest_threads(last) < fewest_threads(settled) + 10, "threads leak"
+
+
+def peak_mb(samples: list[tuple[float, Taken]]) -> float:
+    return max(taken.rss_mb for _, taken in samples)
+
+
+def fewest_threads(samples: list[tuple[float, Taken]]) -> int:
+    return min(taken.threads for _, taken in samples)
 
 
 def median(samples: list[tuple[float, Taken]], what: str) -> float:
