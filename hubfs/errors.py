@@ -64,7 +64,7 @@ class HubfsError(Exception):
 
 
 class Ordinary(HubfsError):
-    """Base of what happens on good days, too, and is an answer rather than a trouble: nobody is warned of it."""
+    """Base of errors that are answers, and no troubles: they happen on good days, too, and no warning is logged."""
 
 
 class InvalidHandle(HubfsError):

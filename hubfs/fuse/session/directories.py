@@ -62,7 +62,7 @@ class Directories:
         return handle, _STILL if same else _ANEW
 
     def _keep(self, node_id: int, names: object) -> None:
-        """In the place of what was opened longest ago. Held: `_lock`."""
+        """Remembers the names of a directory, in the place of the oldest that are remembered. Held: `_lock`."""
         self._kept[node_id] = names
         if len(self._kept) > _REMEMBERED:
             del self._kept[next(iter(self._kept))]

@@ -76,7 +76,8 @@ class BegunAnew(WrappedBlob):
     """A text in the place of another one, which ended at `ended_bytes` (None: not known): no reader gets parts of both.
 
     It is read from its start on, and not beyond what was given out of it: a reader that goes on in the middle of the
-    other text gets `Stale`, one that has all of that its end. `_lock` guards `_given_bytes`.
+    other text gets `Stale`, one that has all of that its end. `_lock` guards `_given_bytes`. The text is
+    in memory, so it is read under the lock.
     """
 
     def __init__(self, text: Blob, ended_bytes: int | None) -> None:

@@ -28,7 +28,7 @@ _FIRST_BYTES = 1 << 16
 
 
 SEVERAL = (1 << 64) - 1
-"""In the place of what stands for a text: several texts of the node are open, or were meanwhile."""
+"""The `contents` of a control file of which several texts are open, or were open at once."""
 
 
 class KnownNode:
